@@ -1,0 +1,1 @@
+"""Learners: one file each, built from the parts in `marlx`."""

@@ -1,0 +1,1 @@
+"""Environments: pure functions behind gymnax's contract, each family in one file."""

@@ -1,0 +1,178 @@
+"""The environment contract: gymnax 1.0's, for teams. Auto-reset and time limits live here, once.
+
+An environment is written for **one** episode and no batch, as three pure functions
+(`reset_env`, `step_env`, `observe`); everything else is derived:
+
+* `Environment.reset` / `Environment.step`: gymnax 1.0's calls, unbatched, with auto-reset.
+* `vector_reset` / `vector_step`: the same for `B` environments, where a reset is paid only for the
+  episodes that ended.
+
+For speed on a CPU, write per-agent arithmetic as Python loops over agents (they unroll) and stack
+at the end, instead of arrays whose last axis is 2 or 3: those do not vectorise.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Generic, TypeVar
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.types import Array, EnvSpec, Observation, Tree
+
+
+@flax.struct.dataclass
+class EnvState:
+    """What every environment state has; subclasses add their fields."""
+
+    time: Array  # int32 [], steps since reset
+
+
+@flax.struct.dataclass
+class EnvParams:
+    """What can vary without another environment object; subclasses add their fields."""
+
+    max_steps_in_episode: int = 1
+
+
+S = TypeVar("S", bound=EnvState)
+P = TypeVar("P", bound=EnvParams)
+Step = tuple[Observation, S, Array, Array, Array, dict[str, Any]]
+
+
+class Environment(abc.ABC, Generic[S, P]):
+    """Base of every environment: subclasses write five members and inherit the gymnax calls.
+
+    Source: gymnax 1.0's environment contract. Differs from: gymnax, whose observation is one
+    agent's; here it is an `Observation`, so that `info["final_observation"]` keeps the last action
+    mask and the last global state too, and `reward` is f32 [N].
+    """
+
+    @property
+    @abc.abstractmethod
+    def default_params(self) -> P:
+        """The parameters `reset` and `step` use when none are given."""
+
+    @abc.abstractmethod
+    def spec(self, params: P | None = None) -> EnvSpec:
+        """Static facts for learners."""
+
+    @abc.abstractmethod
+    def reset_env(self, key: Array, params: P) -> S:
+        """A fresh episode's first state, drawn with `key`."""
+
+    @abc.abstractmethod
+    def step_env(
+        self, key: Array, state: S, action: Array, params: P
+    ) -> tuple[S, Array, Array, dict[str, Any]]:
+        """One step, without time limit or reset.
+
+        Args:
+          key: consumed; ignored where the environment is deterministic.
+          state: of one episode.
+          action: int32 [N].
+          params: the environment's parameters.
+
+        Returns:
+          The next state with `time` advanced by one, reward f32 [N], terminated bool [], and a
+          dictionary of arrays for `info` (the same keys at every step).
+        """
+
+    @abc.abstractmethod
+    def observe(self, state: S, params: P) -> Observation:
+        """What `state` shows."""
+
+    def render(self, state: S, params: P | None = None) -> np.ndarray:
+        """uint8 [height, width, 3], a picture of one (unbatched) state."""
+        raise ValueError(f"{type(self).__name__} has no picture; write its `render` method")
+
+    def reset(self, key: Array, params: P | None = None) -> tuple[Observation, S]:
+        """The first observation and state of a fresh episode."""
+        params = self.default_params if params is None else params
+        state = self.reset_env(key, params)
+        return self.observe(state, params), state
+
+    def step(self, key: Array, state: S, action: Array, params: P | None = None) -> Step[S]:
+        """One step; an ended episode is replaced by a fresh one.
+
+        Returns:
+          obs and state (already of the next episode where this one ended), reward f32 [N],
+          terminated and truncated bool [] (both may be True at once: a true end has no value beyond
+          it, whatever the clock says), and info with `final_observation`: the observation after the
+          step and before any reset, the same structure at every step.
+        """
+        params = self.default_params if params is None else params
+        key_step, key_reset = jax.random.split(key)
+        ended, reward, terminated, info = self.step_env(key_step, state, action, params)
+        truncated = ended.time >= params.max_steps_in_episode
+        final = self.observe(ended, params)
+        fresh_obs, fresh = self.reset(key_reset, params)
+        done = terminated | truncated
+        obs, state = jax.tree.map(
+            lambda new, old: jnp.where(done, new, old), (fresh_obs, fresh), (final, ended)
+        )
+        info = {**info, "final_observation": final, "terminated": terminated, "truncated": truncated}
+        return obs, state, reward, terminated, truncated, info
+
+
+def vector_reset(env: Environment[S, P], params: P, key: Array, num_envs: int) -> tuple[Observation, S]:
+    """Observations and states `[B, ...]` of `num_envs` episodes, each from its own draw."""
+    return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+
+
+def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
+    """`Environment.step` for a batch `[B, ...]`, paying for resets only where episodes end.
+
+    Args:
+      env: the environment.
+      params: its parameters, shared by the batch.
+      key: one key for the whole batch; consumed.
+      state: batched states `[B, ...]`.
+      action: int32 [B, N].
+
+    Returns:
+      As `Environment.step`, every array with a leading `[B]`.
+    """
+    num_envs = action.shape[0]
+    key_step, key_reset = jax.random.split(key)
+    ended, reward, terminated, info = jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
+        jax.random.split(key_step, num_envs), state, action, params
+    )
+    truncated = ended.time >= params.max_steps_in_episode
+    final = jax.vmap(env.observe, in_axes=(0, None))(ended, params)
+    obs, state = _reset_where(env, params, key_reset, terminated | truncated, (final, ended))
+    info = {**info, "final_observation": final, "terminated": terminated, "truncated": truncated}
+    return obs, state, reward, terminated, truncated, info
+
+
+def _reset_where(
+    env: Environment[S, P], params: P, key: Array, done: Array, current: tuple[Observation, S]
+) -> tuple[Observation, S]:
+    """`current` with a fresh episode wherever `done` bool [B].
+
+    A reset costs more than a step, and episodes of a trained team end at different times, so some
+    episode ends on nearly every step. Fresh episodes are therefore drawn in small chunks, as many
+    chunks as the episodes that ended need: usually none or one.
+    """
+    num_envs = done.shape[0]
+    chunk = max(1, num_envs // 8)
+    place = jnp.cumsum(done) - 1  # among the ended, which one this environment is
+    total = done.sum()
+
+    def fill(carry: tuple[Array, Array, Tree]) -> tuple[Array, Array, Tree]:
+        filled, key, current = carry
+        key, key_draw = jax.random.split(key)
+        fresh = vector_reset(env, params, key_draw, chunk)
+        take = done & (place >= filled) & (place < filled + chunk)
+        source = jnp.clip(place - filled, 0, chunk - 1)
+
+        def merge(new: Array, old: Array) -> Array:
+            return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new[source], old)
+
+        return filled + chunk, key, jax.tree.map(merge, fresh, current)
+
+    start = (jnp.int32(0), key, current)
+    return jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[2]

@@ -1,0 +1,55 @@
+"""What the training loop knows of an algorithm: one record of pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from marlx.types import Array, Observation, Transition, Tree
+
+
+class Act(Protocol):
+    """`act(policy, memory, obs, key, explore) -> action, memory, extras`, for a batch `[B]`."""
+
+    def __call__(
+        self, policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool
+    ) -> tuple[Array, Tree, Tree]:
+        """Choose actions.
+
+        Args:
+          policy: what `Learner.policy` returned.
+          memory: acting memory `[B, ...]`, as `Learner.memory` or the previous call gave it.
+          obs: `[B, ...]`.
+          key: consumed.
+          explore: static; False is greedy.
+
+        Returns:
+          action int32 [B, N]; the next memory; extras, a pytree stored with the transition.
+        """
+
+
+class Learner(NamedTuple):
+    """An algorithm, in the manner of `optax.GradientTransformation`: pure functions over a state.
+
+    Attributes:
+      init: `(key, example) -> state`. `example` is a `Transition` of shapes `[T, B, ...]`, what
+        `observe` will be given, so that storage can be sized.
+      memory: `(B) -> memory`, the acting memory at an episode's start; `()` where there is none.
+      policy: `(state) -> policy`, the small part of the state that acting needs. It is what a
+        policy file holds.
+      act: see `Act`.
+      observe: `(state, rollout) -> state`, take in a rollout `[T, B, ...]`.
+      update: `(state, key) -> state, metrics`, learn; as many gradient steps as the learner wants.
+        `metrics` is a flat dictionary of f32 [].
+      warmup: environment steps to observe before the first update.
+      config: the settings it was made with, a frozen dataclass; None for a learner without any.
+    """
+
+    init: Callable[[Array, Transition], Tree]
+    memory: Callable[[int], Tree]
+    policy: Callable[[Tree], Tree]
+    act: Act
+    observe: Callable[[Tree, Transition], Tree]
+    update: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]]
+    warmup: int = 0
+    config: Any = None
