@@ -1,1 +1,9 @@
 """Environments: pure functions behind gymnax's contract, each family in one file."""
+
+from __future__ import annotations
+
+BUILT_IN = (
+    "marlx.envs.foraging:FAMILY",
+    "marlx.envs.matrix:FAMILY",
+)
+"""Where the built-in `marlx.registry.Family` records are; imported when they are first needed."""

@@ -1,19 +1,89 @@
-"""marlx: cooperative multi-agent reinforcement learning in JAX."""
+"""marlx: cooperative multi-agent reinforcement learning in JAX.
 
-from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
-from marlx.learner import Learner
-from marlx.types import EnvSpec, Observation, Transition
+Every public name below is imported when it is first used, so that `import marlx` costs nothing and
+the command line can answer before JAX has loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from marlx import algos, envs
+    from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
+    from marlx.evaluation import evaluate
+    from marlx.learner import Learner
+    from marlx.registry import Algorithm, Family, algorithm, algorithms, families, make
+    from marlx.runs import Policy, load_policy
+    from marlx.training import TrainConfig, train
+    from marlx.types import EnvSpec, Observation, Transition
+
+_HOME = {
+    "Algorithm": "registry",
+    "EnvParams": "environment",
+    "EnvSpec": "types",
+    "EnvState": "environment",
+    "Environment": "environment",
+    "Family": "registry",
+    "Learner": "learner",
+    "Observation": "types",
+    "Policy": "runs",
+    "TrainConfig": "training",
+    "Transition": "types",
+    "algorithm": "registry",
+    "algorithms": "registry",
+    "algos": "",
+    "envs": "",
+    "evaluate": "evaluation",
+    "families": "registry",
+    "load_policy": "runs",
+    "make": "registry",
+    "train": "training",
+    "vector_reset": "environment",
+    "vector_step": "environment",
+}
+"""Public name -> module it lives in; the packages themselves have none."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        import importlib
+
+        if name not in _HOME:
+            raise AttributeError(f"module 'marlx' has no attribute {name!r}")
+        module = importlib.import_module(f"marlx.{_HOME[name] or name}")
+        value = getattr(module, name) if _HOME[name] else module
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
+
 __all__ = [
+    "Algorithm",
     "EnvParams",
     "EnvSpec",
     "EnvState",
     "Environment",
+    "Family",
     "Learner",
     "Observation",
+    "Policy",
+    "TrainConfig",
     "Transition",
+    "algorithm",
+    "algorithms",
+    "algos",
+    "envs",
+    "evaluate",
+    "families",
+    "load_policy",
+    "make",
+    "train",
     "vector_reset",
     "vector_step",
 ]

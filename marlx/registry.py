@@ -3,20 +3,30 @@
 A third-party package shows up here by declaring entry points::
 
     [project.entry-points."marlx.envs"]
-    my_worlds = "my_package:FAMILY"        # a `Family`
+    my_worlds = "my_package:FAMILY"        # a `Family`, or a tuple of them
 
     [project.entry-points."marlx.algos"]
-    my_learner = "my_package:ALGORITHM"    # an `Algorithm`
+    my_learner = "my_package:ALGORITHM"    # an `Algorithm`, or a tuple of them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import re
+import typing
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from marlx.environment import Environment
-from marlx.learner import Learner
-from marlx.types import EnvSpec
+from marlx.suggest import nearest, unknown
+
+if TYPE_CHECKING:  # JAX takes a second to import, and names can be looked up without it
+    from marlx.environment import Environment, EnvParams
+    from marlx.learner import Learner
+    from marlx.types import EnvSpec
 
 
 class Family(NamedTuple):
@@ -52,3 +62,124 @@ class Algorithm(NamedTuple):
     summary: str
     config: type[Any]
     build: Callable[[EnvSpec, Any], Learner]
+
+    def __call__(self, spec: EnvSpec, **settings: Any) -> Learner:
+        """The learner for `spec`, with `settings` of `config` by keyword."""
+        known = [field.name for field in dataclasses.fields(self.config)]
+        for name in settings:
+            if name not in known:
+                raise unknown("setting", name, known, self.name)
+        return self.build(spec, self.config(**settings))
+
+
+Record = TypeVar("Record", Family, Algorithm)
+
+
+def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, Record]:
+    """Records by name, the built-in ones first. A broken plug-in costs a warning, never a crash."""
+    found: dict[str, Record] = {}
+    for reference in built_in:
+        module, attribute = reference.split(":")
+        records = getattr(importlib.import_module(module), attribute)
+        found |= {r.name: r for r in ((records,) if isinstance(records, kind) else records)}
+    for entry in importlib.metadata.entry_points(group=group):
+        try:
+            records = entry.load()
+            records = (records,) if isinstance(records, kind) else tuple(records)
+            for record in records:
+                if not isinstance(record, kind):
+                    raise TypeError(f"{record!r} is not a marlx.registry.{kind.__name__}")
+                if record.name in found:
+                    raise ValueError(f"the name {record.name!r} is taken")
+                found[record.name] = record
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            warnings.warn(
+                f"plug-in {entry.name!r} ({entry.value}, group {group}) left out: {reason}",
+                stacklevel=3,
+            )
+    return found
+
+
+@functools.cache
+def families() -> Mapping[str, Family]:
+    """Every environment family by name."""
+    from marlx.envs import BUILT_IN
+
+    return _load(Family, "marlx.envs", BUILT_IN)
+
+
+@functools.cache
+def algorithms() -> Mapping[str, Algorithm]:
+    """Every algorithm by name."""
+    from marlx.algos import BUILT_IN
+
+    return _load(Algorithm, "marlx.algos", BUILT_IN)
+
+
+def algorithm(name: str) -> Algorithm:
+    """The algorithm called `name`.
+
+    Raises:
+      ValueError: there is none; the message names the nearest.
+    """
+    if name not in algorithms():
+        raise unknown("algorithm", name, algorithms())
+    return algorithms()[name]
+
+
+def family(env_id: str) -> Family:
+    """The family that `env_id` belongs to.
+
+    Raises:
+      ValueError: there is none; the message names the nearest ids and how ids are formed.
+    """
+    for one in families().values():
+        if re.fullmatch(one.pattern, env_id):
+            return one
+    owners = {example: one for one in families().values() for example in one.examples}
+    near = nearest(env_id, owners)
+    if near:
+        hint = f"did you mean {' or '.join(near)}? Ids are formed as {owners[near[0]].usage}"
+    else:
+        hint = "ids are formed as " + " | ".join(one.usage for one in families().values())
+    raise ValueError(f"unknown environment {env_id!r}; {hint}")
+
+
+def settings_of(record: Any) -> dict[str, Any]:
+    """Name -> type of the settings of a dataclass or an instance of one, in their order."""
+    cls = record if isinstance(record, type) else type(record)
+    hints = typing.get_type_hints(cls)
+    return {
+        field.name: hints[field.name]
+        for field in dataclasses.fields(cls)
+        if field.init and field.name != "id" and not field.name.startswith("_")
+    }
+
+
+def make_env(env_id: str, **settings: Any) -> Environment[Any, Any]:
+    """The environment called `env_id`, with `settings` overridden.
+
+    Raises:
+      ValueError: unknown id or setting, or a value the environment refuses.
+    """
+    env = family(env_id).make(env_id)
+    known = settings_of(env) if dataclasses.is_dataclass(env) else {}
+    for name in settings:
+        if name not in known:
+            raise unknown("environment setting", name, known, env_id)
+    return dataclasses.replace(env, **settings) if settings else env  # type: ignore[type-var]
+
+
+def make(env_id: str, **settings: Any) -> tuple[Environment[Any, Any], EnvParams]:
+    """An environment and its default parameters.
+
+    Args:
+      env_id: e.g. `Foraging-8x8-2p-2f-coop-v3`; `marlx list` shows how ids are formed.
+      **settings: fields of the environment to override, e.g. `sight=2`.
+
+    Raises:
+      ValueError: unknown id or setting, or a value the environment refuses.
+    """
+    env = make_env(env_id, **settings)
+    return env, env.default_params

@@ -1,0 +1,439 @@
+"""Recurrent Q-learning for teams: IQL, VDN, QMIX, QPLEX and a joint-action Q.
+
+One learner; what tells the five apart is the mixer (`marlx.mixers`), nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from marlx import mixers, replay
+from marlx.learner import Learner
+from marlx.mixers import Mixer, Utilities
+from marlx.networks import AgentNetwork, SharingMode, sharing, unroll
+from marlx.registry import Algorithm
+from marlx.returns import epsilon_greedy, lambda_returns
+from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QConfig:
+    """Settings of every Q-learner here."""
+
+    lr: float = 5e-4
+    """Adam's step size."""
+    gamma: float = 0.99
+    """Discount per environment step."""
+    updates_per_step: float = 1 / 32
+    """Gradient updates per environment step, whatever the number of environments."""
+    batch: int = 32
+    """Windows per gradient update."""
+    window: int = 16
+    """Steps per window; windows start where a rollout's stored memory is, and may span episodes."""
+    burn_in: int = 0
+    """Steps at a window's start that only warm the memory up and are not learned from."""
+    capacity: int = 200_000
+    """Environment steps that the replay holds."""
+    warmup: int = 5_000
+    """Environment steps before the first update."""
+    prioritised: bool = False
+    """Draw windows by their last TD error instead of uniformly."""
+    priority_exponent: float = 0.6
+    """0 is uniform, 1 proportional to the TD error."""
+    importance_exponent: float = 0.4
+    """How far the draw's bias is corrected in the loss; 1 is fully."""
+    epsilon_start: float = 1.0
+    """Probability of a random action at first."""
+    epsilon_end: float = 0.05
+    """And after `epsilon_steps`."""
+    epsilon_steps: int = 100_000
+    """Environment steps over which it falls linearly."""
+    double: bool = True
+    """Choose the next action with the online network, value it with the target (double Q)."""
+    lambda_: float = 0.0
+    """TD(lambda); 0 is one-step TD."""
+    target_period: int = 200
+    """Gradient updates between copies into the target network (hard updates)."""
+    target_rate: float = 0.0
+    """If above 0, move the target this far at every update instead (soft updates)."""
+    reward_scaling: Literal["none", "scale", "standardise"] = "none"
+    """Divide the team reward by its running standard deviation; `standardise` also subtracts the mean."""
+    max_grad_norm: float = 10.0
+    """Gradients are scaled down to this global norm."""
+    hidden: int = 64
+    """Width of the agents' networks."""
+    recurrent: bool = True
+    """GRU in the agents' networks; without it they see the present observation only."""
+    layer_norm: bool = False
+    """Normalise the encoder's output."""
+    sharing: SharingMode = "all"
+    """Which agents share parameters: all, those of a group, or none."""
+    agent_id: bool = True
+    """Append the agent's one-hot index to what it sees."""
+    mixer_hidden: int = 64
+    """Hidden width of the mixer's networks."""
+    mixer_embed: int = 32
+    """Width of QMIX's mixing network."""
+
+    def __post_init__(self) -> None:
+        def check(name: str, ok: bool, accepted: str) -> None:
+            if not ok:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}")
+
+        for name in ("gamma", "lambda_", "epsilon_start", "epsilon_end", "target_rate"):
+            check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        for name in ("lr", "updates_per_step", "max_grad_norm"):
+            check(name, getattr(self, name) > 0, "above 0")
+        for name in (
+            "batch",
+            "window",
+            "capacity",
+            "target_period",
+            "hidden",
+            "mixer_hidden",
+            "mixer_embed",
+        ):
+            check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("warmup", "epsilon_steps", "priority_exponent", "importance_exponent"):
+            check(name, getattr(self, name) >= 0, "0 or more")
+        check("burn_in", 0 <= self.burn_in < self.window, f"less than window ({self.window})")
+        for name, accepted in (
+            ("sharing", ("all", "group", "none")),
+            ("reward_scaling", ("none", "scale", "standardise")),
+        ):
+            check(name, getattr(self, name) in accepted, " or ".join(map(repr, accepted)))
+
+
+class QParams(NamedTuple):
+    """What is trained."""
+
+    agents: Tree  # [G, ...], stacked by parameter set
+    mixer: Tree
+
+
+class QPolicy(NamedTuple):
+    """What acting needs."""
+
+    params: QParams
+    steps: Array  # int32 [], environment steps seen, for the exploration schedule
+
+
+class RewardStats(NamedTuple):
+    """Running moments of the team reward."""
+
+    count: Array  # f32 []
+    mean: Array  # f32 []
+    squares: Array  # f32 [], sum of squared distances from the mean
+
+
+class QState(NamedTuple):
+    """Everything the learner carries from one update to the next."""
+
+    params: QParams
+    target: QParams
+    optimiser: optax.OptState
+    replay: replay.ReplayState
+    rewards: RewardStats
+    steps: Array  # int32 [], environment steps observed
+    updates: Array  # int32 [], gradient updates made
+    owed: Array  # f32 [], updates due for the steps observed, not made yet
+
+
+class Item(NamedTuple):
+    """One environment step as the replay holds it."""
+
+    obs: Observation
+    action: Array  # int [N]
+    reward: Array  # f32 [], the team's
+    discount: Array  # f32 [], what multiplies the next value: gamma, 0 at a true end
+    done: Array  # bool [], the episode ended, for either reason
+    next_obs: Observation  # before any reset
+
+
+class QNetwork(NamedTuple):
+    """The agents' network as functions of stacked parameters.
+
+    Attributes:
+      init: `(key) -> params [G, ...]`.
+      once: `(params, memory [..., N, M], obs [..., N, ...]) -> Utilities, memory`, one step.
+      along: `(params, memory [b, N, M], obs [T, b, N, ...], done [T, b]) -> Utilities, memories`, a
+        window that may hold several episodes; memories `[T, b, N, M]` are those *after* each step.
+      memory_size: M.
+    """
+
+    init: Callable[[Array], Tree]
+    once: Callable[[Tree, Array, Observation], tuple[Utilities, Array]]
+    along: Callable[[Tree, Array, Observation, Array], tuple[Utilities, Array]]
+    memory_size: int
+
+
+def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
+    """Networks that give each agent its utilities, shared as `config.sharing` says."""
+    c = config
+    net = AgentNetwork(spec.num_actions, c.hidden, c.recurrent, c.layer_norm)
+    shared = sharing(c.sharing, spec)
+
+    def see(local: Array) -> Array:
+        """What the networks read: f32 [..., N, F]."""
+        local = local.astype(jnp.float32)
+        if not c.agent_id:
+            return local
+        ids = jnp.broadcast_to(
+            jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents)
+        )
+        return jnp.concatenate([local, ids], -1)
+
+    def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
+        return Utilities(q, features, obs.action_mask, obs.global_state.astype(jnp.float32))
+
+    def init(key: Array) -> Tree:
+        x = see(jnp.zeros((spec.num_agents, spec.obs_size)))[:1]
+        return shared.init(lambda key: net.init(key, jnp.zeros((1, net.memory_size)), x), key)
+
+    def once(params: Tree, memory: Array, obs: Observation) -> tuple[Utilities, Array]:
+        q, features, memory = shared.apply(net.apply, params, memory, see(obs.local))
+        return utilities(q, features, obs), memory
+
+    def along(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Utilities, Array]:
+        def one_set(params: Tree, memory: Array, x: Array) -> Tree:
+            return unroll(net, params, memory, x, done)
+
+        q, features, memories = shared.apply(one_set, params, memory, see(obs.local))
+        return utilities(q, features, obs), memories
+
+    return QNetwork(init, once, along, net.memory_size)
+
+
+def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
+    """The Q-learner that `iql`, `vdn`, `qmix`, `qplex` and `joint_q` are instances of.
+
+    Every value of a next state is computed from that step's own `next_obs` and the memory after the
+    step, never from whatever follows in the window: so a time limit is bootstrapped through, and an
+    auto-reset cannot leak into a target.
+
+    Args:
+      spec: the environment's.
+      config: settings.
+      mixer: how utilities become the value that is learned.
+
+    Source: Hausknecht & Stone 2015 (recurrent replay), van Hasselt et al. 2016 (double Q),
+    Kapturowski et al. 2019 (stored memory and burn-in); Papoudakis et al. 2021 for the settings.
+    """
+    c = config
+    net = q_network(spec, c)
+    adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
+    epsilon = optax.linear_schedule(c.epsilon_start, c.epsilon_end, max(1, c.epsilon_steps))
+    source = _source(c)
+
+    # mixers are written for one state
+    values = jax.vmap(jax.vmap(mixer.value, (None, 0, 0)), (None, 0, 0))
+    greedy = jax.vmap(mixer.greedy, (None, 0))
+
+    def init(key: Array, example: Transition) -> QState:
+        key_agents, key_mixer = jax.random.split(key)
+        params = QParams(net.init(key_agents), mixer.init(key_mixer))
+        return QState(
+            params,
+            jax.tree.map(jnp.copy, params),  # its own buffers, so that the state can be donated
+            adam.init(params),
+            source.init(jax.eval_shape(store, example)),
+            RewardStats(jnp.float32(0), jnp.float32(0), jnp.float32(0)),
+            jnp.int32(0),
+            jnp.int32(0),
+            jnp.float32(0),
+        )
+
+    def memory(num_envs: int) -> Array:
+        return jnp.zeros((num_envs, spec.num_agents, net.memory_size))
+
+    def act(
+        policy: QPolicy, memory: Array, obs: Observation, key: Array, explore: bool
+    ) -> tuple[Array, Array, Tree]:
+        utilities, memory = net.once(policy.params.agents, memory, obs)
+        action = greedy(policy.params.mixer, utilities)
+        if explore:
+            action = epsilon_greedy(key, action, obs.action_mask, epsilon(policy.steps))
+        return action, memory, ()
+
+    def store(t: Transition) -> replay.Rollout:
+        """A rollout as the replay takes it: small integers stay small, unread states are left out."""
+
+        def pack(obs: Observation) -> Observation:
+            state = obs.global_state if mixer.uses_state else obs.global_state[..., :0]
+            return Observation(
+                obs.local.astype(spec.storage), obs.action_mask, state.astype(spec.storage)
+            )
+
+        action = t.action.astype(jnp.int8 if spec.num_actions <= 127 else jnp.int32)
+        discount = jnp.where(t.terminated, 0.0, c.gamma)
+        reward = spec.team_reward(t.reward)
+        item = Item(pack(t.obs), action, reward, discount, t.done, pack(t.next_obs))
+        return replay.Rollout(item, t.memory)
+
+    def observe(state: QState, t: Transition) -> QState:
+        num_steps = t.done.size
+        rollout = store(t)
+        return state._replace(
+            replay=source.add(state.replay, rollout),
+            rewards=_extend(state.rewards, rollout.items.reward),
+            steps=state.steps + num_steps,
+            owed=state.owed + jnp.where(state.steps >= c.warmup, num_steps * c.updates_per_step, 0),
+        )
+
+    def loss(
+        params: QParams, target: QParams, rewards: RewardStats, draw: replay.Draw
+    ) -> tuple[Array, dict[str, Array]]:
+        items: Item = draw.items  # [T, b, ...]
+        items = items._replace(action=items.action.astype(jnp.int32))
+        online, after = net.along(params.agents, draw.start, items.obs, items.done)
+        value = values(params.mixer, online, items.action)  # [T, b] or [T, b, N]
+        _, target_after = net.along(target.agents, draw.start, items.obs, items.done)
+        target_next, _ = net.once(target.agents, target_after, items.next_obs)
+        online_next, _ = net.once(params.agents, after, items.next_obs)
+        chooser = (params.mixer, online_next) if c.double else (target.mixer, target_next)
+        best = jax.vmap(greedy, (None, 0))(*chooser)
+        next_value = values(target.mixer, target_next, best)
+        reward = _scaled(c.reward_scaling, rewards, items.reward)
+        goal = _targets(reward, items.discount, next_value, items.done, c.lambda_)
+        error = value - goal
+        counted = (jnp.arange(c.window) >= c.burn_in).astype(jnp.float32)
+        counted = counted.reshape(-1, *[1] * (error.ndim - 1)) * jnp.ones_like(error)
+        weight = draw.weight.reshape(1, -1, *[1] * (error.ndim - 2))
+        squared = (counted * weight * error**2).sum() / counted.sum()
+        size = jnp.abs(error) * counted
+        steps = jnp.mean(size, axis=tuple(range(2, error.ndim)))  # [T, b]
+        # R2D2's mixture of a window's largest and mean error
+        priority = 0.9 * steps.max(0) + 0.1 * steps.sum(0) / (c.window - c.burn_in)
+        metrics = {"loss": squared, "td_error": size.sum() / counted.sum(), "q": value.mean()}
+        return squared, {**metrics, "priority": priority}
+
+    def update(state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
+        due = jnp.floor(state.owed).astype(jnp.int32)
+
+        def one(i: Array, carry: tuple[QState, dict[str, Array]]) -> tuple[QState, dict[str, Array]]:
+            state, sums = carry
+            draw = source.draw(state.replay, jax.random.fold_in(key, i))
+            gradient, metrics = jax.grad(loss, has_aux=True)(
+                state.params, state.target, state.rewards, draw
+            )
+            step, optimiser = adam.update(gradient, state.optimiser, state.params)
+            params = optax.apply_updates(state.params, step)
+            updates = state.updates + 1
+            if c.target_rate > 0:
+                target = optax.incremental_update(params, state.target, c.target_rate)
+            else:
+                target = optax.periodic_update(params, state.target, updates, c.target_period)
+            priority = metrics.pop("priority")
+            metrics["grad_norm"] = optax.global_norm(gradient)
+            state = state._replace(
+                params=params,
+                target=target,
+                optimiser=optimiser,
+                replay=source.update_priorities(state.replay, draw.index, priority),
+                updates=updates,
+            )
+            return state, jax.tree.map(jnp.add, sums, metrics)
+
+        names = ("loss", "td_error", "q", "grad_norm")
+        sums = {name: jnp.float32(0) for name in names}
+        state, sums = jax.lax.fori_loop(0, due, one, (state, sums))
+        metrics = {name: total / due for name, total in sums.items()}  # nan when none was due
+        metrics["epsilon"] = jnp.asarray(epsilon(state.steps), jnp.float32)
+        return state._replace(owed=state.owed - due), metrics
+
+    return Learner(
+        init=init,
+        memory=memory,
+        policy=lambda state: QPolicy(state.params, state.steps),
+        act=act,
+        observe=observe,
+        update=update,
+        warmup=c.warmup,
+        config=config,
+    )
+
+
+def _source(c: QConfig) -> replay.Replay:
+    if c.prioritised:
+        return replay.prioritised(
+            c.capacity,
+            c.batch,
+            c.window,
+            exponent=c.priority_exponent,
+            importance=c.importance_exponent,
+        )
+    return replay.uniform(c.capacity, c.batch, c.window)
+
+
+def _targets(
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
+) -> Array:
+    """`lambda_returns` for [T, b], or for [T, b, N] where every agent has a value of its own."""
+    batched = jax.vmap(lambda_returns, (1, 1, 1, 1, None), 1)
+    if next_value.ndim == 3:
+        batched = jax.vmap(batched, (None, None, 2, None, None), 2)
+    return batched(reward, discount, next_value, done, lambda_)
+
+
+def _extend(stats: RewardStats, reward: Array) -> RewardStats:
+    """Moments after more rewards (Chan et al. 1979)."""
+    count, mean = jnp.float32(reward.size), reward.mean()
+    total, gap = stats.count + count, mean - stats.mean
+    squares = stats.squares + ((reward - mean) ** 2).sum() + gap**2 * stats.count * count / total
+    return RewardStats(total, stats.mean + gap * count / total, squares)
+
+
+def _scaled(mode: str, stats: RewardStats, reward: Array) -> Array:
+    if mode == "none":
+        return reward
+    centred = reward - stats.mean if mode == "standardise" else reward
+    return centred / jnp.sqrt(stats.squares / jnp.maximum(stats.count, 1) + 1e-8)
+
+
+def _configured(config: QConfig | None, settings: dict[str, Any]) -> QConfig:
+    return dataclasses.replace(config or QConfig(), **settings)
+
+
+def iql(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
+    """Independent Q-learning on the team reward (Tan 1993)."""
+    return q_learner(spec, _configured(config, settings), mixers.independent())
+
+
+def vdn(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
+    """Value decomposition: the team value is the sum of the agents' (Sunehag et al. 2018)."""
+    return q_learner(spec, _configured(config, settings), mixers.additive())
+
+
+def qmix(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
+    """QMIX: the team value is monotonic in each agent's (Rashid et al. 2018)."""
+    c = _configured(config, settings)
+    return q_learner(
+        spec, c, mixers.monotonic(spec, embed=c.mixer_embed, hypernet=c.mixer_hidden)
+    )
+
+
+def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
+    """QPLEX: duplex duelling, every value function that satisfies IGM (Wang et al. 2021)."""
+    c = _configured(config, settings)
+    return q_learner(spec, c, mixers.duplex(spec, hidden=c.mixer_hidden))
+
+
+def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
+    """One Q over joint actions, centralised in training and acting: the upper bound."""
+    c = _configured(config, settings)
+    return q_learner(spec, c, mixers.joint(spec, features=c.hidden, hidden=c.mixer_hidden))
+
+
+ALGORITHMS = (
+    Algorithm("iql", "independent Q-learning", QConfig, iql),
+    Algorithm("vdn", "value decomposition: sum of utilities", QConfig, vdn),
+    Algorithm("qmix", "monotonic mixing of utilities", QConfig, qmix),
+    Algorithm("qplex", "duplex duelling mixer, all of IGM", QConfig, qplex),
+    Algorithm("joint_q", "one Q over joint actions (centralised bound)", QConfig, joint_q),
+)

@@ -1,0 +1,217 @@
+"""Mixers: how agents' utilities become the value that is learned, and the joint greedy action.
+
+Formulas are for one state, without batch axes; callers `vmap`. Every mixer is a record of three
+functions, so that one Q-learner serves them all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.returns import masked_argmax
+from marlx.types import Array, EnvSpec, Tree
+
+MAX_JOINT_ACTIONS = 4096
+
+
+class Utilities(NamedTuple):
+    """What a mixer reads, of one state."""
+
+    q: Array  # f32 [N, A]
+    features: Array  # f32 [N, H], what the agents' heads read
+    action_mask: Array  # bool [N, A]
+    global_state: Array  # f32 [S]
+
+
+class Mixer(NamedTuple):
+    """A way of combining utilities.
+
+    Attributes:
+      init: `(key) -> params`.
+      value: `(params, utilities, action int32 [N]) -> value`, f32 [] for a team value or f32 [N]
+        for one per agent.
+      greedy: `(params, utilities) -> int32 [N]`, the legal joint action of highest value.
+      uses_state: whether `value` reads the global state; if not, replays need not store it.
+    """
+
+    init: Callable[[Array], Tree]
+    value: Callable[[Tree, Utilities, Array], Array]
+    greedy: Callable[[Tree, Utilities], Array]
+    uses_state: bool
+
+
+def chosen(q: Array, action: Array) -> Array:
+    """F32 [N], the utility of each agent's action; q f32 [N, A], action int32 [N]."""
+    return jnp.take_along_axis(q, action[:, None], axis=-1)[:, 0]
+
+
+def _agents_greedy(params: Tree, utilities: Utilities) -> Array:
+    """Each agent's own best action: the joint argmax wherever IGM holds."""
+    del params
+    return masked_argmax(utilities.q, utilities.action_mask)
+
+
+def independent() -> Mixer:
+    """Every agent's utility is its own value f32 [N] (IQL; Tan 1993)."""
+    return Mixer(lambda key: {}, lambda _, u, a: chosen(u.q, a), _agents_greedy, False)
+
+
+def additive() -> Mixer:
+    """Q_tot is the sum of the utilities (VDN; Sunehag et al. 2018, eq. 3)."""
+    return Mixer(lambda key: {}, lambda _, u, a: chosen(u.q, a).sum(), _agents_greedy, False)
+
+
+class _MonotonicNet(nn.Module):
+    embed: int
+    hypernet: int
+
+    @nn.compact
+    def __call__(self, q: Array, state: Array) -> Array:
+        def hyper(width: int, name: str) -> Array:
+            hidden = nn.relu(nn.Dense(self.hypernet, name=f"{name}_hidden")(state))
+            return nn.Dense(width, name=name)(hidden)
+
+        n = q.shape[0]
+        w1 = jnp.abs(hyper(n * self.embed, "w1")).reshape(n, self.embed)
+        w2 = jnp.abs(hyper(self.embed, "w2"))
+        b1 = nn.Dense(self.embed, name="b1")(state)
+        hidden = nn.elu(q @ w1 + b1)
+        v = nn.Dense(1, name="v")(nn.relu(nn.Dense(self.embed, name="v_hidden")(state)))[0]
+        return hidden @ w2 + v
+
+
+def monotonic(spec: EnvSpec, *, embed: int = 32, hypernet: int = 64) -> Mixer:
+    """Q_tot from a mixing network with non-negative weights given by the state (QMIX).
+
+    Args:
+      spec: the environment's.
+      embed: width of the mixing network.
+      hypernet: hidden width of the two hypernetworks that make its weights.
+
+    Source: Rashid et al. 2018, section 4.1 and figure 2. Differs from: the paper in hypernetworks
+    with one hidden layer, as in the authors' later code.
+    """
+    net = _MonotonicNet(embed, hypernet)
+
+    def init(key: Array) -> Tree:
+        return net.init(key, jnp.zeros(spec.num_agents), jnp.zeros(spec.state_size))
+
+    def value(params: Tree, u: Utilities, action: Array) -> Array:
+        return net.apply(params, chosen(u.q, action), u.global_state)  # type: ignore[return-value]
+
+    return Mixer(init, value, _agents_greedy, True)
+
+
+class _DuplexNet(nn.Module):
+    """The transformation (w, b) and the importance weights (lambda) of QPLEX."""
+
+    hidden: int
+    heads: int
+    num_actions: int
+
+    @nn.compact
+    def __call__(self, state: Array, action: Array) -> tuple[Array, Array, Array]:
+        n = action.shape[0]
+
+        def mlp(x: Array, width: int, name: str) -> Array:
+            return nn.Dense(width, name=name)(
+                nn.relu(nn.Dense(self.hidden, name=f"{name}_hidden")(x))
+            )
+
+        w = jnp.abs(mlp(state, n, "w")) + 1e-10
+        b = mlp(state, n, "b")
+        joint = jnp.concatenate([state, jax.nn.one_hot(action, self.num_actions).reshape(-1)])
+        key = jnp.abs(mlp(state, self.heads, "key")) + 1e-10
+        agents = nn.sigmoid(mlp(state, self.heads * n, "agents")).reshape(self.heads, n)
+        actions = nn.sigmoid(mlp(joint, self.heads * n, "actions")).reshape(self.heads, n)
+        return w, b, (key[:, None] * agents * actions).sum(0)
+
+
+def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4) -> Mixer:
+    """Q_tot from duplex duelling: any value function whose greedy action is the agents' own (QPLEX).
+
+    `Q_tot = sum_i V_i + sum_i lambda_i(s, a) A_i`, with `V_i = w_i(s) max Q_i + b_i(s)`,
+    `A_i = w_i(s) (Q_i - max Q_i) <= 0` and `lambda_i > 0`.
+
+    Args:
+      spec: the environment's.
+      hidden: width of the networks of the state.
+      heads: number of products summed into each lambda.
+
+    Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
+    lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
+    """
+    net = _DuplexNet(hidden, heads, spec.num_actions)
+
+    def init(key: Array) -> Tree:
+        zeros = jnp.zeros(spec.num_agents, jnp.int32)
+        return net.init(key, jnp.zeros(spec.state_size), zeros)
+
+    def value(params: Tree, u: Utilities, action: Array) -> Array:
+        w, b, importance = net.apply(params, u.global_state, action)  # type: ignore[misc]
+        q = chosen(u.q, action)
+        best = jnp.where(u.action_mask, u.q, -jnp.inf).max(-1)
+        advantage = jax.lax.stop_gradient(w * (q - best))
+        # sum_i V_i + A_i is sum_i w_i Q_i + b_i; the rest of lambda_i's weight goes on top
+        return (w * q + b).sum() + ((importance - 1.0) * advantage).sum()
+
+    return Mixer(init, value, _agents_greedy, True)
+
+
+class _JointNet(nn.Module):
+    hidden: int
+    num_joint: int
+
+    @nn.compact
+    def __call__(self, features: Array, state: Array) -> Array:
+        x = jnp.concatenate([features.reshape(-1), state])
+        return nn.Dense(self.num_joint)(nn.relu(nn.Dense(self.hidden)(x)))
+
+
+def joint(spec: EnvSpec, *, features: int, hidden: int = 64) -> Mixer:
+    """One value per joint action, from all agents' features and the state: no factorisation.
+
+    Acting needs everybody's observation, so this is centralised execution too: the upper bound
+    that factorised learners are held against.
+
+    Args:
+      spec: the environment's.
+      features: H, width of the agents' features.
+      hidden: width of the hidden layer.
+
+    Raises:
+      ValueError: more than `MAX_JOINT_ACTIONS` joint actions.
+    """
+    n, a = spec.num_agents, spec.num_actions
+    if a**n > MAX_JOINT_ACTIONS:
+        raise ValueError(
+            f"joint actions are {a}^{n} = {a**n} in {spec.id}; a joint-action Q takes at most "
+            f"{MAX_JOINT_ACTIONS}: use vdn, qmix or qplex there"
+        )
+    net = _JointNet(hidden, a**n)
+    table = jnp.array(list(itertools.product(range(a), repeat=n)), jnp.int32)  # [A^N, N]
+    place = jnp.array([a ** (n - 1 - i) for i in range(n)], jnp.int32)
+    assert math.prod(table.shape) == n * a**n
+
+    def init(key: Array) -> Tree:
+        return net.init(key, jnp.zeros((n, features)), jnp.zeros(spec.state_size))
+
+    def values(params: Tree, u: Utilities) -> Array:
+        return net.apply(params, u.features, u.global_state)  # type: ignore[return-value]
+
+    def value(params: Tree, u: Utilities, action: Array) -> Array:
+        return values(params, u)[(action * place).sum()]
+
+    def greedy(params: Tree, u: Utilities) -> Array:
+        legal = u.action_mask[np.arange(n), table].all(-1)  # [A^N]
+        return table[masked_argmax(values(params, u), legal)]
+
+    return Mixer(init, value, greedy, True)

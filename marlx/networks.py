@@ -1,0 +1,163 @@
+"""Networks of agents, and who shares parameters with whom.
+
+Parameters are always stacked along a leading axis of parameter sets, whichever way agents share
+them, so that `all`, `group` and `none` are one code path (`Sharing.apply`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.types import Array, EnvSpec, Tree
+
+SharingMode = Literal["all", "group", "none"]
+
+
+class Sharing(NamedTuple):
+    """Which agents use which of the `G` parameter sets.
+
+    Attributes:
+      members: int [G, M], the agents of each set; smaller sets repeat an agent to fill the row.
+      place: int [N], where each agent's result stands among the `G * M` computed.
+    """
+
+    members: np.ndarray[Any, Any]
+    place: np.ndarray[Any, Any]
+
+    def init(self, init: Callable[[Array], Tree], key: Array) -> Tree:
+        """Parameters stacked `[G, ...]`, every set from its own key."""
+        return jax.vmap(init)(jax.random.split(key, len(self.members)))
+
+    def apply(self, function: Callable[..., Tree], params: Tree, *inputs: Tree) -> Tree:
+        """`function(params, *inputs)` with each agent's own parameters.
+
+        Args:
+          function: of one parameter set and inputs `[..., M, F]`; returns arrays `[..., M, F']`.
+          params: `[G, ...]`.
+          inputs: pytrees of arrays `[..., N, F]`.
+
+        Returns:
+          What `function` returns, with N agents again: arrays `[..., N, F']`.
+        """
+        sets = jax.tree.map(self._split, inputs)
+        return jax.tree.map(self._join, jax.vmap(function)(params, *sets))
+
+    def _split(self, x: Array) -> Array:
+        if len(self.members) == 1:  # everybody shares: no gather, and XLA drops the axis of one
+            return x[None]
+        return jnp.moveaxis(jnp.take(x, self.members, axis=-2), -3, 0)
+
+    def _join(self, x: Array) -> Array:
+        if len(self.members) == 1:
+            return x[0]
+        x = jnp.moveaxis(x, 0, -3)
+        return jnp.take(x.reshape(*x.shape[:-3], -1, x.shape[-1]), self.place, axis=-2)
+
+
+def sharing(mode: SharingMode, spec: EnvSpec) -> Sharing:
+    """Who shares with whom: `all` one set, `group` one per `spec.groups`, `none` one per agent."""
+    groups: list[tuple[int, ...]]
+    if mode == "all":
+        groups = [tuple(range(spec.num_agents))]
+    elif mode == "group":
+        groups = [group for _, group in spec.groups]
+    elif mode == "none":
+        groups = [(i,) for i in range(spec.num_agents)]
+    else:
+        raise ValueError(f"sharing is {mode!r}; it must be 'all', 'group' or 'none'")
+    width = max(len(group) for group in groups)
+    members = np.array([group + (group[0],) * (width - len(group)) for group in groups])
+    place = np.zeros(spec.num_agents, np.int32)
+    for row, group in enumerate(groups):
+        for column, agent in enumerate(group):
+            place[agent] = row * width + column
+    return Sharing(members, place)
+
+
+class AgentNetwork(nn.Module):
+    """Encoder, then a GRU (or a dense layer), then a linear head.
+
+    The three parts are methods, so that a sequence is encoded and read out in one large product
+    and only the recurrence is scanned.
+
+    Attributes:
+      num_outputs: width of the head.
+      hidden: width of encoder and recurrence.
+      recurrent: GRU; False puts a dense layer in its place and leaves the memory empty.
+      layer_norm: normalise the encoder's output.
+    """
+
+    num_outputs: int
+    hidden: int = 64
+    recurrent: bool = True
+    layer_norm: bool = False
+
+    @property
+    def memory_size(self) -> int:
+        """Width of the acting memory of one agent; 0 without recurrence."""
+        return self.hidden if self.recurrent else 0
+
+    def setup(self) -> None:  # noqa: D102  flax's hook
+        self.encoder = nn.Dense(self.hidden)
+        self.norm = nn.LayerNorm() if self.layer_norm else None
+        self.core = nn.GRUCell(self.hidden) if self.recurrent else nn.Dense(self.hidden)
+        self.readout = nn.Dense(self.num_outputs)
+
+    def encode(self, x: Array) -> Array:
+        """F32 [..., hidden] from inputs f32 [..., F]."""
+        x = self.encoder(x)
+        return nn.relu(x if self.norm is None else self.norm(x))
+
+    def recur(self, memory: Array, x: Array) -> tuple[Array, Array]:
+        """Next memory f32 [..., memory_size] and features f32 [..., hidden]."""
+        if self.recurrent:
+            memory, features = self.core(memory, x)
+            return memory, features
+        return memory, nn.relu(self.core(x))
+
+    def head(self, features: Array) -> Array:
+        """F32 [..., num_outputs]."""
+        return self.readout(features)
+
+    def __call__(self, memory: Array, x: Array) -> tuple[Array, Array, Array]:
+        """One step: outputs, features and the next memory."""
+        memory, features = self.recur(memory, self.encode(x))
+        return self.head(features), features, memory
+
+
+def unroll(
+    network: AgentNetwork, params: Tree, memory: Array, x: Array, done: Array
+) -> tuple[Array, Array, Array]:
+    """The network over a sequence that may hold several episodes.
+
+    Args:
+      network: of one parameter set.
+      params: its parameters.
+      memory: f32 [b, M, memory_size], *before* the first step.
+      x: f32 [T, b, M, F].
+      done: bool [T, b], the episode ended at that step: the next one starts from a zero memory.
+
+    Returns:
+      outputs f32 [T, b, M, O], features f32 [T, b, M, hidden], and memories f32
+      [T, b, M, memory_size] *after* each step and before any reset, which is what the value of the
+      state after that step has to be computed with.
+    """
+    encoded = network.apply(params, x, method="encode")
+    if network.recurrent:
+
+        def step(memory: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+            x, done = inputs
+            after, features = network.apply(params, memory, x, method="recur")
+            return jnp.where(done[:, None, None], 0.0, after), (features, after)
+
+        _, (features, memories) = jax.lax.scan(step, memory, (encoded, done))
+    else:
+        memories = jnp.zeros((*x.shape[:-1], 0))
+        _, features = network.apply(params, memories, encoded, method="recur")
+    return network.apply(params, features, method="head"), features, memories

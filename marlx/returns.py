@@ -1,0 +1,65 @@
+"""Targets and action choices as formulas for one sequence or one state; callers `vmap`."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from marlx.types import Array
+
+
+def masked_argmax(values: Array, legal: Array) -> Array:
+    """Int32 [...], the legal index of highest value; values f32 [..., A], legal bool [..., A]."""
+    return jnp.where(legal, values, -jnp.inf).argmax(-1).astype(jnp.int32)
+
+
+def uniform_legal(key: Array, legal: Array) -> Array:
+    """Int32 [...], uniform over the legal indices of bool [..., A]."""
+    return jnp.where(legal, jax.random.uniform(key, legal.shape), -1.0).argmax(-1).astype(jnp.int32)
+
+
+def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> Array:
+    """Int32 [...], `greedy` or, with probability `epsilon` each, a uniform legal action.
+
+    Args:
+      key: consumed.
+      greedy: int32 [...], legal.
+      legal: bool [..., A].
+      epsilon: f32 [], in [0, 1].
+    """
+    key_coin, key_action = jax.random.split(key)
+    explore = jax.random.uniform(key_coin, greedy.shape) < epsilon
+    return jnp.where(explore, uniform_legal(key_action, legal), greedy)
+
+
+def lambda_returns(
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
+) -> Array:
+    """F32 [T], TD(lambda) targets of one stretch of steps, without gradient.
+
+    `G_t = r_t + d_t ((1 - lambda) v_{t+1} + lambda G_{t+1})`, where `G_{t+1}` is replaced by
+    `v_{t+1}` at an episode's end and at the stretch's end. At a true end `d_t` is 0, at a time limit
+    it is not: the value of the state that was reached still counts.
+
+    Args:
+      reward: f32 [T].
+      discount: f32 [T], what multiplies the next value: gamma, 0 at a true end.
+      next_value: f32 [T], value of each step's `next_obs`, before any reset.
+      done: bool [T], the episode ended there, for either reason.
+      lambda_: in [0, 1]; 0 is one-step TD.
+
+    Source: Sutton & Barto 2018, eq. 12.18. Differs from: implementations that set `d_t` to 0 at time
+    limits too, or that let the return run across the end.
+    """
+    chex.assert_rank([reward, discount, next_value, done], 1)
+
+    def back(later: Array, step: tuple[Array, Array, Array, Array]) -> tuple[Array, Array]:
+        reward, discount, value, done = step
+        later = jnp.where(done, value, (1.0 - lambda_) * value + lambda_ * later)
+        target = reward + discount * later
+        return target, target
+
+    steps = (reward, discount, next_value, done)
+    _, targets = jax.lax.scan(back, next_value[-1], steps, reverse=True)
+    return jax.lax.stop_gradient(targets)

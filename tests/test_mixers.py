@@ -1,0 +1,100 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marlx import mixers
+from marlx.mixers import Utilities
+from marlx.types import EnvSpec
+
+SPEC = EnvSpec("three", num_agents=3, num_actions=4, obs_size=5, state_size=6, horizon=7)
+FEATURES = 8
+
+MIXERS = {
+    "independent": mixers.independent(),
+    "additive": mixers.additive(),
+    "monotonic": mixers.monotonic(SPEC),
+    "duplex": mixers.duplex(SPEC),
+    "joint": mixers.joint(SPEC, features=FEATURES),
+}
+TEAM = [name for name in MIXERS if name != "independent"]
+
+
+def draw(seed):
+    """Utilities of one state in which some actions of every agent are illegal."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random((3, 4)) < 0.6
+    mask[np.arange(3), rng.integers(4, size=3)] = True
+    return Utilities(
+        jnp.asarray(rng.normal(size=(3, 4)) * 3, jnp.float32),
+        jnp.asarray(rng.normal(size=(3, FEATURES)), jnp.float32),
+        jnp.asarray(mask),
+        jnp.asarray(rng.normal(size=6), jnp.float32),
+    )
+
+
+@pytest.mark.parametrize("name", TEAM)
+def test_greedy_is_the_best_legal_joint_action(name):
+    """By brute force over all 64 joint actions: IGM, for every mixer that claims it."""
+    mixer = MIXERS[name]
+    joint = jnp.array(list(itertools.product(range(4), repeat=3)))
+    value = jax.jit(jax.vmap(mixer.value, (None, None, 0)))
+    greedy = jax.jit(mixer.greedy)
+    for seed in range(30):
+        u, params = draw(seed), mixer.init(jax.random.key(seed))
+        legal = np.asarray(u.action_mask)[np.arange(3), joint].all(-1)
+        values = np.where(legal, value(params, u, joint), -np.inf)
+        action = np.asarray(greedy(params, u))
+        assert u.action_mask[np.arange(3), action].all()
+        taken = values[(np.asarray(joint) == action).all(-1)][0]
+        assert taken >= values.max() - 1e-4
+
+
+def test_independent_values_are_each_agents_own():
+    u = draw(0)
+    value = MIXERS["independent"].value({}, u, jnp.array([1, 0, 3]))
+    np.testing.assert_array_equal(value, [u.q[0, 1], u.q[1, 0], u.q[2, 3]])
+
+
+def test_additive_is_the_sum():
+    u = draw(0)
+    assert MIXERS["additive"].value({}, u, jnp.array([1, 0, 3])) == pytest.approx(
+        float(u.q[0, 1] + u.q[1, 0] + u.q[2, 3]), rel=1e-6
+    )
+
+
+def test_monotonic_in_every_utility_and_not_additive():
+    mixer = MIXERS["monotonic"]
+    action = jnp.array([1, 0, 3])
+    slopes = []
+    for seed in range(30):
+        params, u = mixer.init(jax.random.key(seed)), draw(seed)
+        slope = jax.grad(lambda q, p=params, u=u: mixer.value(p, u._replace(q=q), action))(u.q)
+        slopes.append(slope[np.arange(3), action])
+    assert np.min(slopes) >= 0
+    assert np.max(slopes) - np.min(slopes) > 0.1  # the state matters
+
+
+def test_duplex_reaches_what_no_monotonic_mixer_can():
+    """The lambda-weighted advantages depend on the joint action, at unchanged utilities."""
+    mixer, u = MIXERS["duplex"], draw(3)._replace(action_mask=jnp.ones((3, 4), bool))
+    params = mixer.init(jax.random.key(0))
+    best = mixer.greedy(params, u)
+
+    def loss_of(first, second):
+        """How much the team loses when one agent leaves its best action, given another's."""
+        a = best.at[1].set(second)
+        other = a.at[0].set(first)
+        return mixer.value(params, u, a) - mixer.value(params, u, other)
+
+    first = (int(best[0]) + 1) % 4
+    losses = [float(loss_of(first, second)) for second in range(4)]
+    assert max(losses) - min(losses) > 1e-3
+
+
+def test_joint_refuses_too_many_joint_actions():
+    spec = EnvSpec("wide", num_agents=9, num_actions=6, obs_size=1, state_size=1, horizon=1)
+    with pytest.raises(ValueError, match=r"6\^9 = 10077696.*at most 4096"):
+        mixers.joint(spec, features=4)
