@@ -181,7 +181,7 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
 
     def see(local: Array) -> Array:
         """What the networks read: f32 [..., N, F]."""
-        local = local.astype(jnp.float32)
+        local = local.astype(jnp.float32) / spec.scale
         if not c.agent_id:
             return local
         ids = jnp.broadcast_to(
@@ -190,7 +190,8 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
         return jnp.concatenate([local, ids], -1)
 
     def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
-        return Utilities(q, features, obs.action_mask, obs.global_state.astype(jnp.float32))
+        state = obs.global_state.astype(jnp.float32) / spec.scale
+        return Utilities(q, features, obs.action_mask, state)
 
     def init(key: Array) -> Tree:
         x = see(jnp.zeros((spec.num_agents, spec.obs_size)))[:1]
@@ -330,7 +331,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             else:
                 target = optax.periodic_update(params, state.target, updates, c.target_period)
             priority = metrics.pop("priority")
-            metrics["grad_norm"] = optax.global_norm(gradient)
+            metrics["grad_norm"] = optax.tree.norm(gradient)
             state = state._replace(
                 params=params,
                 target=target,

@@ -30,6 +30,8 @@ from marlx.registry import Family
 from marlx.types import Array, EnvSpec, Observation
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     Table = Any  # nested lists or tuples, a numpy or jax array, or text such as "[[1, 0], [0, 1]]"
 else:
     Table = str  # what the field holds, and what the command line takes
@@ -219,6 +221,46 @@ class MatrixGame(Environment[MatrixState, EnvParams]):
             global_state=stage if stages > 1 else seen,
         )
 
+    def render(self, state: MatrixState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3]: the payoff tables, the last joint action framed.
+
+        One table for each stage and each choice of all agents but the last two, whose actions are
+        its rows and columns. Cells are coloured by the team's reward. Stages not in play are grey.
+        """
+        stages, *sizes, num_agents = self._payoff.shape
+        *before, rows, columns = sizes if num_agents > 1 else (1, *sizes)
+        pay = self._payoff.reshape(stages, *before, rows, columns, num_agents)
+        colors = _colors(pay.mean(-1))
+        last = tuple(int(action) for action in state.last_action)
+        framed = np.zeros(self._payoff.shape[:-1], bool)
+        framed[(int(state.played), *last)] = last[0] >= 0
+        framed = framed.reshape(pay.shape[:-1])
+
+        tables = []
+        for where in np.ndindex(stages, *before):
+            title = [f"stage {where[0]}"] * (stages > 1)
+            title += [f"agent {i} plays {action}" for i, action in enumerate(where[1:])]
+            words = [
+                [
+                    ", ".join(f"{x:g}" for x in (cell if self.per_agent else cell[:1]))
+                    for cell in row
+                ]
+                for row in pay[where]
+            ]
+            tables.append(
+                _draw_table(
+                    ", ".join(title) or self.name.removeprefix("matrix/"),
+                    words,
+                    colors[where],
+                    framed[where],
+                    "black" if where[0] == int(state.stage) else "#8a8a92",
+                )
+            )
+        did = ", ".join(map(str, last)) if last[0] >= 0 else "none yet"
+        axes = f"rows: agent {num_agents - 2}, columns: agent {num_agents - 1}"
+        footer = [axes] * (num_agents > 1) + [f"step {int(state.time)}, last actions: {did}"]
+        return _arrange(tables, len(tables) // stages if before else stages, footer)
+
     def make_state(
         self, step: int = 0, last_action: Any = None, stage: int = 0, played: int | None = None
     ) -> MatrixState:
@@ -265,6 +307,62 @@ def _read(setting: str, value: Any) -> np.ndarray:
     if not (np.abs(table) <= np.finfo(np.float32).max).all():
         raise ValueError(f"{setting} holds numbers that are not finite: {reprlib.repr(value)}")
     return table
+
+
+def _colors(reward: np.ndarray) -> np.ndarray:
+    """Int [..., 3]: white for 0, greener the more is gained, redder the more is lost."""
+    most, least = max(float(reward.max()), 1e-9), min(float(reward.min()), -1e-9)
+    amount = np.where(reward > 0, reward / most, reward / least)[..., None]
+    full = np.where(reward[..., None] > 0, (116, 196, 150), (238, 140, 128))
+    return np.asarray(250 + amount * (full - 250)).astype(int)
+
+
+def _draw_table(
+    title: str, words: list[list[str]], colors: np.ndarray, framed: np.ndarray, ink: str
+) -> PIL.Image.Image:
+    """One payoff table: `words` in cells of `colors` [rows, columns, 3], some of them `framed`."""
+    from PIL import Image, ImageDraw, ImageFont  # here, since few who import this module draw
+
+    small, large = ImageFont.load_default(14), ImageFont.load_default(18)
+    rows, columns = framed.shape
+    high, wide = (
+        44,
+        max(56, 24 + round(max(large.getlength(word) for row in words for word in row))),
+    )
+    width = 64 + max(columns * wide, round(large.getlength(title)))
+    image = Image.new("RGB", (width, 56 + rows * high), "white")
+    draw = ImageDraw.Draw(image)
+    left, top = (width - columns * wide) / 2, 54.0
+    draw.text((width / 2, 18), title, ink, large, "mm")
+    for j in range(columns):
+        draw.text((left + (j + 0.5) * wide, top - 11), f"{j}", "#6b6b6b", small, "mm")
+    for i in range(rows):
+        draw.text((left - 13, top + (i + 0.5) * high), f"{i}", "#6b6b6b", small, "mm")
+    for i, j in np.ndindex(rows, columns):
+        x, y = left + j * wide, top + i * high
+        frame, line = ("#1c1c24", 4) if framed[i, j] else ("#d0d0d6", 1)
+        draw.rectangle((x, y, x + wide - 3, y + high - 3), tuple(colors[i, j]), frame, line)
+        draw.text((x + wide / 2 - 1, y + high / 2 - 1), words[i][j], ink, large, "mm")
+    return image
+
+
+def _arrange(tables: list[PIL.Image.Image], across: int, footer: list[str]) -> np.ndarray:
+    """uint8 [height, width, 3]: tables in rows of at most `across` or 6, text below."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    across = min(across, 6)
+    wide, high = max(table.width for table in tables), tables[0].height
+    down = -(-len(tables) // across)
+    size = (max(across * wide, 260), down * high + 20 * len(footer) + 16)
+    image = Image.new("RGB", size, "white")
+    for place, table in enumerate(tables):
+        x = (size[0] - across * wide) // 2 + place % across * wide + (wide - table.width) // 2
+        image.paste(table, (x, place // across * high))
+    draw = ImageDraw.Draw(image)
+    for line, text in enumerate(footer):
+        at = (size[0] / 2, down * high + 18 + 20 * line)
+        draw.text(at, text, "#4a4a50", ImageFont.load_default(14), "mm")
+    return np.asarray(image)
 
 
 _CLIMBING_3P = [

@@ -114,11 +114,18 @@ class Environment(abc.ABC, Generic[S, P]):
         obs, state = jax.tree.map(
             lambda new, old: jnp.where(done, new, old), (fresh_obs, fresh), (final, ended)
         )
-        info = {**info, "final_observation": final, "terminated": terminated, "truncated": truncated}
+        info = {
+            **info,
+            "final_observation": final,
+            "terminated": terminated,
+            "truncated": truncated,
+        }
         return obs, state, reward, terminated, truncated, info
 
 
-def vector_reset(env: Environment[S, P], params: P, key: Array, num_envs: int) -> tuple[Observation, S]:
+def vector_reset(
+    env: Environment[S, P], params: P, key: Array, num_envs: int
+) -> tuple[Observation, S]:
     """Observations and states `[B, ...]` of `num_envs` episodes, each from its own draw."""
     return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
 

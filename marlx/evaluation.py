@@ -24,7 +24,7 @@ def evaluate(
     *,
     explore: bool = False,
 ) -> Array:
-    """F32 [episodes], the team return of `episodes` fresh, whole episodes.
+    """f32 [episodes], the team return of `episodes` fresh, whole episodes.
 
     Each environment plays exactly one episode, so that short episodes are not counted more often
     than long ones.
@@ -61,7 +61,9 @@ def evaluate(
     key_start, key = jax.random.split(key)
     actors = start(env, params, learner, key_start, episodes)
     alive, returns = jnp.ones(episodes, bool), jnp.zeros(episodes)
-    return jax.lax.while_loop(going_on, step, Playing(actors, key, alive, returns, jnp.int32(0))).returns
+    return jax.lax.while_loop(
+        going_on, step, Playing(actors, key, alive, returns, jnp.int32(0))
+    ).returns
 
 
 def random_learner() -> Learner:

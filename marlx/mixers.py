@@ -49,7 +49,7 @@ class Mixer(NamedTuple):
 
 
 def chosen(q: Array, action: Array) -> Array:
-    """F32 [N], the utility of each agent's action; q f32 [N, A], action int32 [N]."""
+    """f32 [N], the utility of each agent's action; q f32 [N, A], action int32 [N]."""
     return jnp.take_along_axis(q, action[:, None], axis=-1)[:, 0]
 
 

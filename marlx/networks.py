@@ -110,7 +110,7 @@ class AgentNetwork(nn.Module):
         self.readout = nn.Dense(self.num_outputs)
 
     def encode(self, x: Array) -> Array:
-        """F32 [..., hidden] from inputs f32 [..., F]."""
+        """f32 [..., hidden] from inputs f32 [..., F]."""
         x = self.encoder(x)
         return nn.relu(x if self.norm is None else self.norm(x))
 
@@ -122,7 +122,7 @@ class AgentNetwork(nn.Module):
         return memory, nn.relu(self.core(x))
 
     def head(self, features: Array) -> Array:
-        """F32 [..., num_outputs]."""
+        """f32 [..., num_outputs]."""
         return self.readout(features)
 
     def __call__(self, memory: Array, x: Array) -> tuple[Array, Array, Array]:

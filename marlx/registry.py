@@ -147,13 +147,16 @@ def family(env_id: str) -> Family:
 
 
 def settings_of(record: Any) -> dict[str, Any]:
-    """Name -> type of the settings of a dataclass or an instance of one, in their order."""
+    """Name -> type of the settings of a dataclass or an instance of one, in their order.
+
+    `id` and `name` are not settings: they say what an environment was made as.
+    """
     cls = record if isinstance(record, type) else type(record)
     hints = typing.get_type_hints(cls)
     return {
         field.name: hints[field.name]
         for field in dataclasses.fields(cls)
-        if field.init and field.name != "id" and not field.name.startswith("_")
+        if field.init and field.name not in ("id", "name") and not field.name.startswith("_")
     }
 
 
@@ -164,7 +167,7 @@ def make_env(env_id: str, **settings: Any) -> Environment[Any, Any]:
       ValueError: unknown id or setting, or a value the environment refuses.
     """
     env = family(env_id).make(env_id)
-    known = settings_of(env) if dataclasses.is_dataclass(env) else {}
+    known = settings_of(env)
     for name in settings:
         if name not in known:
             raise unknown("environment setting", name, known, env_id)

@@ -1,35 +1,39 @@
 """Sequence replay: a ring of rollouts on the device, from which windows of time are drawn.
 
-The replay knows nothing of reinforcement learning. It is given rollouts of any pytree, time-major
+The replay knows nothing of reinforcement learning. It takes in rollouts of any pytree, time-major
 `[T, B, ...]`, each the continuation of the one before, and hands back windows of `length` steps of
-one environment's stream. Windows start at the multiples of `stride`; they may span rollouts and
-episode ends (items carry their own flags), and never span the ring's write head.
+one environment's stream. Windows start at multiples of `stride`. They may span rollouts and episode
+ends (items carry their own flags); they never span the place that is being written.
 
     replay = uniform(capacity=100_000, batch=32, length=50)
     state = replay.init(Rollout(items, start))    # shapes are enough
     state = replay.add(state, Rollout(items, start))
     draw = replay.draw(state, key)                # draw.items: [length, batch, ...]
 
-Every function is pure. Jit the loop that calls them and donate its carry: an `add` then writes one
-rollout in place and neither `add` nor `draw` does work that grows with `capacity`.
+Every function is pure. Jit the loop that calls them and donate its carry: `add` then writes one
+rollout in place, and nothing does work that grows with `capacity`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import keystr, tree_leaves_with_path
 
 from marlx.types import Array, Tree
 
 
 class Rollout(NamedTuple):
-    """What `Replay.add` takes in: consecutive steps of B environments."""
+    """What `Replay.add` takes in: T consecutive steps of B environments."""
 
     items: Tree  # [T, B, ...], kept for every step
-    start: Tree = ()  # [T, B, ...], kept where a window starts: acting memory, for instance
+    start: Tree = ()  # [T, B, ...], kept only where a window starts: acting memory, for instance
 
 
 class Draw(NamedTuple):
@@ -37,29 +41,45 @@ class Draw(NamedTuple):
 
     items: Tree  # [length, batch, ...]
     start: Tree  # [batch, ...], `Rollout.start` at each window's first step
-    weight: Array  # f32 [batch], importance weights, at most 1; all 0 while no window is complete
-    index: Array  # int32 [batch], which window, for `Replay.update_priorities`
+    weight: Array  # f32 [batch], importance, at most 1; all 0 (and items void) if nothing was there
+    index: Array  # type: ignore[assignment]  # int32 [batch], which window, for `Replay.update_priorities`
 
 
-class ReplayState(NamedTuple):
-    """The storage: `S` slots of time, `W = S / stride` windows of each of `B` environments."""
+class Priorities(NamedTuple):
+    """A sum tree over the windows, `P` of them after padding to a power of two."""
 
-    items: Tree  # [S, B, ...]
+    tree: Array  # f32 [2 P]; node i has children 2i and 2i + 1, the root is 1, leaves start at P
+    largest: Array  # f32 [], the largest leaf so far, what a new window gets
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ReplayState:
+    """The storage: a ring of W rows, each of `stride` steps of B environments.
+
+    Row `w` begins where a window begins, so a window is `ceil(length / stride)` successive rows of
+    one environment, and its steps lie together in memory.
+    """
+
+    items: Tree  # [W, B, stride, ...]
     start: Tree  # [W, B, ...]
-    head: Array  # int32 [], the slot the next rollout goes to
-    size: Array  # int32 [], slots written, at most S
-    priorities: Tree  # () for uniform
+    head: Array  # int32 [], the step of the ring, in [0, W * stride), that comes next
+    size: Array  # int32 [], steps of the ring that are written
+    priorities: Priorities | None  # None where the draw is uniform
+    rollout_length: int = dataclasses.field(metadata={"static": True})  # T, of every `add`
 
 
 class Replay(NamedTuple):
     """A record of pure functions; see `uniform` and `prioritised`.
 
     Attributes:
-      init: `(example) -> state`. `example` is a `Rollout` of arrays or `jax.ShapeDtypeStruct`s, of
-        the shapes that every `add` will have. Values are stored and drawn in its dtypes.
+      init: `(example) -> state`. `example` is a `Rollout` of arrays or `jax.ShapeDtypeStruct`s, as
+        every `add` will have it. Values are stored and drawn in its dtypes.
       add: `(state, rollout) -> state`, in the place of the oldest steps.
       draw: `(state, key) -> Draw`, with replacement.
-      update_priorities: `(state, index, priority) -> state`, with `Draw.index` and f32 [batch].
+      update_priorities: `(state, index, priority) -> state`, with `index` from a `Draw` and
+        `priority` f32 [batch], finite and at least 0; 0 takes a window out of the draw. Returns
+        the state as it is where the draw is uniform.
     """
 
     init: Callable[[Rollout], ReplayState]
@@ -69,127 +89,362 @@ class Replay(NamedTuple):
 
 
 def uniform(capacity: int, batch: int, length: int, stride: int | None = None) -> Replay:
-    """A replay that draws every stored window with the same probability.
+    """A replay that draws each complete window with the same probability.
 
     Args:
-      capacity: environment steps to keep, over all B environments; rounded down to what whole
-        rollouts and whole strides fill.
+      capacity: environment steps to keep, over all B environments; the ring takes as many whole
+        rollouts and strides as fit.
       batch: windows per draw.
       length: steps per window.
-      stride: steps from one window's start to the next; `length` by default, so that no two windows
+      stride: steps from one window's start to the next; `length` by default, where no two windows
         overlap. It must divide the rollout length T or be a multiple of it.
 
     Raises:
-      ValueError: here or from `init`, for a setting that cannot work.
+      ValueError: here, or from `init` where T and B are known, for a setting that cannot work.
     """
     stride = length if stride is None else stride
     _check_settings(capacity, batch, length, stride)
 
     def init(example: Rollout) -> ReplayState:
-        T, B = _leading(example)
-        S = _slots(capacity, batch, length, stride, T, B)
-        items = _zeros(example.items, S)
-        start = _zeros(example.start, S // stride)
-        return ReplayState(items, start, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), ())
-
-    def add(state: ReplayState, rollout: Rollout) -> ReplayState:
-        T, _ = _leading(rollout)
-        S = _slots_of(state)
-        items = jax.tree.map(
-            lambda ring, new: jax.lax.dynamic_update_slice_in_dim(ring, new, state.head, 0),
-            state.items,
-            rollout.items,
-        )
-        start = jax.tree.map(lambda ring, new: _add_start(ring, new, state.head, stride), state.start, rollout.start)
-        head = (state.head + T) % S
-        return ReplayState(items, start, head, jnp.minimum(state.size + T, S), state.priorities)
+        return _empty(example, capacity, batch, length, stride)
 
     def draw(state: ReplayState, key: Array) -> Draw:
-        S, B = jax.tree.leaves(state.items)[0].shape[:2]
-        first, count = _valid_rows(state, S, length, stride)
+        W, B, _ = _ring_shape(state.items)
+        first, count = _complete_rows(state, length)
         number = jax.random.randint(key, (batch,), 0, jnp.maximum(count * B, 1))
-        row, env = (first + number // B) % (S // stride), number % B
-        weight = jnp.full((batch,), (count > 0).astype(jnp.float32))
-        return _gather(state, row, env, length, stride, weight)
+        row, env = (first + number // B) % W, number % B
+        weight = jnp.broadcast_to((count > 0).astype(jnp.float32), (batch,))
+        return _take(state, row, env, weight, length)
 
     def update_priorities(state: ReplayState, index: Array, priority: Array) -> ReplayState:
         del index, priority
         return state
+
+    return Replay(init, _write, draw, update_priorities)
+
+
+def prioritised(
+    capacity: int,
+    batch: int,
+    length: int,
+    stride: int | None = None,
+    *,
+    exponent: float = 0.6,
+    importance: float = 0.4,
+) -> Replay:
+    """A replay that draws a window with probability proportional to `priority ** exponent`.
+
+    A window that has just become complete has the largest priority seen so far, 1 at first. Draws
+    are stratified: the i-th of a batch comes from the i-th of `batch` equal parts of the total.
+
+    Args:
+      capacity: as for `uniform`, like the next three.
+      batch: windows per draw.
+      length: steps per window.
+      stride: steps from one window's start to the next.
+      exponent: at least 0; 0 is uniform.
+      importance: beta in [0, 1] of `Draw.weight`, which is `(n P) ** -beta` for a window of
+        probability P among n, divided by the largest of the batch.
+
+    Raises:
+      ValueError: here, or from `init` where T and B are known, for a setting that cannot work.
+
+    Source: Schaul et al. 2016, section 3.3. Differs from: their division of the weights by the
+    largest over the whole memory.
+    """
+    stride = length if stride is None else stride
+    _check_settings(capacity, batch, length, stride)
+    if exponent < 0:
+        raise ValueError(f"exponent is {exponent}; it must be at least 0")
+    if not 0 <= importance <= 1:
+        raise ValueError(f"importance is {importance}; it must lie in [0, 1]")
+
+    def init(example: Rollout) -> ReplayState:
+        state = _empty(example, capacity, batch, length, stride)
+        W, B, _ = _ring_shape(state.items)
+        leaves = 1 << math.ceil(math.log2(W * B))
+        priorities = Priorities(jnp.zeros(2 * leaves), jnp.ones(()))
+        return dataclasses.replace(state, priorities=priorities)
+
+    def add(state: ReplayState, rollout: Rollout) -> ReplayState:
+        return dataclasses.replace(_write(state, rollout), priorities=_renew(state, length))
+
+    def draw(state: ReplayState, key: Array) -> Draw:
+        B = _ring_shape(state.items)[1]
+        tree = _priorities(state).tree
+        share = (jnp.arange(batch) + jax.random.uniform(key, (batch,))) / batch
+        leaf, value = _find(tree, share * tree[1])
+        value = jnp.where(tree[1] > 0, value, 1.0)
+        weight = (value.min() / value) ** importance * (tree[1] > 0)
+        return _take(state, leaf // B, leaf % B, weight, length)
+
+    def update_priorities(state: ReplayState, index: Array, priority: Array) -> ReplayState:
+        W, B, _ = _ring_shape(state.items)
+        first, count = _complete_rows(state, length)
+        value = priority.astype(jnp.float32) ** exponent
+        tree, largest = _priorities(state)
+        largest = jnp.maximum(largest, value.max())
+        value = jnp.where((index // B - first) % W < count, value, 0.0)
+        priorities = Priorities(_set_leaves(tree, index, value), largest)
+        return dataclasses.replace(state, priorities=priorities)
 
     return Replay(init, add, draw, update_priorities)
 
 
 def nbytes(replay: Replay, example: Rollout) -> int:
     """Bytes that `replay.init(example)` will allocate, found without allocating them."""
-    leaves = jax.tree.leaves(jax.eval_shape(replay.init, example))
+    leaves = jax.tree.leaves(jax.eval_shape(lambda: replay.init(example)))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def _gather(state: ReplayState, row: Array, env: Array, length: int, stride: int, weight: Array) -> Draw:
-    S, B = jax.tree.leaves(state.items)[0].shape[:2]
-    slot = (row * stride + jnp.arange(length)[:, None]) % S
-    items = jax.tree.map(lambda x: x[slot, env], state.items)
-    start = jax.tree.map(lambda x: x[row, env], state.start)
-    return Draw(items, start, weight, row * B + env)
+# --- the ring ---
 
 
-def _valid_rows(state: ReplayState, S: int, length: int, stride: int) -> tuple[Array, Array]:
-    oldest = (state.head - state.size) % S
+def _empty(example: Rollout, capacity: int, batch: int, length: int, stride: int) -> ReplayState:
+    """A state with nothing in it, sized for rollouts like `example`."""
+    T, B = _leading(example)
+    W = _rows(capacity, batch, length, stride, T, B)
+
+    def zeros(*axes: int) -> Callable[[Array], Array]:
+        return lambda x: jnp.zeros((*axes, *x.shape[2:]), x.dtype)
+
+    return ReplayState(
+        items=jax.tree.map(zeros(W, B, stride), example.items),
+        start=jax.tree.map(zeros(W, B), example.start),
+        head=jnp.zeros((), jnp.int32),
+        size=jnp.zeros((), jnp.int32),
+        priorities=None,
+        rollout_length=T,
+    )
+
+
+def _write(state: ReplayState, rollout: Rollout) -> ReplayState:
+    """`state` with `rollout` in the place of the oldest steps; priorities are left as they are."""
+    _check_rollout(state, rollout)
+    W, _, stride = _ring_shape(state.items)
+    T = state.rollout_length
+    row, step = state.head // stride, state.head % stride
+    rows = max(1, T // stride)
+
+    def write_items(ring: Array, new: Array) -> Array:
+        new = new.reshape(rows, T // rows, *new.shape[1:]).swapaxes(1, 2)
+        zeros = [0] * (ring.ndim - 3)
+        return jax.lax.dynamic_update_slice(ring, new, [row, 0, step, *zeros])
+
+    def write_start(ring: Array, new: Array) -> Array:
+        new = new[::stride]
+        if T < stride:  # most rollouts continue a row, and leave its start alone
+            old = jax.lax.dynamic_slice_in_dim(ring, row, 1)
+            new = jnp.where(step == 0, new, old)
+        return jax.lax.dynamic_update_slice_in_dim(ring, new, row, 0)
+
+    return dataclasses.replace(
+        state,
+        items=jax.tree.map(write_items, state.items, rollout.items),
+        start=jax.tree.map(write_start, state.start, rollout.start),
+        head=(state.head + T) % (W * stride),
+        size=jnp.minimum(state.size + T, W * stride),
+    )
+
+
+def _complete_rows(state: ReplayState, length: int) -> tuple[Array, Array]:
+    """The oldest row that begins a complete window, and how many rows from there on do."""
+    W, _, stride = _ring_shape(state.items)
+    oldest = (state.head - state.size) % (W * stride)
     first = -(-oldest // stride)
-    usable = state.size - (first * stride - oldest)
-    return first % (S // stride), jnp.maximum((usable - length) // stride + 1, 0)
+    steps = state.size - (first * stride - oldest)
+    return first % W, jnp.maximum((steps - length) // stride + 1, 0)
 
 
-def _add_start(ring: Array, new: Array, head: Array, stride: int) -> Array:
-    row = head // stride
-    if new.shape[0] >= stride:
-        return jax.lax.dynamic_update_slice_in_dim(ring, new[::stride], row, 0)
-    old = jax.lax.dynamic_slice_in_dim(ring, row, 1, 0)
-    return jax.lax.dynamic_update_slice_in_dim(ring, jnp.where(head % stride == 0, new[:1], old), row, 0)
+def _take(state: ReplayState, row: Array, env: Array, weight: Array, length: int) -> Draw:
+    """The windows of `env` that begin at `row`, int32 [batch] both."""
+    W, B, stride = _ring_shape(state.items)
+    time = jnp.arange(length)[:, None]
+    where = jnp.broadcast_arrays((row + time // stride) % W, env, time % stride)
+    # Without the barrier, the indices are computed anew for every element gathered.
+    where = jax.lax.optimization_barrier(tuple(where))  # type: ignore[no-untyped-call]
+    return Draw(
+        items=jax.tree.map(lambda x: x.at[where].get(mode="promise_in_bounds"), state.items),
+        start=jax.tree.map(lambda x: x.at[row, env].get(mode="promise_in_bounds"), state.start),
+        weight=weight,
+        index=row * B + env,
+    )
 
 
-def _zeros(example: Tree, rows: int) -> Tree:
-    return jax.tree.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype), example)
+def _ring_shape(items: Tree) -> tuple[int, int, int]:
+    """W, B and stride."""
+    W, B, stride = jax.tree.leaves(items)[0].shape[:3]
+    return W, B, stride
 
 
-def _slots_of(state: ReplayState) -> int:
-    return int(jax.tree.leaves(state.items)[0].shape[0])
+# --- priorities ---
+
+_TOP = 2048  # nodes of the level above which summing everything is the fastest
 
 
-def _leading(rollout: Rollout) -> tuple[int, int]:
-    """T and B, the same for every leaf."""
-    T, B = jax.tree.leaves(rollout.items)[0].shape[:2]
-    for path, leaf in jax.tree_util.tree_leaves_with_path(rollout):
-        if leaf.shape[:2] != (T, B):
-            raise ValueError(
-                f"rollout{jax.tree_util.keystr(path)} has shape {leaf.shape}; every leaf must begin "
-                f"with [T, B] = [{T}, {B}]"
-            )
-    return T, B
+def _priorities(state: ReplayState) -> Priorities:
+    if state.priorities is None:
+        raise ValueError("the state is of a uniform replay; it has no priorities")
+    return state.priorities
+
+
+def _renew(state: ReplayState, length: int) -> Priorities:
+    """The priorities after a rollout is added to `state`.
+
+    Windows whose first step it overwrites get 0, those it completes get the largest so far.
+    """
+    W, B, stride = _ring_shape(state.items)
+    T, head = state.rollout_length, state.head
+    tree, largest = _priorities(state)
+    rows = max(1, T // stride)  # at most so many rows begin, and so many windows are completed
+
+    # Counted from this lap's row 0, the windows that end in (head, head + T]. Negative rows are of
+    # the lap before: they must exist, and not begin in what this rollout overwrites.
+    low = (head - length) // stride + 1
+    kept = -((W * stride - head - T) // stride)
+    low = jnp.maximum(low, jnp.where(state.size < W * stride, 0, kept))
+    count = jnp.maximum((head + T - length) // stride + 1 - low, 0)
+
+    def write(tree: Array, first: Array, where: Callable[[Array], Array], value: Array) -> Array:
+        """Set successive rows from `first` on, where `where(row)`."""
+        at = tree.shape[0] // 2 + first * B
+        row = first + jnp.arange(rows * B) // B
+        old = jax.lax.dynamic_slice_in_dim(tree, at, rows * B)
+        new = jnp.where(where(row), value, old)
+        return jax.lax.dynamic_update_slice_in_dim(tree, new, at, 0)
+
+    written = head // stride
+    firsts = [written]
+    if length <= stride <= T:  # the windows completed are those overwritten
+        tree = write(tree, written, lambda row: row >= 0, largest)
+    else:
+        tree = write(tree, written, lambda row: head % stride == 0, jnp.zeros(()))
+        # From `low` on, around the end of the ring: as one range where it ends and one at row 0.
+        firsts += [jnp.minimum(low % W, W - rows), jnp.zeros((), jnp.int32)][: min(rows, 2)]
+        for first in firsts[1:]:
+            tree = write(tree, first, lambda row: (row - low) % W < count, largest)
+    return Priorities(_sum_above(tree, [first * B for first in firsts], rows * B), largest)
+
+
+def _set_leaves(tree: Array, leaf: Array, value: Array) -> Array:
+    """`tree` with leaves int32 [k] set to `value`; of two values for one leaf the larger counts."""
+    level = tree.shape[0] // 2
+    node = level + leaf
+    tree = tree.at[node].set(0.0).at[node].max(value)
+    while level > _TOP:
+        level, node = level // 2, node // 2
+        tree = tree.at[node].set(tree[2 * node] + tree[2 * node + 1])
+    return _sum_top(tree)
+
+
+def _sum_above(tree: Array, firsts: list[Array], number: int) -> Array:
+    """`tree` with the sums made right above `number` leaves from each of `firsts` on."""
+    level = tree.shape[0] // 2
+    while level > _TOP:
+        level //= 2
+        number = min(number // 2 + 1, level)
+        firsts = [jnp.minimum(first // 2, level - number) for first in firsts]
+        for first in firsts:
+            below = jax.lax.dynamic_slice_in_dim(tree, 2 * (level + first), 2 * number)
+            sums = below[::2] + below[1::2]
+            tree = jax.lax.dynamic_update_slice_in_dim(tree, sums, level + first, 0)
+    return _sum_top(tree)
+
+
+def _sum_top(tree: Array) -> Array:
+    """`tree` with all sums above its level of `_TOP` nodes made right, or above its leaves."""
+    level = min(tree.shape[0] // 2, _TOP)
+    sums = [tree[level : 2 * level]]
+    while sums[0].shape[0] > 1:
+        sums.insert(0, sums[0][::2] + sums[0][1::2])
+    return jax.lax.dynamic_update_slice_in_dim(tree, jnp.concatenate(sums), 1, 0)
+
+
+def _find(tree: Array, target: Array) -> tuple[Array, Array]:
+    """The leaves at which the running sum of leaves passes `target` f32 [k], and their values.
+
+    A leaf of 0 is never found, whatever rounding does, unless all are.
+    """
+    leaves = tree.shape[0] // 2
+
+    def descend(_: int, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        node, target = at
+        left, right = tree[2 * node], tree[2 * node + 1]
+        go_right = (target >= left) & (right > 0)
+        return 2 * node + go_right, target - jnp.where(go_right, left, 0.0)
+
+    root = (jnp.ones(target.shape, jnp.int32), target)
+    node, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root)
+    return node - leaves, tree[node]
+
+
+# --- checks ---
 
 
 def _check_settings(capacity: int, batch: int, length: int, stride: int) -> None:
-    values = {"capacity": capacity, "batch": batch, "length": length, "stride": stride}
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
+    settings = {"capacity": capacity, "batch": batch, "length": length, "stride": stride}
+    for name, value in settings.items():
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(f"{name} is {value}; it must be a whole number, at least 1")
+    if capacity > 2**30:
+        raise ValueError(f"capacity is {capacity}; it must be at most 2**30 = {2**30}")
 
 
-def _slots(capacity: int, batch: int, length: int, stride: int, T: int, B: int) -> int:
-    """Slots of the ring: a multiple of T and of `stride`, at most `capacity / B`."""
+def _leading(rollout: Rollout) -> tuple[int, int]:
+    """T and B, the same for every leaf of `rollout`."""
+    leaves = tree_leaves_with_path(rollout)
+    if not jax.tree.leaves(rollout.items):
+        raise ValueError("rollout.items has no arrays; it must have at least one, [T, B, ...]")
+    T_B = leaves[0][1].shape[:2]
+    for path, leaf in leaves:
+        if len(leaf.shape) < 2 or leaf.shape[:2] != T_B or 0 in T_B:
+            raise ValueError(
+                f"rollout{keystr(path)} has shape {leaf.shape}; every array must begin with the "
+                f"same [T, B], at least 1 each"
+            )
+    T, B = T_B
+    return T, B
+
+
+def _rows(capacity: int, batch: int, length: int, stride: int, T: int, B: int) -> int:
+    """W, such that the ring holds whole rollouts and is never without a complete window."""
     if T % stride and stride % T:
-        raise ValueError(f"stride is {stride}; it must divide the rollout length {T} or be a multiple of it")
-    unit = max(T, stride)
-    S = capacity // B // unit * unit
-    # While a stride is partly overwritten, its window and the steps left of it are lost.
-    usable = S - max(0, stride - T)
-    if usable < length:
-        need = -(-(length + max(0, stride - T)) // unit) * unit * B
         raise ValueError(
-            f"capacity is {capacity}; with {B} environments, rollouts of {T} steps and windows of "
-            f"{length} it must be at least {need}"
+            f"stride is {stride}; it must divide the rollout length {T} or be a multiple of it"
         )
-    windows = ((usable - length) // stride + 1) * B
+    unit = max(T, stride)
+    steps = capacity // B // unit * unit
+    lost = max(0, stride - T)  # of the oldest row, when a rollout has overwritten part of it
+    if steps < length + lost:
+        least = -(-(length + lost) // unit) * unit * B
+        raise ValueError(
+            f"capacity is {capacity}; it must be at least {least} for windows of {length} steps "
+            f"from rollouts of {T} steps of {B} environments"
+        )
+    windows = ((steps - lost - length) // stride + 1) * B
     if batch > windows:
-        raise ValueError(f"batch is {batch}; a capacity of {capacity} holds {windows} windows, so it must be at most {windows}")
-    return S
+        raise ValueError(
+            f"batch is {batch}; it must be at most {windows}, the windows of {length} steps that a "
+            f"capacity of {capacity} holds"
+        )
+    return steps // stride
+
+
+def _check_rollout(state: ReplayState, rollout: Rollout) -> None:
+    """Raise where `rollout` is not what `state` was made for."""
+    T, B = state.rollout_length, _ring_shape(state.items)[1]
+    given = {keystr(path): leaf for path, leaf in tree_leaves_with_path(rollout)}
+    stored = tree_leaves_with_path(Rollout(state.items, state.start))
+    if list(given) != [keystr(path) for path, _ in stored]:
+        raise ValueError(
+            f"the rollout has arrays {', '.join(given)}; it must have those that `init` saw, "
+            f"{', '.join(keystr(path) for path, _ in stored)}"
+        )
+    for path, old in stored:
+        new = given[keystr(path)]
+        shape = (T, B, *old.shape[3 if keystr(path).startswith(".items") else 2 :])
+        if (new.shape, new.dtype) != (shape, old.dtype):
+            raise ValueError(
+                f"rollout{keystr(path)} is {new.dtype}{list(new.shape)}; it must be as `init` saw "
+                f"it, {old.dtype}{list(shape)}"
+            )

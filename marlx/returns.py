@@ -10,17 +10,17 @@ from marlx.types import Array
 
 
 def masked_argmax(values: Array, legal: Array) -> Array:
-    """Int32 [...], the legal index of highest value; values f32 [..., A], legal bool [..., A]."""
+    """int32 [...], the legal index of highest value; values f32 [..., A], legal bool [..., A]."""
     return jnp.where(legal, values, -jnp.inf).argmax(-1).astype(jnp.int32)
 
 
 def uniform_legal(key: Array, legal: Array) -> Array:
-    """Int32 [...], uniform over the legal indices of bool [..., A]."""
+    """int32 [...], uniform over the legal indices of bool [..., A]."""
     return jnp.where(legal, jax.random.uniform(key, legal.shape), -1.0).argmax(-1).astype(jnp.int32)
 
 
 def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> Array:
-    """Int32 [...], `greedy` or, with probability `epsilon` each, a uniform legal action.
+    """int32 [...], `greedy` or, with probability `epsilon` each, a uniform legal action.
 
     Args:
       key: consumed.
@@ -36,7 +36,7 @@ def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> A
 def lambda_returns(
     reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
 ) -> Array:
-    """F32 [T], TD(lambda) targets of one stretch of steps, without gradient.
+    """f32 [T], TD(lambda) targets of one stretch of steps, without gradient.
 
     `G_t = r_t + d_t ((1 - lambda) v_{t+1} + lambda G_{t+1})`, where `G_{t+1}` is replaced by
     `v_{t+1}` at an episode's end and at the stretch's end. At a true end `d_t` is 0, at a time limit

@@ -35,7 +35,9 @@ def start(
 ) -> Actors:
     """`num_envs` fresh episodes."""
     obs, env_state = vector_reset(env, params, key, num_envs)
-    return Actors(env_state, obs, learner.memory(num_envs), jnp.zeros(num_envs), jnp.zeros(num_envs))
+    return Actors(
+        env_state, obs, learner.memory(num_envs), jnp.zeros(num_envs), jnp.zeros(num_envs)
+    )
 
 
 def where_done(done: Array, new: Tree, old: Tree) -> Tree:
@@ -96,7 +98,9 @@ def rollout(
         done = taken.done
         returns = actors.episode_return + spec.team_reward(reward)
         lengths = actors.episode_length + 1.0
-        ended = Finished(done.sum(dtype=jnp.float32), (returns * done).sum(), (lengths * done).sum())
+        ended = Finished(
+            done.sum(dtype=jnp.float32), (returns * done).sum(), (lengths * done).sum()
+        )
         memory, returns, lengths = where_done(
             done, (fresh, zeros, zeros), (memory, returns, lengths)
         )

@@ -17,12 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
+from marlx.environment import Environment, EnvParams, EnvState, vector_step
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 _BATCH = 64  # enough episodes for repeated keys to show
 _STEPS = 64  # of random play
 _R = TypeVar("_R")
+
+# Everything here runs a few times, so compiling is the cost: half or less without optimising.
+_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> None:
@@ -45,24 +48,39 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
     name = type(env).__name__
     params = env.default_params if params is None else params
     spec = _call(name, "spec", env.spec, params)
-    case = _Case(f"{name} ({spec.id})", env, params, spec)
+    case = _Case(
+        name=f"{name} ({spec.id})",
+        env=env,
+        params=params,
+        spec=spec,
+        reset=_jit(lambda keys: jax.vmap(env.reset, (0, None))(keys, params)),
+        observe=_jit(lambda states: jax.vmap(env.observe, (0, None))(states, params)),
+        step_env=_jit(jax.vmap(env.step_env, (0, 0, 0, None))),
+        step=_jit(jax.vmap(env.step, (0, 0, 0, None))),
+        advance=_jit(functools.partial(_advance, env, params)),
+    )
     keys = jax.random.split(jax.random.key(key), 6)
     _check_types(case)
     _check_reset(case, keys[0])
-    _check_jit_and_vmap(case, keys[1])
+    _check_one_by_one(case, keys[1])
     _check_clock(case, keys[2])
-    _check_step_resets(case, keys[3])
+    _check_step(case, keys[3])
     _check_vector_step(case, keys[4])
     _check_random_play(case, keys[5])
 
 
 class _Case(NamedTuple):
-    """What is being checked."""
+    """What is being checked; the functions are compiled and take a batch."""
 
     name: str
     env: Environment[Any, Any]
     params: Any
     spec: EnvSpec
+    reset: Callable[..., Tree]  # keys -> obs, states
+    observe: Callable[..., Observation]  # states -> obs
+    step_env: Callable[..., Tree]  # keys, states, actions, params -> as `Environment.step_env`
+    step: Callable[..., Tree]  # keys, states, actions, params -> as `Environment.step`
+    advance: Callable[..., Tree]  # key, obs, states -> as `vector_step`, on random legal actions
 
     def expect(self, condition: Any, fault: str) -> None:
         """Raise in one line unless `condition` holds everywhere."""
@@ -72,11 +90,16 @@ class _Case(NamedTuple):
     def expect_same(self, found: Tree, wanted: Tree, fault: str) -> None:
         """Raise in one line unless two pytrees hold the same; floats may differ by rounding."""
         if difference := _difference(found, wanted):
-            raise AssertionError(f"{self.name}: {fault}; {difference}")
+            raise AssertionError(f"{self.name}: {fault}: {difference}")
 
-    def near_limit(self, states: Tree) -> Tree:
-        """Copies of `states` whose next step reaches the time limit."""
-        return states.replace(time=jnp.full_like(states.time, self.spec.horizon - 1))
+    def begin(self, key: Array, late: bool = False) -> tuple[Array, Tree, Array]:
+        """Keys, states (fresh or one step from their limit) and legal actions of a batch."""
+        key_reset, key_action, key_step = jax.random.split(key, 3)
+        states = self.reset(jax.random.split(key_reset, _BATCH))[1]
+        if late:
+            states = states.replace(time=jnp.full_like(states.time, self.spec.horizon - 1))
+        actions = _random_actions(key_action, self.observe(states).action_mask)
+        return jax.random.split(key_step, _BATCH), states, actions
 
 
 def _call(name: str, what: str, function: Callable[..., _R], *args: Any) -> _R:
@@ -88,13 +111,12 @@ def _call(name: str, what: str, function: Callable[..., _R], *args: Any) -> _R:
         raise AssertionError(f"{name}: {what} raises {type(error).__name__}: {reason}") from error
 
 
-def _leaves(tree: Tree) -> dict[str, Array]:
+def _leaves(tree: Tree) -> dict[str, np.ndarray]:
     """Leaves by path; random keys as their words, so that they can be compared."""
 
-    def plain(leaf: Any) -> Array:
-        leaf = jnp.asarray(leaf)
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.random.key_data(leaf) if is_key else leaf
+    def plain(leaf: Any) -> np.ndarray:
+        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path).lstrip(".") or "value": plain(leaf) for path, leaf in paths}
@@ -104,35 +126,30 @@ def _difference(found: Tree, wanted: Tree) -> str:
     """Where two pytrees differ first, in words; empty where they do not."""
     left, right = _leaves(found), _leaves(wanted)
     if left.keys() != right.keys():
-        return f"fields differ: {sorted(left)} and {sorted(right)}"
+        return f"fields {sorted(left)}, not {sorted(right)}"
     for path, a in left.items():
         b = right[path]
         if a.shape != b.shape or a.dtype != b.dtype:
             return f"{path} is {a.dtype}{list(a.shape)}, not {b.dtype}{list(b.shape)}"
-        close = jnp.isclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True)
-        if not (close if jnp.issubdtype(a.dtype, jnp.inexact) else a == b).all():
+        exact = a.dtype.kind not in "fc"
+        if not np.all(a == b if exact else np.isclose(a, b, 1e-5, 1e-6, equal_nan=True)):
             return f"{path} differs"
     return ""
 
 
 def _shapes(tree: Tree) -> Tree:
     """Zeros of a tree of `ShapeDtypeStruct`s, to compare types by `_difference`."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
+
+    def zeros(leaf: Any) -> np.ndarray:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.zeros(leaf.shape, np.void if is_key else leaf.dtype)
+
+    return jax.tree.map(zeros, tree)
 
 
 def _random_actions(key: Array, mask: Array) -> Array:
     """int32 [..., N], legal actions drawn uniformly."""
     return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf)).astype(jnp.int32)
-
-
-def _batch(case: _Case, key: Array) -> tuple[Array, Tree, Array]:
-    """Keys, fresh states and legal actions for `_BATCH` episodes."""
-    key_reset, key_action, key_step = jax.random.split(key, 3)
-    obs, states = _call(
-        case.name, "reset under vmap", vector_reset, case.env, case.params, key_reset, _BATCH
-    )
-    actions = _random_actions(key_action, obs.action_mask)
-    return jax.random.split(key_step, _BATCH), states, actions
 
 
 def _check_observation(case: _Case, obs: Observation, where: str, batch: tuple[int, ...]) -> None:
@@ -177,12 +194,9 @@ def _check_types(case: _Case) -> None:
     trace = functools.partial(_call, case.name)
     obs, state = trace("tracing reset", jax.eval_shape, env.reset, key, params)
     _check_observation(case, obs, "reset's observation", ())
-    time = _leaves(_shapes(getattr(state, "time", jnp.zeros(0))))["value"]
-    case.expect(
-        time.shape == () and time.dtype == jnp.int32, "the state's `time` must be an int32 []"
-    )
-    action = jax.ShapeDtypeStruct((spec.num_agents,), jnp.int32)
-
+    time = getattr(state, "time", jnp.zeros(0))
+    case.expect(time.shape == () and time.dtype == jnp.int32, "the state's `time` is no int32 []")
+    action = jnp.zeros(spec.num_agents, jnp.int32)
     ended, reward, terminated, info = trace(
         "tracing step_env", jax.eval_shape, env.step_env, key, state, action, params
     )
@@ -200,19 +214,363 @@ def _check_types(case: _Case) -> None:
 
 
 def _check_reset(case: _Case, key: Array) -> None:
-    """Fresh states, in a batch and one by one."""
-    obs, states = jax.jit(vector_reset, static_argnums=(0, 3))(
-        _Hashed(case.env), case.params, key, _BATCH
-    )
+    """Fresh states and what they show."""
+    keys = jax.random.split(key, _BATCH)
+    obs, states = case.reset(keys)
     _check_values(case, obs, "reset's observation")
-    case.expect(states.time == 0, "reset's state does not have time 0")
-    for i, one in enumerate(jax.random.split(key, _BATCH)[:3]):
-        alone = case.env.reset(one, case.params)
-        batched = jax.tree.map(lambda leaf, i=i: leaf[i], (obs, states))
-        case.expect_same(alone, batched, "reset differs under jit and vmap")
+    case.expect(states.time == 0, "reset's state has a time other than 0")
+    case.expect_same(obs, case.observe(states), "reset's observation is not its state's")
+    for i in range(2):
+        alone = _call(case.name, "reset_env", case.env.reset_env, keys[i], case.params)
+        case.expect_same(_row(states, i), alone, "reset_env differs without jit and vmap")
 
 
-class _Hashed(NamedTuple):
-    """Placeholder, replaced below."""
+def _check_one_by_one(case: _Case, key: Array) -> None:
+    """Steps compiled and in a batch, against one by one and without compiling."""
+    env, params = case.env, case.params
+    keys, states, actions = case.begin(key)
+    ended = case.step_env(keys, states, actions, params)
+    shown = case.observe(ended[0])
+    for i in range(3):
+        one_key, state, action = _row((keys, states, actions), i)
+        after = _call(case.name, "step_env", env.step_env, one_key, state, action, params)
+        case.expect_same(after, _row(ended, i), "step_env differs without jit and vmap")
+        seen = _call(case.name, "observe", env.observe, after[0], params)
+        case.expect_same(seen, _row(shown, i), "observe differs without jit and vmap")
 
-    env: Any
+
+def _check_clock(case: _Case, key: Array) -> None:
+    """`time` counts steps, and its limit truncates and does nothing else."""
+    keys, late, actions = case.begin(key, late=True)
+    longer = dataclasses.replace(case.params, max_steps_in_episode=case.spec.horizon + 1000)
+    ended, _, terminated, _ = case.step_env(keys, late, actions, case.params)
+    case.expect(ended.time == late.time + 1, "step_env does not advance time by 1")
+    case.expect(
+        terminated == case.step_env(keys, late, actions, longer)[2],
+        "terminated depends on max_steps_in_episode; a time limit is a truncation, not a true end",
+    )
+    limit = f"max_steps_in_episode = {case.spec.horizon}"
+    case.expect(case.step(keys, late, actions, case.params)[4], f"not truncated at {limit}")
+    case.expect(~case.step(keys, late, actions, longer)[4], f"truncated before {limit} is reached")
+
+
+def _check_step(case: _Case, key: Array) -> None:
+    """`step` against `step_env`, `observe` and `reset`, where episodes end and where they go on."""
+    for late in (True, False):
+        keys, states, actions = case.begin(key, late)
+        keys_step, keys_reset = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        first = case.reset(keys_reset)
+        *after, reward, terminated, truncated, info = case.step(keys, states, actions, case.params)
+        ended, *wanted, _ = case.step_env(keys_step, states, actions, case.params)
+        final = case.observe(ended)
+        case.expect_same([reward, terminated], wanted, "step differs from step_env")
+        case.expect_same(
+            info["final_observation"], final, "final_observation is not the one before the reset"
+        )
+        flags = [info.get("terminated"), info.get("truncated")]
+        case.expect_same(flags, [terminated, truncated], "info differs from what step returns")
+        done = np.asarray(terminated | truncated)
+        case.expect_same(
+            _row(after, ~done), _row([final, ended], ~done), "step alters an episode that goes on"
+        )
+        if done.all():
+            _check_independent(case, after[1], first[1], "step")
+        case.expect_same(
+            _row(after, done), _row([*first], done), "step does not start an ended episode afresh"
+        )
+
+
+def _check_vector_step(case: _Case, key: Array) -> None:
+    """`vector_step` where every other episode reaches its limit, and where all do."""
+    key_states, key_step = jax.random.split(key)
+    fresh, late = (case.begin(key_states, late)[1] for late in (False, True))
+    odd = np.arange(_BATCH) % 2 == 1
+    mixed = fresh.replace(time=jnp.where(odd, late.time, fresh.time))
+    for states in (mixed, late):
+        shown, after, _, terminated, truncated, info = case.advance(
+            key_step, case.observe(states), states
+        )
+        done = np.asarray(terminated | truncated)
+        case.expect(
+            after.time == np.where(done, 0, states.time + 1),
+            "vector_step resets other episodes than those that ended",
+        )
+        case.expect_same(shown, case.observe(after), "vector_step's observation is not its state's")
+        case.expect_same(
+            _row(shown, ~done),
+            _row(info["final_observation"], ~done),
+            "vector_step alters an episode that goes on",
+        )
+    _check_independent(case, after, fresh, "vector_step")
+
+
+def _check_independent(case: _Case, fresh: Tree, independent: Tree, where: str) -> None:
+    """Fresh states must not repeat more often than independent draws do."""
+    expected, found = _repeats(independent), _repeats(fresh)
+    case.expect(
+        found <= 1.5 * expected + 0.05,
+        f"{where} starts {found:.0%} of pairs of episodes alike, {expected:.0%} are by chance: "
+        "keys are reused",
+    )
+
+
+def _repeats(states: Tree) -> float:
+    """Fraction of pairs of a batch of states that are equal."""
+    rows = np.concatenate(
+        [np.asarray(leaf, np.float64).reshape(_BATCH, -1) for leaf in _leaves(states).values()], 1
+    )
+    counts = np.unique(rows, axis=0, return_counts=True)[1]
+    return float((counts * (counts - 1)).sum() / (_BATCH * (_BATCH - 1)))
+
+
+def _check_random_play(case: _Case, key: Array) -> None:
+    """What every observation and reward of `_STEPS` random steps must satisfy."""
+    key_reset, key_play = jax.random.split(key)
+    obs, states = case.reset(jax.random.split(key_reset, _BATCH))
+    total = np.zeros(_BATCH)
+    best = -np.inf
+    for key_step in jax.random.split(key_play, _STEPS):
+        obs, states, reward, terminated, truncated, info = case.advance(key_step, obs, states)
+        _check_values(case, obs, "step's observation")
+        _check_values(case, info["final_observation"], "final_observation")
+        case.expect(np.isfinite(reward), "reward is not finite")
+        total += np.asarray(case.spec.team_reward(reward))
+        done = np.asarray(terminated | truncated)
+        best = max(best, *total[done]) if done.any() else best
+        total[done] = 0
+    optimum = case.spec.optimum
+    if optimum is not None:
+        case.expect(
+            best <= optimum + 1e-4 * max(1.0, abs(optimum)),
+            f"a random episode returned {best:g}; spec.optimum is {optimum:g}",
+        )
+
+
+def _advance(
+    env: Environment[Any, Any], params: Any, key: Array, obs: Observation, states: Tree
+) -> Tree:
+    """`vector_step` on random legal actions."""
+    key_action, key_step = jax.random.split(key)
+    actions = _random_actions(key_action, obs.action_mask)
+    return vector_step(env, params, key_step, states, actions)
+
+
+def _row(tree: Tree, index: Any) -> Tree:
+    """`leaf[index]` of every leaf; taken on the host, where a new shape costs no compiling."""
+
+    def take(leaf: Any) -> Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jnp.asarray(leaf[index])
+        return jnp.asarray(np.asarray(leaf)[index])
+
+    return jax.tree.map(take, tree)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant(Environment[EnvState, EnvParams]):
+    """Every step pays every agent `reward`, forever; episodes only stop at a time limit.
+
+    The value of any policy, of each agent and of the team: `reward / (1 - gamma)`, at every step.
+    A learner that takes the limit for an end finds less: `reward` alone at the last step.
+    """
+
+    reward: float = 1.0
+    horizon: int = 10
+    num_agents: int = 2
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The setting's horizon."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Two actions that do nothing, one constant observation."""
+        horizon = int((self.default_params if params is None else params).max_steps_in_episode)
+        return EnvSpec(
+            id="probe/constant",
+            num_agents=self.num_agents,
+            num_actions=2,
+            obs_size=1,
+            state_size=1,
+            horizon=horizon,
+            reward_aggregation="mean",
+            storage="int8",
+            optimum=self.reward * horizon,
+        )
+
+    def reset_env(self, key: Array, params: EnvParams) -> EnvState:
+        """Nothing is random."""
+        del key, params
+        return EnvState(time=jnp.int32(0))
+
+    def step_env(
+        self, key: Array, state: EnvState, action: Array, params: EnvParams
+    ) -> tuple[EnvState, Array, Array, dict[str, Any]]:
+        """Pay."""
+        del key, action, params
+        state = EnvState(time=state.time + 1)
+        return state, jnp.full(self.num_agents, self.reward, jnp.float32), jnp.bool_(False), {}
+
+    def observe(self, state: EnvState, params: EnvParams) -> Observation:
+        """Ones."""
+        del state, params
+        n = self.num_agents
+        return Observation(jnp.ones((n, 1)), jnp.ones((n, 2), bool), jnp.ones(1))
+
+
+@flax.struct.dataclass
+class CueState(EnvState):
+    """What `Recall` remembers of an episode."""
+
+    cue: Array  # int32 [N], in 0..cues-1
+    delay: Array  # int32 [], the time at which to answer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recall(Environment[CueState, EnvParams]):
+    """Each agent is shown a cue at first and is paid 1 for naming it when asked, later.
+
+    Episodes end truly with the answer, after a random delay, so those of a batch end at different
+    times. With `longest = 0` the cue is on show when asked and no memory is needed. Until asked,
+    action 0 (wait) is legal, and so are answers in a pattern that changes with agent and time but
+    does nothing; when asked, waiting is illegal.
+
+    Best return 1; without memory (and `shortest >= 1`), `1 / cues`.
+    """
+
+    cues: int = 2
+    shortest: int = 1
+    longest: int = 3
+    num_agents: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shortest <= self.longest:
+            raise ValueError(f"delays {self.shortest}..{self.longest} are no range from 0 up")
+
+    @property
+    def default_params(self) -> EnvParams:
+        """As long as the longest episode."""
+        return EnvParams(max_steps_in_episode=self.longest + 1)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Actions: wait, then one per cue. An agent sees the cue's one-hot and a flag to answer."""
+        return EnvSpec(
+            id="probe/recall",
+            num_agents=self.num_agents,
+            num_actions=1 + self.cues,
+            obs_size=self.cues + 1,
+            state_size=self.num_agents * self.cues + 1,
+            horizon=int((self.default_params if params is None else params).max_steps_in_episode),
+            reward_aggregation="mean",
+            storage="int8",
+            optimum=1.0,
+        )
+
+    def reset_env(self, key: Array, params: EnvParams) -> CueState:
+        """Draw the cues and the delay."""
+        del params
+        key_cue, key_delay = jax.random.split(key)
+        return CueState(
+            time=jnp.int32(0),
+            cue=jax.random.randint(key_cue, (self.num_agents,), 0, self.cues),
+            delay=jax.random.randint(key_delay, (), self.shortest, self.longest + 1),
+        )
+
+    def step_env(
+        self, key: Array, state: CueState, action: Array, params: EnvParams
+    ) -> tuple[CueState, Array, Array, dict[str, Any]]:
+        """Pay for right answers when asked."""
+        del key, params
+        asked = state.time == state.delay
+        reward = jnp.where(asked & (action == state.cue + 1), 1.0, 0.0)
+        return dataclasses.replace(state, time=state.time + 1), reward, asked, {}
+
+    def observe(self, state: CueState, params: EnvParams) -> Observation:
+        """Show the cue at time 0 only; the global state always tells it."""
+        del params
+        asked = state.time == state.delay
+        cue = jax.nn.one_hot(state.cue, self.cues)
+        shown = jnp.where(state.time == 0, cue, 0.0)
+        flag = jnp.full((self.num_agents, 1), asked, jnp.float32)
+        agent, answer = np.indices((self.num_agents, self.cues))
+        legal = asked | ((agent + answer + state.time) % 2 == 0)
+        wait = jnp.full((self.num_agents, 1), ~asked)
+        return Observation(
+            local=jnp.concatenate([shown, flag], axis=1),
+            action_mask=jnp.concatenate([wait, legal], axis=1),
+            global_state=jnp.concatenate([cue.reshape(-1), flag[0]]),
+        )
+
+
+@flax.struct.dataclass
+class MaskState(EnvState):
+    """What `Masked` allows now."""
+
+    legal: Array  # bool [N, A]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Masked(Environment[MaskState, EnvParams]):
+    """Action `a` pays its agent `a` where it is legal and `bait` where it is not, forever.
+
+    Action 0 is always legal, the others each with probability 1/2, drawn anew at every step for
+    every agent; observations do not tell. So a return above `(num_actions - 1) * horizon` proves
+    that an illegal action was taken, and the best action value of an agent is known,
+    `Q(a) = a + gamma * best_mean / (1 - gamma)`: a learner that bootstraps from illegal actions
+    finds `a + gamma * (num_actions - 1) / (1 - gamma)`.
+    """
+
+    num_actions: int = 3
+    bait: float = 1000.0
+    horizon: int = 10
+    num_agents: int = 2
+
+    @property
+    def best_mean(self) -> float:
+        """Mean over masks of the best legal action's pay: 1.25 for three actions."""
+        best = range(1, self.num_actions)  # the best is `a` where `a` is legal and none above is
+        return sum(a * 0.5 ** (self.num_actions - a) for a in best)
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The setting's horizon."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """`optimum` is that of a lucky episode in which everything is legal."""
+        horizon = int((self.default_params if params is None else params).max_steps_in_episode)
+        return EnvSpec(
+            id="probe/masked",
+            num_agents=self.num_agents,
+            num_actions=self.num_actions,
+            obs_size=1,
+            state_size=1,
+            horizon=horizon,
+            reward_aggregation="mean",
+            storage="int8",
+            optimum=float((self.num_actions - 1) * horizon),
+        )
+
+    def _draw(self, key: Array) -> Array:
+        legal = jax.random.bernoulli(key, 0.5, (self.num_agents, self.num_actions))
+        return legal.at[:, 0].set(True)
+
+    def reset_env(self, key: Array, params: EnvParams) -> MaskState:
+        """Draw a mask."""
+        del params
+        return MaskState(time=jnp.int32(0), legal=self._draw(key))
+
+    def step_env(
+        self, key: Array, state: MaskState, action: Array, params: EnvParams
+    ) -> tuple[MaskState, Array, Array, dict[str, Any]]:
+        """Pay and draw the next mask."""
+        del params
+        legal = state.legal[np.arange(self.num_agents), action]
+        reward = jnp.where(legal, action.astype(jnp.float32), self.bait)
+        state = MaskState(time=state.time + 1, legal=self._draw(key))
+        return state, reward, jnp.bool_(False), {}
+
+    def observe(self, state: MaskState, params: EnvParams) -> Observation:
+        """Ones, and the mask."""
+        del params
+        return Observation(jnp.ones((self.num_agents, 1)), state.legal, jnp.ones(1))

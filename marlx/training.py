@@ -343,7 +343,9 @@ class Run:
         return compiled
 
 
-def _spread(seeds: int) -> tuple[Callable[[Callable[..., Tree]], Callable[..., Tree]], Callable[[Tree], Tree]]:
+def _spread(
+    seeds: int,
+) -> tuple[Callable[[Callable[..., Tree]], Callable[..., Tree]], Callable[[Tree], Tree]]:
     """How to run a function of one seed over `seeds`, and how to place its inputs.
 
     Seeds are divided over as many local devices as divide them evenly, and `vmap`ped on each. They

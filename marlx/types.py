@@ -57,6 +57,8 @@ class EnvSpec:
         of it (foraging), `mean` where each is paid the common reward (matrix games).
       groups: named tuples of agent indices that share roles; they partition the agents.
       storage: dtype that holds `local` and `global_state` without loss in a replay.
+      scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so that
+        their networks read numbers of order one.
       optimum: best possible team return per episode, where it is known.
     """
 
@@ -69,6 +71,7 @@ class EnvSpec:
     reward_aggregation: Literal["sum", "mean"] = "sum"
     groups: tuple[tuple[str, tuple[int, ...]], ...] = ()
     storage: Literal["float32", "int8", "int16"] = "float32"
+    scale: float = 1.0
     optimum: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,56 @@
+# `make train` and `make test` set everything up by themselves; they need Python 3.11+ and a
+# package index. `make help` lists the rest.
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name))))
+SEEDS ?= 4
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help setup train test test-slow lint bench clean
+
+help:
+	@echo 'make train      set up if needed, train QMIX on foraging (SEEDS=4, ARGS="--learner.lr 3e-4")'
+	@echo 'make test       set up if needed, lint, run the tests'
+	@echo 'make test-slow  the long learning proofs'
+	@echo 'make setup      only create $(VENV) and install marlx there'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make bench      every script in benchmarks/'
+	@echo 'make clean      remove $(VENV), caches and builds; runs/ stays'
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'marlx needs Python 3.11 or newer; none was found, say where: make PYTHON=...' >&2; exit 2; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "marlx needs Python 3.11 or newer, $(PYTHON) is $$('$(PYTHON)' -V 2>&1); say where: make PYTHON=..." >&2; exit 2; }
+	@test -x $(BIN)/python || { echo 'creating $(VENV)'; '$(PYTHON)' -m venv $(VENV); } || \
+	  { echo 'cannot create $(VENV); on Debian and Ubuntu the package python3-venv is needed' >&2; rm -rf $(VENV); exit 2; }
+	@echo 'installing marlx and its dependencies into $(VENV), which takes a few minutes the first time'
+	@$(PIP) install -qq --upgrade pip
+	@$(PIP) install -qq --editable '.[dev]'
+	@touch $@
+
+train: $(STAMP)
+	@$(BIN)/marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds $(SEEDS) $(ARGS)
+
+test: lint
+	@$(BIN)/pytest -q $(ARGS)
+
+test-slow: $(STAMP)
+	@$(BIN)/pytest -q -m slow $(ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+bench: $(STAMP)
+	@for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

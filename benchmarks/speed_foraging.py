@@ -1,0 +1,230 @@
+"""Environment steps per second of foraging: marlx, jumanji and lbforaging, random actions.
+
+    python benchmarks/speed_foraging.py
+
+8x8, two agents, two foods, full sight, 50 steps, uniform unmasked random actions, auto-reset. All
+programs of one batch size are compiled first (timed apart), then timed in turns in this process,
+and the median of the turns is reported, so that what else the machine does meets all alike.
+
+Random teams mostly run into the time limit together. A trained team's episodes end at different
+times, one in twelve steps or so, and then some episode is reset on nearly every step: the rows
+`ends 1/12` measure that. Both sides get the same rule: whatever the board, the episode terminates
+with probability 1/12 per step, drawn inside the environment's own step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.environment import vector_reset, vector_step
+from marlx.envs.foraging import Foraging
+
+AGENTS, FOODS, SIZE, HORIZON, END = 2, 2, 8, 50, 1 / 12
+
+
+class EndsEarly(Foraging):
+    """Foraging whose episodes also terminate with probability END per step."""
+
+    def step_env(self, key, state, action, params):
+        state, reward, terminated, info = super().step_env(key, state, action, params)
+        return state, reward, terminated | _ends(key), info
+
+
+def _ends(key: jax.Array) -> jax.Array:
+    return jax.random.bits(key, (), jnp.uint32) < int(END * 2**32)
+
+
+def random_actions(key: jax.Array, num_envs: int) -> jax.Array:
+    """int32 [B, N], uniform over 6 up to 1.2 %, from 8 bits each: the draw should cost little."""
+    bits = jax.random.bits(key, (num_envs, AGENTS), jnp.uint8)
+    return ((bits.astype(jnp.int32) * 6) >> 8).astype(jnp.int32)
+
+
+def ours(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
+    kind = EndsEarly if early else Foraging
+    env = kind(size=(SIZE, SIZE), num_agents=AGENTS, num_food=FOODS, horizon=HORIZON)
+    params = env.default_params
+
+    def run(key: jax.Array) -> Any:
+        key_reset, key = jax.random.split(key)
+        obs, state = vector_reset(env, params, key_reset, num_envs)
+
+        def body(carry: Any, _: None) -> Any:
+            key, state, total, _ = carry
+            key, key_action, key_step = jax.random.split(key, 3)
+            action = random_actions(key_action, num_envs)
+            obs, state, reward, _, _, _ = vector_step(env, params, key_step, state, action)
+            return (key, state, total + reward.sum(-1), obs), None
+
+        (_, _, total, obs), _ = jax.lax.scan(
+            body, (key, state, jnp.zeros(num_envs), obs), None, steps
+        )
+        return total, obs
+
+    return run
+
+
+def jumanjis(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
+    from jumanji.environments import LevelBasedForaging
+    from jumanji.environments.routing.lbf.generator import RandomGenerator
+    from jumanji.types import StepType
+    from jumanji.wrappers import AutoResetWrapper, VmapAutoResetWrapper, Wrapper
+
+    class Early(Wrapper):
+        def step(self, state: Any, action: jax.Array) -> Any:
+            key, key_end = jax.random.split(state.key)
+            state, timestep = self._env.step(state.replace(key=key), action)
+            last = timestep.last() | _ends(key_end)
+            kind = jnp.where(last, StepType.LAST, timestep.step_type)
+            return state, timestep.replace(step_type=kind)
+
+    generator = RandomGenerator(
+        grid_size=SIZE, fov=SIZE, num_agents=AGENTS, num_food=FOODS, force_coop=False
+    )
+    env = LevelBasedForaging(generator=generator, time_limit=HORIZON)
+    inner = Early(env) if early else env
+    # Whichever of its two auto-resets is faster: the first draws a reset on every step.
+    fastest = AutoResetWrapper if JUMANJI_RESET == "select" else VmapAutoResetWrapper
+
+    wrapped = fastest(inner)
+    vector = fastest is VmapAutoResetWrapper
+    reset = wrapped.reset if vector else jax.vmap(wrapped.reset)
+    step = wrapped.step if vector else jax.vmap(wrapped.step)
+
+    def run(key: jax.Array) -> Any:
+        key_reset, key = jax.random.split(key)
+        state, timestep = reset(jax.random.split(key_reset, num_envs))
+
+        def body(carry: Any, _: None) -> Any:
+            key, state, total, _ = carry
+            key, key_action = jax.random.split(key)
+            state, timestep = step(state, random_actions(key_action, num_envs))
+            return (key, state, total + timestep.reward.sum(-1), timestep.observation), None
+
+        start = (key, state, jnp.zeros(num_envs), timestep.observation)
+        (_, _, total, obs), _ = jax.lax.scan(body, start, None, steps)
+        return total, obs
+
+    return run
+
+
+JUMANJI_RESET = "select"
+
+
+def lbforagings(steps: int) -> float:
+    """Seconds for `steps` steps of the Python environment."""
+    from lbforaging.foraging import ForagingEnv
+
+    env = ForagingEnv(
+        players=AGENTS, min_player_level=1, max_player_level=2, min_food_level=1,
+        max_food_level=None, field_size=(SIZE, SIZE), max_num_food=FOODS, sight=SIZE,
+        max_episode_steps=HORIZON, force_coop=False,
+    )  # fmt: skip
+    actions = np.random.default_rng(0).integers(0, 6, (steps, AGENTS)).tolist()
+    env.reset(seed=0)
+    start = time.perf_counter()
+    for action in actions:
+        if env.step(action)[2]:
+            env.reset()
+    return time.perf_counter() - start
+
+
+def measure(
+    sizes: list[int], repeats: int, early_rows: bool, seconds: float
+) -> list[dict[str, Any]]:
+    """One row per kind of ending and batch size."""
+    rows = []
+    for early in (False, True) if early_rows else (False,):
+        for num_envs in sizes:
+            programs: dict[str, tuple[Any, int]] = {}
+            row: dict[str, Any] = {"num_envs": num_envs, "ends": "1/12" if early else "as played"}
+            for name, make, rate in (("marlx", ours, 3e6), ("jumanji", jumanjis, 3e5)):
+                if num_envs == 1:
+                    rate /= 4
+                steps = max(100, int(rate * seconds / num_envs))
+                start = time.perf_counter()
+                program = jax.jit(make(num_envs, steps, early)).lower(jax.random.key(0)).compile()
+                row[f"{name}_compile_s"] = round(time.perf_counter() - start, 2)
+                jax.block_until_ready(program(jax.random.key(0)))
+                programs[name] = program, steps
+            times: dict[str, list[float]] = {name: [] for name in programs}
+            for turn in range(repeats):
+                for name, (program, steps) in programs.items():
+                    start = time.perf_counter()
+                    jax.block_until_ready(program(jax.random.key(turn)))
+                    times[name].append(steps * num_envs / (time.perf_counter() - start))
+            for name, speeds in times.items():
+                row[name] = round(statistics.median(speeds))
+            row["ratio"] = round(
+                statistics.median(
+                    a / b for a, b in zip(times["marlx"], times["jumanji"], strict=True)
+                ),
+                1,
+            )
+            if num_envs == 1 and not early:
+                row["lbforaging"] = round(
+                    statistics.median(2000 / lbforagings(2000) for _ in range(repeats))
+                )
+            rows.append(row)
+            print(
+                f"{row['ends']:>10} {num_envs:>6} {row['marlx']:>12,} {row['jumanji']:>12,} "
+                f"{row['ratio']:>7} {row.get('lbforaging', '-'):>11} "
+                f"{row['marlx_compile_s']:>8} {row['jumanji_compile_s']:>8}",
+                flush=True,
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 64, 1024, 4096])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, roughly")
+    parser.add_argument("--no-early", action="store_true", help="leave out the rows `ends 1/12`")
+    here = pathlib.Path(__file__).parent / "results" / "speed_foraging.json"
+    parser.add_argument("--out", type=pathlib.Path, default=here, help="where the JSON goes")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    print(
+        f"{'ends':>10} {'envs':>6} {'marlx':>12} {'jumanji':>12} {'ratio':>7} {'lbforaging':>11} "
+        f"{'compile':>8} {'(s)':>8}"
+    )
+    rows = measure(args.sizes, args.repeats, not args.no_early, args.seconds)
+    packages = ("jax", "jaxlib", "jumanji", "lbforaging")
+    device = jax.devices()[0]
+    result = {
+        "what": "environment steps per second, 8x8-2p-2f, 50 steps, uniform random actions",
+        "date": datetime.date.today().isoformat(),
+        "versions": {name: importlib.metadata.version(name) for name in packages}
+        | {"python": platform.python_version()},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": jax.device_count(),
+        },
+        "jumanji_auto_reset": "AutoResetWrapper"
+        if JUMANJI_RESET == "select"
+        else "VmapAutoResetWrapper",
+        "repeats": args.repeats,
+        "rows": rows,
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,382 @@
+"""What a run is made of, and where its settings come from.
+
+Five sources, each over the one before:
+
+1. the defaults of the dataclasses (`TrainConfig`, the learner's, the environment's as its id says),
+2. `defaults` of the algorithm's preset, `configs/{algorithm}.yaml`,
+3. the first entry under `environments` of that preset whose key is the environment's family or a
+   regular expression that matches the whole id,
+4. a YAML file of the user's,
+5. the command line.
+
+All are written alike. A training setting stands at the top, `learner` and `env` are blocks::
+
+    total_steps: 2_000_000
+    learner: {lr: 3e-4}
+    env: {sight: 2}
+
+A user's file, and the `config.yaml` of a run, may also name the `algorithm` and the `environment`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import yaml
+
+from marlx.registry import algorithm, family, make_env, settings_of
+from marlx.suggest import unknown
+
+if TYPE_CHECKING:
+    from marlx.environment import Environment, EnvParams
+    from marlx.learner import Learner
+    from marlx.training import TrainConfig
+
+Schema = dict[str, Any]
+"""Setting -> type; a block is a nested schema."""
+
+
+class Layer(NamedTuple):
+    """Settings from one source."""
+
+    source: str  # named in errors
+    values: Mapping[str, Any]
+
+
+class Experiment(NamedTuple):
+    """All that a run is made of."""
+
+    algorithm: str
+    environment: str
+    train: TrainConfig
+    learner: Any  # the algorithm's config
+    env: Environment[Any, Any]
+
+    def build(self) -> tuple[Environment[Any, Any], EnvParams, Learner]:
+        """The environment, its parameters and the learner.
+
+        Raises:
+          ValueError: settings that do not go together.
+        """
+        params = self.env.default_params
+        learner = algorithm(self.algorithm).build(self.env.spec(params), self.learner)
+        return self.env, params, learner
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting, in the layout of a YAML file."""
+        return {
+            "algorithm": self.algorithm,
+            "environment": self.environment,
+            **_plain(self.train),
+            "learner": _plain(self.learner),
+            "env": _plain(self.env),
+        }
+
+
+def schema(algorithm_name: str, env_id: str) -> Schema:
+    """The settings of a run of this algorithm in this environment."""
+    from marlx.training import TrainConfig
+
+    return {
+        **settings_of(TrainConfig),
+        "learner": settings_of(algorithm(algorithm_name).config),
+        "env": settings_of(make_env(env_id)),
+    }
+
+
+def preset_layers(algorithm_name: str, env_id: str) -> list[Layer]:
+    """The algorithm's preset: its defaults, and what it says of this environment."""
+    name = f"{algorithm_name}.yaml"
+    resource = importlib.resources.files("marlx.configs") / name
+    if not resource.is_file():
+        return []
+    preset = parse(resource.read_text(encoding="utf-8"), name)
+    for key in preset:
+        if key not in ("defaults", "environments"):
+            raise unknown("key", key, ("defaults", "environments"), name)
+    layers = [Layer(f"{name}, defaults", preset.get("defaults") or {})]
+    for pattern, values in (preset.get("environments") or {}).items():
+        if pattern == family(env_id).name or re.fullmatch(pattern, env_id):
+            layers.append(Layer(f"{name}, environments, {pattern}", values or {}))
+            break
+    return layers
+
+
+def file_layer(path: str | Path) -> tuple[str | None, str | None, Layer]:
+    """Algorithm and environment, where the file names them, and its settings.
+
+    Raises:
+      ValueError: the file cannot be read, or is not a mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ValueError(f"cannot read {path}: {reason}") from None
+    values = parse(text, str(path))
+    names = []
+    for key in ("algorithm", "environment"):
+        name = values.pop(key, None)
+        if not isinstance(name, str | None):
+            raise ValueError(f"{key} in {path} is {name!r}; it must be a name")
+        names.append(name)
+    return names[0], names[1], Layer(str(path), values)
+
+
+def merge(known: Schema, layers: Sequence[Layer]) -> dict[str, Any]:
+    """Settings of all layers, later ones over earlier ones, in the layout of a YAML file.
+
+    Raises:
+      ValueError: an unknown key or a value of the wrong type; the message names source and key.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge_into(merged, known, layer.values, layer.source, "")
+    return merged
+
+
+def build(algorithm_name: str, env_id: str, values: Mapping[str, Any]) -> Experiment:
+    """The experiment with `values` (as from `merge`) over the dataclasses' defaults.
+
+    Raises:
+      ValueError: a setting that one of them refuses.
+    """
+    from marlx.training import TrainConfig
+
+    train = {key: value for key, value in values.items() if key not in ("learner", "env")}
+    return Experiment(
+        algorithm_name,
+        env_id,
+        TrainConfig(**train),
+        algorithm(algorithm_name).config(**values.get("learner", {})),
+        make_env(env_id, **values.get("env", {})),
+    )
+
+
+def experiment(
+    algorithm_name: str | None = None,
+    env_id: str | None = None,
+    *,
+    file: str | Path | None = None,
+    **settings: Any,
+) -> Experiment:
+    """The experiment that `marlx train` would run: presets, then `file`, then `settings`.
+
+    Args:
+      algorithm_name: e.g. `qmix`; may be left to `file`.
+      env_id: e.g. `Foraging-8x8-2p-2f-coop-v3`; may be left to `file`.
+      file: a user's YAML file, for instance the `config.yaml` of a run.
+      **settings: as in a YAML file, e.g. `total_steps=1_000, learner={"lr": 1e-3}`.
+
+    Raises:
+      ValueError: anything unknown, ill-typed or refused, in one line.
+    """
+    algorithm_name, env_id, layers = sources(algorithm_name, env_id, file)
+    known = schema(algorithm_name, env_id)
+    return build(
+        algorithm_name, env_id, merge(known, [*layers, Layer("the settings given", settings)])
+    )
+
+
+def sources(
+    algorithm_name: str | None, env_id: str | None, file: str | Path | None
+) -> tuple[str, str, list[Layer]]:
+    """Algorithm, environment, and every layer below the command line."""
+    layers = []
+    if file is not None:
+        named_algorithm, named_env, layer = file_layer(file)
+        algorithm_name, env_id = algorithm_name or named_algorithm, env_id or named_env
+        layers.append(layer)
+    if algorithm_name is None or env_id is None:
+        missing = "algorithm" if algorithm_name is None else "environment"
+        raise ValueError(f"no {missing} given; name one, or a file that says `{missing}: ...`")
+    algorithm(algorithm_name)  # an unknown name is answered before its preset is looked for
+    return algorithm_name, env_id, [*preset_layers(algorithm_name, env_id), *layers]
+
+
+def coerce(value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`, which is one that a setting may have.
+
+    Numbers may be given as text (`3e-4`, `1e6`, `500_000`), and whole numbers as `1e6`.
+
+    Raises:
+      ValueError: it cannot be; the message says what was expected.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ValueError(f"expected {' or '.join(map(str, args))}, got {value!r}")
+    if origin in (typing.Union, types.UnionType):
+        return _coerce_union(value, args)
+    if origin in (tuple, list):
+        return _coerce_sequence(value, origin, args)
+    if hint in (int, float):
+        return _coerce_number(value, hint)
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        raise ValueError(f"expected true or false, got {value!r}")
+    if hint is str and isinstance(value, str | list | tuple):
+        return value if isinstance(value, str) else str(list(value))  # a table, kept as its text
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise ValueError(f"expected {_name(hint)}, got {value!r}")
+
+
+def parse(text: str, source: str) -> dict[str, Any]:
+    """The mapping that a YAML text holds.
+
+    Raises:
+      ValueError: it is not YAML, or not a mapping, or has a key twice.
+    """
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"{source} must hold `name: value` lines")
+    return values
+
+
+def dump(settings: Mapping[str, Any]) -> str:
+    """YAML text of settings, in their order."""
+    return yaml.dump(dict(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with 1.2's numbers and booleans (`3e-4` is a number, `off` a word), and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} appears twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return dict(super().construct_mapping(node, deep))
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML with lists on one line."""
+
+
+_Dumper.add_representer(
+    list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True)
+)
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|nan)$"),
+    list("-+0123456789."),
+)
+
+
+def _merge_into(
+    merged: dict[str, Any], known: Schema, values: Mapping[str, Any], source: str, prefix: str
+) -> None:
+    if not isinstance(values, Mapping):
+        block = prefix.rstrip(".") or "the file"
+        raise ValueError(f"{block} in {source} is {values!r}; it must hold `name: value` lines")
+    for given, value in values.items():
+        key = str(given).replace("-", "_")
+        if key not in known:
+            names = [prefix + name for name in known]
+            raise unknown("setting", f"{prefix}{given}", names, source)
+        if isinstance(known[key], dict):
+            block = merged.setdefault(key, {})
+            _merge_into(block, known[key], value or {}, source, f"{prefix}{key}.")
+            continue
+        try:
+            merged[key] = coerce(value, known[key])
+        except ValueError as error:
+            raise ValueError(f"{prefix}{key} in {source}: {error}") from None
+
+
+def _coerce_number(value: Any, kind: type[int] | type[float]) -> int | float:
+    expected = "a whole number" if kind is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected {expected}, got {value!r}")
+    try:
+        return kind(value) if isinstance(value, str) else _same(kind, value)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return _same(kind, float(value))
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected {expected}, got {value!r}") from None
+
+
+def _same(kind: type[int] | type[float], value: float) -> int | float:
+    if kind(value) != value and value == value:
+        raise ValueError
+    return kind(value)
+
+
+def _coerce_union(value: Any, args: tuple[Any, ...]) -> Any:
+    if value is None or value in ("None", "null", "none"):
+        if type(None) in args:
+            return None
+    rest = [arg for arg in args if arg is not type(None)]
+    reasons = []
+    for arg in rest:
+        try:
+            return coerce(value, arg)
+        except ValueError as error:
+            reasons.append(str(error))
+    empty = " or none" if type(None) in args else ""
+    raise ValueError(f"expected {' or '.join(map(_name, rest))}{empty}, got {value!r}")
+
+
+def _coerce_sequence(value: Any, origin: type, args: tuple[Any, ...]) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"expected a list, got {value!r}")
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        if len(value) != len(args):
+            raise ValueError(f"expected {len(args)} values, got {len(value)}")
+        return tuple(map(coerce, value, args))
+    return origin(coerce(item, args[0] if args else Any) for item in value)
+
+
+def _name(hint: Any) -> str:
+    """What a person calls a type."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if typing.get_origin(hint) in (tuple, list):
+        return "a list"
+    return names.get(hint, str(getattr(hint, "__name__", hint)))
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """Settings of a dataclass as YAML holds them."""
+    if not dataclasses.is_dataclass(record):
+        return {}
+    return {name: _as_yaml(getattr(record, name)) for name in settings_of(record)}
+
+
+def _as_yaml(value: Any) -> Any:
+    return [_as_yaml(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,117 @@
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
+CACHES = shutil.ignore_patterns(".*cache", ".venv", "__pycache__", "*.egg-info", "build", "runs")
+
+
+def packaged() -> set[str]:
+    """Every file that an installed marlx has, as a path in site-packages."""
+    files = {"marlx/py.typed"}
+    for package, folder in SETUPTOOLS["package-dir"].items():
+        inside = package.replace(".", "/")
+        for path in (ROOT / folder).iterdir():
+            if path.suffix == ".py" or (package == "marlx.configs" and path.suffix == ".yaml"):
+                files.add(f"{inside}/{path.name}")
+    return files
+
+
+def test_every_package_is_listed():
+    """A folder that is forgotten in pyproject.toml would be missing from the wheel, silently."""
+    found = set()
+    for package, folder in SETUPTOOLS["package-dir"].items():
+        found.add(package)
+        for path in (ROOT / folder).iterdir():
+            if path.is_dir() and not path.is_symlink() and any(path.glob("*.py")):
+                found.add(f"{package}.{path.name}")
+    assert found == set(SETUPTOOLS["packages"]) == set(SETUPTOOLS["package-dir"])
+
+
+@pytest.mark.parametrize("name", ["envs", "algos", "configs"])
+def test_links_show_type_checkers_the_same_tree(name):
+    link = ROOT / "marlx" / name
+    if link.is_symlink():  # a checkout without links loses only type checking inside the repository
+        assert os.readlink(link) == f"../{name}"
+
+
+def test_version_is_one():
+    import marlx
+
+    assert marlx.__version__ == PYPROJECT["project"]["version"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A wheel, built from the sdist, which was built from a copy of the tree."""
+    pytest.importorskip("build")
+    pytest.importorskip("setuptools", minversion="77")
+    pytest.importorskip("wheel")
+    folder = tmp_path_factory.mktemp("build")
+    shutil.copytree(ROOT, folder / "tree", symlinks=True, ignore=CACHES)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "tree"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,), (sdist,) = (folder / "dist").glob("*.whl"), (folder / "dist").glob("*.tar.gz")
+    return wheel, sdist
+
+
+def test_wheel_holds_everything_and_no_other_top_level_name(built):
+    with zipfile.ZipFile(built[0]) as wheel:
+        names = set(wheel.namelist())
+        info = f"marlx-{PYPROJECT['project']['version']}.dist-info"
+        entry_points = wheel.read(f"{info}/entry_points.txt").decode()
+        license_text = wheel.read(f"{info}/licenses/LICENSE").decode()
+    assert {name for name in names if not name.startswith(info)} == packaged()
+    assert {name.split("/")[0] for name in names} == {"marlx", info}
+    assert "marlx = marlx.cli:main" in entry_points
+    assert "Apache License" in license_text
+
+
+def test_sdist_holds_everything(built):
+    with tarfile.open(built[1]) as sdist:
+        names = {name.split("/", 1)[1] for name in sdist.getnames() if "/" in name}
+    folders = {
+        package.replace(".", "/"): folder for package, folder in SETUPTOOLS["package-dir"].items()
+    }
+    for file in packaged():
+        package, name = file.rsplit("/", 1)
+        assert f"{folders[package]}/{name}" in names
+    for name in ("LICENSE", "README.md", "pyproject.toml", "CHANGELOG.md", "tests/conftest.py"):
+        assert name in names
+
+
+def test_wheel_works_away_from_the_tree(built, tmp_path):
+    """Installed into an empty folder and imported from elsewhere, it is that copy that runs."""
+    target = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    pip += ["--disable-pip-version-check", "--target", str(target), str(built[0])]
+    subprocess.run(pip, check=True, cwd=tmp_path)
+    code = (
+        "import marlx, marlx.cli\n"
+        "from marlx import config\n"
+        "print(marlx.__file__)\n"
+        "env, params = marlx.make('matrix/climbing')\n"
+        "print(config.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
+        "print(len(config.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
+        "for name in ('envs', 'algos', 'configs', 'tests'):\n"
+        "    try: __import__(name)\n"
+        "    except ImportError: continue\n"
+        "    raise SystemExit(f'{name} is importable')\n"
+    )
+    run = [sys.executable, "-c", code]
+    environ = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run(
+        run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(target / "marlx" / "__init__.py"), "qmix", "True"]

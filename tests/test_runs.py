@@ -1,0 +1,227 @@
+import io
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from marlx import config, load_policy, runs
+from marlx.environment import vector_reset
+from marlx.loggers import Console, JsonLines, duration, short
+from marlx.plots import learning_curve
+from marlx.training import Progress
+from marlx.video import write_gif
+
+FORAGING = "Foraging-8x8-2p-2f-coop-v3"
+
+
+@pytest.fixture
+def saved(tiny_algorithm, tmp_path):
+    """A run folder with the policies of three seeds, of which seed 11 is best."""
+    experiment = config.experiment("tiny", FORAGING, seeds=3, seed=10, total_steps=4096)
+    env, params, _ = experiment.build()
+    spec = env.spec(params)
+    logits = jax.random.normal(jax.random.key(0), (3, spec.num_agents, spec.num_actions))
+    policies = {"logits": logits}
+    progress = Progress(640, 4096, 1.0, {"return": np.array([0.1, 0.9, np.nan])}, {}, dict)
+    folder = runs.RunFolder(tmp_path / "run")
+    folder.write("config.yaml", runs.config_text(experiment))
+    runs.save_policy(folder, experiment, policies, progress)
+    assert not folder.failed
+    return folder.path, experiment, policies
+
+
+def test_a_policy_read_back_acts_as_it_did(saved):
+    path, experiment, policies = saved
+    env, params, learner = experiment.build()
+    obs, _ = vector_reset(env, params, jax.random.key(1), 5)
+    for index, seed in enumerate((10, 11, 12)):
+        policy = load_policy(path, seed)
+        assert (policy.seed, policy.steps) == (seed, 640)
+        own = {"logits": policies["logits"][index]}
+        expected, *_ = learner.act(own, learner.memory(5), obs, jax.random.key(0), False)
+        action, memory = policy.act(obs, policy.initial_memory(5))
+        np.testing.assert_array_equal(action, expected)
+        assert memory.shape == (5, 1) and float(memory[0, 0]) == 1
+        for i in range(5):  # one by one, as in a batch
+            single = jax.tree.map(lambda x, i=i: x[i], obs)
+            alone, memory = policy.act(single, policy.initial_memory())
+            np.testing.assert_array_equal(alone, expected[i])
+            assert memory.shape == (1,)
+
+
+def test_the_best_seed_is_taken_unless_another_is_asked_for(saved):
+    assert load_policy(saved[0]).seed == 11
+    assert load_policy(saved[0] / "policy").seed == 11
+    with pytest.raises(ValueError, match="no seed 3; it has 10, 11, 12"):
+        load_policy(saved[0], 3)
+
+
+def test_exploring_takes_a_key(saved):
+    policy = load_policy(saved[0])
+    obs, _ = policy.env.reset(jax.random.key(0), policy.params)
+    with pytest.raises(ValueError, match="needs a key"):
+        policy.act(obs, policy.initial_memory(), explore=True)
+    keys = jax.random.split(jax.random.key(0), 20)
+    actions = [policy.act(obs, policy.initial_memory(), key, explore=True)[0] for key in keys]
+    assert len({tuple(np.asarray(action)) for action in actions}) > 1
+    assert all(bool(obs.action_mask[jnp.arange(2), action].all()) for action in actions)
+
+
+def test_a_policy_that_does_not_fit_is_refused(saved):
+    path, _, _ = saved
+    file = path / "policy" / "policy.json"
+    content = json.loads(file.read_text())
+    other = {**content, "settings": {**content["settings"], "environment": "matrix/climbing"}}
+    other["settings"]["env"] = {}
+    file.write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="does not fit tiny"):
+        load_policy(path)
+    file.write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(ValueError, match="has format 99"):
+        load_policy(path)
+    file.write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        load_policy(path)
+    file.write_text(json.dumps(content))
+    (path / "policy" / "arrays.safetensors").write_bytes(b"\x00" * 20)
+    with pytest.raises(ValueError, match="is damaged"):
+        load_policy(path)
+
+
+def test_a_real_learner_survives_the_file(tmp_path):
+    """QMIX's policy is nested records of several kinds; all leaves come back where they were."""
+    settings = {"hidden": 8, "mixer_hidden": 8, "mixer_embed": 4}
+    experiment = config.experiment("qmix", "matrix/two_step", learner=settings, seeds=2)
+    env, params, learner = experiment.build()
+    shape = runs._policy_shape(env, params, learner, experiment)
+    rng = np.random.default_rng(0)
+    policies = jax.tree.map(lambda x: rng.normal(size=(2, *x.shape)).astype(x.dtype), shape)
+    folder = runs.RunFolder(tmp_path)
+    progress = Progress(1, 2, 1.0, {"return": np.array([1.0, 0.0])}, {}, dict)
+    runs.save_policy(folder, experiment, policies, progress)
+    policy = load_policy(tmp_path)
+    first = jax.tree.map(lambda x: x[0], policies)
+    assert jax.tree.structure(policy.arrays) == jax.tree.structure(first)
+    jax.tree.map(np.testing.assert_array_equal, policy.arrays, first)
+
+
+def test_config_of_a_run_is_complete(saved):
+    assert runs.load_experiment(saved[0]) == saved[1]
+    with pytest.raises(ValueError, match=r"has no config\.yaml"):
+        runs.load_experiment(saved[0] / "policy")
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
+    said = []
+    folder = runs.RunFolder(tmp_path / "run", said.append)
+    assert folder.write("a.txt", "old")
+
+    def half(path):
+        path.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    assert not folder.write("a.txt", half)
+    assert not folder.write("a.txt", half)
+    assert (folder.path / "a.txt").read_text() == "old"
+    assert [path.name for path in folder.path.iterdir()] == ["a.txt"]
+    assert said == [f"cannot write {folder.path / 'a.txt'}: No space left on device"]
+    assert folder.failed == {"a.txt"}
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):
+    first = runs.default_path("qmix", "matrix/climbing", tmp_path)
+    first.mkdir()
+    second = runs.default_path("qmix", "matrix/climbing", tmp_path)
+    assert first != second and first.parent == second.parent == tmp_path
+
+
+def test_json_has_no_nan(tmp_path):
+    folder = runs.RunFolder(tmp_path)
+    folder.append("x.jsonl", {"a": [float("nan"), 1.0], "b": {"c": np.float64("inf")}})
+    assert json.loads((tmp_path / "x.jsonl").read_text()) == {"a": [None, 1.0], "b": {"c": None}}
+
+
+def test_facts_name_versions_and_devices_and_no_host():
+    import platform
+
+    facts = runs.environment_facts()
+    assert facts["versions"]["jax"] == jax.__version__
+    assert facts["devices"] and facts["backend"] == "cpu"
+    assert platform.node() not in json.dumps(facts).split('"')
+
+
+# What people look at
+
+
+def steps(count, seconds, returns):
+    metrics = {"return": np.array(returns), "loss": np.array([1.0, np.nan])}
+    return Progress(count, 1000, seconds, metrics, {"update": 0.1234}, dict)
+
+
+def test_plain_progress_tells_steps_speed_time_left_and_returns(tmp_path):
+    with open(tmp_path / "out", "w+") as stream:
+        console = Console(2, 1.0, stream=stream)
+        console.start()
+        console.random_return = 0.1
+        for progress in (steps(100, 0.1, [0, 0.2]), steps(200, 1.1, [0.4, 0.6])):
+            console.log(progress)
+        console.close(None)
+        stream.seek(0)
+        compiling, first, second = stream.read().splitlines()
+    assert compiling.strip() == "compiling"
+    assert "100 / 1,000 steps" in first and "return 0.100" in first
+    for part in ("200 / 1,000", "200 steps/s", "0:08 left", "return 0.500 (seeds 0.4 to 0.6)"):
+        assert part in second
+    assert "random 0.1, optimum 1" in second
+
+
+def test_a_terminal_gets_two_live_lines_that_fit(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    console = Console(2, 1.0, stream=stream)
+    console.start()
+    console.log(steps(100, 0.1, [0, 0.2]))
+    console.log(steps(200, 1.1, [0.4, 0.6]))
+    console.close(None)
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "compiling" in said and "200 of 1k steps  200 steps/s  0:08 left" in said
+    assert "return 0.500 (seeds 0.4 to 0.6)   optimum 1" in said
+    assert max(map(len, re.split(r"[\r\n]", said))) <= 80
+
+
+def test_metrics_keep_every_seed(tmp_path):
+    logger = JsonLines(runs.RunFolder(tmp_path))
+    logger.log(steps(100, 0.12345, [0.0, 0.25]))
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert line["steps"] == 100 and line["return"] == [0.0, 0.25] and line["loss"] == [1.0, None]
+
+
+def test_short_forms():
+    assert [duration(s) for s in (7, 750, 3723)] == ["0:07", "12:30", "1:02:03"]
+    assert [short(n) for n in (12, 20_000, 1_500_000)] == ["12", "20k", "1.5M"]
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_curve_is_a_picture(seeds, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = np.linspace(0, 2e6, 9), rng.random((9, seeds))
+    learning_curve(tmp_path / "c.png", x, y, title="t", random_return=0.1, optimum=1.0)
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.size[0] > 600 and image.convert("L").getextrema() != (255, 255)
+
+
+def test_gif_has_every_frame_at_its_speed(tmp_path):
+    frames = [np.full((30, 40, 3), shade, np.uint8) for shade in (0, 100, 200)]
+    write_gif(tmp_path / "e.gif", frames, frames_per_second=5)
+    with Image.open(tmp_path / "e.gif") as image:
+        assert (image.n_frames, image.size) == (3, (40, 30))
+        for i, (shade, millis) in enumerate(((0, 200), (100, 200), (200, 2000))):
+            image.seek(i)
+            assert image.info["duration"] == millis
+            assert abs(image.convert("RGB").getpixel((5, 5))[0] - shade) <= 8

@@ -1,0 +1,235 @@
+import dataclasses
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marlx.envs.matrix import MatrixGame, make
+from marlx.testing import Constant, Masked, Recall, check_env
+
+GOOD = {
+    "matrix/climbing-3p": make("matrix/climbing-3p"),
+    "matrix/two_step": make("matrix/two_step"),
+    "masked": MatrixGame(payoff=np.arange(6).reshape(2, 3), observation="last_action", horizon=3),
+    "constant": Constant(),
+    "recall": Recall(),
+    "recall now": Recall(cues=3, shortest=0, longest=0, num_agents=1),
+    "illegal": Masked(),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_environments_pass(name):
+    check_env(GOOD[name])
+
+
+def test_params_can_be_given():
+    check_env(Constant(), Constant().default_params.replace(max_steps_in_episode=3))
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("marlx.envs.foraging"), reason="not there")
+def test_foraging_passes():
+    from marlx.envs.foraging import FAMILY
+
+    check_env(FAMILY.make("Foraging-2s-6x6-2p-1f-v3"))
+
+
+class EmptyMask(Masked):
+    def _draw(self, key):
+        return super()._draw(key).at[1, 0].set(False)
+
+
+class IntegerObservation(Constant):
+    def observe(self, state, params):
+        return super().observe(state, params)._replace(local=jnp.ones((2, 1), jnp.int32))
+
+
+class WiderObservation(Constant):
+    def observe(self, state, params):
+        return super().observe(state, params)._replace(local=jnp.ones((2, 3)))
+
+
+class EndlessNumbers(Constant):
+    def observe(self, state, params):
+        obs = super().observe(state, params)
+        return obs._replace(global_state=1.0 / state.time[None])
+
+
+class LossyStorage(Constant):
+    def observe(self, state, params):
+        obs = super().observe(state, params)
+        return obs._replace(local=obs.local * (1 + 100 * state.time))
+
+
+class FloatTime(Constant):
+    def step_env(self, key, state, action, params):
+        after, *rest = super().step_env(key, state, action, params)
+        return after.replace(time=after.time + 0.0), *rest
+
+
+class StoppedClock(Constant):
+    def step_env(self, key, state, action, params):
+        return state, *super().step_env(key, state, action, params)[1:]
+
+
+class TeamReward(Constant):
+    def step_env(self, key, state, action, params):
+        after, reward, *rest = super().step_env(key, state, action, params)
+        return after, reward.sum(), *rest
+
+
+class LimitIsEnd(Constant):
+    def step_env(self, key, state, action, params):
+        after, reward, _, info = super().step_env(key, state, action, params)
+        return after, reward, after.time >= params.max_steps_in_episode, info
+
+
+class PythonBranch(Constant):
+    def step_env(self, key, state, action, params):
+        if action[0] > 0:
+            return super().step_env(key, state, action, params)
+        return super().step_env(key, state, action, params)
+
+
+class HostRandomness(Masked):
+    def reset_env(self, key, params):
+        state = super().reset_env(key, params)
+        return state.replace(legal=state.legal.at[:, 1:].set(bool(next(HostRandomness.draws))))
+
+    draws = iter(i % 2 for i in range(10**9))
+
+
+class LateStart(Constant):
+    def reset_env(self, key, params):
+        return super().reset_env(key, params).replace(time=jnp.int32(1))
+
+
+class LowOptimum(Constant):
+    def spec(self, params=None):
+        return dataclasses.replace(super().spec(params), optimum=9.0)
+
+
+class WrongHorizon(Constant):
+    def spec(self, params=None):
+        return dataclasses.replace(super().spec(params), horizon=9)
+
+
+class ReusedKey(Masked):
+    def step(self, key, state, action, params=None):
+        obs, state, reward, terminated, truncated, info = super().step(key, state, action, params)
+        fresh = self.reset(jax.random.key(0), params)
+        done = terminated | truncated
+        obs, state = jax.tree.map(lambda a, b: jnp.where(done, a, b), fresh, (obs, state))
+        return obs, state, reward, terminated, truncated, info
+
+
+class SharedKey(Masked):
+    def step(self, key, state, action, params=None):
+        obs, state, reward, terminated, truncated, info = super().step(key, state, action, params)
+        fresh = self.reset(jax.random.split(key)[0], params)
+        done = terminated | truncated
+        obs, state = jax.tree.map(lambda a, b: jnp.where(done, a, b), fresh, (obs, state))
+        return obs, state, reward, terminated, truncated, info
+
+
+class FinalAfterReset(Masked):
+    def step(self, key, state, action, params=None):
+        *result, info = super().step(key, state, action, params)
+        return *result, {**info, "final_observation": result[0]}
+
+
+class NoFinal(Constant):
+    def step(self, key, state, action, params=None):
+        *result, info = super().step(key, state, action, params)
+        info.pop("final_observation")
+        return *result, info
+
+
+class NoReset(Constant):
+    def step(self, key, state, action, params=None):
+        _, _, *rest, info = super().step(key, state, action, params)
+        after = state.replace(time=state.time + 1)
+        return self.observe(after, params), after, *rest, info
+
+
+class NeverTruncated(Constant):
+    def step(self, key, state, action, params=None):
+        *rest, truncated, info = super().step(key, state, action, params)
+        return *rest, truncated & False, info
+
+
+class RoundedReward(Constant):
+    def step(self, key, state, action, params=None):
+        obs, after, reward, *rest = super().step(key, state, action, params)
+        return obs, after, reward + 0.1, *rest
+
+
+FAULTS = {
+    EmptyMask: r"leaves no legal action to agents \[1\]",
+    IntegerObservation: r"local is int32\[2, 1\]; spec says float32\[2, 1\]",
+    WiderObservation: r"local is float32\[2, 3\]; spec says float32\[2, 1\]",
+    EndlessNumbers: "global_state is not finite",
+    LossyStorage: "local does not fit spec.storage int8",
+    FloatTime: "step_env changes the state's types: time is float32",
+    StoppedClock: "step_env does not advance time by 1",
+    TeamReward: "reward has the wrong type",
+    LimitIsEnd: "a time limit is a truncation",
+    PythonBranch: "tracing step_env raises TracerBoolConversionError",
+    HostRandomness: "reset_env differs",
+    LateStart: "a time other than 0",
+    LowOptimum: "a random episode returned 10; spec.optimum is 9",
+    WrongHorizon: "spec.horizon is 9, params.max_steps_in_episode 10",
+    ReusedKey: "step starts 100% of pairs of episodes alike, .* keys are reused",
+    SharedKey: "step does not start an ended episode afresh",
+    FinalAfterReset: "final_observation is not the one before the reset",
+    NoFinal: "no final_observation",
+    NoReset: "step does not start an ended episode afresh",
+    NeverTruncated: "not truncated at max_steps_in_episode = 10",
+    RoundedReward: "step differs from step_env",
+}
+
+
+@pytest.mark.parametrize("broken", FAULTS)
+def test_broken_environments_fail_in_one_line_that_names_them(broken):
+    with pytest.raises(AssertionError, match=FAULTS[broken]) as error:
+        check_env(broken())
+    assert str(error.value).startswith(broken.__name__)
+    assert "\n" not in str(error.value)
+
+
+def test_masked_tells_what_is_best():
+    env = Masked()
+    assert env.best_mean == 1.25
+    states = jax.vmap(env.reset_env, (0, None))(jax.random.split(jax.random.key(0), 4096), None)
+    best = jnp.where(states.legal, jnp.arange(3), 0).max(-1)
+    assert abs(best.mean() - 1.25) < 0.03
+    reward = env.step_env(
+        jax.random.key(0),
+        states.replace(legal=jnp.array([[True, False, True]] * 2)),
+        jnp.array([1, 2]),
+        None,
+    )[1]
+    np.testing.assert_array_equal(reward, [1000, 2])
+
+
+def test_recall_needs_the_cue_and_pays_once():
+    env = Recall(cues=3, longest=2)
+    for key in jax.random.split(jax.random.key(1), 6):
+        state = env.reset_env(key, env.default_params)
+        first = env.observe(state, None)
+        np.testing.assert_array_equal(first.local[:, :3], np.eye(3)[state.cue])
+        answer = state.cue + 1
+        total = 0.0
+        for time in range(int(state.delay) + 1):
+            obs = env.observe(state, None)
+            asked = time == state.delay
+            assert obs.local[0, -1] == asked
+            assert (obs.local[:, :3].any() == 0) == (time > 0)
+            np.testing.assert_array_equal(obs.action_mask[:, 0], [not asked] * 2)
+            action = answer if asked else jnp.zeros(2, jnp.int32)
+            state, reward, terminated, _ = env.step_env(key, state, action, None)
+            total += reward.mean()
+            assert terminated == asked
+        assert total == 1
