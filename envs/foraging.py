@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import EnvParams, EnvState, Environment
+from marlx.environment import EnvParams, Environment, EnvState, settle
 from marlx.registry import Family
 from marlx.types import Array, EnvSpec, Observation
 
@@ -204,6 +204,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         cells = self._agent_cells([next(draws) for _ in levels])
         agents = [Thing(cell // self.size[1], cell % self.size[1], level)
                   for cell, level in zip(cells, levels, strict=True)]  # fmt: skip
+        agents = settle(agents, agents[0].row)
         lowest, highest = self._food_levels(levels)
         places = self._food_places(agents, [next(draws) for _ in range(self.num_food)])
         foods: list[Thing] = []
@@ -264,6 +265,9 @@ class Foraging(Environment[ForagingState, EnvParams]):
             off = jnp.abs(place_row - row)
             wide = jnp.where(off > 2, -1, 2 - off)  # columns to either side that become too close
             free = free & ~jnp.where(total > 0, _bits(place_col - first, wide), 0)
+            free, place_row, place_col, total = settle(
+                (free, place_row, place_col, total), agents[0].row
+            )
             places.append((jnp.where(total > 0, place_row, -1), jnp.where(total > 0, place_col, -1)))
         return places
 
@@ -274,14 +278,17 @@ class Foraging(Environment[ForagingState, EnvParams]):
         del key, params
         agents, foods = _things(state)
         actions = jnp.unstack(action)
-        near = _hold([_near(agent, foods) for agent in agents])
+        agents, foods, actions = settle((agents, foods, actions), state.time)
+        near = settle([_near(agent, foods) for agent in agents], state.time)
         moved = self._move(agents, actions, near)
         loading = [act == LOAD for act in actions]
-        rewards, eaten = _hold(self._load(agents, foods, near, loading, state.food_spawned))
+        rewards, eaten = self._load(agents, foods, near, loading, state.food_spawned)
+        rewards, eaten = settle((rewards, eaten), state.time)
         keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
         left = _pack(foods, keep)
+        moved, left = settle((moved, left), state.time)
         state = _state(state.time + 1, moved, left, state.food_spawned)
-        return state, jnp.stack(_hold(rewards)), left[0].level == 0, {}
+        return state, jnp.stack(rewards), left[0].level == 0, {}
 
     def _move(self, agents: list[Thing], actions: Sequence[Array], near: list[Near]) -> list[Thing]:
         """The agents after everyone's move; one pass, so that agents may swap or end in one cell."""
@@ -491,8 +498,6 @@ def _things(state: ForagingState) -> tuple[list[Thing], list[Thing]]:
 def _state(time: Array, agents: list[Thing], foods: list[Thing], spawned: Array) -> ForagingState:
     """The inverse of `_things`."""
 
-    agents, foods = _hold((agents, foods))
-
     def positions(things: list[Thing]) -> Array:
         return jnp.stack([n for t in things for n in (t.row, t.col)]).reshape(len(things), 2)
 
@@ -504,10 +509,6 @@ def _state(time: Array, agents: list[Thing], foods: list[Thing], spawned: Array)
         food_level=jnp.stack([food.level for food in foods]),
         food_spawned=spawned,
     )
-
-
-def _hold(tree):
-    return jax.lax.optimization_barrier(tree)
 
 
 def _near(agent: Thing, foods: list[Thing]) -> Near:
@@ -555,7 +556,7 @@ def _insert(foods: list[Thing], food: Thing) -> list[Thing]:
 
 def _flat(numbers: list[Array]) -> Array:
     """f32 [len(numbers)]."""
-    return jnp.stack(_hold([n.astype(jnp.float32) for n in numbers]))
+    return jnp.stack(numbers).astype(jnp.float32)
 
 
 def _below(draw: Array, count: Array | int) -> Array:

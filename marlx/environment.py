@@ -148,10 +148,16 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
     ended, reward, terminated, info = jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
         jax.random.split(key_step, num_envs), state, action, params
     )
+    ended, reward, terminated = settle((ended, reward, terminated), ended.time)
     truncated = ended.time >= params.max_steps_in_episode
     final = jax.vmap(env.observe, in_axes=(0, None))(ended, params)
     obs, state = _reset_where(env, params, key_reset, terminated | truncated, (final, ended))
-    info = {**info, "final_observation": final, "terminated": terminated, "truncated": truncated}
+    info = {
+        **info,
+        "final_observation": final,
+        "terminated": terminated,
+        "truncated": truncated,
+    }
     return obs, state, reward, terminated, truncated, info
 
 
@@ -162,24 +168,61 @@ def _reset_where(
 
     A reset costs more than a step, and episodes of a trained team end at different times, so some
     episode ends on nearly every step. Fresh episodes are therefore drawn in small chunks, as many
-    chunks as the episodes that ended need: usually none or one.
+    chunks as the episodes that ended need: usually none or one. Only states go through that loop;
+    what they show is computed once, after it.
     """
     num_envs = done.shape[0]
     chunk = max(1, num_envs // 8)
-    place = jnp.cumsum(done) - 1  # among the ended, which one this environment is
-    total = done.sum()
 
-    def fill(carry: tuple[Array, Array, Tree]) -> tuple[Array, Array, Tree]:
-        filled, key, current = carry
-        key, key_draw = jax.random.split(key)
-        fresh = vector_reset(env, params, key_draw, chunk)
-        take = done & (place >= filled) & (place < filled + chunk)
-        source = jnp.clip(place - filled, 0, chunk - 1)
+    def renew(key: Array, current: tuple[Observation, S]) -> tuple[Observation, S]:
+        place = jnp.cumsum(done) - 1  # among the ended, which one this environment is
+        total = place[-1] + 1
 
-        def merge(new: Array, old: Array) -> Array:
-            return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new[source], old)
+        def fill(carry: tuple[Array, Array, S]) -> tuple[Array, Array, S]:
+            filled, key, state = carry
+            key, key_draw = jax.random.split(key)
+            draws = jax.random.split(key_draw, chunk)
+            fresh = jax.vmap(env.reset_env, in_axes=(0, None))(draws, params)
+            take = done & (place >= filled) & (place < filled + chunk)
+            source = jnp.clip(place - filled, 0, chunk - 1)
 
-        return filled + chunk, key, jax.tree.map(merge, fresh, current)
+            def merge(new: Array, old: Array) -> Array:
+                new = new.at[source].get(mode="promise_in_bounds")
+                return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    start = (jnp.int32(0), key, current)
-    return jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[2]
+            return filled + chunk, key, jax.tree.map(merge, fresh, state)
+
+        start = (jnp.int32(0), key, current[1])
+        state = jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[2]
+        return jax.vmap(env.observe, in_axes=(0, None))(state, params), state
+
+    return jax.lax.cond(done.any(), renew, lambda _, current: current, key, current)
+
+
+@jax.custom_batching.custom_vmap
+def settle(tree: Tree, time: Array) -> Tree:
+    """`tree` itself, computed once before anything that uses it.
+
+    XLA's CPU compiler computes an element-wise intermediate again inside each of its consumers, and
+    drops `optimization_barrier` before it does. With many small numbers that depend on each other
+    this repeats most of a step a dozen times over (measured on foraging: a factor of four). It
+    cannot see through a branch, so this is one that is always taken.
+
+    Args:
+      tree: arrays of any shapes.
+      time: int32, any array with values that are never negative, such as a state's `time`.
+    """
+
+    def branch(tree: Tree, time: Array) -> Tree:
+        always = time.reshape(time.size)[0] >= 0
+        return jax.lax.cond(always, lambda t: t, lambda t: jax.tree.map(jnp.copy, t), tree)
+
+    if time.size < 16:  # a few numbers are computed again faster than a branch is taken
+        return tree
+    return jax.lax.platform_dependent(tree, time, cpu=branch, default=lambda tree, _: tree)
+
+
+@settle.def_vmap
+def _settle_batch(size: int, batched: tuple[Tree, bool], tree: Tree, time: Array) -> tuple[Tree, Tree]:
+    del size
+    return settle(tree, time), batched[0]

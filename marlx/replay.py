@@ -162,7 +162,7 @@ def prioritised(
     def init(example: Rollout) -> ReplayState:
         state = _empty(example, capacity, batch, length, stride)
         W, B, _ = _ring_shape(state.items)
-        leaves = 1 << math.ceil(math.log2(W * B))
+        leaves = max(4, 1 << math.ceil(math.log2(W * B)))
         priorities = Priorities(jnp.zeros(2 * leaves), jnp.ones(()))
         return dataclasses.replace(state, priorities=priorities)
 
@@ -279,8 +279,6 @@ def _ring_shape(items: Tree) -> tuple[int, int, int]:
 
 # --- priorities ---
 
-_TOP = 2048  # nodes of the level above which summing everything is the fastest
-
 
 def _priorities(state: ReplayState) -> Priorities:
     if state.priorities is None:
@@ -305,25 +303,48 @@ def _renew(state: ReplayState, length: int) -> Priorities:
     low = jnp.maximum(low, jnp.where(state.size < W * stride, 0, kept))
     count = jnp.maximum((head + T - length) // stride + 1 - low, 0)
 
-    def write(tree: Array, first: Array, where: Callable[[Array], Array], value: Array) -> Array:
-        """Set successive rows from `first` on, where `where(row)`."""
-        at = tree.shape[0] // 2 + first * B
-        row = first + jnp.arange(rows * B) // B
-        old = jax.lax.dynamic_slice_in_dim(tree, at, rows * B)
-        new = jnp.where(where(row), value, old)
-        return jax.lax.dynamic_update_slice_in_dim(tree, new, at, 0)
-
+    # The rows that change: those that begin in what is written, and those completed, which may go
+    # around the end of the ring: a range up to the end and one from row 0 on.
     written = head // stride
     firsts = [written]
-    if length <= stride <= T:  # the windows completed are those overwritten
-        tree = write(tree, written, lambda row: row >= 0, largest)
-    else:
-        tree = write(tree, written, lambda row: head % stride == 0, jnp.zeros(()))
-        # From `low` on, around the end of the ring: as one range where it ends and one at row 0.
-        firsts += [jnp.minimum(low % W, W - rows), jnp.zeros((), jnp.int32)][: min(rows, 2)]
-        for first in firsts[1:]:
-            tree = write(tree, first, lambda row: (row - low) % W < count, largest)
-    return Priorities(_sum_above(tree, [first * B for first in firsts], rows * B), largest)
+    if not length <= stride <= T:  # otherwise the windows completed are those written
+        firsts.append(jnp.minimum(low % W, W - rows))
+    if len(firsts) == 2 and rows > 1:
+        firsts.append(jnp.zeros((), jnp.int32))
+
+    def renew(i: int, tree: Array) -> Array:
+        first = jnp.stack(firsts)[i]
+        row = first + jnp.arange(rows * B) // B
+        gone = ((row - written) % W < rows) & (head % stride == 0)
+        at = tree.shape[0] // 2 + first * B
+        old = jax.lax.dynamic_slice_in_dim(tree, at, rows * B)
+        new = jnp.where((row - low) % W < count, largest, jnp.where(gone, 0.0, old))
+        tree = jax.lax.dynamic_update_slice_in_dim(tree, new, at, 0)
+        return _sum_above(tree, first * B, rows * B)
+
+    return Priorities(jax.lax.fori_loop(0, len(firsts), renew, tree), largest)
+
+
+def _sum_above(tree: Array, first: Array, number: int) -> Array:
+    """`tree` with the sums made right above `number` successive leaves from `first` on."""
+
+    def climb(at: tuple[Array, Array, Array], number: int) -> tuple[Array, Array, Array]:
+        tree, level, first = at
+        level = level // 2
+        first = jnp.clip(first // 2, 0, jnp.maximum(level - number, 0))
+        below = jax.lax.dynamic_slice_in_dim(tree, 2 * (level + first), 2 * number)
+        sums = below[::2] + below[1::2]
+        tree = jax.lax.dynamic_update_slice_in_dim(tree, sums, level + first, 0)
+        return tree, level, first
+
+    level = tree.shape[0] // 2
+    at = (tree, jnp.int32(level), first)
+    while number > 2:
+        level //= 2
+        number = min(number // 2 + 1, level)
+        at = climb(at, number)
+    # From here on one or two nodes of each level, by the same code; with the root goes its child.
+    return jax.lax.fori_loop(0, level.bit_length() - 1, lambda _, at: climb(at, number), at)[0]
 
 
 def _set_leaves(tree: Array, leaf: Array, value: Array) -> Array:
@@ -331,33 +352,15 @@ def _set_leaves(tree: Array, leaf: Array, value: Array) -> Array:
     level = tree.shape[0] // 2
     node = level + leaf
     tree = tree.at[node].set(0.0).at[node].max(value)
-    while level > _TOP:
+    while level > 256:
         level, node = level // 2, node // 2
-        tree = tree.at[node].set(tree[2 * node] + tree[2 * node + 1])
-    return _sum_top(tree)
-
-
-def _sum_above(tree: Array, firsts: list[Array], number: int) -> Array:
-    """`tree` with the sums made right above `number` leaves from each of `firsts` on."""
-    level = tree.shape[0] // 2
-    while level > _TOP:
-        level //= 2
-        number = min(number // 2 + 1, level)
-        firsts = [jnp.minimum(first // 2, level - number) for first in firsts]
-        for first in firsts:
-            below = jax.lax.dynamic_slice_in_dim(tree, 2 * (level + first), 2 * number)
-            sums = below[::2] + below[1::2]
-            tree = jax.lax.dynamic_update_slice_in_dim(tree, sums, level + first, 0)
-    return _sum_top(tree)
-
-
-def _sum_top(tree: Array) -> Array:
-    """`tree` with all sums above its level of `_TOP` nodes made right, or above its leaves."""
-    level = min(tree.shape[0] // 2, _TOP)
-    sums = [tree[level : 2 * level]]
-    while sums[0].shape[0] > 1:
-        sums.insert(0, sums[0][::2] + sums[0][1::2])
-    return jax.lax.dynamic_update_slice_in_dim(tree, jnp.concatenate(sums), 1, 0)
+        sums = tree.reshape(-1, 2).at[node].get(mode="promise_in_bounds").sum(-1)
+        tree = tree.at[node].set(sums, mode="promise_in_bounds")
+    # The last levels are short: summing all of them is faster than a scatter for each.
+    levels = [tree[level : 2 * level]]
+    while len(levels[0]) > 1:
+        levels.insert(0, levels[0][::2] + levels[0][1::2])
+    return jax.lax.dynamic_update_slice_in_dim(tree, jnp.concatenate(levels), 1, 0)
 
 
 def _find(tree: Array, target: Array) -> tuple[Array, Array]:
@@ -365,16 +368,16 @@ def _find(tree: Array, target: Array) -> tuple[Array, Array]:
 
     A leaf of 0 is never found, whatever rounding does, unless all are.
     """
-    leaves = tree.shape[0] // 2
+    leaves, pairs = tree.shape[0] // 2, tree.reshape(-1, 2)
 
     def descend(_: int, at: tuple[Array, Array]) -> tuple[Array, Array]:
         node, target = at
-        left, right = tree[2 * node], tree[2 * node + 1]
+        left, right = jnp.moveaxis(pairs.at[node].get(mode="promise_in_bounds"), -1, 0)
         go_right = (target >= left) & (right > 0)
         return 2 * node + go_right, target - jnp.where(go_right, left, 0.0)
 
     root = (jnp.ones(target.shape, jnp.int32), target)
-    node, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root)
+    node, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root, unroll=4)
     return node - leaves, tree[node]
 
 

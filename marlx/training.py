@@ -245,11 +245,11 @@ class Run:
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
-        self._over_seeds, self._place = _spread(config.seeds)
-        keys = jax.vmap(jax.random.key)(config.seed + jnp.arange(config.seeds))
-        self._keys = self._place(keys)
+        self._lanes = _lanes(config.seeds)
+        self._seeds = config.seed + jnp.arange(self._lanes.width)
+        self._keys = self._lanes.place(jax.vmap(jax.random.key)(self._seeds))
         # every setting that cannot work is found here, before the first compilation
-        self.state_shape = jax.eval_shape(self.loop.init, keys[0])
+        self.state_shape = jax.eval_shape(self.loop.init, jax.random.key(0))
         self._state: RunState | None = None
         self._evaluations = 0
         self._evaluate: Callable[..., Array] | None = None
@@ -265,7 +265,8 @@ class Run:
     def policies(self) -> Tree:
         """What acting needs, leading axis [seeds]."""
         assert self._state is not None, "the run has not started"
-        return self.learner.policy(self._state.learner)
+        policies = self.learner.policy(self._state.learner)
+        return jax.tree.map(lambda x: x[: self.config.seeds], policies)
 
     def blocks(self) -> Iterator[Progress]:
         """Train, yielding before the first update and after every block."""
@@ -291,12 +292,12 @@ class Run:
                 self.phases["rollout"] += rolling
                 self.phases["update"] += seconds - rolling
             self._state = state
-            returns = self._evaluated().mean(-1)
+            metrics = {"return": self._evaluated().mean(-1), **metrics}
             yield Progress(
                 (loop.warm_up_rollouts + done * loop.block_rollouts) * per_rollout,
                 total,
                 sum(self.phases.values()) - self.phases["compile"],
-                {"return": returns, **{k: np.asarray(v, float) for k, v in metrics.items()}},
+                {k: np.asarray(v, float)[: c.seeds] for k, v in metrics.items()},
                 dict(self.phases),
                 self.policies,
             )
@@ -322,7 +323,7 @@ class Run:
             key = jax.random.fold_in(jax.random.key(seed), 2**31 - 2)
             return jax.random.fold_in(key, self._evaluations)
 
-        return self._place(jax.vmap(key)(self.config.seed + jnp.arange(self.config.seeds)))
+        return self._lanes.place(jax.vmap(key)(self._seeds))
 
     def _evaluated(self) -> np.ndarray[Any, Any]:
         """F64 [seeds, eval_episodes], greedy returns now."""
@@ -330,40 +331,45 @@ class Run:
         returns, seconds = _timed(self._evaluate, self._state, self._eval_keys())
         self._evaluations += 1
         self.phases["evaluation"] += seconds
-        return np.asarray(returns, float)
+        return np.asarray(returns, float)[: self.config.seeds]
 
     def _compile(
         self, function: Callable[..., Tree], *args: Tree, donate: bool = False
     ) -> Callable[..., Any]:
         """`function` of one seed, over all seeds and devices, compiled ahead of its first call."""
         began = time.perf_counter()
-        jitted = jax.jit(self._over_seeds(function), donate_argnums=(0,) if donate else ())
+        jitted = jax.jit(self._lanes.over(function), donate_argnums=(0,) if donate else ())
         compiled = jitted.lower(*args).compile()
         self.phases["compile"] += time.perf_counter() - began
         return compiled
 
 
-def _spread(
-    seeds: int,
-) -> tuple[Callable[[Callable[..., Tree]], Callable[..., Tree]], Callable[[Tree], Tree]]:
-    """How to run a function of one seed over `seeds`, and how to place its inputs.
+class Lanes(NamedTuple):
+    """How functions of one seed run over several: `vmap`ped on each device, devices side by side.
 
-    Seeds are divided over as many local devices as divide them evenly, and `vmap`ped on each. They
-    have nothing to say to each other, so no device waits for another.
+    Seeds have nothing to say to each other, so no device waits for another. Where they do not
+    divide evenly, the devices with fewer train one more that nobody asked for, and `Run` drops it:
+    a device that would otherwise stand idle.
     """
-    devices = jax.local_devices()
-    used = max(n for n in range(1, len(devices) + 1) if seeds % n == 0)
-    if used == 1:
-        return jax.vmap, lambda tree: tree
-    mesh = Mesh(np.array(devices[:used]), ("seeds",))
-    spec = PartitionSpec("seeds")
 
-    def over_seeds(function: Callable[..., Tree]) -> Callable[..., Tree]:
+    width: int  # seeds that are run, at least as many as were asked for
+    over: Callable[[Callable[..., Tree]], Callable[..., Tree]]
+    place: Callable[[Tree], Tree]
+
+
+def _lanes(seeds: int) -> Lanes:
+    devices = jax.local_devices()[:seeds]
+    if len(devices) == 1:
+        return Lanes(seeds, jax.vmap, lambda tree: tree)
+    mesh, spec = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
+
+    def over(function: Callable[..., Tree]) -> Callable[..., Tree]:
         return jax.shard_map(
             jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
         )
 
-    return over_seeds, lambda tree: jax.device_put(tree, NamedSharding(mesh, spec))
+    width = math.ceil(seeds / len(devices)) * len(devices)
+    return Lanes(width, over, lambda tree: jax.device_put(tree, NamedSharding(mesh, spec)))
 
 
 def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

@@ -262,8 +262,8 @@ def test_a_deep_tree_keeps_its_sums() -> None:
     wanted: dict[int, float] = {}
     for first in [0, 1, 4000, 4097, 2**13 - 300]:
         value = generator.uniform(size=300).astype(np.float32)
-        tree = tree.at[2**13 + first :].set(tree[2**13 + first :].at[:300].set(value))
-        tree = jax.jit(replay._sum_above, static_argnums=2)(tree, [first, 2**13 - 300], 300)
+        tree = tree.at[2**13 + first + np.arange(300)].set(value)
+        tree = jax.jit(replay._sum_above, static_argnums=2)(tree, first, 300)
         wanted |= {first + i: float(v) for i, v in enumerate(value)}
         check_tree(replay.Priorities(tree, jnp.ones(())), wanted)
         leaf = generator.choice(2**13, 64, replace=False)
@@ -276,7 +276,7 @@ def test_a_deep_tree_keeps_its_sums() -> None:
 def test_finding_a_leaf_is_a_search_in_the_running_sum() -> None:
     generator = np.random.default_rng(0)
     value = generator.integers(0, 3, 64).astype(np.float32)  # whole numbers: sums are exact
-    tree = replay._sum_top(jnp.zeros(128).at[64:].set(value))
+    tree = replay._sum_above(jnp.zeros(128).at[64:].set(value), jnp.int32(0), 64)
     target = np.arange(0, value.sum(), 0.25, dtype=np.float32)
     leaf, found = replay._find(tree, jnp.asarray(target))
     np.testing.assert_array_equal(leaf, np.searchsorted(np.cumsum(value), target, side="right"))
@@ -289,7 +289,7 @@ def test_rounding_never_finds_a_leaf_of_zero() -> None:
         value = generator.uniform(size=64) * 10.0 ** generator.integers(-8, 8, 64)
         value[generator.random(64) < 0.7] = 0
         value[-20:] = 0
-        tree = replay._sum_top(jnp.zeros(128).at[64:].set(value))
+        tree = replay._sum_above(jnp.zeros(128).at[64:].set(value), jnp.int32(0), 64)
         share = np.append(generator.uniform(size=500), [0, 1, np.nextafter(np.float32(1), 0)])
         leaf, found = replay._find(tree, jnp.asarray(share, jnp.float32) * tree[1])
         assert (np.asarray(found) > 0).all()

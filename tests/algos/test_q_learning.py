@@ -169,10 +169,9 @@ def test_illegal_actions_are_neither_taken_nor_bootstrapped_from():
     assert all(p.metrics["train_return"][0] < 10 for p in result.history[1:])
     assert result.returns.max() <= 10
     assert result.returns.mean() == pytest.approx(5 * env.best_mean, abs=0.5)
-    # uniform legal behaviour of both agents, mean over actions of a + gamma best / (1 - gamma)
-    mean_action = 0.25 * (0 + 1 / 2 + 2 / 2 + 3 / 3)
-    expected = mean_action + 0.5 * env.best_mean / 0.5
-    illegal = mean_action + 0.5 * 2 / 0.5
+    # each agent is paid the team's mean, and its partner goes on exploring at random
+    usual = 0.25 * (0 + 1 / 2 + 2 / 2 + 3 / 3)
+    expected, illegal = (usual + (best + usual) / 2 for best in (env.best_mean, 2))
     assert abs(result.history[-1].metrics["q"][0] - expected) < 0.25 * (illegal - expected)
 
 

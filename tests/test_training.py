@@ -1,0 +1,97 @@
+"""The loop itself: seeds, devices, determinism, the clock, and what it refuses."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import marlx
+from marlx.algos import q_learning
+from marlx.algos.q_learning import QConfig
+from marlx.evaluation import random_learner, record_episode
+from marlx.testing import Recall
+from marlx.training import TrainConfig, train
+
+ENV = Recall(shortest=1, longest=3)
+TINY = QConfig(
+    hidden=8, mixer_hidden=8, mixer_embed=4, batch=8, window=5, capacity=2_000, warmup=100,
+    updates_per_step=1 / 20, target_period=5,
+)  # fmt: skip
+LEARNER = q_learning.qmix(ENV.spec(), TINY)
+SETTINGS = {"total_steps": 700, "num_envs": 4, "rollout_length": 5, "evals": 3, "eval_episodes": 50}
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three seeds on the two devices that tests run on: two vmapped on each, one dropped."""
+    return train(ENV, LEARNER, seeds=3, seed=3, **SETTINGS)
+
+
+def leaves(tree):
+    return [np.asarray(x) for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_seeds_together_are_seeds_one_by_one(three, which):
+    alone = train(ENV, LEARNER, seeds=1, seed=3 + which, **SETTINGS)
+    for together, single in zip(leaves(three.policies), leaves(alone.policies), strict=True):
+        np.testing.assert_allclose(together[which], single[0], rtol=2e-4, atol=2e-5)
+    for p, q in zip(three.history, alone.history, strict=True):
+        assert p.metrics.keys() == q.metrics.keys()
+        for name in p.metrics:
+            np.testing.assert_allclose(p.metrics[name][which], q.metrics[name][0], rtol=1e-3)
+
+
+def test_seeds_differ(three):
+    assert len({leaf.tobytes() for leaf in leaves(three.policies)[0]}) == 3
+
+
+def test_the_same_seed_twice_gives_the_same_bits(three):
+    again = train(ENV, LEARNER, seeds=3, seed=3, **SETTINGS)
+    for first, second in zip(leaves(three.policies), leaves(again.policies), strict=True):
+        assert first.tobytes() == second.tobytes()
+    assert three.returns.tobytes() == again.returns.tobytes()
+
+
+def test_the_clock_and_the_shapes(three):
+    steps = [p.steps for p in three.history]
+    assert steps == sorted(set(steps)) and steps[0] == 100 and steps[-1] == three.history[-1].total_steps
+    assert 700 <= steps[-1] < 700 + 3 * 20
+    assert three.returns.shape == (3, 100) and three.random_returns.shape == (100,)
+    assert all(p.metrics["return"].shape == (3,) for p in three.history)
+    assert set(three.phases) == {"compile", "rollout", "update", "evaluation"}
+    assert 1 < three.history[-1].metrics["episode_length"].mean() < 4.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "learner", "words"),
+    [
+        ({"num_envs": 0}, {}, "num_envs is 0; it must be 1 to"),
+        ({"total_steps": 90}, {}, "total_steps is 90; the learner's warm-up takes 100"),
+        ({}, {"capacity": 30}, "capacity"),
+        ({}, {"batch": 4_000}, "batch is 4000"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_compiles(
+    settings, learner, words, monkeypatch
+):
+    def compile_nothing(*args, **kwargs):
+        raise AssertionError("something was compiled")
+
+    monkeypatch.setattr("marlx.training.Run._compile", compile_nothing)
+    learner = q_learning.qmix(ENV.spec(), dataclasses.replace(TINY, **learner))
+    with pytest.raises(ValueError, match=words):
+        train(ENV, learner, **{**SETTINGS, **settings})
+
+
+def test_a_recorded_episode_is_whole():
+    env, params = marlx.make("Foraging-5x5-2p-1f-v3")
+    states, rewards = record_episode(env, params, random_learner(), (), jax.random.key(0))
+    times = [int(state.time) for state in states]
+    assert times == list(range(len(states))) and len(rewards) == len(states) - 1
+    assert len(states) <= 51
+
+
+def test_settings_have_sane_defaults():
+    assert TrainConfig().total_steps > TrainConfig().num_envs * TrainConfig().rollout_length
