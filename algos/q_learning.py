@@ -63,7 +63,7 @@ class QConfig:
     target_rate: float = 0.0
     """If above 0, move the target this far at every update instead (soft updates)."""
     reward_scaling: Literal["none", "scale", "standardise"] = "none"
-    """Divide the team reward by its running standard deviation; `standardise` also subtracts the mean."""
+    """Divide the team reward by its running deviation; `standardise` also subtracts the mean."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this global norm."""
     hidden: int = 64
@@ -127,7 +127,7 @@ class QPolicy(NamedTuple):
 class RewardStats(NamedTuple):
     """Running moments of the team reward."""
 
-    count: Array  # f32 []
+    number: Array  # f32 []
     mean: Array  # f32 []
     squares: Array  # f32 [], sum of squared distances from the mean
 
@@ -184,9 +184,7 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
         local = local.astype(jnp.float32) / spec.scale
         if not c.agent_id:
             return local
-        ids = jnp.broadcast_to(
-            jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents)
-        )
+        ids = jnp.broadcast_to(jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents))
         return jnp.concatenate([local, ids], -1)
 
     def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
@@ -201,7 +199,9 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
         q, features, memory = shared.apply(net.apply, params, memory, see(obs.local))
         return utilities(q, features, obs), memory
 
-    def along(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Utilities, Array]:
+    def along(
+        params: Tree, memory: Array, obs: Observation, done: Array
+    ) -> tuple[Utilities, Array]:
         def one_set(params: Tree, memory: Array, x: Array) -> Tree:
             return unroll(net, params, memory, x, done)
 
@@ -263,7 +263,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         return action, memory, ()
 
     def store(t: Transition) -> replay.Rollout:
-        """A rollout as the replay takes it: small integers stay small, unread states are left out."""
+        """A rollout as the replay takes it: small integers stay small, unread states stay out."""
 
         def pack(obs: Observation) -> Observation:
             state = obs.global_state if mixer.uses_state else obs.global_state[..., :0]
@@ -317,7 +317,9 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
     def update(state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
         due = jnp.floor(state.owed).astype(jnp.int32)
 
-        def one(i: Array, carry: tuple[QState, dict[str, Array]]) -> tuple[QState, dict[str, Array]]:
+        def one(
+            i: Array, carry: tuple[QState, dict[str, Array]]
+        ) -> tuple[QState, dict[str, Array]]:
             state, sums = carry
             draw = source.draw(state.replay, jax.random.fold_in(key, i))
             gradient, metrics = jax.grad(loss, has_aux=True)(
@@ -385,8 +387,8 @@ def _targets(
 def _extend(stats: RewardStats, reward: Array) -> RewardStats:
     """Moments after more rewards (Chan et al. 1979)."""
     count, mean = jnp.float32(reward.size), reward.mean()
-    total, gap = stats.count + count, mean - stats.mean
-    squares = stats.squares + ((reward - mean) ** 2).sum() + gap**2 * stats.count * count / total
+    total, gap = stats.number + count, mean - stats.mean
+    squares = stats.squares + ((reward - mean) ** 2).sum() + gap**2 * stats.number * count / total
     return RewardStats(total, stats.mean + gap * count / total, squares)
 
 
@@ -394,7 +396,7 @@ def _scaled(mode: str, stats: RewardStats, reward: Array) -> Array:
     if mode == "none":
         return reward
     centred = reward - stats.mean if mode == "standardise" else reward
-    return centred / jnp.sqrt(stats.squares / jnp.maximum(stats.count, 1) + 1e-8)
+    return centred / jnp.sqrt(stats.squares / jnp.maximum(stats.number, 1) + 1e-8)
 
 
 def _configured(config: QConfig | None, settings: dict[str, Any]) -> QConfig:
@@ -414,9 +416,7 @@ def vdn(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learne
 def qmix(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """QMIX: the team value is monotonic in each agent's (Rashid et al. 2018)."""
     c = _configured(config, settings)
-    return q_learner(
-        spec, c, mixers.monotonic(spec, embed=c.mixer_embed, hypernet=c.mixer_hidden)
-    )
+    return q_learner(spec, c, mixers.monotonic(spec, embed=c.mixer_embed, hypernet=c.mixer_hidden))
 
 
 def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
@@ -431,10 +431,13 @@ def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Le
     return q_learner(spec, c, mixers.joint(spec, features=c.hidden, hidden=c.mixer_hidden))
 
 
-ALGORITHMS = (
-    Algorithm("iql", "independent Q-learning", QConfig, iql),
-    Algorithm("vdn", "value decomposition: sum of utilities", QConfig, vdn),
-    Algorithm("qmix", "monotonic mixing of utilities", QConfig, qmix),
-    Algorithm("qplex", "duplex duelling mixer, all of IGM", QConfig, qplex),
-    Algorithm("joint_q", "one Q over joint actions (centralised bound)", QConfig, joint_q),
+ALGORITHMS = tuple(
+    Algorithm(name, summary, QConfig, build, preset="q_learning")
+    for name, summary, build in (
+        ("iql", "independent Q-learning", iql),
+        ("vdn", "value decomposition: sum of utilities", vdn),
+        ("qmix", "monotonic mixing of utilities", qmix),
+        ("qplex", "duplex duelling mixer, all of IGM", qplex),
+        ("joint_q", "one Q over joint actions (centralised bound)", joint_q),
+    )
 )

@@ -2,18 +2,20 @@
 
     python benchmarks/speed_replay.py [--quick]
 
-Items are those of a two-agent foraging team. Both sides get their storage donated, the same
-windows (adjacent, of the length of a rollout) and the same dtypes. flashbax is batch-major, so it
-is given rollouts that are already `[B, T]` and is not charged for turning what it samples to
-`[T, B]`; ours takes and gives time-major.
+Items are those of a two-agent foraging team. Both sides have the same windows (adjacent, as long as
+a rollout), the same dtypes and donated storage, and are timed in turn in one process. flashbax is
+batch-major: it is given rollouts that are `[B, T]` already, and is not charged for turning what it
+samples to `[T, B]`. Ours takes and gives time-major.
+
+`loop` is microseconds per iteration of a jitted scan, as in a training loop; every iteration's
+result is carried on, so that it has to be made. `call` is one jitted call from Python.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import _timing
 import flashbax
@@ -23,7 +25,17 @@ import jax.numpy as jnp
 from marlx import replay
 from marlx.replay import Rollout
 
-LENGTH, BATCH = 20, 32
+LENGTH, BATCH, CYCLES = 20, 32, 20
+
+
+class Buffer(NamedTuple):
+    """One side: an example state and what can be done with it."""
+
+    init: Callable[[], Any]
+    rollout: Any
+    add: Callable[[Any, Any], Any]
+    sample: Callable[[Any, jax.Array], Any]
+    update: Callable[[Any, jax.Array], Any]  # state, int32 [batch] of windows
 
 
 def items(*lead: int) -> dict[str, jax.Array]:
@@ -39,56 +51,18 @@ def items(*lead: int) -> dict[str, jax.Array]:
     }
 
 
-@dataclasses.dataclass
-class Side:
-    """A buffer, full, behind calls of no arguments; the state is donated from call to call."""
-
-    state: Any
-    rollout: Any
-    add_fn: Callable[[Any, Any], Any]
-    sample_fn: Callable[[Any, jax.Array], Any]
-    update_fn: Callable[[Any, Any], Any] | None
-    key: jax.Array = dataclasses.field(default_factory=lambda: jax.random.key(0))
-
-    def __post_init__(self) -> None:
-        self.add_fn = jax.jit(self.add_fn, donate_argnums=0)
-        sample_fn = self.sample_fn
-
-        def sample(state: Any, key: jax.Array) -> Any:
-            key, key_sample = jax.random.split(key)
-            return sample_fn(state, key_sample), key
-
-        self.sample_fn = jax.jit(sample)
-        if self.update_fn is not None:
-            self.update_fn = jax.jit(self.update_fn, donate_argnums=0)
-
-    def add(self) -> Any:
-        self.state = self.add_fn(self.state, self.rollout)
-        return self.state
-
-    def sample(self) -> Any:
-        self.drawn, self.key = self.sample_fn(self.state, self.key)
-        return self.drawn
-
-    def update(self) -> Any:
-        assert self.update_fn is not None
-        self.state = self.update_fn(self.state, self.drawn)
-        return self.state
-
-
-def ours(kind: str, capacity: int, num_envs: int) -> Side:
-    make = replay.uniform if kind == "uniform" else replay.prioritised
+def ours(kind: str, capacity: int, num_envs: int) -> Buffer:
+    make = {"uniform": replay.uniform, "prioritised": replay.prioritised}[kind]
     source = make(capacity, BATCH, LENGTH)
     rollout = Rollout(items(LENGTH, num_envs))
-    state = jax.jit(lambda: source.init(rollout))()
 
-    def update(state: Any, drawn: replay.Draw) -> Any:
-        return source.update_priorities(state, drawn.index, jnp.full(BATCH, 0.5))
+    def update(state: Any, index: jax.Array) -> Any:
+        return source.update_priorities(state, index, jnp.full(BATCH, 0.5))
 
-    return Side(state, rollout, source.add, source.draw, update)
+    return Buffer(lambda: source.init(rollout), rollout, source.add, source.draw, update)
 
 
-def theirs(kind: str, capacity: int, num_envs: int) -> Side:
+def theirs(kind: str, capacity: int, num_envs: int) -> Buffer:
     settings: dict[str, Any] = {
         "add_batch_size": num_envs,
         "sample_batch_size": BATCH,
@@ -99,115 +73,167 @@ def theirs(kind: str, capacity: int, num_envs: int) -> Side:
     }
     if kind == "uniform":
         source = flashbax.make_trajectory_buffer(**settings)
-        update = None
     else:
         source = flashbax.make_prioritised_trajectory_buffer(
             **settings, priority_exponent=0.6, device=jax.default_backend()
         )
 
-        def update(state: Any, drawn: Any) -> Any:
-            return source.set_priorities(state, drawn.indices, jnp.full(BATCH, 0.5))
+    def update(state: Any, index: jax.Array) -> Any:
+        return source.set_priorities(state, index, jnp.full(BATCH, 0.5))
 
-    state = jax.jit(source.init)(items())
-    return Side(state, items(num_envs, LENGTH), source.add, source.sample, update)
+    rollout = items(num_envs, LENGTH)
+    return Buffer(lambda: source.init(items()), rollout, source.add, source.sample, update)
+
+
+def in_loop(buffer: Buffer, call: str, windows: int) -> Callable[[Any, Any, jax.Array], Any]:
+    """`(state, rollout, key) -> state, result` of `CYCLES` iterations of `call`."""
+
+    def block(state: Any, rollout: Any, key: jax.Array) -> Any:
+        keys = jax.random.split(key, CYCLES)
+        if call == "add":
+            add = lambda s, _: (buffer.add(s, rollout), None)  # noqa: E731
+            return jax.lax.scan(add, state, None, CYCLES)[0], ()
+        if call == "update":
+            index = jax.random.randint(key, (CYCLES, BATCH), 0, windows)
+            update = lambda s, i: (buffer.update(s, i), None)  # noqa: E731
+            return jax.lax.scan(update, state, index)[0], ()
+        shapes = jax.eval_shape(lambda: buffer.sample(state, key))
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        sample = lambda _, k: (buffer.sample(state, k), None)  # noqa: E731
+        return state, jax.lax.scan(sample, nothing, keys)[0]
+
+    return block
+
+
+def one_call(buffer: Buffer, call: str, windows: int) -> Callable[[Any, Any, jax.Array], Any]:
+    """`(state, rollout, key) -> state, result` of one `call`."""
+
+    def once(state: Any, rollout: Any, key: jax.Array) -> Any:
+        if call == "add":
+            return buffer.add(state, rollout), ()
+        if call == "update":
+            return buffer.update(state, jax.random.randint(key, (BATCH,), 0, windows)), ()
+        return state, buffer.sample(state, key)
+
+    return once
 
 
 def against_flashbax(num_envs: int, capacity: int, repeats: int) -> list[dict[str, Any]]:
-    """Rows of medians in microseconds and ratios."""
+    """Rows of medians in microseconds and of how many times as fast ours is."""
     rows = []
+    windows = capacity // num_envs // LENGTH * num_envs
     for kind in ["uniform", "prioritised"]:
-        sides = {
+        buffers = {
             "marlx": ours(kind, capacity, num_envs),
             "flashbax": theirs(kind, capacity, num_envs),
         }
-        calls = ["add", "sample"] + ["update"] * (kind == "prioritised")
-        for side in sides.values():
-            for _ in range(min(capacity // num_envs // LENGTH, 200)):
-                side.add()
-        for call in calls:
-            fns = {name: getattr(side, call) for name, side in sides.items()}
-            seconds = _timing.interleaved(fns, repeats)
-            medians = _timing.median(seconds)
-            rows.append(
-                {
-                    "replay": kind,
-                    "envs": num_envs,
-                    "capacity": capacity,
-                    "call": call,
-                    "marlx_us": medians["marlx"] * 1e6,
-                    "flashbax_us": medians["flashbax"] * 1e6,
-                    "times_as_fast": _timing.ratio(seconds, "flashbax", "marlx"),
+        states = {name: jax.jit(buffer.init)() for name, buffer in buffers.items()}
+        for call in ["add", "sample"] + ["update"] * (kind == "prioritised"):
+            row: dict[str, Any] = {
+                "replay": kind,
+                "envs": num_envs,
+                "capacity": capacity,
+                "op": call,
+            }
+            for way, make, per in [("loop", in_loop, CYCLES), ("call", one_call, 1)]:
+                fns = {
+                    name: _stepper(states, name, make(buffer, call, windows), buffer.rollout)
+                    for name, buffer in buffers.items()
                 }
-            )
-            print(_timing.table(rows[-1:]).splitlines()[-1], flush=True)
+                number = max(10, repeats // 10) if (call, way) == ("add", "loop") else repeats
+                seconds = _timing.interleaved(fns, number, warmup=3)
+                for name, value in _timing.median(seconds).items():
+                    row[f"{way}_{name}"] = value / per * 1e6
+                row[f"{way}_ratio"] = _timing.ratio(seconds, "flashbax", "marlx")
+            rows.append(row)
+            print(_timing.table([row]).splitlines()[-1], flush=True)
     return rows
 
 
-def loop_times(capacities: list[int], num_envs: int, repeats: int) -> list[dict[str, Any]]:
-    """Rows of microseconds per cycle of a jitted loop whose carry, the storage, is donated.
+def _stepper(states: dict[str, Any], name: str, block: Any, rollout: Any) -> Callable[[], Any]:
+    """A call without arguments that steps `states[name]`, donated, and returns what was made."""
+    compiled = jax.jit(block, donate_argnums=0)
+    key = jax.random.key(0)
 
-    A cycle adds a rollout, draws, and updates priorities. If anything copied the storage, the
-    cycle would take longer the larger it is.
+    def call() -> Any:
+        nonlocal key
+        key, key_call = jax.random.split(key)
+        key_call.block_until_ready()
+        states[name], result = compiled(states[name], rollout, key_call)
+        return states[name], result
+
+    return call
+
+
+def storage_sizes(capacities: list[int], num_envs: int, repeats: int) -> list[dict[str, Any]]:
+    """Rows of microseconds per cycle and seed of a donated loop, by size of the storage.
+
+    A cycle adds a rollout, draws, and updates priorities. If anything copied the storage, a cycle
+    would take longer in proportion to it: `copy` is what copying the largest once takes.
     """
-    cycles, rows = 100, []
+    rows = []
     for kind in ["uniform", "prioritised"]:
         for seeds in [1, 2]:
-            fns = {str(c): _loop(kind, c, num_envs, seeds, cycles) for c in capacities}
-            medians = _timing.median(_timing.interleaved(fns, repeats))
+            fns: dict[str, Callable[[], Any]] = {}
+            for capacity in capacities:
+                fns[str(capacity)] = _cycles(ours(kind, capacity, num_envs), seeds)
+            state = jax.jit(ours(kind, capacities[-1], num_envs).init)()
+            fns["copy"] = lambda state=state: jax.tree.map(lambda x: x.copy(), state)
+            seconds = _timing.median(_timing.interleaved(fns, repeats))
             row: dict[str, Any] = {"replay": kind, "envs": num_envs, "seeds": seeds}
-            row |= {f"us_at_{c}": medians[str(c)] / cycles * 1e6 for c in capacities}
-            row["last_over_first"] = medians[str(capacities[-1])] / medians[str(capacities[0])]
+            row |= {str(c): seconds[str(c)] / CYCLES / seeds * 1e6 for c in capacities}
+            row["copy"] = seconds["copy"] * 1e6
             rows.append(row)
-            print(_timing.table(rows[-1:]).splitlines()[-1], flush=True)
+            print(_timing.table([row]).splitlines()[-1], flush=True)
     return rows
 
 
-def _loop(kind: str, capacity: int, num_envs: int, seeds: int, cycles: int) -> Callable[[], Any]:
-    make = replay.uniform if kind == "uniform" else replay.prioritised
-    source = make(capacity, BATCH, LENGTH)
-    rollout = Rollout(items(LENGTH, num_envs))
+def _cycles(buffer: Buffer, seeds: int) -> Callable[[], Any]:
+    def cycle(state: Any, rollout: Any, key: jax.Array) -> tuple[Any, replay.Draw]:
+        state = buffer.add(state, rollout)
+        draw = buffer.sample(state, key)
+        return buffer.update(state, draw.index), draw
 
-    def cycle(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-        state = source.add(state, rollout)
-        draw = source.draw(state, key)
-        state = source.update_priorities(state, draw.index, draw.items["reward"][0] + 0.5)
-        return state, sum(x.sum(dtype=jnp.float32) for x in jax.tree.leaves(draw.items))
+    def block(state: Any, rollout: Any, key: jax.Array) -> Any:
+        shapes = jax.eval_shape(lambda: buffer.sample(state, key))
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        step = lambda c, k: (cycle(c[0], rollout, k), None)  # noqa: E731
+        return jax.lax.scan(step, (state, nothing), jax.random.split(key, CYCLES))[0]
 
-    def block(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
-        return jax.lax.scan(cycle, state, jax.random.split(key, cycles))
-
-    init, key = lambda _: source.init(rollout), jax.random.key(0)
+    init, rollout, key = lambda _: buffer.init(), buffer.rollout, jax.random.key(0)
     if seeds > 1:
         init, block, key = jax.vmap(init), jax.vmap(block), jax.random.split(key, seeds)
+        rollout = jax.tree.map(lambda x: jnp.stack([x] * seeds), rollout)
     state = jax.jit(init)(jnp.arange(seeds))
-    block = jax.jit(block, donate_argnums=0)
+    compiled = jax.jit(block, donate_argnums=0)
 
     def call() -> Any:
         nonlocal state
-        state, total = block(state, key)
-        return total
+        state, draw = compiled(state, rollout, key)
+        return state, draw
 
     return call
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small storages and few repeats")
+    parser.add_argument("--quick", action="store_true", help="small storages, nothing written")
     quick = parser.parse_args().quick
-    repeats = 20 if quick else 100
+    repeats = 30 if quick else 200
     sizes = [(1, 100_000), (64, 1_000_000), (1024, 1_000_000), (4096, 1_000_000)]
     rivals = []
     for num_envs, capacity in sizes:
         rivals += against_flashbax(num_envs, capacity // 5 if quick else capacity, repeats)
-    loops = loop_times([10_000, 100_000] if quick else [10_000, 100_000, 1_000_000], 64, 10)
-    print("\nagainst flashbax, medians in microseconds")
+    capacities = [10_000, 100_000] if quick else [10_000, 100_000, 1_000_000, 4_000_000]
+    storages = storage_sizes(capacities, 64, repeats // 3)
+    print("\nagainst flashbax: microseconds, and how many times as fast ours is")
     print(_timing.table(rivals))
-    print("\none cycle of add, draw and update in a donated loop, microseconds")
-    print(_timing.table(loops))
+    print("\nadd, draw and update in a donated loop: microseconds per cycle and seed, by capacity")
+    print(_timing.table(storages))
     if not quick:
-        settings = {"length": LENGTH, "batch": BATCH, "repeats": repeats}
-        results = {"settings": settings, "against_flashbax": rivals, "loop": loops}
-        print("written to", _timing.write("speed_replay", results, ["flashbax"]).name)
+        settings = {"length": LENGTH, "batch": BATCH, "cycles": CYCLES, "repeats": repeats}
+        results = {"settings": settings, "against_flashbax": rivals, "storage_sizes": storages}
+        print("\nwritten to", _timing.write("speed_replay", results, ["flashbax"]).name)
 
 
 if __name__ == "__main__":

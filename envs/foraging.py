@@ -13,22 +13,30 @@ import dataclasses
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import EnvParams, Environment, EnvState, settle
+from marlx.environment import Environment, EnvParams, EnvState, settle
 from marlx.registry import Family
-from marlx.types import Array, EnvSpec, Observation
+from marlx.types import Array, EnvSpec, Observation, Tree
+
+if TYPE_CHECKING:
+    from marlx.envs.raster import Canvas
 
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 NUM_ACTIONS = 6
-EMPTY = -1
 WORD = 32
-"""Columns of the board that one machine word of the food draw stands for."""
+"""Bits of the integers that stand for sets: of foods, and of cells in one row of the board."""
+MOST = 999
+"""Largest size and level: a row, a column and a level share one integer, see `_encode`."""
+EMPTY = 1 << 30
+"""What stands for no thing there; above all that stand for one."""
+MANY = 3
+"""Agents or foods from which on repeated work costs more than keeping it from being repeated."""
 
 
 @flax.struct.dataclass
@@ -78,17 +86,18 @@ class Near(NamedTuple):
 class Foraging(Environment[ForagingState, EnvParams]):
     """Level-based foraging: agents stand next to a food and load it together.
 
-    Actions: 0 nothing, 1 north, 2 south, 3 west, 4 east, 5 load. A move is legal when its cell is on
-    the board and holds no food (agents do not block), a load when a food is next to the agent; an
-    illegal action counts as nothing. All agents move at once: a cell that two or more want (an agent
-    that stays wants its own) is given to nobody. Then agents that load the same food together get
-    it if their levels sum to at least its level, and share a reward in proportion to their levels.
-    An episode terminates when no food is left.
+    Actions: 0 nothing, 1 north, 2 south, 3 west, 4 east, 5 load. A move is legal when its cell is
+    on the board and holds no food (agents do not block), a load when a food is next to the agent;
+    an illegal action counts as nothing. All agents move at once: a cell that two or more want (an
+    agent that stays wants its own) is given to nobody. Then agents that load the same food together
+    get it if their levels sum to at least its level, and share a reward in proportion to their
+    levels. An episode terminates when no food is left.
 
-    Local observation: `vector` is F times (row, column, level) of the visible foods, row by row from
-    the top, then the agent itself and then the other visible agents in index order, each
+    Local observation: `vector` is F times (row, column, level) of the visible foods, row by row
+    from the top, then the agent itself and then the other visible agents in index order, each
     (row, column, level), or (row, column) without `observe_levels`; positions count from the top
-    left cell the agent sees, empty slots hold -1, -1, 0. `grid` is three layers of
+    left cell the agent sees, empty slots hold -1, -1, 0. Near the north and west border agents, but
+    not foods, are seen further than `sight`, as in lbforaging. `grid` is three layers of
     (2 sight + 1) x (2 sight + 1) cells around the agent, flattened layer by layer: agent levels (or
     1 without `observe_levels`), food levels, and 1 where a cell is on the board and free.
     Global state: all foods, then all agents in index order, each (row, column, level) counted from
@@ -146,6 +155,12 @@ class Foraging(Environment[ForagingState, EnvParams]):
         return max(self.size) if self.sight is None else self.sight
 
     @property
+    def _largest(self) -> int:
+        """The largest number any observation holds."""
+        top = 3 * self.max_player_level if self.max_food_level is None else self.max_food_level
+        return max(self.size[0] - 1, self.size[1] - 1, self.max_player_level, top)
+
+    @property
     def default_params(self) -> EnvParams:
         """The time limit `horizon`."""
         return EnvParams(max_steps_in_episode=self.horizon)
@@ -159,11 +174,6 @@ class Foraging(Environment[ForagingState, EnvParams]):
             obs_size = 3 * self.num_food + per_agent * self.num_agents
         around = min(self.num_agents, 4) * self.min_player_level
         edible = self.max_food_level is None or self.max_food_level <= around
-        highest = max(
-            *self.size,
-            self.max_player_level,
-            3 * self.max_player_level if self.max_food_level is None else self.max_food_level,
-        )
         return EnvSpec(
             id=self.name,
             num_agents=self.num_agents,
@@ -172,8 +182,8 @@ class Foraging(Environment[ForagingState, EnvParams]):
             state_size=3 * (self.num_food + self.num_agents),
             horizon=self.horizon if params is None else int(params.max_steps_in_episode),
             reward_aggregation="sum",
-            storage="int8" if highest < 2**7 else "int16" if highest < 2**15 else "float32",
-            scale=float(highest),
+            storage="int8" if self._largest < 2**7 else "int16",
+            scale=float(self._largest),
             optimum=1.0 if self.normalize_reward and edible else None,
         )
 
@@ -190,9 +200,9 @@ class Foraging(Environment[ForagingState, EnvParams]):
     def reset_env(self, key: Array, params: EnvParams) -> ForagingState:
         """A fresh board: agents anywhere, foods apart from each other and off the border.
 
-        Agents stand on distinct cells, uniformly. Each food is uniform over the cells off the border
-        that hold no agent and are neither within one cell of an earlier food (diagonals included)
-        nor two cells away from one in its row or column.
+        Agents stand on distinct cells, uniformly. Each food is uniform over the cells off the
+        border that hold no agent and are neither within one cell of an earlier food (diagonals
+        included) nor two cells away from one in its row or column.
         """
         del params
         draws = iter(jnp.unstack(jax.random.bits(key, (2 * (self.num_agents + self.num_food),))))
@@ -207,16 +217,19 @@ class Foraging(Environment[ForagingState, EnvParams]):
         agents = settle(agents, agents[0].row)
         lowest, highest = self._food_levels(levels)
         places = self._food_places(agents, [next(draws) for _ in range(self.num_food)])
-        foods: list[Thing] = []
+        codes: list[Array] = []  # ascending, which is row by row
         for row, col in places:
             level = lowest + _below(next(draws), highest - lowest + 1)
-            food = Thing(row, col, jnp.where(row < 0, 0, level))
-            foods = _insert(foods, food)
+            code = jnp.where(row < 0, EMPTY, _encode(Thing(row, col, level)))
+            for k, other in enumerate(codes):
+                codes[k], code = jnp.minimum(other, code), jnp.maximum(other, code)
+            codes.append(code)
+        foods = [_decode(code) for code in settle(codes, agents[0].row)]
         spawned = sum((food.level for food in foods), start=jnp.int32(0))
         return _state(jnp.int32(0), agents, foods, spawned)
 
     def _agent_cells(self, draws: list[Array]) -> list[Array]:
-        """Distinct cells, int32 [] each, uniform: a cell among the free ones, counted past those taken."""
+        """Distinct cells, int32 [] each: one of the free ones, counted past those taken."""
         cells: list[Array] = []
         taken: list[Array] = []  # ascending
         for i, draw in enumerate(draws):
@@ -252,7 +265,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         widths = np.minimum(WORD, self.size[1] - 1 - first)
         free = jnp.asarray([(1 << int(width)) - 1 for width in widths], jnp.uint32)
         for agent in agents:
-            free = free & ~jnp.where(agent.row == row, _bits(agent.col - first, 0), 0)
+            free = free & ~jnp.where(agent.row == row, _bits(agent.col - first, 0, most=0), 0)
         places = []
         for draw in draws:
             counts = jax.lax.population_count(free).astype(jnp.int32)
@@ -264,11 +277,13 @@ class Foraging(Environment[ForagingState, EnvParams]):
             place_col = jnp.where(here, first + _nth_bit(free, rank), 0).sum()
             off = jnp.abs(place_row - row)
             wide = jnp.where(off > 2, -1, 2 - off)  # columns to either side that become too close
-            free = free & ~jnp.where(total > 0, _bits(place_col - first, wide), 0)
+            free = free & ~jnp.where(total > 0, _bits(place_col - first, wide, most=2), 0)
             free, place_row, place_col, total = settle(
                 (free, place_row, place_col, total), agents[0].row
             )
-            places.append((jnp.where(total > 0, place_row, -1), jnp.where(total > 0, place_col, -1)))
+            places.append(
+                (jnp.where(total > 0, place_row, -1), jnp.where(total > 0, place_col, -1))
+            )
         return places
 
     def step_env(
@@ -280,24 +295,27 @@ class Foraging(Environment[ForagingState, EnvParams]):
         actions = jnp.unstack(action)
         agents, foods, actions = settle((agents, foods, actions), state.time)
         near = settle([_near(agent, foods) for agent in agents], state.time)
-        moved = self._move(agents, actions, near)
+        moved = self._move(agents, actions, near, state.time)
         loading = [act == LOAD for act in actions]
-        rewards, eaten = self._load(agents, foods, near, loading, state.food_spawned)
+        rewards, eaten = self._load(agents, foods, near, loading, state)
         rewards, eaten = settle((rewards, eaten), state.time)
         keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
-        left = _pack(foods, keep)
-        moved, left = settle((moved, left), state.time)
+        left = _pack(foods, keep, state.time)
         state = _state(state.time + 1, moved, left, state.food_spawned)
         return state, jnp.stack(rewards), left[0].level == 0, {}
 
-    def _move(self, agents: list[Thing], actions: Sequence[Array], near: list[Near]) -> list[Thing]:
-        """The agents after everyone's move; one pass, so that agents may swap or end in one cell."""
+    def _move(
+        self, agents: list[Thing], actions: Sequence[Array], near: list[Near], time: Array
+    ) -> list[Thing]:
+        """The agents after everyone's move, in one pass: agents may swap, or end in one cell."""
         wanted = []
         for agent, act, food in zip(agents, actions, near, strict=True):
             legal = self._legal_moves(agent, food)
             north, south, west, east = [(act == NORTH + k) & may for k, may in enumerate(legal)]
             row, col = agent.row + south - north, agent.col + east - west
             wanted.append((row, col, row * self.size[1] + col))
+        if len(agents) > MANY:
+            wanted = settle(wanted, time)
         moved = []
         for i, (agent, (row, col, cell)) in enumerate(zip(agents, wanted, strict=True)):
             others = [cell == other for j, (_, _, other) in enumerate(wanted) if j != i]
@@ -322,7 +340,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         foods: list[Thing],
         near: list[Near],
         loading: list[Array],
-        spawned: Array,
+        state: ForagingState,
     ) -> tuple[list[Array], Array]:
         """Rewards f32 [] per agent, and the foods eaten as bits of an int32 [].
 
@@ -344,10 +362,13 @@ class Foraging(Environment[ForagingState, EnvParams]):
                 (jnp.where(join, agents[j].level, 0) for j, join in joins.items()),
                 start=jnp.int32(0),
             )
+            if len(agents) > MANY:
+                facing, need, total = settle((facing, need, total), state.time)
+                joins = {j: reach[j] & facing > 0 for j in joins}
             lifted = total >= need
             share = need.astype(jnp.float32)
             if self.normalize_reward:
-                share = share / jnp.maximum(total * spawned, 1)
+                share = share / jnp.maximum(total * state.food_spawned, 1)
             for j, join in joins.items():
                 reward = jnp.where(lifted, agents[j].level * share, -self.penalty)
                 rewards[j] = jnp.where(join, reward, rewards[j])
@@ -359,43 +380,58 @@ class Foraging(Environment[ForagingState, EnvParams]):
         """What each agent sees, its legal actions, and the whole board."""
         del params
         agents, foods = _things(state)
-        show = self._grid_view if self.observation == "grid" else self._vector_view
+        near = _settle_many([_near(agent, foods) for agent in agents], state.time)
         return Observation(
-            local=jnp.stack([show(i, agents, foods) for i in range(len(agents))]),
-            action_mask=jnp.stack([self._legal(agent, _near(agent, foods)) for agent in agents]),
-            global_state=_flat([number for thing in [*foods, *agents] for number in thing]),
+            local=self._local(state, agents, foods),
+            action_mask=jnp.stack([self._legal(*pair) for pair in zip(agents, near, strict=True)]),
+            global_state=_flat([*foods, *agents]),
         )
+
+    def _local(self, state: ForagingState, agents: list[Thing], foods: list[Thing]) -> Array:
+        """f32 [N, O], what each agent sees."""
+        if self.observation == "grid":
+            views = [self._grid_view(i, agents, foods) for i in range(len(agents))]
+        elif self.view < max(self.size) - 1:
+            see = functools.partial(self._window_view, agents, foods, state.time)
+            return jax.vmap(see)(
+                jnp.arange(len(agents)), Thing(*state.agent_pos.T, state.agent_level)
+            )
+        else:
+            shown = 3 if self.observe_levels else 2
+            own = [agent[:shown] for agent in agents]
+            views = [_flat([*foods, own[i], *own[:i], *own[i + 1 :]]) for i in range(len(own))]
+        return jnp.stack(views)
 
     def _legal(self, agent: Thing, near: Near) -> Array:
         """Bool [6], the actions that would not count as nothing, and nothing."""
         return jnp.stack([jnp.bool_(True), *self._legal_moves(agent, near), near.any > 0])
 
-    def _vector_view(self, i: int, agents: list[Thing], foods: list[Thing]) -> Array:
-        """f32 [3 F + 3 N] (2 N without levels), what agent `i` sees, as lists."""
-        me, others = agents[i], agents[:i] + agents[i + 1 :]
+    def _window_view(
+        self, agents: list[Thing], foods: list[Thing], time: Array, i: Array, me: Thing
+    ) -> Array:
+        """f32 [3 F + 3 N] (2 N without levels), what agent `i` sees of a part of the board."""
         sight = self.view
-        if sight < max(self.size) - 1:  # else positions are absolute and nothing is out of sight
-            top, left = jnp.maximum(me.row - sight, 0), jnp.maximum(me.col - sight, 0)
-            foods = [Thing(f.row - top, f.col - left, f.level) for f in foods]
-            agents = [Thing(a.row - top, a.col - left, a.level) for a in agents]
-            me, others = agents[i], agents[:i] + agents[i + 1 :]
-            foods = _pack(
-                foods,
-                [
-                    (f.level > 0) & (jnp.abs(f.row - me.row) <= sight) & (jnp.abs(f.col - me.col) <= sight)
-                    for f in foods
-                ],
-            )
-            # Not the agent's own window: near the north and west border agents are seen further.
-            others = _pack(
-                others,
-                [
-                    (a.row >= 0) & (a.row <= 2 * sight) & (a.col >= 0) & (a.col <= 2 * sight)
-                    for a in others
-                ],
-            )
+        top, left = jnp.maximum(me.row - sight, 0), jnp.maximum(me.col - sight, 0)
+
+        def shifted(thing: Thing) -> Thing:
+            return Thing(thing.row - top, thing.col - left, thing.level)
+
+        near = [
+            (food.level > 0)
+            & (jnp.abs(food.row - me.row) <= sight)
+            & (jnp.abs(food.col - me.col) <= sight)
+            for food in foods
+        ]
+        # Not the same window: near the north and west border agents are seen further.
+        others = [shifted(agent) for agent in agents]
+        seen = [
+            (i != j) & (a.row >= 0) & (a.row <= 2 * sight) & (a.col >= 0) & (a.col <= 2 * sight)
+            for j, a in enumerate(others)
+        ]
+        foods = _pack([shifted(food) for food in foods], near, time)
+        others = _pack(others, seen, time)[:-1]  # without the agent itself
         shown = 3 if self.observe_levels else 2
-        return _flat([n for f in foods for n in f] + [n for a in [me, *others] for n in a[:shown]])
+        return _flat([*foods, *[agent[:shown] for agent in (shifted(me), *others)]])
 
     def _grid_view(self, i: int, agents: list[Thing], foods: list[Thing]) -> Array:
         """f32 [3 (2 sight + 1)^2], what agent `i` sees, as three layers centred on it."""
@@ -412,6 +448,34 @@ class Foraging(Environment[ForagingState, EnvParams]):
             occupied = occupied | here
         layers = jnp.stack([agent_layer, food_layer, (on_board & ~occupied).astype(jnp.int32)])
         return layers.reshape(layers.size).astype(jnp.float32)
+
+    def render(self, state: ForagingState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3]: foods as apples, agents as lettered tiles, levels on both."""
+        from marlx.envs import raster  # here, since few who import this module draw
+
+        horizon = self.spec(params).horizon
+        cell, edge, foot = 48, 16, 28
+        rows, cols = self.size
+        canvas = raster.Canvas(cols * cell + 2 * edge, rows * cell + 2 * edge + foot)
+        canvas.box(edge, edge, edge + cols * cell, edge + rows * cell, raster.WHITE)
+        canvas.grid(edge, edge, rows, cols, cell)
+        pos = [(int(row), int(col)) for row, col in state.agent_pos]
+        for (row, col), level in zip(state.food_pos, state.food_level, strict=True):
+            if level > 0:
+                _draw_apple(
+                    canvas, edge + (col + 0.5) * cell, edge + (row + 0.5) * cell, int(level)
+                )
+        for i, (row, col) in enumerate(pos):
+            here = [j for j, other in enumerate(pos) if other == (row, col)]
+            half, right, down = 17.0, 0, 0
+            if len(here) > 1:  # a quarter of the cell each; opposite ones for two
+                right, down = ((-11, -11), (11, 11), (11, -11), (-11, 11))[here.index(i) % 4]
+                half = 10.0
+            x, y = edge + (col + 0.5) * cell + right, edge + (row + 0.5) * cell + down
+            _draw_agent(canvas, x, y, half, i, int(state.agent_level[i]))
+        words = f"step {int(state.time)} of {horizon}"
+        canvas.text(edge + cols * cell / 2, edge + rows * cell + foot / 2 + 6, words, 13)
+        return canvas.pixels()
 
     def make_state(
         self,
@@ -448,14 +512,17 @@ class Foraging(Environment[ForagingState, EnvParams]):
                 raise ValueError(f"agent {i} is at ({row}, {col}), off the {rows}x{cols} board")
             if grid[row, col]:
                 raise ValueError(f"agent {i} is at ({row}, {col}), where there is a food")
-        if (level < 1).any():
-            raise ValueError(f"agent_level is {level.tolist()}; levels are 1 or more")
-        if (grid < 0).any():
-            raise ValueError(f"food_grid holds {grid.min()}; levels are 1 or more, 0 is no food")
+        if (level < 1).any() or (level > MOST).any():
+            raise ValueError(f"agent_level is {level.tolist()}; levels go from 1 to {MOST}")
+        if (grid < 0).any() or (grid > MOST).any():
+            wrong = grid.min() if grid.min() < 0 else grid.max()
+            raise ValueError(f"food_grid holds {wrong}; levels go from 1 to {MOST}, 0 is no food")
         where = np.argwhere(grid)
         for row, col in where:
             if row in (0, rows - 1) or col in (0, cols - 1):
-                raise ValueError(f"there is a food at ({row}, {col}); foods cannot be on the border")
+                raise ValueError(
+                    f"there is a food at ({row}, {col}); foods cannot be on the border"
+                )
         if len(where) > self.num_food:
             raise ValueError(f"food_grid holds {len(where)} foods; num_food is {self.num_food}")
         if step < 0:
@@ -480,7 +547,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         )
 
     def food_grid(self, state: ForagingState) -> Array:
-        """int32 [rows, columns], the food levels of one (unbatched) state, 0 where there is none."""
+        """int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""
         empty = jnp.zeros(self.size, jnp.int32)  # an empty slot adds its level, 0, to the last cell
         return empty.at[state.food_pos[:, 0], state.food_pos[:, 1]].add(state.food_level)
 
@@ -511,6 +578,28 @@ def _state(time: Array, agents: list[Thing], foods: list[Thing], spawned: Array)
     )
 
 
+def _draw_apple(canvas: Canvas, x: float, y: float, level: int) -> None:
+    """A food around (x, y)."""
+    canvas.line(x, y - 10, x + 2, y - 19, fill=(110, 74, 42), width=2.5)
+    canvas.polygon(x + 2, y - 14, x + 7, y - 20, x + 14, y - 19, x + 9, y - 13, fill=(86, 160, 70))
+    for side in (-4, 4):
+        canvas.disc(x + side, y + 2, 13, (206, 52, 48))
+    canvas.text(x, y + 2, f"{level}", 17, (255, 255, 255))
+
+
+def _draw_agent(canvas: Canvas, x: float, y: float, half: float, i: int, level: int) -> None:
+    """Agent `i` around (x, y): its level, and its letter in the corner."""
+    from marlx.envs import raster
+
+    color = raster.TEAM[i % len(raster.TEAM)]
+    dark = (color[0] * 3 // 5, color[1] * 3 // 5, color[2] * 3 // 5)
+    canvas.box(x - half, y - half, x + half, y + half, color, dark, round=half / 2.5)
+    canvas.text(x, y + half * 0.12, f"{level}", half * 1.05, (255, 255, 255))
+    left, top, badge = x - half * 0.85, y - half * 0.85, 2.5 + half * 0.3
+    canvas.disc(left, top, badge, (255, 255, 255), dark)
+    canvas.text(left, top, chr(ord("A") + i % 26), badge * 1.45, dark)
+
+
 def _near(agent: Thing, foods: list[Thing]) -> Near:
     """Where there is food around an agent; an empty slot at (-1, -1) is next to no cell."""
     north = south = west = east = jnp.int32(0)
@@ -524,50 +613,52 @@ def _near(agent: Thing, foods: list[Thing]) -> Near:
     return Near(north, south, west, east)
 
 
-def _pack(things: list[Thing], keep: list[Array]) -> list[Thing]:
+def _encode(thing: Thing) -> Array:
+    """One integer for a thing, so that a selection moves all of it; ordered row by row."""
+    return (thing.row << 20) | (thing.col << 10) | thing.level
+
+
+def _decode(code: Array) -> Thing:
+    """The inverse of `_encode`; EMPTY is a slot that is left over."""
+    empty = code == EMPTY
+    row, col, level = code >> 20, (code >> 10) & 1023, code & 1023
+    return Thing(jnp.where(empty, -1, row), jnp.where(empty, -1, col), jnp.where(empty, 0, level))
+
+
+def _pack(things: list[Thing], keep: list[Array], time: Array) -> list[Thing]:
     """The things to keep in their order, then empty slots up to as many as there were."""
-    slots, count = [jnp.int32(EMPTY)] * len(things), jnp.int32(0)
-    for i, (thing, kept) in enumerate(zip(things, keep, strict=True)):
-        code = (thing.row << 20) | (thing.col << 10) | thing.level
-        place = jnp.where(kept, count, -1)
+    places, count = [], jnp.int32(0)
+    for kept in keep:
+        places.append(jnp.where(kept, count, -1))
+        count = count + kept
+    places = _settle_many(places, time)
+    slots = [jnp.int32(EMPTY)] * len(things)
+    for i, (thing, place) in enumerate(zip(things, places, strict=True)):
+        code = _encode(thing)
         for k in range(i + 1):
             slots[k] = jnp.where(place == k, code, slots[k])
-        count = count + kept
-    return [
-        Thing(
-            jnp.where(code == EMPTY, -1, code >> 20),
-            jnp.where(code == EMPTY, -1, (code >> 10) & 1023),
-            jnp.where(code == EMPTY, 0, code & 1023),
-        )
-        for code in slots
-    ]
+    return [_decode(code) for code in _settle_many(slots, time)]
 
 
-def _insert(foods: list[Thing], food: Thing) -> list[Thing]:
-    """Foods in row by row order with one more; one at (-1, -1) goes last."""
-    placed = []
-    for other in foods:
-        later = (other.row < 0) | (other.row > food.row) | ((other.row == food.row) & (other.col > food.col))
-        swap = later & (food.row >= 0)
-        placed.append(Thing(*[jnp.where(swap, new, old) for new, old in zip(food, other)]))
-        food = Thing(*[jnp.where(swap, old, new) for new, old in zip(food, other)])
-    return [*placed, food]
+def _settle_many(tree: Tree, time: Array) -> Tree:
+    """`settle`, unless there is so little that it is not worth it."""
+    return settle(tree, time) if len(jax.tree.leaves(tree)) > MANY else tree
 
 
-def _flat(numbers: list[Array]) -> Array:
-    """f32 [len(numbers)]."""
-    return jnp.stack(numbers).astype(jnp.float32)
+def _flat(things: Sequence[Sequence[Array]]) -> Array:
+    """f32 [numbers], those of all things in a row."""
+    return jnp.stack([number for thing in things for number in thing]).astype(jnp.float32)
 
 
 def _below(draw: Array, count: Array | int) -> Array:
     """An integer in [0, count) from 32 random bits, uniform up to a bias below count / 2**32."""
-    return (draw % jnp.asarray(count).astype(jnp.uint32)).astype(jnp.int32)
+    return jnp.asarray(draw % jnp.asarray(count).astype(jnp.uint32), jnp.int32)
 
 
-def _bits(centre: Array, wide: Array | int) -> Array:
-    """uint32, the bits up to `wide` (2 or less) either side of `centre`; those of the word's 32."""
+def _bits(centre: Array, wide: Array | int, most: int) -> Array:
+    """uint32, those of a word's 32 bits that are at most `wide` (never above `most`) from `centre`."""
     bits = jnp.uint32(0)
-    for side in range(-2, 3):
+    for side in range(-most, most + 1):
         at = centre + side
         inside = (at >= 0) & (at < WORD) & (abs(side) <= wide)
         bits = bits | jnp.where(inside, jnp.uint32(1) << (at & (WORD - 1)).astype(jnp.uint32), 0)
@@ -598,8 +689,8 @@ def _integers(what: str, values: Any) -> np.ndarray:
 def _check(env: Foraging) -> None:
     """Raises ValueError for settings under which no episode can be played."""
     rows, cols = env.size
-    if rows < 3 or cols < 3:
-        raise ValueError(f"size is {env.size}; foods need a board of 3x3 cells or more")
+    if not (3 <= rows <= MOST and 3 <= cols <= MOST):
+        raise ValueError(f"size is {env.size}; rows and columns must be between 3 and {MOST}")
     if env.num_agents < 1:
         raise ValueError(f"num_agents is {env.num_agents}; it must be 1 or more")
     if env.num_food < 1:
@@ -610,6 +701,8 @@ def _check(env: Foraging) -> None:
             f"num_food is {env.num_food}; a {rows}x{cols} board can hold no more than {most} "
             "(foods keep off the border and apart from each other)"
         )
+    if env.num_food > WORD - 1:
+        raise ValueError(f"num_food is {env.num_food}; it must be at most {WORD - 1}")
     if env.num_agents > rows * cols - 1:
         raise ValueError(
             f"num_agents is {env.num_agents}; a {rows}x{cols} board has room for "
@@ -624,6 +717,10 @@ def _check(env: Foraging) -> None:
             f"max_player_level is {env.max_player_level}; it must be at least min_player_level, "
             f"{env.min_player_level}"
         )
+    if 3 * env.max_player_level > MOST:
+        raise ValueError(
+            f"max_player_level is {env.max_player_level}; it must be at most {MOST // 3}"
+        )
     if env.min_food_level < 1:
         raise ValueError(f"min_food_level is {env.min_food_level}; it must be 1 or more")
     if env.max_food_level is not None and env.max_food_level < env.min_food_level:
@@ -631,6 +728,8 @@ def _check(env: Foraging) -> None:
             f"max_food_level is {env.max_food_level}; it must be at least min_food_level, "
             f"{env.min_food_level}, or None"
         )
+    if env.max_food_level is not None and env.max_food_level > MOST:
+        raise ValueError(f"max_food_level is {env.max_food_level}; it must be at most {MOST}")
     lowest_sum = min(env.num_agents, 3) * env.min_player_level
     if env.max_food_level is None and not env.force_coop and env.min_food_level > lowest_sum:
         raise ValueError(

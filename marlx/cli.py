@@ -85,7 +85,7 @@ class Output:
     wandb_project: str = "marlx"
     """Project there."""
     devices: str = "auto"
-    """CPU devices to lay seeds over: a number, or `auto` for as many cores as divide the seeds."""
+    """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -513,7 +513,7 @@ def _use_cpu_devices(devices: str, seeds: int) -> None:
     """Split the CPU into devices before JAX starts it; accelerators are left as they are."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if devices == "auto":
-        count = max(n for n in range(1, (cores or 1) + 1) if seeds % n == 0)
+        count = min(cores or 1, seeds)
     elif devices.isdecimal() and int(devices) > 0:
         count = int(devices)
     else:
@@ -523,7 +523,7 @@ def _use_cpu_devices(devices: str, seeds: int) -> None:
     import jax
 
     with contextlib.suppress(RuntimeError):  # JAX has started already, in a program of the user's
-        jax.config.update("jax_num_cpu_devices", count)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 # Options

@@ -93,7 +93,8 @@ def schema(algorithm_name: str, env_id: str) -> Schema:
 
 def preset_layers(algorithm_name: str, env_id: str) -> list[Layer]:
     """The algorithm's preset: its defaults, and what it says of this environment."""
-    name = f"{algorithm_name}.yaml"
+    record = algorithm(algorithm_name)
+    name = f"{record.preset or record.name}.yaml"
     resource = importlib.resources.files("marlx.configs") / name
     if not resource.is_file():
         return []

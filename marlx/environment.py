@@ -196,7 +196,8 @@ def _reset_where(
         state = jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[2]
         return jax.vmap(env.observe, in_axes=(0, None))(state, params), state
 
-    return jax.lax.cond(done.any(), renew, lambda _, current: current, key, current)
+    obs, state = jax.lax.cond(done.any(), renew, lambda _, current: current, key, current)
+    return obs, state
 
 
 @jax.custom_batching.custom_vmap
@@ -217,12 +218,14 @@ def settle(tree: Tree, time: Array) -> Tree:
         always = time.reshape(time.size)[0] >= 0
         return jax.lax.cond(always, lambda t: t, lambda t: jax.tree.map(jnp.copy, t), tree)
 
-    if time.size < 16:  # a few numbers are computed again faster than a branch is taken
-        return tree
+    if time.size < 16 and len(jax.tree.leaves(tree)) <= 16:
+        return tree  # a few numbers are computed again faster than a branch is taken
     return jax.lax.platform_dependent(tree, time, cpu=branch, default=lambda tree, _: tree)
 
 
 @settle.def_vmap
-def _settle_batch(size: int, batched: tuple[Tree, bool], tree: Tree, time: Array) -> tuple[Tree, Tree]:
+def _settle_batch(
+    size: int, batched: tuple[Tree, bool], tree: Tree, time: Array
+) -> tuple[Tree, Tree]:
     del size
     return settle(tree, time), batched[0]

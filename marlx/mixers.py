@@ -7,7 +7,6 @@ functions, so that one Q-learner serves them all.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -85,7 +84,8 @@ class _MonotonicNet(nn.Module):
         b1 = nn.Dense(self.embed, name="b1")(state)
         hidden = nn.elu(q @ w1 + b1)
         v = nn.Dense(1, name="v")(nn.relu(nn.Dense(self.embed, name="v_hidden")(state)))[0]
-        return hidden @ w2 + v
+        mixed: Array = hidden @ w2 + v
+        return mixed
 
 
 def monotonic(spec: EnvSpec, *, embed: int = 32, hypernet: int = 64) -> Mixer:
@@ -136,7 +136,7 @@ class _DuplexNet(nn.Module):
 
 
 def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4) -> Mixer:
-    """Q_tot from duplex duelling: any value function whose greedy action is the agents' own (QPLEX).
+    """Q_tot from duplex duelling: every value whose greedy action is the agents' own (QPLEX).
 
     `Q_tot = sum_i V_i + sum_i lambda_i(s, a) A_i`, with `V_i = w_i(s) max Q_i + b_i(s)`,
     `A_i = w_i(s) (Q_i - max Q_i) <= 0` and `lambda_i > 0`.
@@ -161,7 +161,8 @@ def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4) -> Mixer:
         best = jnp.where(u.action_mask, u.q, -jnp.inf).max(-1)
         advantage = jax.lax.stop_gradient(w * (q - best))
         # sum_i V_i + A_i is sum_i w_i Q_i + b_i; the rest of lambda_i's weight goes on top
-        return (w * q + b).sum() + ((importance - 1.0) * advantage).sum()
+        total: Array = (w * q + b).sum() + ((importance - 1.0) * advantage).sum()
+        return total
 
     return Mixer(init, value, _agents_greedy, True)
 
@@ -199,7 +200,6 @@ def joint(spec: EnvSpec, *, features: int, hidden: int = 64) -> Mixer:
     net = _JointNet(hidden, a**n)
     table = jnp.array(list(itertools.product(range(a), repeat=n)), jnp.int32)  # [A^N, N]
     place = jnp.array([a ** (n - 1 - i) for i in range(n)], jnp.int32)
-    assert math.prod(table.shape) == n * a**n
 
     def init(key: Array) -> Tree:
         return net.init(key, jnp.zeros((n, features)), jnp.zeros(spec.state_size))

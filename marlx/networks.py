@@ -6,6 +6,7 @@ them, so that `all`, `group` and `none` are one code path (`Sharing.apply`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -106,7 +107,12 @@ class AgentNetwork(nn.Module):
     def setup(self) -> None:  # noqa: D102  flax's hook
         self.encoder = nn.Dense(self.hidden)
         self.norm = nn.LayerNorm() if self.layer_norm else None
-        self.core = nn.GRUCell(self.hidden) if self.recurrent else nn.Dense(self.hidden)
+        if self.recurrent:
+            # not flax's orthogonal default: batched QR factorisations can lock up the CPU backend
+            recurrent = nn.initializers.lecun_normal()
+            self.cell = nn.GRUCell(self.hidden, recurrent_kernel_init=recurrent)
+        else:
+            self.dense = nn.Dense(self.hidden)
         self.readout = nn.Dense(self.num_outputs)
 
     def encode(self, x: Array) -> Array:
@@ -116,10 +122,10 @@ class AgentNetwork(nn.Module):
 
     def recur(self, memory: Array, x: Array) -> tuple[Array, Array]:
         """Next memory f32 [..., memory_size] and features f32 [..., hidden]."""
-        if self.recurrent:
-            memory, features = self.core(memory, x)
-            return memory, features
-        return memory, nn.relu(self.core(x))
+        if not self.recurrent:
+            return memory, nn.relu(self.dense(x))
+        memory, features = self.cell(memory, x)
+        return memory, features
 
     def head(self, features: Array) -> Array:
         """f32 [..., num_outputs]."""
@@ -148,16 +154,17 @@ def unroll(
       [T, b, M, memory_size] *after* each step and before any reset, which is what the value of the
       state after that step has to be computed with.
     """
-    encoded = network.apply(params, x, method="encode")
+    apply: Callable[..., Any] = functools.partial(network.apply, params)
+    encoded = apply(x, method="encode")
     if network.recurrent:
 
         def step(memory: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
             x, done = inputs
-            after, features = network.apply(params, memory, x, method="recur")
+            after, features = apply(memory, x, method="recur")
             return jnp.where(done[:, None, None], 0.0, after), (features, after)
 
         _, (features, memories) = jax.lax.scan(step, memory, (encoded, done))
     else:
         memories = jnp.zeros((*x.shape[:-1], 0))
-        _, features = network.apply(params, memories, encoded, method="recur")
-    return network.apply(params, features, method="head"), features, memories
+        _, features = apply(memories, encoded, method="recur")
+    return apply(features, method="head"), features, memories

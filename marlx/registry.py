@@ -56,12 +56,15 @@ class Algorithm(NamedTuple):
       summary: one line for `marlx list` and `--help`.
       config: its settings, a frozen keyword-only dataclass with a default for every field.
       build: `(spec, config) -> Learner`.
+      preset: name of its file in `configs/`, without `.yaml`; `name` if empty. Algorithms that
+        share a config may share a preset.
     """
 
     name: str
     summary: str
     config: type[Any]
     build: Callable[[EnvSpec, Any], Learner]
+    preset: str = ""
 
     def __call__(self, spec: EnvSpec, **settings: Any) -> Learner:
         """The learner for `spec`, with `settings` of `config` by keyword."""

@@ -62,7 +62,7 @@ class ReplayState:
     """
 
     items: Tree  # [W, B, stride, ...]
-    start: Tree  # [W, B, ...]
+    start: Tree  # [W, B, 1, ...]
     head: Array  # int32 [], the step of the ring, in [0, W * stride), that comes next
     size: Array  # int32 [], steps of the ring that are written
     priorities: Priorities | None  # None where the draw is uniform
@@ -174,8 +174,7 @@ def prioritised(
         tree = _priorities(state).tree
         share = (jnp.arange(batch) + jax.random.uniform(key, (batch,))) / batch
         leaf, value = _find(tree, share * tree[1])
-        value = jnp.where(tree[1] > 0, value, 1.0)
-        weight = (value.min() / value) ** importance * (tree[1] > 0)
+        weight = jnp.where(value > 0, (value.min() / value) ** importance, 0.0)
         return _take(state, leaf // B, leaf % B, weight, length)
 
     def update_priorities(state: ReplayState, index: Array, priority: Array) -> ReplayState:
@@ -210,7 +209,7 @@ def _empty(example: Rollout, capacity: int, batch: int, length: int, stride: int
 
     return ReplayState(
         items=jax.tree.map(zeros(W, B, stride), example.items),
-        start=jax.tree.map(zeros(W, B), example.start),
+        start=jax.tree.map(zeros(W, B, 1), example.start),
         head=jnp.zeros((), jnp.int32),
         size=jnp.zeros((), jnp.int32),
         priorities=None,
@@ -224,19 +223,17 @@ def _write(state: ReplayState, rollout: Rollout) -> ReplayState:
     W, _, stride = _ring_shape(state.items)
     T = state.rollout_length
     row, step = state.head // stride, state.head % stride
-    rows = max(1, T // stride)
+    put: Callable[[Array, Array, Array, Array], Array] = _put
 
     def write_items(ring: Array, new: Array) -> Array:
-        new = new.reshape(rows, T // rows, *new.shape[1:]).swapaxes(1, 2)
-        zeros = [0] * (ring.ndim - 3)
-        return jax.lax.dynamic_update_slice(ring, new, [row, 0, step, *zeros])
+        return put(ring, new, row, step)
 
     def write_start(ring: Array, new: Array) -> Array:
         new = new[::stride]
         if T < stride:  # most rollouts continue a row, and leave its start alone
-            old = jax.lax.dynamic_slice_in_dim(ring, row, 1)
+            old = jax.lax.dynamic_slice_in_dim(ring, row, 1)[:, :, 0]
             new = jnp.where(step == 0, new, old)
-        return jax.lax.dynamic_update_slice_in_dim(ring, new, row, 0)
+        return put(ring, new, row, jnp.zeros_like(row))
 
     return dataclasses.replace(
         state,
@@ -245,6 +242,48 @@ def _write(state: ReplayState, rollout: Rollout) -> ReplayState:
         head=(state.head + T) % (W * stride),
         size=jnp.minimum(state.size + T, W * stride),
     )
+
+
+def _as_rows(new: Array, stride: int) -> Array:
+    """`new` [T, B, ...] as [T / stride, B, stride, ...], or [1, B, T, ...] if that is shorter."""
+    rows = max(1, new.shape[0] // stride)
+    return new.reshape(rows, new.shape[0] // rows, *new.shape[1:]).swapaxes(1, 2)
+
+
+def _put_one(ring: Array, new: Array, row: Array, step: Array) -> Array:
+    """`ring` [W, B, stride, ...] with `new` [T, B, ...] from `step` of `row` on."""
+    rest = [0] * (ring.ndim - 3)
+    return jax.lax.dynamic_update_slice(ring, _as_rows(new, ring.shape[2]), [row, 0, step, *rest])
+
+
+def _put_many(
+    size: int, batched: list[bool], ring: Array, new: Array, row: Array, step: Array
+) -> tuple[Array, bool]:
+    """`_put_one` under `vmap`, for each of `size` seeds.
+
+    Left to itself it would become a scatter, which a CPU does element by element, several times
+    slower than it copies one seed's rollout after another's.
+    """
+    ring, new, row, step = (
+        x if has_seeds else jnp.broadcast_to(x, (size, *x.shape))
+        for x, has_seeds in zip((ring, new, row, step), batched, strict=True)
+    )
+
+    def one_by_one(ring: Array, new: Array, row: Array, step: Array) -> Array:
+        def put(i: Array, ring: Array) -> Array:
+            rows, rest = _as_rows(new[i], ring.shape[3]), [0] * (ring.ndim - 4)
+            return jax.lax.dynamic_update_slice(ring, rows[None], [i, row[i], 0, step[i], *rest])
+
+        out: Array = jax.lax.fori_loop(0, size, put, ring)
+        return out
+
+    together = jax.vmap(_put_one)
+    out = jax.lax.platform_dependent(ring, new, row, step, cpu=one_by_one, default=together)
+    return out, True
+
+
+_put = jax.custom_batching.custom_vmap(_put_one)
+_put.def_vmap(_put_many)
 
 
 def _complete_rows(state: ReplayState, length: int) -> tuple[Array, Array]:
@@ -262,10 +301,10 @@ def _take(state: ReplayState, row: Array, env: Array, weight: Array, length: int
     time = jnp.arange(length)[:, None]
     where = jnp.broadcast_arrays((row + time // stride) % W, env, time % stride)
     # Without the barrier, the indices are computed anew for every element gathered.
-    where = jax.lax.optimization_barrier(tuple(where))  # type: ignore[no-untyped-call]
+    where = jax.lax.optimization_barrier(tuple(where))
     return Draw(
         items=jax.tree.map(lambda x: x.at[where].get(mode="promise_in_bounds"), state.items),
-        start=jax.tree.map(lambda x: x.at[row, env].get(mode="promise_in_bounds"), state.start),
+        start=jax.tree.map(lambda x: x.at[row, env, 0].get(mode="promise_in_bounds"), state.start),
         weight=weight,
         index=row * B + env,
     )
@@ -344,7 +383,9 @@ def _sum_above(tree: Array, first: Array, number: int) -> Array:
         number = min(number // 2 + 1, level)
         at = climb(at, number)
     # From here on one or two nodes of each level, by the same code; with the root goes its child.
-    return jax.lax.fori_loop(0, level.bit_length() - 1, lambda _, at: climb(at, number), at)[0]
+    steps = level.bit_length() - 1
+    tree, _, _ = jax.lax.fori_loop(0, steps, lambda _, at: climb(at, number), at)
+    return tree
 
 
 def _set_leaves(tree: Array, leaf: Array, value: Array) -> Array:
@@ -370,15 +411,18 @@ def _find(tree: Array, target: Array) -> tuple[Array, Array]:
     """
     leaves, pairs = tree.shape[0] // 2, tree.reshape(-1, 2)
 
-    def descend(_: int, at: tuple[Array, Array]) -> tuple[Array, Array]:
-        node, target = at
+    def descend(_: int, at: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        node, _, target = at
         left, right = jnp.moveaxis(pairs.at[node].get(mode="promise_in_bounds"), -1, 0)
         go_right = (target >= left) & (right > 0)
-        return 2 * node + go_right, target - jnp.where(go_right, left, 0.0)
+        value = jnp.where(go_right, right, left)
+        return 2 * node + go_right, value, target - jnp.where(go_right, left, 0.0)
 
-    root = (jnp.ones(target.shape, jnp.int32), target)
-    node, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root, unroll=4)
-    return node - leaves, tree[node]
+    # The value is carried along: reading the tree after the loop would keep it alive, and make a
+    # later update work on a copy.
+    root = (jnp.ones(target.shape, jnp.int32), jnp.zeros(target.shape), target)
+    node, value, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root, unroll=4)
+    return node - leaves, value
 
 
 # --- checks ---
@@ -445,7 +489,7 @@ def _check_rollout(state: ReplayState, rollout: Rollout) -> None:
         )
     for path, old in stored:
         new = given[keystr(path)]
-        shape = (T, B, *old.shape[3 if keystr(path).startswith(".items") else 2 :])
+        shape = (T, B, *old.shape[3:])
         if (new.shape, new.dtype) != (shape, old.dtype):
             raise ValueError(
                 f"rollout{keystr(path)} is {new.dtype}{list(new.shape)}; it must be as `init` saw "

@@ -39,8 +39,8 @@ def lambda_returns(
     """f32 [T], TD(lambda) targets of one stretch of steps, without gradient.
 
     `G_t = r_t + d_t ((1 - lambda) v_{t+1} + lambda G_{t+1})`, where `G_{t+1}` is replaced by
-    `v_{t+1}` at an episode's end and at the stretch's end. At a true end `d_t` is 0, at a time limit
-    it is not: the value of the state that was reached still counts.
+    `v_{t+1}` at an episode's end and at the stretch's end. At a true end `d_t` is 0, at a time
+    limit it is not: the value of the state that was reached still counts.
 
     Args:
       reward: f32 [T].
@@ -49,8 +49,8 @@ def lambda_returns(
       done: bool [T], the episode ended there, for either reason.
       lambda_: in [0, 1]; 0 is one-step TD.
 
-    Source: Sutton & Barto 2018, eq. 12.18. Differs from: implementations that set `d_t` to 0 at time
-    limits too, or that let the return run across the end.
+    Source: Sutton & Barto 2018, eq. 12.18. Differs from: implementations that set `d_t` to 0 at
+    time limits too, or that let the return run across the end.
     """
     chex.assert_rank([reward, discount, next_value, done], 1)
 

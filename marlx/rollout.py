@@ -25,7 +25,7 @@ class Actors(NamedTuple):
 class Finished(NamedTuple):
     """Sums over the episodes that ended in a rollout."""
 
-    count: Array  # f32 []
+    episodes: Array  # f32 []
     total_return: Array  # f32 [], of the team
     total_length: Array  # f32 [], steps
 

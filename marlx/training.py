@@ -160,8 +160,8 @@ def loop(
         ended = jax.tree.map(jnp.sum, ended)
         return run, {
             **jax.tree.map(jnp.nanmean, metrics),
-            "train_return": ended.total_return / ended.count,
-            "episode_length": ended.total_length / ended.count,
+            "train_return": ended.total_return / ended.episodes,
+            "episode_length": ended.total_length / ended.episodes,
         }
 
     def evaluate_run(run: RunState, key: Array) -> Array:
@@ -320,7 +320,7 @@ class Run:
         """Keys of the next evaluation, apart from those that training uses."""
 
         def key(seed: Array) -> Array:
-            key = jax.random.fold_in(jax.random.key(seed), 2**31 - 2)
+            key: Array = jax.random.fold_in(jax.random.key(seed), 2**31 - 2)
             return jax.random.fold_in(key, self._evaluations)
 
         return self._lanes.place(jax.vmap(key)(self._seeds))

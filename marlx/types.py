@@ -57,8 +57,8 @@ class EnvSpec:
         of it (foraging), `mean` where each is paid the common reward (matrix games).
       groups: named tuples of agent indices that share roles; they partition the agents.
       storage: dtype that holds `local` and `global_state` without loss in a replay.
-      scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so that
-        their networks read numbers of order one.
+      scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so
+        that their networks read numbers of order one.
       optimum: best possible team return per episode, where it is known.
     """
 

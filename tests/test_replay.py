@@ -285,13 +285,14 @@ def test_finding_a_leaf_is_a_search_in_the_running_sum() -> None:
 
 def test_rounding_never_finds_a_leaf_of_zero() -> None:
     generator = np.random.default_rng(0)
+    build, find = jax.jit(replay._sum_above, static_argnums=2), jax.jit(replay._find)
     for _ in range(20):
         value = generator.uniform(size=64) * 10.0 ** generator.integers(-8, 8, 64)
         value[generator.random(64) < 0.7] = 0
         value[-20:] = 0
-        tree = replay._sum_above(jnp.zeros(128).at[64:].set(value), jnp.int32(0), 64)
+        tree = build(np.append(np.zeros(64), value).astype(np.float32), jnp.int32(0), 64)
         share = np.append(generator.uniform(size=500), [0, 1, np.nextafter(np.float32(1), 0)])
-        leaf, found = replay._find(tree, jnp.asarray(share, jnp.float32) * tree[1])
+        leaf, found = find(tree, share.astype(np.float32) * np.asarray(tree)[1])
         assert (np.asarray(found) > 0).all()
         np.testing.assert_array_equal(found, value.astype(np.float32)[np.asarray(leaf)])
 
@@ -415,7 +416,7 @@ def test_a_donated_loop_makes_no_copy_of_the_storage(kind: str, seeds: int, stri
     larger_size, larger_shared, larger_temporary = memory(100_000)
     assert larger_size > 9 * size
     assert shared >= size and larger_shared >= larger_size
-    assert larger_temporary - temporary < 0.01 * larger_size
+    assert larger_temporary - temporary < 1000
 
 
 def test_nbytes_is_what_is_allocated() -> None:

@@ -49,7 +49,7 @@ class Acted:
         for key in jax.random.split(jax.random.key(1), self.rollouts):  # the ring wraps around
             actors, taken, _ = roll(policy, actors, key)
             stored = replay.Rollout((taken.obs, taken.done, taken.extras), taken.memory)
-            state = self.source.init(jax.eval_shape(lambda: stored)) if state is None else state
+            state = self.source.init(stored) if state is None else state
             state = self.source.add(state, stored)
         self.params, self.state = params, state
 
@@ -92,9 +92,7 @@ def test_targets_by_hand(name, double):
     learner, net = q_learner(spec, config, mixer), q_network(spec, config)
     none = q_learner(spec, config, mixers.independent())
     actors = start(RECALL, LIMITED, none, jax.random.key(0), 3)
-    policy = q_learning.QPolicy(
-        q_learning.QParams(net.init(jax.random.key(5)), {}), jnp.int32(0)
-    )
+    policy = q_learning.QPolicy(q_learning.QParams(net.init(jax.random.key(5)), {}), jnp.int32(0))
     _, taken, _ = rollout(RECALL, LIMITED, none, policy, actors, jax.random.key(1), 10)
     state = learner.init(jax.random.key(2), taken)
     other = jax.tree.map(lambda x: x + 0.1 * jnp.sin(jnp.arange(x.size)).reshape(x.shape),
@@ -148,7 +146,7 @@ def test_targets_by_hand(name, double):
 
 @pytest.mark.parametrize("name", ["iql", "vdn", "qmix", "qplex", "joint_q"])
 def test_value_survives_a_time_limit(name):
-    """Reward 1 forever, cut every 2 steps: 1 / (1 - gamma) = 2; taking the cut for an end: <= 1.5."""
+    """Reward 1 forever, cut every 2 steps: 1 / (1 - gamma) = 2, or 1.5 if the cut were an end."""
     env = Constant(reward=1.0, horizon=2)
     config = dataclasses.replace(
         TINY, gamma=0.5, lr=3e-3, updates_per_step=0.25, target_period=25, window=2, recurrent=False
@@ -236,7 +234,7 @@ def test_reward_statistics_are_those_of_all_rewards():
         stats = q_learning._extend(stats, jnp.asarray(batch))
     everything = np.concatenate(batches)
     assert float(stats.mean) == pytest.approx(everything.mean(), rel=1e-5)
-    assert float(stats.squares / stats.count) == pytest.approx(everything.var(), rel=1e-4)
+    assert float(stats.squares / stats.number) == pytest.approx(everything.var(), rel=1e-4)
     scaled = q_learning._scaled("standardise", stats, jnp.asarray(everything))
     assert float(scaled.std()) == pytest.approx(1, rel=1e-3)
     assert float(scaled.mean()) == pytest.approx(0, abs=1e-3)

@@ -1,0 +1,109 @@
+"""Reference learning results: several seeds per algorithm and task, with the shipped presets.
+
+    python benchmarks/learning.py                  # everything; hours on two cores
+    python benchmarks/learning.py --only qmix Foraging-8x8-2p-2f-coop-v3
+
+Each pair is what `marlx train ALGORITHM TASK --seeds 5` runs. It leaves one JSON in
+`benchmarks/results/learning/`, with every seed's curve and final return, the settings, versions and
+device; `--plot` draws the curves of each task from those files, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
+
+import _timing
+import numpy as np
+
+from marlx import config, statistics, training
+
+LEARNERS = ("iql", "vdn", "qmix")
+ALL = (*LEARNERS, "qplex", "joint_q")
+FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
+GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
+PAIRS = [(name, f"matrix/{game}") for game in GAMES for name in ALL] + [
+    (name, task) for task in FORAGING for name in LEARNERS
+]
+
+
+def run(algorithm: str, task: str, seeds: int) -> dict[str, object]:
+    """Train, and say what came out."""
+    experiment = config.experiment(algorithm, task, seeds=seeds)
+    env, params, learner = experiment.build()
+    result = training.train(env, learner, params, config=experiment.train)
+    low, high = statistics.bootstrap_interval(result.returns)
+    return {
+        "algorithm": algorithm,
+        "environment": task,
+        "command": f"marlx train {algorithm} {task} --seeds {seeds}",
+        "return": statistics.mean(result.returns),
+        "interval": [low, high],
+        "per_seed": result.returns.mean(-1).round(4).tolist(),
+        "episodes_per_seed": result.returns.shape[1],
+        "random_return": float(result.random_returns.mean()),
+        "optimum": env.spec(params).optimum,
+        "steps": [p.steps for p in result.history],
+        "curve": [p.metrics["return"].round(4).tolist() for p in result.history],
+        "seconds": {name: round(value, 1) for name, value in result.phases.items()},
+        "settings": experiment.settings(),
+    }
+
+
+def file_name(algorithm: str, task: str) -> str:
+    return f"learning/{algorithm}-{task.replace('/', '-')}"
+
+
+def plot() -> None:
+    """One picture per task: the mean of each algorithm's seeds and its 95% interval."""
+    from matplotlib.figure import Figure
+
+    for task in dict.fromkeys(task for _, task in PAIRS):
+        figure = Figure(figsize=(6.4, 4), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        record = None
+        for name in ALL:
+            path = _timing.RESULTS / f"{file_name(name, task)}.json"
+            if not path.exists():
+                continue
+            record = json.loads(path.read_text())
+            curve = np.array(record["curve"])
+            band = np.array([statistics.bootstrap_interval(row, resamples=500) for row in curve])
+            (line,) = axes.plot(record["steps"], curve.mean(1), label=name, lw=2)
+            axes.fill_between(record["steps"], *band.T, alpha=0.15, lw=0, color=line.get_color())
+        if record is None:
+            continue
+        axes.axhline(record["random_return"], ls=":", color="gray", label="random policy")
+        if record["optimum"] is not None:
+            axes.axhline(record["optimum"], ls="--", color="gray", label="optimum")
+        axes.set(xlabel="environment steps", ylabel="greedy team return", title=task)
+        axes.legend(frameon=False, fontsize=8)
+        figure.savefig(_timing.RESULTS / f"learning/{task.replace('/', '-')}.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[], help="parts of algorithm or task names")
+    parser.add_argument("--plot", action="store_true", help="only draw what is stored")
+    args = parser.parse_args()
+    for algorithm, task in [] if args.plot else PAIRS:
+        if all(part in (algorithm, task, task.split("/")[0]) for part in args.only):
+            record = run(algorithm, task, args.seeds)
+            _timing.write(file_name(algorithm, task), record, ("marlx", "flax", "optax"))
+            low, high = record["interval"]
+            print(
+                f"{algorithm:8} {task:32} {record['return']:8.3f} [{low:.3f}, {high:.3f}]  "
+                f"random {record['random_return']:.3f}  seeds {record['per_seed']}",
+                flush=True,
+            )
+    plot()
+
+
+if __name__ == "__main__":
+    main()
