@@ -293,7 +293,6 @@ class Foraging(Environment[ForagingState, EnvParams]):
         del key, params
         agents, foods = _things(state)
         actions = jnp.unstack(action)
-        agents, foods, actions = settle((agents, foods, actions), state.time)
         near = settle([_near(agent, foods) for agent in agents], state.time)
         moved = self._move(agents, actions, near, state.time)
         loading = [act == LOAD for act in actions]

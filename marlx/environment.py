@@ -144,14 +144,16 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
       As `Environment.step`, every array with a leading `[B]`.
     """
     num_envs = action.shape[0]
-    key_step, key_reset = jax.random.split(key)
+    # `_reset_where` folds in numbers from 1 on, and only where an episode ends: to hash one key takes
+    # about as long as all else in the step of a single environment.
+    key_step = jax.random.fold_in(key, 0)
     ended, reward, terminated, info = jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
         jax.random.split(key_step, num_envs), state, action, params
     )
     ended, reward, terminated = settle((ended, reward, terminated), ended.time)
     truncated = ended.time >= params.max_steps_in_episode
     final = jax.vmap(env.observe, in_axes=(0, None))(ended, params)
-    obs, state = _reset_where(env, params, key_reset, terminated | truncated, (final, ended))
+    obs, state = _reset_where(env, params, key, terminated | truncated, (final, ended))
     info = {
         **info,
         "final_observation": final,
@@ -164,7 +166,7 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
 def _reset_where(
     env: Environment[S, P], params: P, key: Array, done: Array, current: tuple[Observation, S]
 ) -> tuple[Observation, S]:
-    """`current` with a fresh episode wherever `done` bool [B].
+    """`current` with a fresh episode wherever `done` bool [B], drawn with `key` and 1, 2, ...
 
     A reset costs more than a step, and episodes of a trained team end at different times, so some
     episode ends on nearly every step. Fresh episodes are therefore drawn in small chunks, as many
@@ -178,10 +180,10 @@ def _reset_where(
         place = jnp.cumsum(done) - 1  # among the ended, which one this environment is
         total = place[-1] + 1
 
-        def fill(carry: tuple[Array, Array, S]) -> tuple[Array, Array, S]:
-            filled, key, state = carry
-            key, key_draw = jax.random.split(key)
-            draws = jax.random.split(key_draw, chunk)
+        def fill(carry: tuple[Array, S]) -> tuple[Array, S]:
+            filled, state = carry
+            numbers = 1 + filled + jnp.arange(chunk)
+            draws = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
             fresh = jax.vmap(env.reset_env, in_axes=(0, None))(draws, params)
             take = done & (place >= filled) & (place < filled + chunk)
             source = jnp.clip(place - filled, 0, chunk - 1)
@@ -190,10 +192,10 @@ def _reset_where(
                 new = new.at[source].get(mode="promise_in_bounds")
                 return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-            return filled + chunk, key, jax.tree.map(merge, fresh, state)
+            return filled + chunk, jax.tree.map(merge, fresh, state)
 
-        start = (jnp.int32(0), key, current[1])
-        state = jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[2]
+        start = (jnp.int32(0), current[1])
+        state = jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[1]
         return jax.vmap(env.observe, in_axes=(0, None))(state, params), state
 
     obs, state = jax.lax.cond(done.any(), renew, lambda _, current: current, key, current)

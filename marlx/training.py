@@ -6,7 +6,9 @@ around the block, and devices share the seeds.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from marlx.environment import Environment, EnvParams
 from marlx.evaluation import evaluate, random_learner
@@ -247,7 +249,7 @@ class Run:
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
         self._lanes = _lanes(config.seeds)
         self._seeds = config.seed + jnp.arange(self._lanes.width)
-        self._keys = self._lanes.place(jax.vmap(jax.random.key)(self._seeds))
+        self._keys = self._placed(jax.vmap(jax.random.key)(self._seeds))
         # every setting that cannot work is found here, before the first compilation
         self.state_shape = jax.eval_shape(self.loop.init, jax.random.key(0))
         self._state: RunState | None = None
@@ -274,12 +276,8 @@ class Run:
         per_rollout = c.num_envs * c.rollout_length
         total = (loop.warm_up_rollouts + loop.blocks * loop.block_rollouts) * per_rollout
 
-        init = self._compile(loop.init, self._keys)
+        init, warm_up, block, self._evaluate = self._compile()
         state = init(self._keys)
-        warm_up = self._compile(loop.warm_up, state, donate=True)
-        block = self._compile(loop.block, state, donate=True)
-        self._evaluate = self._compile(loop.evaluate, state, self._eval_keys())
-
         state, seconds = _timed(warm_up, state)
         self.phases["rollout"] += seconds
         rollout_seconds = seconds / loop.warm_up_rollouts
@@ -316,14 +314,18 @@ class Run:
         )
         return np.asarray(play(key), float)
 
+    def _placed(self, keys: Array) -> Array:
+        placed: Array = jax.device_put(keys, self._lanes.sharding)
+        return placed
+
     def _eval_keys(self) -> Array:
         """Keys of the next evaluation, apart from those that training uses."""
 
         def key(seed: Array) -> Array:
-            key: Array = jax.random.fold_in(jax.random.key(seed), 2**31 - 2)
+            key = jax.random.fold_in(jax.random.key(seed), 2**31 - 2)
             return jax.random.fold_in(key, self._evaluations)
 
-        return self._lanes.place(jax.vmap(key)(self._seeds))
+        return self._placed(jax.vmap(key)(self._seeds))
 
     def _evaluated(self) -> np.ndarray[Any, Any]:
         """F64 [seeds, eval_episodes], greedy returns now."""
@@ -333,13 +335,27 @@ class Run:
         self.phases["evaluation"] += seconds
         return np.asarray(returns, float)[: self.config.seeds]
 
-    def _compile(
-        self, function: Callable[..., Tree], *args: Tree, donate: bool = False
-    ) -> Callable[..., Any]:
-        """`function` of one seed, over all seeds and devices, compiled ahead of its first call."""
+    def _compile(self) -> list[Callable[..., Any]]:
+        """The loop's init, warm_up, block and evaluate, over all seeds and devices.
+
+        They are compiled ahead of their first calls, and side by side: a compiler keeps one core
+        busy, and compiling is most of what a short run costs.
+        """
         began = time.perf_counter()
-        jitted = jax.jit(self._lanes.over(function), donate_argnums=(0,) if donate else ())
-        compiled = jitted.lower(*args).compile()
+        over, loop = self._lanes.over, self.loop
+        state = jax.eval_shape(over(loop.init), self._keys)
+        keys = self._eval_keys()
+        jit = functools.partial(
+            jax.jit, in_shardings=self._lanes.sharding, out_shardings=self._lanes.sharding
+        )
+        lowered = [
+            jit(over(loop.init)).lower(self._keys),
+            jit(over(loop.warm_up), donate_argnums=0).lower(state),
+            jit(over(loop.block), donate_argnums=0).lower(state),
+            jit(over(loop.evaluate)).lower(state, keys),
+        ]
+        with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
+            compiled = list(pool.map(lambda program: program.compile(), lowered))
         self.phases["compile"] += time.perf_counter() - began
         return compiled
 
@@ -354,13 +370,13 @@ class Lanes(NamedTuple):
 
     width: int  # seeds that are run, at least as many as were asked for
     over: Callable[[Callable[..., Tree]], Callable[..., Tree]]
-    place: Callable[[Tree], Tree]
+    sharding: Sharding
 
 
 def _lanes(seeds: int) -> Lanes:
     devices = jax.local_devices()[:seeds]
     if len(devices) == 1:
-        return Lanes(seeds, jax.vmap, lambda tree: tree)
+        return Lanes(seeds, jax.vmap, SingleDeviceSharding(devices[0]))
     mesh, spec = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
 
     def over(function: Callable[..., Tree]) -> Callable[..., Tree]:
@@ -369,7 +385,7 @@ def _lanes(seeds: int) -> Lanes:
         )
 
     width = math.ceil(seeds / len(devices)) * len(devices)
-    return Lanes(width, over, lambda tree: jax.device_put(tree, NamedSharding(mesh, spec)))
+    return Lanes(width, over, NamedSharding(mesh, spec))
 
 
 def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
