@@ -35,13 +35,13 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 train: $(STAMP)
-	@$(BIN)/marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds $(SEEDS) $(ARGS)
+	@$(BIN)/marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds $(SEEDS) --total-steps 500_000 $(ARGS)
 
 test: lint
 	@$(BIN)/pytest -q $(ARGS)
 
 test-slow: $(STAMP)
-	@$(BIN)/pytest -q -m slow $(ARGS)
+	@XLA_FLAGS= $(BIN)/pytest -q -m slow $(ARGS)   # fully optimised code: these run long
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet .

@@ -237,6 +237,12 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
     greedy = jax.vmap(mixer.greedy, (None, 0))
 
     def init(key: Array, example: Transition) -> QState:
+        length = example.terminated.shape[0]
+        if length % c.window and c.window % length:
+            raise ValueError(
+                f"window is {c.window}; it must divide the rollout length ({length}) or be a "
+                f"multiple of it"
+            )
         key_agents, key_mixer = jax.random.split(key)
         params = QParams(net.init(key_agents), mixer.init(key_mixer))
         return QState(

@@ -7,9 +7,9 @@ programs of one batch size are compiled first (timed apart), then timed in turns
 and the median of the turns is reported, so that what else the machine does meets all alike.
 
 Random teams mostly run into the time limit together. A trained team's episodes end at different
-times, one in twelve steps or so, and then some episode is reset on nearly every step: the rows
-`ends 1/12` measure that. Both sides get the same rule: whatever the board, the episode terminates
-with probability 1/12 per step, drawn inside the environment's own step.
+times, and then some episode is reset on nearly every step: the rows `1 to 23` measure that. Both
+sides get the same rule: a reset also draws how long the episode may last, uniform over 1 to 23
+steps (12 on average), and starts its clock so that the time limit falls there.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ import numpy as np
 from marlx.environment import vector_reset, vector_step
 from marlx.envs.foraging import Foraging
 
-AGENTS, FOODS, SIZE, HORIZON, END = 2, 2, 8, 50, 1 / 12
+AGENTS, FOODS, SIZE, HORIZON, LONGEST = 2, 2, 8, 50, 23
 
 
-class EndsEarly(Foraging):
-    """Foraging whose episodes also terminate with probability END per step."""
+class Short(Foraging):
+    """Foraging whose episodes last 1 to LONGEST steps."""
 
-    def step_env(self, key, state, action, params):
-        state, reward, terminated, info = super().step_env(key, state, action, params)
-        return state, reward, terminated | _ends(key), info
+    def reset_env(self, key, params):
+        key, key_life = jax.random.split(key)
+        return super().reset_env(key, params).replace(time=_start(key_life))
 
 
-def _ends(key: jax.Array) -> jax.Array:
-    return jax.random.bits(key, (), jnp.uint32) < int(END * 2**32)
+def _start(key: jax.Array) -> jax.Array:
+    """int32 [], what the clock shows at the start of an episode of 1 to LONGEST steps."""
+    life = 1 + (jax.random.bits(key, (), jnp.uint32) % LONGEST).astype(jnp.int32)
+    return HORIZON - life
 
 
 def random_actions(key: jax.Array, steps: int, num_envs: int) -> jax.Array:
@@ -58,7 +60,7 @@ def random_actions(key: jax.Array, steps: int, num_envs: int) -> jax.Array:
 
 
 def ours(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
-    kind = EndsEarly if early else Foraging
+    kind = Short if early else Foraging
     env = kind(size=(SIZE, SIZE), num_agents=AGENTS, num_food=FOODS, horizon=HORIZON)
     params = env.default_params
 
@@ -84,22 +86,19 @@ def ours(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
 def jumanjis(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
     from jumanji.environments import LevelBasedForaging
     from jumanji.environments.routing.lbf.generator import RandomGenerator
-    from jumanji.types import StepType
     from jumanji.wrappers import AutoResetWrapper, VmapAutoResetWrapper, Wrapper
 
-    class Early(Wrapper):
-        def step(self, state: Any, action: jax.Array) -> Any:
-            key, key_end = jax.random.split(state.key)
-            state, timestep = self._env.step(state.replace(key=key), action)
-            last = timestep.last() | _ends(key_end)
-            kind = jnp.where(last, StepType.LAST, timestep.step_type)
-            return state, timestep.replace(step_type=kind)
+    class ShortEpisodes(Wrapper):
+        def reset(self, key: jax.Array) -> Any:
+            key, key_life = jax.random.split(key)
+            state, timestep = self._env.reset(key)
+            return state.replace(step_count=_start(key_life)), timestep
 
     generator = RandomGenerator(
         grid_size=SIZE, fov=SIZE, num_agents=AGENTS, num_food=FOODS, force_coop=False
     )
     env = LevelBasedForaging(generator=generator, time_limit=HORIZON)
-    inner = Early(env) if early else env
+    inner = ShortEpisodes(env) if early else env
     # Whichever of its two auto-resets is faster: the first draws a reset on every step.
     fastest = AutoResetWrapper if JUMANJI_RESET == "select" else VmapAutoResetWrapper
 
@@ -154,7 +153,10 @@ def measure(
     for early in (False, True) if early_rows else (False,):
         for num_envs in sizes:
             programs: dict[str, tuple[Any, int]] = {}
-            row: dict[str, Any] = {"num_envs": num_envs, "ends": "1/12" if early else "as played"}
+            row: dict[str, Any] = {
+                "num_envs": num_envs,
+                "lasts": "1 to 23" if early else "as played",
+            }
             for name, make, rate in (("marlx", ours, 3e6), ("jumanji", jumanjis, 3e5)):
                 if num_envs == 1:
                     rate /= 4
@@ -184,7 +186,7 @@ def measure(
                 )
             rows.append(row)
             print(
-                f"{row['ends']:>10} {num_envs:>6} {row['marlx']:>12,} {row['jumanji']:>12,} "
+                f"{row['lasts']:>10} {num_envs:>6} {row['marlx']:>12,} {row['jumanji']:>12,} "
                 f"{row['ratio']:>7} {row.get('lbforaging', '-'):>11} "
                 f"{row['marlx_compile_s']:>8} {row['jumanji_compile_s']:>8}",
                 flush=True,
@@ -197,13 +199,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 64, 1024, 4096])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, roughly")
-    parser.add_argument("--no-early", action="store_true", help="leave out the rows `ends 1/12`")
+    parser.add_argument("--no-early", action="store_true", help="leave out the rows `1 to 23`")
     here = pathlib.Path(__file__).parent / "results" / "speed_foraging.json"
     parser.add_argument("--out", type=pathlib.Path, default=here, help="where the JSON goes")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     print(
-        f"{'ends':>10} {'envs':>6} {'marlx':>12} {'jumanji':>12} {'ratio':>7} {'lbforaging':>11} "
+        f"{'lasts':>10} {'envs':>6} {'marlx':>12} {'jumanji':>12} {'ratio':>7} {'lbforaging':>11} "
         f"{'compile':>8} {'(s)':>8}"
     )
     rows = measure(args.sizes, args.repeats, not args.no_early, args.seconds)

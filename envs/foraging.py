@@ -269,9 +269,9 @@ class Foraging(Environment[ForagingState, EnvParams]):
         places = []
         for draw in draws:
             counts = jax.lax.population_count(free).astype(jnp.int32)
-            upto = jnp.cumsum(counts)
-            total = upto[-1]
-            rank = _below(draw, jnp.maximum(total, 1)) - (upto - counts)  # among each word's cells
+            before = jnp.where(np.tri(row.size, k=-1, dtype=bool), counts, 0).sum(1)
+            total = counts.sum()
+            rank = _below(draw, jnp.maximum(total, 1)) - before  # among each word's cells
             here = (rank >= 0) & (rank < counts)
             place_row = jnp.where(here, row, 0).sum()
             place_col = jnp.where(here, first + _nth_bit(free, rank), 0).sum()
@@ -300,6 +300,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         rewards, eaten = settle((rewards, eaten), state.time)
         keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
         left = _pack(foods, keep, state.time)
+        moved, left = settle((moved, left), state.time)
         state = _state(state.time + 1, moved, left, state.food_spawned)
         return state, jnp.stack(rewards), left[0].level == 0, {}
 
@@ -655,7 +656,7 @@ def _below(draw: Array, count: Array | int) -> Array:
 
 
 def _bits(centre: Array, wide: Array | int, most: int) -> Array:
-    """uint32, those of a word's 32 bits that are at most `wide` (never above `most`) from `centre`."""
+    """uint32, the bits of a word at most `wide` (which is at most `most`) from `centre`."""
     bits = jnp.uint32(0)
     for side in range(-most, most + 1):
         at = centre + side

@@ -144,8 +144,8 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
       As `Environment.step`, every array with a leading `[B]`.
     """
     num_envs = action.shape[0]
-    # `_reset_where` folds in numbers from 1 on, and only where an episode ends: to hash one key takes
-    # about as long as all else in the step of a single environment.
+    # `_reset_where` folds in numbers from 1 on, and only when some episode ends: hashing one key is
+    # a good part of a step of few environments.
     key_step = jax.random.fold_in(key, 0)
     ended, reward, terminated, info = jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
         jax.random.split(key_step, num_envs), state, action, params

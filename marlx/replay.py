@@ -78,8 +78,9 @@ class Replay(NamedTuple):
       add: `(state, rollout) -> state`, in the place of the oldest steps.
       draw: `(state, key) -> Draw`, with replacement.
       update_priorities: `(state, index, priority) -> state`, with `index` from a `Draw` and
-        `priority` f32 [batch], finite and at least 0; 0 takes a window out of the draw. Returns
-        the state as it is where the draw is uniform.
+        `priority` f32 [batch], finite and at least 0; 0 takes a window out of the draw. To be
+        called before the next `add`: an index means the place of a window, not its contents.
+        Returns the state as it is where the draw is uniform.
     """
 
     init: Callable[[Rollout], ReplayState]
@@ -384,8 +385,9 @@ def _sum_above(tree: Array, first: Array, number: int) -> Array:
         at = climb(at, number)
     # From here on one or two nodes of each level, by the same code; with the root goes its child.
     steps = level.bit_length() - 1
-    tree, _, _ = jax.lax.fori_loop(0, steps, lambda _, at: climb(at, number), at)
-    return tree
+    done: tuple[Array, Array, Array]
+    done = jax.lax.fori_loop(0, steps, lambda _, at: climb(at, number), at)
+    return done[0]
 
 
 def _set_leaves(tree: Array, leaf: Array, value: Array) -> Array:
@@ -397,11 +399,13 @@ def _set_leaves(tree: Array, leaf: Array, value: Array) -> Array:
         level, node = level // 2, node // 2
         sums = tree.reshape(-1, 2).at[node].get(mode="promise_in_bounds").sum(-1)
         tree = tree.at[node].set(sums, mode="promise_in_bounds")
-    # The last levels are short: summing all of them is faster than a scatter for each.
+    # The last levels are short: summing all of them is faster than a scatter for each. Written as
+    # a slice instead, this one would be a copy of the tree under `vmap`.
     levels = [tree[level : 2 * level]]
     while len(levels[0]) > 1:
         levels.insert(0, levels[0][::2] + levels[0][1::2])
-    return jax.lax.dynamic_update_slice_in_dim(tree, jnp.concatenate(levels), 1, 0)
+    sums = jnp.concatenate(levels)
+    return tree.at[1 + jnp.arange(len(sums))].set(sums, mode="promise_in_bounds")
 
 
 def _find(tree: Array, target: Array) -> tuple[Array, Array]:
@@ -412,7 +416,7 @@ def _find(tree: Array, target: Array) -> tuple[Array, Array]:
     leaves, pairs = tree.shape[0] // 2, tree.reshape(-1, 2)
 
     def descend(_: int, at: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        node, _, target = at
+        node, _before, target = at
         left, right = jnp.moveaxis(pairs.at[node].get(mode="promise_in_bounds"), -1, 0)
         go_right = (target >= left) & (right > 0)
         value = jnp.where(go_right, right, left)
@@ -421,7 +425,7 @@ def _find(tree: Array, target: Array) -> tuple[Array, Array]:
     # The value is carried along: reading the tree after the loop would keep it alive, and make a
     # later update work on a copy.
     root = (jnp.ones(target.shape, jnp.int32), jnp.zeros(target.shape), target)
-    node, value, _ = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root, unroll=4)
+    node, value, _rest = jax.lax.fori_loop(0, leaves.bit_length() - 1, descend, root, unroll=4)
     return node - leaves, value
 
 

@@ -397,7 +397,7 @@ def test_a_donated_loop_makes_no_copy_of_the_storage(kind: str, seeds: int, stri
             state = source.add(state, new)
             draw = source.draw(state, key)
             state = source.update_priorities(state, draw.index, jnp.ones(4))
-            return state, draw.items["x"].sum() + draw.start.sum()
+            return state, sum(x.sum(dtype=jnp.float32) for x in jax.tree.leaves(draw))
 
         def loop(state: ReplayState, key: jax.Array) -> tuple[ReplayState, jax.Array]:
             return jax.lax.scan(cycle, state, jax.random.split(key, 5))

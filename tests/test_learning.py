@@ -1,0 +1,63 @@
+"""Learning, proved by returns: what each learner reaches, and what it cannot.
+
+The presets are the shipped ones. The quick ones run always; `make test-slow` runs the long ones on
+five seeds. Curves and numbers of all of them are in `benchmarks/results/learning/`.
+"""
+
+import pytest
+
+from marlx import config
+from marlx.training import train
+
+
+def returns(algorithm, task, **settings):
+    """Greedy returns [seeds, episodes] after training with the preset, and a random policy's mean."""
+    experiment = config.experiment(algorithm, task, **settings)
+    env, params, learner = experiment.build()
+    result = train(env, learner, params, config=experiment.train)
+    return result.returns, result.random_returns.mean()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "task", "expected"),
+    [
+        ("vdn", "matrix/two_step", 7),  # 8 cannot be told apart from 7 by a sum
+        ("qmix", "matrix/two_step", 8),
+        ("qmix", "matrix/qtran", 0),  # no monotonic mixer can put (0, 0) first
+        ("qplex", "matrix/qtran", 8),
+    ],
+)
+def test_what_a_mixer_can_represent_decides_what_is_learned(algorithm, task, expected):
+    got, _ = returns(algorithm, task, seeds=2, total_steps=20_000, evals=1)
+    assert got.min() == got.max() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "task", "least", "most"),
+    [
+        ("vdn", "matrix/two_step", 7, 7),
+        ("qmix", "matrix/two_step", 8, 8),
+        ("vdn", "matrix/qtran", -12, 0),
+        ("qmix", "matrix/qtran", -12, 0),
+        ("qplex", "matrix/qtran", 8, 8),
+        ("joint_q", "matrix/qtran", 8, 8),
+        ("joint_q", "matrix/climbing", 275, 275),
+        ("joint_q", "matrix/penalty-100", 250, 250),
+    ],
+)
+def test_matrix_games_on_five_seeds(algorithm, task, least, most):
+    got, _ = returns(algorithm, task, seeds=5)
+    assert least <= got.min() and got.max() <= most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["iql", "vdn", "qmix"])
+@pytest.mark.parametrize(
+    ("task", "bar"),
+    [("Foraging-8x8-2p-2f-coop-v3", 0.95), ("Foraging-2s-8x8-2p-2f-coop-v3", 0.9)],
+)
+def test_teams_learn_to_forage(algorithm, task, bar):
+    got, random = returns(algorithm, task, seeds=5)
+    assert random < 0.1
+    assert got.mean() >= bar
