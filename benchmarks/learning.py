@@ -36,7 +36,7 @@ def run(algorithm: str, task: str, seeds: int) -> dict[str, object]:
     """Train, and say what came out."""
     experiment = config.experiment(algorithm, task, seeds=seeds)
     env, params, learner = experiment.build()
-    result = training.train(env, learner, params, config=experiment.train)
+    result = training.train(env, learner, params, config=experiment.train, report=report)
     low, high = statistics.bootstrap_interval(result.returns)
     return {
         "algorithm": algorithm,
@@ -53,6 +53,12 @@ def run(algorithm: str, task: str, seeds: int) -> dict[str, object]:
         "seconds": {name: round(value, 1) for name, value in result.phases.items()},
         "settings": experiment.settings(),
     }
+
+
+def report(progress: training.Progress) -> None:
+    """A line now and then, for those who wait."""
+    mean = progress.metrics["return"].mean()
+    print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {mean:.3f}", flush=True)
 
 
 def file_name(algorithm: str, task: str) -> str:

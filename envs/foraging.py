@@ -393,9 +393,8 @@ class Foraging(Environment[ForagingState, EnvParams]):
             views = [self._grid_view(i, agents, foods) for i in range(len(agents))]
         elif self.view < max(self.size) - 1:
             see = functools.partial(self._window_view, agents, foods, state.time)
-            return jax.vmap(see)(
-                jnp.arange(len(agents)), Thing(*state.agent_pos.T, state.agent_level)
-            )
+            row, col = state.agent_pos.T
+            return jax.vmap(see)(jnp.arange(len(agents)), Thing(row, col, state.agent_level))
         else:
             shown = 3 if self.observe_levels else 2
             own = [agent[:shown] for agent in agents]
@@ -657,7 +656,7 @@ def _below(draw: Array, count: Array | int) -> Array:
 
 def _bits(centre: Array, wide: Array | int, most: int) -> Array:
     """uint32, the bits of a word at most `wide` (which is at most `most`) from `centre`."""
-    bits = jnp.uint32(0)
+    bits: Array = jnp.uint32(0)
     for side in range(-most, most + 1):
         at = centre + side
         inside = (at >= 0) & (at < WORD) & (abs(side) <= wide)
