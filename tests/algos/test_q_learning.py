@@ -80,7 +80,7 @@ def test_targets_by_hand(name, double):
     Windows hold true ends and time limits; online and target networks differ; lambda is 0.5.
     """
     config = dataclasses.replace(
-        TINY, double=double, lambda_=0.5, updates_per_step=1 / 30, warmup=0, burn_in=2,
+        TINY, double=double, lambda_=0.5, updates_per_step=1 / 60, warmup=0, burn_in=2,
         reward_scaling="scale",
     )  # fmt: skip
     spec = RECALL.spec(LIMITED)
@@ -91,7 +91,7 @@ def test_targets_by_hand(name, double):
     }[name]
     learner, net = q_learner(spec, config, mixer), q_network(spec, config)
     none = q_learner(spec, config, mixers.independent())
-    actors = start(RECALL, LIMITED, none, jax.random.key(0), 3)
+    actors = start(RECALL, LIMITED, none, jax.random.key(0), 6)
     policy = q_learning.QPolicy(q_learning.QParams(net.init(jax.random.key(5)), {}), jnp.int32(0))
     _, taken, _ = rollout(RECALL, LIMITED, none, policy, actors, jax.random.key(1), 10)
     state = learner.init(jax.random.key(2), taken)
