@@ -17,17 +17,13 @@ steps (12 on average), and starts its clock so that the time limit falls there.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
-import json
-import pathlib
-import platform
 import statistics
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,8 +194,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, roughly")
     parser.add_argument("--no-early", action="store_true", help="leave out the rows `1 to 23`")
-    here = pathlib.Path(__file__).parent / "results" / "speed_foraging.json"
-    parser.add_argument("--out", type=pathlib.Path, default=here, help="where the JSON goes")
+    parser.add_argument("--name", default="speed_foraging", help="of the file of results")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     print(
@@ -207,24 +202,13 @@ def main() -> None:
         f"{'lbforaging':>11} {'compile':>8} {'(s)':>8}"
     )
     rows = measure(args.sizes, args.repeats, not args.no_early, args.seconds)
-    packages = ("jax", "jaxlib", "jumanji", "lbforaging")
-    device = jax.devices()[0]
     result = {
         "what": "environment steps per second, 8x8-2p-2f, 50 steps, uniform random actions",
-        "date": datetime.date.today().isoformat(),
-        "versions": {name: importlib.metadata.version(name) for name in packages}
-        | {"python": platform.python_version()},
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-        },
         "jumanji_auto_reset": "AutoResetWrapper",
         "repeats": args.repeats,
         "rows": rows,
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    _timing.write(args.name, result, ("jumanji", "lbforaging"))
 
 
 if __name__ == "__main__":
