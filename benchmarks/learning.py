@@ -32,16 +32,23 @@ PAIRS = [(name, f"matrix/{game}") for game in GAMES for name in ALL] + [
 ]
 
 
-def run(algorithm: str, task: str, seeds: int) -> dict[str, object]:
+def run(algorithm: str, task: str, settings: dict[str, int]) -> dict[str, object]:
     """Train, and say what came out."""
-    experiment = config.experiment(algorithm, task, seeds=seeds)
+    experiment = config.experiment(algorithm, task, **settings)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
     low, high = statistics.bootstrap_interval(result.returns)
     return {
         "algorithm": algorithm,
         "environment": task,
-        "command": f"marlx train {algorithm} {task} --seeds {seeds}",
+        "command": " ".join(
+            [
+                "marlx train",
+                algorithm,
+                task,
+                *(f"--{k.replace('_', '-')} {v}" for k, v in settings.items()),
+            ]
+        ),
         "return": statistics.mean(result.returns),
         "interval": [low, high],
         "per_seed": result.returns.mean(-1).round(4).tolist(),
@@ -95,12 +102,16 @@ def plot() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--only", nargs="*", default=[], help="parts of algorithm or task names")
     parser.add_argument("--plot", action="store_true", help="only draw what is stored")
     args = parser.parse_args()
+    settings = {"seeds": args.seeds}
+    if args.total_steps is not None:
+        settings["total_steps"] = args.total_steps
     for algorithm, task in [] if args.plot else PAIRS:
         if all(part in (algorithm, task, task.split("/")[0]) for part in args.only):
-            record = run(algorithm, task, args.seeds)
+            record = run(algorithm, task, settings)
             _timing.write(file_name(algorithm, task), record, ("marlx", "flax", "optax"))
             low, high = record["interval"]
             print(

@@ -24,11 +24,11 @@ def returns(algorithm, task, **settings):
         ("vdn", "matrix/two_step", 7, 7),  # a sum cannot tell that 8 is there
         ("qmix", "matrix/two_step", 8, 8),
         ("qmix", "matrix/qtran", -12, 0),  # no monotonic mixer can put (0, 0) first
-        ("qplex", "matrix/qtran", 8, 8),
+        ("joint_q", "matrix/qtran", 8, 8),
     ],
 )
 def test_what_a_mixer_can_represent_decides_what_is_learned(algorithm, task, least, most):
-    got, _ = returns(algorithm, task, seeds=2, total_steps=20_000, evals=1)
+    got, _ = returns(algorithm, task, seeds=2, evals=1)
     assert least <= got.min() and got.max() <= most
 
 
@@ -40,8 +40,8 @@ def test_what_a_mixer_can_represent_decides_what_is_learned(algorithm, task, lea
         ("qmix", "matrix/two_step", 8, 8),
         ("vdn", "matrix/qtran", -12, 0),
         ("qmix", "matrix/qtran", -12, 0),
-        ("qplex", "matrix/qtran", 8, 8),
         ("joint_q", "matrix/qtran", 8, 8),
+        ("qplex", "matrix/climbing", 275, 275),
         ("joint_q", "matrix/climbing", 275, 275),
         ("joint_q", "matrix/penalty-100", 250, 250),
     ],
@@ -52,12 +52,10 @@ def test_matrix_games_on_five_seeds(algorithm, task, least, most):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["iql", "vdn", "qmix"])
 @pytest.mark.parametrize(
-    ("task", "bar"),
-    [("Foraging-8x8-2p-2f-coop-v3", 0.95), ("Foraging-2s-8x8-2p-2f-coop-v3", 0.9)],
+    ("algorithm", "total_steps"), [("iql", 2_000_000), ("vdn", 800_000), ("qmix", 800_000)]
 )
-def test_teams_learn_to_forage(algorithm, task, bar):
-    got, random = returns(algorithm, task, seeds=5)
+def test_teams_learn_to_forage(algorithm, total_steps):
+    got, random = returns(algorithm, "Foraging-8x8-2p-2f-coop-v3", seeds=5, total_steps=total_steps)
     assert random < 0.1
-    assert got.mean() >= bar
+    assert got.mean() >= 0.95
