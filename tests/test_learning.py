@@ -24,7 +24,7 @@ def returns(algorithm, task, **settings):
         ("vdn", "matrix/two_step", 7, 7),  # a sum cannot tell that 8 is there
         ("qmix", "matrix/two_step", 8, 8),
         ("qmix", "matrix/qtran", -12, 0),  # no monotonic mixer can put (0, 0) first
-        ("qplex", "matrix/qtran", 8, 8),
+        ("joint_q", "matrix/qtran", 8, 8),
     ],
 )
 def test_what_a_mixer_can_represent_decides_what_is_learned(algorithm, task, least, most):
