@@ -175,6 +175,10 @@ class QNetwork(NamedTuple):
 
 def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
     """Networks that give each agent its utilities, shared as `config.sharing` says."""
+    if spec.continuous:
+        raise ValueError(
+            f"{spec.id} has continuous actions; Q-learning chooses among discrete ones"
+        )
     c = config
     net = AgentNetwork(spec.num_actions, c.hidden, c.recurrent, c.layer_norm)
     shared = sharing(c.sharing, spec)

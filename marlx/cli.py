@@ -227,7 +227,7 @@ def eval_command(argv: Sequence[str]) -> int:
     def play(key_play: Any, key_random: Any) -> Any:
         args = policy.env, policy.params
         chosen = evaluate(*args, policy.learner, policy.arrays, key_play, options.episodes)
-        drawn = evaluate(*args, random_learner(), (), key_random, options.episodes)
+        drawn = evaluate(*args, random_learner(policy.spec), (), key_random, options.episodes)
         return chosen, drawn
 
     returns, random_returns = (np.asarray(x, float) for x in play(key_play, key_random))

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.types import Array, EnvSpec, Observation, Subgoals, Tree
 
 
 @flax.struct.dataclass
@@ -73,7 +73,7 @@ class Environment(abc.ABC, Generic[S, P]):
         Args:
           key: consumed; ignored where the environment is deterministic.
           state: of one episode.
-          action: int32 [N].
+          action: int32 [N], or f32 [N, A] where `EnvSpec.continuous`.
           params: the environment's parameters.
 
         Returns:
@@ -88,6 +88,11 @@ class Environment(abc.ABC, Generic[S, P]):
     def render(self, state: S, params: P | None = None) -> np.ndarray:
         """uint8 [height, width, 3], a picture of one (unbatched) state."""
         raise ValueError(f"{type(self).__name__} has no picture; write its `render` method")
+
+    def subgoals(self, params: P | None = None) -> Subgoals | None:
+        """The subgoals that this environment declares; None where it declares none."""
+        del params
+        return None
 
     def reset(self, key: Array, params: P | None = None) -> tuple[Observation, S]:
         """The first observation and state of a fresh episode."""
@@ -138,7 +143,7 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
       params: its parameters, shared by the batch.
       key: one key for the whole batch; consumed.
       state: batched states `[B, ...]`.
-      action: int32 [B, N].
+      action: int32 [B, N], or f32 [B, N, A] where `EnvSpec.continuous`.
 
     Returns:
       As `Environment.step`, every array with a leading `[B]`.

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
-from marlx.returns import uniform_legal
+from marlx.returns import uniform_action
 from marlx.rollout import Actors, rollout, start
-from marlx.types import Array, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 
 def evaluate(
@@ -66,14 +66,14 @@ def evaluate(
     ).returns
 
 
-def random_learner() -> Learner:
+def random_learner(spec: EnvSpec) -> Learner:
     """The uniform policy over legal actions: the bar that any learner has to clear."""
 
     def act(
         policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
         del policy, explore
-        return uniform_legal(key, obs.action_mask), memory, ()
+        return uniform_action(key, spec, obs.action_mask), memory, ()
 
     def observe(state: Tree, rollout: Transition) -> Tree:
         return state

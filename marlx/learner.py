@@ -24,7 +24,8 @@ class Act(Protocol):
           explore: static; False is greedy.
 
         Returns:
-          action int32 [B, N]; the next memory; extras, a pytree stored with the transition.
+          action int32 [B, N], or f32 [B, N, A] where `EnvSpec.continuous`; the next memory; extras,
+          a pytree stored with the transition.
         """
 
 

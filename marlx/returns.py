@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from marlx.types import Array
+from marlx.types import Array, EnvSpec
 
 
 def masked_argmax(values: Array, legal: Array) -> Array:
@@ -17,6 +17,13 @@ def masked_argmax(values: Array, legal: Array) -> Array:
 def uniform_legal(key: Array, legal: Array) -> Array:
     """int32 [...], uniform over the legal indices of bool [..., A]."""
     return jnp.where(legal, jax.random.uniform(key, legal.shape), -1.0).argmax(-1).astype(jnp.int32)
+
+
+def uniform_action(key: Array, spec: EnvSpec, mask: Array) -> Array:
+    """A uniform action of every agent, of the kind that `spec` says; mask bool [..., N, A]."""
+    if spec.continuous:
+        return jnp.where(mask, jax.random.uniform(key, mask.shape), 0.0)
+    return uniform_legal(key, mask)
 
 
 def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> Array:

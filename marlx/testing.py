@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState, vector_step
+from marlx.returns import uniform_action
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 _BATCH = 64  # enough episodes for repeated keys to show
@@ -35,7 +36,8 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
     their types from step to step; the same results with and without `jit`, and under `vmap`; masks
     that always leave a choice; `time` and the time limit, which must not be a true end; auto-reset
     and `final_observation` in `step` and `vector_step`, with independent fresh episodes; `storage`
-    without loss; no episode better than `optimum`.
+    without loss; padding that stays empty; no episode better than `optimum`; and, where subgoals
+    are declared, their shapes and that there is always one to choose.
 
     Args:
       env: the environment.
@@ -67,6 +69,7 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
     _check_step(case, keys[3])
     _check_vector_step(case, keys[4])
     _check_random_play(case, keys[5])
+    _check_subgoals(case, keys[1])
 
 
 class _Case(NamedTuple):
@@ -98,7 +101,7 @@ class _Case(NamedTuple):
         states = self.reset(jax.random.split(key_reset, _BATCH))[1]
         if late:
             states = states.replace(time=jnp.full_like(states.time, self.spec.horizon - 1))
-        actions = _random_actions(key_action, self.observe(states).action_mask)
+        actions = uniform_action(key_action, self.spec, self.observe(states).action_mask)
         return jax.random.split(key_step, _BATCH), states, actions
 
 
@@ -147,11 +150,6 @@ def _shapes(tree: Tree) -> Tree:
     return jax.tree.map(zeros, tree)
 
 
-def _random_actions(key: Array, mask: Array) -> Array:
-    """int32 [..., N], legal actions drawn uniformly."""
-    return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf)).astype(jnp.int32)
-
-
 def _check_observation(case: _Case, obs: Observation, where: str, batch: tuple[int, ...]) -> None:
     spec = case.spec
     wanted = {
@@ -171,6 +169,11 @@ def _check_values(case: _Case, obs: Observation, where: str) -> None:
     empty = ~np.asarray(obs.action_mask).any(-1)
     agents = sorted({int(i) for i in np.argwhere(empty)[:, -1]})
     case.expect(not agents, f"{where}.action_mask leaves no legal action to agents {agents}")
+    for i, (seen, acts) in enumerate(zip(case.spec.obs_sizes, case.spec.action_sizes, strict=True)):
+        padding = np.asarray(obs.local)[..., i, seen:]
+        case.expect(padding == 0, f"{where}.local of agent {i} is not 0 beyond its obs_sizes")
+        legal = np.asarray(obs.action_mask)[..., i, acts:]
+        case.expect(~legal, f"{where}.action_mask of agent {i} is True beyond its action_sizes")
     for field in ("local", "global_state"):
         values = np.asarray(getattr(obs, field))
         case.expect(np.isfinite(values), f"{where}.{field} is not finite")
@@ -196,7 +199,8 @@ def _check_types(case: _Case) -> None:
     _check_observation(case, obs, "reset's observation", ())
     time = getattr(state, "time", jnp.zeros(0))
     case.expect(time.shape == () and time.dtype == jnp.int32, "the state's `time` is no int32 []")
-    action = jnp.zeros(spec.num_agents, jnp.int32)
+    mask = jnp.ones((spec.num_agents, spec.num_actions), bool)
+    action = uniform_action(key, spec, mask)
     ended, reward, terminated, info = trace(
         "tracing step_env", jax.eval_shape, env.step_env, key, state, action, params
     )
@@ -323,6 +327,32 @@ def _repeats(states: Tree) -> float:
     return float((counts * (counts - 1)).sum() / (_BATCH * (_BATCH - 1)))
 
 
+def _check_subgoals(case: _Case, key: Array) -> None:
+    """Types of what an environment declares, and that nobody is left without a choice."""
+    subgoals = case.env.subgoals(case.params)
+    if subgoals is None:
+        return
+    count = len(subgoals.names)
+    known = all(0 <= g < count for needed in subgoals.requires for g in needed)
+    case.expect(
+        len(subgoals.requires) == count and known,
+        f"subgoals.requires must give each of the {count} subgoals indices of others",
+    )
+    keys, states, actions = case.begin(key)
+    for now in (states, case.step_env(keys, states, actions, case.params)[0]):
+        local = case.observe(now).local
+        for name, argument in (("achieved", now), ("available", now), ("choices", local)):
+            function = _jit(jax.vmap(getattr(subgoals, name)))
+            found = np.asarray(_call(case.name, f"subgoals.{name}", function, argument))
+            wanted = (_BATCH, case.spec.num_agents, count)
+            case.expect(
+                found.shape == wanted and found.dtype == bool,
+                f"subgoals.{name} gives {found.dtype}{list(found.shape)}, not bool{list(wanted)}",
+            )
+            if name == "choices":
+                case.expect(found.any(-1), "subgoals.choices leaves an agent without a choice")
+
+
 def _check_random_play(case: _Case, key: Array) -> None:
     """What every observation and reward of `_STEPS` random steps must satisfy."""
     key_reset, key_play = jax.random.split(key)
@@ -351,7 +381,7 @@ def _advance(
 ) -> Tree:
     """`vector_step` on random legal actions."""
     key_action, key_step = jax.random.split(key)
-    actions = _random_actions(key_action, obs.action_mask)
+    actions = uniform_action(key_action, env.spec(params), obs.action_mask)
     return vector_step(env, params, key_step, states, actions)
 
 

@@ -187,7 +187,7 @@ def _example(
         return rollout(env, params, learner, policy, actors, key, length)[1]
 
     idle = actors._replace(memory=())
-    bare = jax.eval_shape(lambda: roll(random_learner(), (), idle))
+    bare = jax.eval_shape(lambda: roll(random_learner(env.spec(params)), (), idle))
     memory = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((length, *x.shape), x.dtype), actors.memory
     )
@@ -309,9 +309,8 @@ class Run:
         """F64 [episodes], returns of uniform legal actions on at least 100 episodes."""
         episodes = max(MIN_FINAL_EPISODES, self.config.eval_episodes)
         key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 - 1)
-        play = jax.jit(
-            lambda key: evaluate(self.env, self.params, random_learner(), (), key, episodes)
-        )
+        idle = random_learner(self.env.spec(self.params))
+        play = jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
         return np.asarray(play(key), float)
 
     def _placed(self, keys: Array) -> Array:

@@ -7,6 +7,7 @@ order. Agents are an array axis, never a dictionary of names.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,8 +20,9 @@ Tree = Any
 class Observation(NamedTuple):
     """What an environment shows of one state."""
 
-    local: Array  # f32 [N, O], what each agent sees
-    action_mask: Array  # bool [N, A], True where the action is legal; never all False
+    local: Array  # f32 [N, O], what each agent sees; 0 beyond the agent's own width
+    action_mask: Array  # bool [N, A], True where the action is legal; never all False.
+    # Continuous actions: True for the components that the agent has.
     global_state: Array  # f32 [S], for centralised training
 
 
@@ -28,7 +30,7 @@ class Transition(NamedTuple):
     """One environment step as the rollout records it; leading axes ``[T, B]``."""
 
     obs: Observation  # what was acted on
-    action: Array  # int32 [N]
+    action: Array  # int32 [N], or f32 [N, A] where `EnvSpec.continuous`
     reward: Array  # f32 [N], per agent
     terminated: Array  # bool [], a true end: nothing of value follows
     truncated: Array  # bool [], a time limit: what follows has value, see `next_obs`
@@ -50,12 +52,16 @@ class EnvSpec:
       id: the name it was made by.
       num_agents: N.
       num_actions: A, the widest agent's; narrower agents have the rest masked.
-      obs_size: O, likewise.
+      obs_size: O, likewise; narrower agents have the rest zero.
       state_size: S.
       horizon: steps after which an episode is truncated.
       reward_aggregation: how the agents' rewards make the team's: `sum` where agents earn shares
         of it (foraging), `mean` where each is paid the common reward (matrix games).
-      groups: named tuples of agent indices that share roles; they partition the agents.
+      groups: named tuples of agent indices that share roles; they partition the agents. Agents of
+        a group have the same `obs_sizes` and `action_sizes`.
+      obs_sizes: each agent's own width of observation; what lies beyond is padding.
+      action_sizes: each agent's own number of actions; those beyond are never legal.
+      continuous: actions are f32 [N, A] with components in [0, 1] instead of an index.
       storage: dtype that holds `local` and `global_state` without loss in a replay.
       scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so
         that their networks read numbers of order one.
@@ -70,6 +76,9 @@ class EnvSpec:
     horizon: int
     reward_aggregation: Literal["sum", "mean"] = "sum"
     groups: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    obs_sizes: tuple[int, ...] = ()
+    action_sizes: tuple[int, ...] = ()
+    continuous: bool = False
     storage: Literal["float32", "int8", "int16"] = "float32"
     scale: float = 1.0
     optimum: float | None = None
@@ -82,7 +91,42 @@ class EnvSpec:
             raise ValueError(
                 f"groups {groups} must name each of the {self.num_agents} agents exactly once"
             )
+        for name, widest in (("obs_sizes", self.obs_size), ("action_sizes", self.num_actions)):
+            sizes = getattr(self, name) or (widest,) * self.num_agents
+            object.__setattr__(self, name, sizes)
+            if len(sizes) != self.num_agents or max(sizes) != widest or min(sizes) < 0:
+                raise ValueError(
+                    f"{name} is {sizes}; it must give each of the {self.num_agents} agents a width "
+                    f"of at most {widest}, the widest agent's"
+                )
+            for group, agents in groups:
+                if len({sizes[i] for i in agents}) > 1:
+                    raise ValueError(f"{name} differ within the group {group!r}: {sizes}")
 
     def team_reward(self, reward: Array) -> Array:
         """f32 [...], the team's reward from the agents' rewards f32 [..., N]."""
         return reward.sum(-1) if self.reward_aggregation == "sum" else reward.mean(-1)
+
+
+class Subgoals(NamedTuple):
+    """The intermediate aims that an environment declares, for agents that plan over them.
+
+    A subgoal is a number in `range(G)` with one meaning for each agent; where agents see different
+    parts of the world (the third food *in my sight*) it may mean different things to two agents.
+
+    Attributes:
+      names: of the G subgoals, for people.
+      requires: for each subgoal the indices of those that have to be achieved before it: the task
+        tree. Leaves of the tree require nothing.
+      achieved: `(state) -> bool [N, G]`, whether the agent stands where the subgoal wanted it.
+      available: `(state) -> bool [N, G]`, whether the subgoal can be pursued now, by one who knows
+        the whole state.
+      choices: `(local f32 [N, O]) -> bool [N, G]`, what each agent may choose from, computed from
+        nothing but what it observes: this is the mask to use when acting. Never all False.
+    """
+
+    names: tuple[str, ...]
+    requires: tuple[tuple[int, ...], ...]
+    achieved: Callable[[Any], Array]
+    available: Callable[[Any], Array]
+    choices: Callable[[Array], Array]

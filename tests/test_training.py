@@ -88,7 +88,9 @@ def test_what_cannot_work_is_refused_before_anything_compiles(
 
 def test_a_recorded_episode_is_whole():
     env, params = marlx.make("Foraging-5x5-2p-1f-v3")
-    states, rewards = record_episode(env, params, random_learner(), (), jax.random.key(0))
+    states, rewards = record_episode(
+        env, params, random_learner(env.spec(params)), (), jax.random.key(0)
+    )
     times = [int(state.time) for state in states]
     assert times == list(range(len(states))) and len(rewards) == len(states) - 1
     assert len(states) <= 51
