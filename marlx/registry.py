@@ -39,6 +39,7 @@ class Family(NamedTuple):
       examples: a few ids, shown by `marlx list` and used to suggest the nearest one.
       make: `(id) -> Environment`, a frozen dataclass whose fields are the family's settings: they
         can be overridden in `marlx.make(id, **settings)` and on the command line.
+      extra: what has to be installed where `make` imports another library; empty for ours.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Family(NamedTuple):
     usage: str
     examples: tuple[str, ...]
     make: Callable[[str], Environment[Any, Any]]
+    extra: str = ""
 
 
 class Algorithm(NamedTuple):

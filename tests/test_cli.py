@@ -54,7 +54,14 @@ BAD = [
     (["eval", "runs", "--episods", "9"], "did you mean --episodes"),
     (["render", "{full}"], "holds no policy"),
     (["render", "{full}", "--out", "/nowhere/x.gif"], "there is no folder /nowhere"),
-    (["list", "envs"], "takes no argument"),
+    (["list", "env"], "did you mean envs"),
+    (["list", "envs", "Foragin-8x8-2p-2f-coop-v3"], f"did you mean {FORAGING}"),
+    (["list", "algos", "qmix"], "takes no 'qmix'"),
+    (["render", "./nowhere"], "./nowhere is no run folder"),
+    (["render", "Foragin-8x8-2p-2f-coop-v3"], f"did you mean {FORAGING}"),
+    (["render", FORAGING, "--env.sigth", "3"], "did you mean --env.sight"),
+    (["render", FORAGING, "--env.sight", "0"], "sight is 0; it must be 1"),
+    (["render", FORAGING, "--fps", "0"], "--fps is 0.0; it must be above 0"),
 ]
 
 
@@ -144,6 +151,25 @@ def test_list_names_everything(capsys):
     assert max(map(len, out.splitlines())) < 100
 
 
+def test_list_envs_shows_sizes(capsys):
+    assert cli.run(["list", "envs"]) == 0
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if f" {FORAGING} " in line)
+    assert line.split()[1:] == ["2", "6", "12", "50", "1"]
+    assert cli.run(["list", "envs", "climbing-3p"]) == 0
+    out = capsys.readouterr().out
+    assert "matrix/climbing-3p" in out and FORAGING not in out
+
+
+def test_render_of_random_play(capsys, tmp_path):
+    from PIL import Image
+
+    assert cli.run(["render", "Foraging-5x5-2p-1f-v3", "--env.horizon", "3", "--seed", "1"]) == 0
+    assert "Foraging-5x5-2p-1f-v3.gif: 3 steps" in capsys.readouterr().out
+    with Image.open(tmp_path / "Foraging-5x5-2p-1f-v3.gif") as gif:
+        assert gif.n_frames == 4
+
+
 def test_help_of_a_pair_shows_every_setting_and_its_value(capsys, monkeypatch):
     from marlx import config
 
@@ -157,8 +183,8 @@ def test_help_of_a_pair_shows_every_setting_and_its_value(capsys, monkeypatch):
     for block in ("training options", "learner options", "env options", "output options"):
         assert block in out
     known = config.schema("qmix", FORAGING)
-    for name, _ in cli._flat(known):
-        assert f"--{cli._dashed(name)}" in out
+    for name, _ in cli.options._flat(known):
+        assert f"--{cli.options._dashed(name)}" in out
     assert "0.123" in out
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from marlx.envs.matrix import MatrixGame, make
 from marlx.testing import Constant, Masked, Recall, check_env
+from marlx.types import Subgoals
 
 GOOD = {
     "matrix/climbing-3p": make("matrix/climbing-3p"),
@@ -166,7 +167,64 @@ class RoundedReward(Constant):
         return obs, after, reward + 0.1, *rest
 
 
+class WiderThanItSays(Constant):
+    def spec(self, params=None):
+        spec = super().spec(params)
+        return dataclasses.replace(spec, groups=(("a", (0,)), ("b", (1,))), obs_sizes=(1, 0))
+
+
+class ActsBeyond(WiderThanItSays):
+    def spec(self, params=None):
+        return dataclasses.replace(super().spec(params), obs_sizes=(), action_sizes=(2, 1))
+
+
+class Declares(Constant):
+    fault = ""
+
+    def subgoals(self, params=None):
+        no, yes = jnp.zeros((2, 3), bool), jnp.ones((2, 3), bool)
+        return Subgoals(
+            names=("a", "b", "c"),
+            requires=((), (0,), (7 if self.fault == "tree" else 1,)),
+            achieved=lambda state: no[0] if self.fault == "shape" else no,
+            available=lambda state: yes,
+            choices=lambda local: yes & (local[:, :1] > (5 if self.fault == "none" else 0)),
+        )
+
+
+class WrongTree(Declares):
+    fault = "tree"
+
+
+class OneRow(Declares):
+    fault = "shape"
+
+
+class NoChoice(Declares):
+    fault = "none"
+
+
+class Continuous(Constant):
+    def spec(self, params=None):
+        return dataclasses.replace(super().spec(params), continuous=True)
+
+    def step_env(self, key, state, action, params):
+        after, reward, *rest = super().step_env(key, state, action, params)
+        assert action.shape == (2, 2) and action.dtype == jnp.float32
+        return after, reward + action.sum(-1) * 0, *rest
+
+
+def test_continuous_actions_and_declared_subgoals_pass():
+    check_env(Continuous())
+    check_env(Declares())
+
+
 FAULTS = {
+    WiderThanItSays: "local of agent 1 is not 0 beyond its obs_sizes",
+    ActsBeyond: "action_mask of agent 1 is True beyond its action_sizes",
+    WrongTree: "subgoals.requires must give each of the 3 subgoals indices",
+    OneRow: r"subgoals.achieved gives bool\[64, 3\], not bool\[64, 2, 3\]",
+    NoChoice: "subgoals.choices leaves an agent without a choice",
     EmptyMask: r"leaves no legal action to agents \[1\]",
     IntegerObservation: r"local is int32\[2, 1\]; spec says float32\[2, 1\]",
     WiderObservation: r"local is float32\[2, 3\]; spec says float32\[2, 1\]",

@@ -1,0 +1,100 @@
+"""The command line: `marlx train`, `marlx eval`, `marlx render`, `marlx list`.
+
+JAX is imported only once a command needs it, so that help and most mistakes are answered at once.
+Whatever is wrong with the input is one line on stderr and exit code 2, before anything is compiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from marlx import __version__
+from marlx.cli.listing import list_command
+from marlx.cli.options import parse_train
+from marlx.cli.play import eval_command, render_command
+from marlx.cli.train import train_command
+from marlx.suggest import unknown
+
+USAGE = """\
+usage: marlx COMMAND ...
+
+Cooperative multi-agent reinforcement learning in JAX.
+
+commands:
+  train ALGO ENV [options]   train, several seeds at once, into a run folder
+  eval RUN [options]         greedy returns of a trained policy on fresh episodes
+  render RUN [options]       an episode of a trained policy as a GIF
+  render ENV [options]       an episode of random play as a GIF
+  list [algos | envs]        the algorithms and environments there are
+
+  marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
+  marlx train qmix Foraging-8x8-2p-2f-coop-v3 --help      every setting, with its value
+  marlx --version
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The `marlx` command; leaves through `SystemExit`."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    with _plain_warnings():
+        try:
+            try:
+                done = _command(argv)
+            except ValueError as error:
+                # every error of ours is raised before anything is compiled, and is a single line
+                if os.environ.get("MARLX_DEBUG"):
+                    raise
+                print(f"marlx: {' '.join(str(error).split())}", file=sys.stderr)
+                return 2
+            return done if isinstance(done, int) else done()
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+        except BrokenPipeError:  # `marlx list | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
+
+
+def _command(argv: Sequence[str]) -> int | Callable[[], int]:
+    """Run a command; training, whose own errors are no wrong input, is returned to be called."""
+    commands: dict[str, Callable[[Sequence[str]], int | Callable[[], int]]] = {
+        "train": train_command,
+        "eval": eval_command,
+        "render": render_command,
+        "list": list_command,
+    }
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(USAGE, end="", file=sys.stdout if argv else sys.stderr)
+        return 0 if argv else 2
+    if argv[0] in ("--version", "-V"):
+        print(f"marlx {__version__}")
+        return 0
+    if argv[0] not in commands:
+        raise unknown("command", argv[0], commands)
+    return commands[argv[0]](argv[1:])
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one line each, without the place in the code."""
+
+    def line(message: Warning | str, *_: Any, **__: Any) -> str:
+        return f"marlx: warning: {message}\n"
+
+    old, warnings.formatwarning = warnings.formatwarning, line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = old
+
+
+__all__ = ["main", "parse_train", "run"]

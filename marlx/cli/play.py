@@ -1,0 +1,106 @@
+"""`marlx eval` and `marlx render`: what a policy does, in numbers and in pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marlx.cli.options import EvalOptions, RenderOptions, parse_play, positionals, run_and_options
+from marlx.cli.shared import print_returns, use_compilation_cache
+
+if TYPE_CHECKING:
+    from marlx.environment import Environment, EnvParams
+    from marlx.learner import Learner
+
+
+def eval_command(argv: Sequence[str]) -> int:
+    """`marlx eval RUN [options]`."""
+    path, options = run_and_options(argv, "eval", EvalOptions)
+    if options.episodes < 1:
+        raise ValueError(f"--episodes is {options.episodes}; it must be at least 1")
+    use_compilation_cache()
+    import jax
+    import numpy as np
+
+    from marlx.evaluation import evaluate, random_learner
+    from marlx.runs import load_policy
+
+    policy = load_policy(path, options.policy_seed)
+    key_play, key_random = jax.random.split(jax.random.key(options.seed))
+
+    @jax.jit
+    def play(key_play: Any, key_random: Any) -> Any:
+        args = policy.env, policy.params
+        chosen = evaluate(*args, policy.learner, policy.arrays, key_play, options.episodes)
+        drawn = evaluate(*args, random_learner(policy.spec), (), key_random, options.episodes)
+        return chosen, drawn
+
+    returns, random_returns = (np.asarray(x, float) for x in play(key_play, key_random))
+    print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps")
+    print_returns(returns[None], random_returns, policy.spec.optimum)
+    return 0
+
+
+def render_command(argv: Sequence[str]) -> int:
+    """`marlx render RUN [options]`, or `marlx render ENV [options]`."""
+    names, rest = positionals(argv)
+    if len(names) == 1 and not Path(names[0]).is_dir():
+        return _render_random(names[0], rest)
+    path, options = run_and_options(argv, "render", RenderOptions)
+    out = _gif(options.out or Path(path) / "episode.gif", options.fps)
+    use_compilation_cache()
+    from marlx.runs import load_policy
+
+    policy = load_policy(path, options.policy_seed)
+    acting = policy.learner, policy.arrays
+    return _write(out, policy.env, policy.params, acting, options.seed, options.fps)
+
+
+def _render_random(env_id: str, argv: Sequence[str]) -> int:
+    """An episode of uniform legal actions."""
+    from marlx.registry import families
+
+    known = any(re.fullmatch(one.pattern, env_id) for one in families().values())
+    if not known and (env_id.startswith((".", "/", "~")) or Path(env_id).parts[:1] == ("runs",)):
+        raise ValueError(f"{env_id} is no run folder; it does not exist")
+    env, options = parse_play(env_id, argv)
+    out = _gif(options.out or f"{env_id.replace('/', '-')}.gif", options.fps)
+    use_compilation_cache()
+    from marlx.evaluation import random_learner
+
+    acting = random_learner(env.spec(env.default_params)), ()
+    return _write(out, env, env.default_params, acting, options.seed, options.fps)
+
+
+def _gif(path: str | Path, fps: float) -> Path:
+    if not fps > 0:
+        raise ValueError(f"--fps is {fps}; it must be above 0")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    return Path(path)
+
+
+def _write(
+    out: Path,
+    env: Environment[Any, Any],
+    params: EnvParams,
+    acting: tuple[Learner, Any],
+    seed: int,
+    fps: float,
+) -> int:
+    """Play one episode and write it."""
+    import jax
+
+    from marlx.evaluation import record_episode
+    from marlx.video import episode_frames, write_gif
+
+    states, rewards = record_episode(env, params, *acting, jax.random.key(seed))
+    frames = episode_frames(env, params, states, rewards)
+    try:
+        write_gif(out, frames, frames_per_second=fps)
+    except OSError as error:
+        raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
+    print(f"{out}: {len(rewards)} steps, return {sum(rewards):.3g}")
+    return 0

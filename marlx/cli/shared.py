@@ -1,0 +1,33 @@
+"""What several commands do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs between runs; JAX's own variables say where, and whether."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
+
+
+def print_returns(
+    returns: np.ndarray[Any, Any], random_returns: np.ndarray[Any, Any], optimum: float | None
+) -> None:
+    """Returns f64 [seeds, episodes] beside a random policy's and the optimum."""
+    from marlx.statistics import bootstrap_interval
+
+    low, high = bootstrap_interval(returns)
+    seeds, episodes = returns.shape
+    over = f"{seeds} seeds x {episodes} episodes" if seeds > 1 else f"{episodes} episodes"
+    known = "unknown" if optimum is None else f"{optimum:.3f}"
+    print(f"  greedy return   {returns.mean():.3f}   95% interval {low:.3f} to {high:.3f}, {over}")
+    if seeds > 1:
+        print(f"  by seed         {'  '.join(f'{value:.3f}' for value in returns.mean(1))}")
+    print(f"  random policy   {random_returns.mean():.3f}")
+    print(f"  optimum         {known}")
