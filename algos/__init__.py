@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from marlx.registry import Algorithm
 
-BUILT_IN = ("marlx.algos.q_learning:ALGORITHMS",)
+BUILT_IN = ("marlx.algos.q_learning:ALGORITHMS", "marlx.algos.ppo:ALGORITHMS")
 """Where the built-in `marlx.registry.Algorithm` records are; imported when first needed."""
 
 

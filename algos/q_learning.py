@@ -16,7 +16,8 @@ import optax
 from marlx import mixers, replay
 from marlx.learner import Learner
 from marlx.mixers import Mixer, Utilities
-from marlx.networks import AgentNetwork, SharingMode, sharing, unroll
+from marlx.moments import Moments, extend, moments
+from marlx.networks import AgentNetwork, SharingMode, team_network
 from marlx.registry import Algorithm
 from marlx.returns import epsilon_greedy, lambda_returns
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -124,14 +125,6 @@ class QPolicy(NamedTuple):
     steps: Array  # int32 [], environment steps seen, for the exploration schedule
 
 
-class RewardStats(NamedTuple):
-    """Running moments of the team reward."""
-
-    number: Array  # f32 []
-    mean: Array  # f32 []
-    squares: Array  # f32 [], sum of squared distances from the mean
-
-
 class QState(NamedTuple):
     """Everything the learner carries from one update to the next."""
 
@@ -139,7 +132,7 @@ class QState(NamedTuple):
     target: QParams
     optimiser: optax.OptState
     replay: replay.ReplayState
-    rewards: RewardStats
+    rewards: Moments
     steps: Array  # int32 [], environment steps observed
     updates: Array  # int32 [], gradient updates made
     owed: Array  # f32 [], updates due for the steps observed, not made yet
@@ -164,13 +157,13 @@ class QNetwork(NamedTuple):
       once: `(params, memory [..., N, M], obs [..., N, ...]) -> Utilities, memory`, one step.
       along: `(params, memory [b, N, M], obs [T, b, N, ...], done [T, b]) -> Utilities, memories`, a
         window that may hold several episodes; memories `[T, b, N, M]` are those *after* each step.
-      memory_size: M.
+      memory: `(B) -> f32 [B, N, M]`, an episode's first.
     """
 
     init: Callable[[Array], Tree]
+    memory: Callable[[int], Array]
     once: Callable[[Tree, Array, Observation], tuple[Utilities, Array]]
     along: Callable[[Tree, Array, Observation, Array], tuple[Utilities, Array]]
-    memory_size: int
 
 
 def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
@@ -179,40 +172,24 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
         raise ValueError(
             f"{spec.id} has continuous actions; Q-learning chooses among discrete ones"
         )
-    c = config
-    net = AgentNetwork(spec.num_actions, c.hidden, c.recurrent, c.layer_norm)
-    shared = sharing(c.sharing, spec)
-
-    def see(local: Array) -> Array:
-        """What the networks read: f32 [..., N, F]."""
-        local = local.astype(jnp.float32) / spec.scale
-        if not c.agent_id:
-            return local
-        ids = jnp.broadcast_to(jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents))
-        return jnp.concatenate([local, ids], -1)
+    net = AgentNetwork(spec.num_actions, config.hidden, config.recurrent, config.layer_norm)
+    team = team_network(net, spec, config.sharing, config.agent_id)
 
     def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
         state = obs.global_state.astype(jnp.float32) / spec.scale
         return Utilities(q, features, obs.action_mask, state)
 
-    def init(key: Array) -> Tree:
-        x = see(jnp.zeros((spec.num_agents, spec.obs_size)))[:1]
-        return shared.init(lambda key: net.init(key, jnp.zeros((1, net.memory_size)), x), key)
-
     def once(params: Tree, memory: Array, obs: Observation) -> tuple[Utilities, Array]:
-        q, features, memory = shared.apply(net.apply, params, memory, see(obs.local))
+        q, features, memory = team.once(params, memory, obs)
         return utilities(q, features, obs), memory
 
     def along(
         params: Tree, memory: Array, obs: Observation, done: Array
     ) -> tuple[Utilities, Array]:
-        def one_set(params: Tree, memory: Array, x: Array) -> Tree:
-            return unroll(net, params, memory, x, done)
-
-        q, features, memories = shared.apply(one_set, params, memory, see(obs.local))
+        q, features, memories = team.along(params, memory, obs, done)
         return utilities(q, features, obs), memories
 
-    return QNetwork(init, once, along, net.memory_size)
+    return QNetwork(team.init, team.memory, once, along)
 
 
 def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
@@ -254,14 +231,11 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             jax.tree.map(jnp.copy, params),  # its own buffers, so that the state can be donated
             adam.init(params),
             source.init(jax.eval_shape(store, example)),
-            RewardStats(jnp.float32(0), jnp.float32(0), jnp.float32(0)),
+            moments(),
             jnp.int32(0),
             jnp.int32(0),
             jnp.float32(0),
         )
-
-    def memory(num_envs: int) -> Array:
-        return jnp.zeros((num_envs, spec.num_agents, net.memory_size))
 
     def act(
         policy: QPolicy, memory: Array, obs: Observation, key: Array, explore: bool
@@ -292,13 +266,13 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         rollout = store(t)
         return state._replace(
             replay=source.add(state.replay, rollout),
-            rewards=_extend(state.rewards, rollout.items.reward),
+            rewards=extend(state.rewards, rollout.items.reward),
             steps=state.steps + num_steps,
             owed=state.owed + jnp.where(state.steps >= c.warmup, num_steps * c.updates_per_step, 0),
         )
 
     def loss(
-        params: QParams, target: QParams, rewards: RewardStats, draw: replay.Draw
+        params: QParams, target: QParams, rewards: Moments, draw: replay.Draw
     ) -> tuple[Array, dict[str, Array]]:
         items: Item = draw.items  # [T, b, ...]
         items = items._replace(action=items.action.astype(jnp.int32))
@@ -362,7 +336,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
 
     return Learner(
         init=init,
-        memory=memory,
+        memory=net.memory,
         policy=lambda state: QPolicy(state.params, state.steps),
         act=act,
         observe=observe,
@@ -394,19 +368,11 @@ def _targets(
     return batched(reward, discount, next_value, done, lambda_)
 
 
-def _extend(stats: RewardStats, reward: Array) -> RewardStats:
-    """Moments after more rewards (Chan et al. 1979)."""
-    count, mean = jnp.float32(reward.size), reward.mean()
-    total, gap = stats.number + count, mean - stats.mean
-    squares = stats.squares + ((reward - mean) ** 2).sum() + gap**2 * stats.number * count / total
-    return RewardStats(total, stats.mean + gap * count / total, squares)
-
-
-def _scaled(mode: str, stats: RewardStats, reward: Array) -> Array:
+def _scaled(mode: str, stats: Moments, reward: Array) -> Array:
     if mode == "none":
         return reward
     centred = reward - stats.mean if mode == "standardise" else reward
-    return centred / jnp.sqrt(stats.squares / jnp.maximum(stats.number, 1) + 1e-8)
+    return centred / stats.deviation
 
 
 def _configured(config: QConfig | None, settings: dict[str, Any]) -> QConfig:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.types import Array, EnvSpec, Tree
+from marlx.types import Array, EnvSpec, Observation, Tree
 
 SharingMode = Literal["all", "group", "none"]
 
@@ -58,7 +58,8 @@ class Sharing(NamedTuple):
         if len(self.members) == 1:
             return x[0]
         x = jnp.moveaxis(x, 0, -3)
-        return jnp.take(x.reshape(*x.shape[:-3], -1, x.shape[-1]), self.place, axis=-2)
+        *before, sets, width, features = x.shape  # features may be 0, which -1 cannot be told by
+        return jnp.take(x.reshape(*before, sets * width, features), self.place, axis=-2)
 
 
 def sharing(mode: SharingMode, spec: EnvSpec) -> Sharing:
@@ -92,12 +93,15 @@ class AgentNetwork(nn.Module):
       hidden: width of encoder and recurrence.
       recurrent: GRU; False puts a dense layer in its place and leaves the memory empty.
       layer_norm: normalise the encoder's output.
+      head_scale: standard deviation of the head's first weights, relative to the usual; policies
+        start near uniform with 0.01.
     """
 
     num_outputs: int
     hidden: int = 64
     recurrent: bool = True
     layer_norm: bool = False
+    head_scale: float = 1.0
 
     @property
     def memory_size(self) -> int:
@@ -113,7 +117,8 @@ class AgentNetwork(nn.Module):
             self.cell = nn.GRUCell(self.hidden, recurrent_kernel_init=recurrent)
         else:
             self.dense = nn.Dense(self.hidden)
-        self.readout = nn.Dense(self.num_outputs)
+        head = nn.initializers.variance_scaling(self.head_scale**2, "fan_in", "truncated_normal")
+        self.readout = nn.Dense(self.num_outputs, kernel_init=head)
 
     def encode(self, x: Array) -> Array:
         """f32 [..., hidden] from inputs f32 [..., F]."""
@@ -168,3 +173,78 @@ def unroll(
         memories = jnp.zeros((*x.shape[:-1], 0))
         _, features = apply(memories, encoded, method="recur")
     return apply(features, method="head"), features, memories
+
+
+class TeamNetwork(NamedTuple):
+    """A network of several agents as functions of its stacked parameters and of observations.
+
+    Results come as outputs f32 [..., N, O], features f32 [..., N, hidden] and memories; for a
+    `central_network` N is 1.
+
+    Attributes:
+      init: `(key) -> params [G, ...]`.
+      memory: `(B) -> f32 [B, N, memory_size]`, an episode's first.
+      once: `(params, memory [..., N, M], obs [..., N, F]) -> outputs, features, memory`, one step.
+      along: `(params, memory [b, N, M], obs [T, b, ...], done [T, b]) -> outputs, features,
+        memories`, a sequence that may hold several episodes; memories `[T, b, N, M]` are those
+        *after* each step and before any reset.
+    """
+
+    init: Callable[[Array], Tree]
+    memory: Callable[[int], Array]
+    once: Callable[[Tree, Array, Observation], tuple[Array, Array, Array]]
+    along: Callable[[Tree, Array, Observation, Array], tuple[Array, Array, Array]]
+
+
+def team_network(
+    network: AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
+) -> TeamNetwork:
+    """Every agent reads its own observation, and its one-hot index where `agent_id`."""
+
+    def see(obs: Observation) -> Array:
+        local = obs.local.astype(jnp.float32) / spec.scale
+        if not agent_id:
+            return local
+        ids = jnp.broadcast_to(jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents))
+        return jnp.concatenate([local, ids], -1)
+
+    width = spec.obs_size + agent_id * spec.num_agents
+    return _team(network, sharing(mode, spec), spec.num_agents, width, see)
+
+
+def central_network(network: AgentNetwork, spec: EnvSpec) -> TeamNetwork:
+    """One network that reads the global state."""
+
+    def see(obs: Observation) -> Array:
+        return obs.global_state.astype(jnp.float32)[..., None, :] / spec.scale
+
+    alone = Sharing(np.zeros((1, 1), np.int32), np.zeros(1, np.int32))
+    return _team(network, alone, 1, spec.state_size, see)
+
+
+def _team(
+    network: AgentNetwork,
+    shared: Sharing,
+    num_agents: int,
+    width: int,
+    see: Callable[[Observation], Array],
+) -> TeamNetwork:
+    def init(key: Array) -> Tree:
+        memory, x = jnp.zeros((1, network.memory_size)), jnp.zeros((1, width))
+        return shared.init(lambda key: network.init(key, memory, x), key)
+
+    def memory(num_envs: int) -> Array:
+        return jnp.zeros((num_envs, num_agents, network.memory_size))
+
+    def once(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
+        return shared.apply(network.apply, params, memory, see(obs))  # type: ignore[no-any-return]
+
+    def along(
+        params: Tree, memory: Array, obs: Observation, done: Array
+    ) -> tuple[Array, Array, Array]:
+        def one_set(params: Tree, memory: Array, x: Array) -> Tree:
+            return unroll(network, params, memory, x, done)
+
+        return shared.apply(one_set, params, memory, see(obs))  # type: ignore[no-any-return]
+
+    return TeamNetwork(init, memory, once, along)

@@ -13,6 +13,7 @@ from marlx.algos import q_learning
 from marlx.algos.q_learning import QConfig, q_learner, q_network
 from marlx.environment import EnvParams
 from marlx.evaluation import evaluate
+from marlx.moments import extend, moments
 from marlx.rollout import rollout, start
 from marlx.testing import Constant, Masked, Recall
 from marlx.training import train
@@ -229,9 +230,9 @@ def test_updates_per_step_do_not_depend_on_the_number_of_environments(num_envs, 
 def test_reward_statistics_are_those_of_all_rewards():
     rng = np.random.default_rng(0)
     batches = [rng.normal(3, 2, size=(5, 4)).astype(np.float32) for _ in range(6)]
-    stats = q_learning.RewardStats(*[jnp.float32(0)] * 3)
+    stats = moments()
     for batch in batches:
-        stats = q_learning._extend(stats, jnp.asarray(batch))
+        stats = extend(stats, jnp.asarray(batch))
     everything = np.concatenate(batches)
     assert float(stats.mean) == pytest.approx(everything.mean(), rel=1e-5)
     assert float(stats.squares / stats.number) == pytest.approx(everything.var(), rel=1e-4)

@@ -1,0 +1,256 @@
+"""PPO against hand computations, known values and its own acting."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marlx.algos import ppo
+from marlx.algos.ppo import A2CConfig, PPOConfig
+from marlx.environment import EnvParams
+from marlx.testing import Constant, Masked, Recall
+from marlx.training import TrainConfig, loop, train
+
+TINY = PPOConfig(hidden=16, recurrent=True, window=5, minibatches=1, epochs=1)
+RECALL = Recall(shortest=1, longest=4)
+LIMITED = EnvParams(max_steps_in_episode=4)  # the longest episodes of RECALL are cut
+
+
+def by_hand(reward, discount, value, next_value, done, lambda_):
+    """GAE's advantages [T], written as the sum of discounted errors."""
+    advantage = np.zeros_like(reward)
+    for t in range(len(reward)):
+        weight = 1.0
+        for k in range(t, len(reward)):
+            error = reward[k] + discount[k] * next_value[k] - value[k]
+            advantage[t] += weight * error
+            if done[k]:
+                break
+            weight *= discount[k] * lambda_
+    return advantage
+
+
+def test_advantages_equal_a_loop_through_ends_and_time_limits():
+    rng = np.random.default_rng(0)
+    length, num_envs, agents = 12, 3, 2
+    reward = rng.normal(size=(length, num_envs, agents)).astype(np.float32)
+    value = rng.normal(size=(length, num_envs, agents)).astype(np.float32)
+    terminated = rng.random((length, num_envs)) < 0.15
+    truncated = rng.random((length, num_envs)) < 0.15
+    done = terminated | truncated
+    assert (truncated & ~terminated)[:-1].any() and terminated[:-1].any()
+    # the next value is that of the next step, except where an episode ends: there it is its own
+    next_value = rng.normal(size=value.shape).astype(np.float32)
+    next_value[:-1] = np.where(done[:-1, :, None], next_value[:-1], value[1:])
+    discount = np.where(terminated, 0.0, 0.9).astype(np.float32)
+    goal = ppo._returns(reward, discount, next_value, done, 0.8)
+    for b in range(num_envs):
+        for i in range(agents):
+            hand = by_hand(
+                reward[:, b, i],
+                discount[:, b],
+                value[:, b, i],
+                next_value[:, b, i],
+                done[:, b],
+                0.8,
+            )
+            np.testing.assert_allclose(goal[:, b, i] - value[:, b, i], hand, atol=1e-5)
+
+
+@pytest.fixture(scope="module", params=["ippo", "mappo"])
+def collected(request):
+    """A recurrent learner after two updates, with a rollout that it has not learned from."""
+    spec = RECALL.spec(LIMITED)
+    learner = getattr(ppo, request.param)(spec, TINY)
+    config = TrainConfig(total_steps=80, num_envs=4, rollout_length=10, evals=1)
+    run = loop(RECALL, LIMITED, learner, config)
+    state = jax.jit(run.block)(jax.jit(run.init)(jax.random.key(0)))[0]
+    state = jax.jit(run.block)(state)[0]
+    state = jax.jit(run.warm_up)(state).learner
+    assert state.rollout.done.any() and state.rollout.truncated.any()
+    return learner, state, jax.jit(learner.update)
+
+
+def test_recomputing_a_rollout_gives_the_probabilities_of_acting(collected):
+    """So the first ratio of every update is 1; memories that are off by a step must show."""
+    _, state, update = collected
+    key = jax.random.key(0)
+    exact = update(state, key)[1]
+    assert exact["kl"] < 0.5 * 1e-5**2 and exact["clipped"] == 0
+    shifted = state.rollout._replace(memory=jnp.roll(state.rollout.memory, 1, 0))
+    assert update(state._replace(rollout=shifted), key)[1]["kl"] > 1e-8
+    ends = state.rollout._replace(truncated=jnp.roll(state.rollout.truncated, 1, 0))
+    assert update(state._replace(rollout=ends), key)[1]["kl"] > 1e-8
+
+
+def test_a_critic_s_memory_runs_on_from_rollout_to_rollout(collected):
+    """Its value at a step must be the one it would have had, had it been asked at every step."""
+    _, state, update = collected
+    after, _ = update(state, jax.random.key(0))
+    central = state.memory.shape[1] == 1
+    critic = ppo.critic_network(RECALL.spec(LIMITED), TINY, central)
+    memory = state.memory
+    for t in range(len(state.rollout.done)):
+        obs = jax.tree.map(lambda x, t=t: x[t : t + 1], state.rollout.obs)
+        none = jnp.zeros_like(state.rollout.done[:1])
+        _, memories = critic.along(state.params.critic, memory, obs, none)
+        memory = jnp.where(state.rollout.done[t, :, None, None], 0.0, memories[0])
+    np.testing.assert_allclose(after.memory, memory, atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uneven(Constant):
+    """Agent 1 sees one number less and has one action less; agents are paid 1, 2 and 3."""
+
+    num_agents: int = 3
+
+    def spec(self, params=None):
+        return dataclasses.replace(
+            super().spec(params),
+            num_actions=3,
+            obs_size=2,
+            groups=(("wide", (0, 2)), ("narrow", (1,))),
+            obs_sizes=(2, 1, 2),
+            action_sizes=(3, 2, 3),
+        )
+
+    def observe(self, state, params):
+        obs = super().observe(state, params)
+        local = jnp.array([[1.0, 0.5], [1.0, 0.0], [1.0, 0.5]])
+        mask = jnp.array([[True] * 3, [True, True, False], [True] * 3])
+        return obs._replace(local=local, action_mask=mask)
+
+    def step_env(self, key, state, action, params):
+        after, _, *rest = super().step_env(key, state, action, params)
+        return after, jnp.array([1.0, 2.0, 3.0]), *rest
+
+
+@pytest.mark.parametrize(
+    ("reward", "paid"), [("team", [2, 2, 2]), ("group", [2, 2, 2]), ("own", [1, 2, 3])]
+)
+def test_agents_are_paid_as_the_setting_says(reward, paid):
+    each = jnp.array([[1.0, 2.0, 3.0]])
+    np.testing.assert_allclose(ppo._rewards(Uneven().spec(), reward, each), [paid])
+    summed = dataclasses.replace(Uneven().spec(), reward_aggregation="sum")
+    expected = {"team": [6, 6, 6], "group": [4, 2, 4], "own": [1, 2, 3]}[reward]
+    np.testing.assert_allclose(ppo._rewards(summed, reward, each), [expected])
+
+
+def test_padding_reaches_no_loss():
+    """The narrow agent's own network: what its missing input and action touch never moves."""
+    env = Uneven()
+    learner = ppo.ippo(env.spec(), hidden=8, sharing="none", agent_id=False, entropy=0.1)
+    run = loop(
+        env,
+        env.default_params,
+        learner,
+        TrainConfig(total_steps=64, num_envs=4, rollout_length=4, evals=1),
+    )
+    before = jax.jit(run.init)(jax.random.key(0))
+    after = jax.jit(run.block)(before)[0]
+    old, new = (x.learner.params.actor["params"] for x in (before, after))
+    moved = jax.tree.map(lambda a, b: np.asarray(a != b), old, new)
+    assert moved["encoder"]["kernel"][1, 0].any() and not moved["encoder"]["kernel"][1, 1].any()
+    assert moved["encoder"]["kernel"][0, 1].any()
+    assert not moved["readout"]["kernel"][1, :, 2].any() and not moved["readout"]["bias"][1, 2]
+    assert moved["readout"]["kernel"][0, :, 2].any()
+
+
+@pytest.mark.parametrize("central", [False, True])
+def test_values_go_through_a_time_limit(central):
+    env = Constant(horizon=4)
+    build = ppo.mappo if central else ppo.ippo
+    learner = build(env.spec(), gamma=0.9, lr=3e-3, hidden=16)
+    config = TrainConfig(
+        total_steps=12_000, num_envs=8, rollout_length=16, evals=2, eval_episodes=4
+    )
+    history = train(env, learner, config=config).history
+    assert history[-1].metrics["value"] == pytest.approx(10, abs=0.3)  # 1 / (1 - 0.9)
+
+
+PROBES = {
+    "legal actions": (Masked(), {}, 12.0),
+    "memory": (Recall(shortest=1, longest=2, cues=2), {"recurrent": True, "window": 8}, 0.97),
+}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_are_solved(name):
+    env, settings, enough = PROBES[name]
+    learner = ppo.mappo(env.spec(), lr=3e-3, hidden=32, **settings)
+    config = TrainConfig(
+        total_steps=30_000, num_envs=16, rollout_length=16, evals=1, eval_episodes=128
+    )
+    result = train(env, learner, config=config)
+    assert result.returns.mean() > enough
+
+
+def test_a2c_is_one_unclipped_pass():
+    """The loss of PPO at ratio 1 has the gradient of `-log_prob * advantage`."""
+    assert A2CConfig().epochs == A2CConfig().minibatches == 1
+    advantage = jnp.array([1.0, -2.0, 0.5])
+    gradient = jax.grad(lambda gap: ppo.clipped_policy_loss(gap, advantage, 0.2).sum())
+    np.testing.assert_allclose(gradient(jnp.zeros(3)), -advantage)
+
+
+def test_clipping_takes_gradient_away_on_one_side_only():
+    gap, clip = jnp.log(jnp.array([1.3, 1.3, 0.7, 0.7])), 0.2
+    advantage = jnp.array([1.0, -1.0, 1.0, -1.0])
+    gradient = jax.grad(lambda gap: ppo.clipped_policy_loss(gap, advantage, clip).sum())(gap)
+    np.testing.assert_array_equal(gradient != 0, [False, True, True, False])
+    value, old = jnp.array([1.0, 1.0]), jnp.array([0.0, 2.0])
+    loss = ppo.clipped_value_loss(value, old, jnp.zeros(2), 0.5)
+    np.testing.assert_allclose(loss, [0.5, 0.5 * 1.5**2])
+    np.testing.assert_allclose(ppo.clipped_value_loss(value, old, jnp.zeros(2), 0.0), 0.5)
+
+
+def test_learning_rate_falls_to_nothing():
+    env = Constant()
+    learner = ppo.ippo(env.spec(), hidden=8, lr=1e-3, lr_steps=500)
+    config = TrainConfig(total_steps=1_000, num_envs=4, rollout_length=8, evals=4, eval_episodes=4)
+    rates = [float(p.metrics["lr"][0]) for p in train(env, learner, config=config).history[1:]]
+    assert rates == sorted(rates, reverse=True) and 0 < rates[0] < 1e-3 and rates[-1] == 0
+
+
+BAD = [
+    ({"clip": 0.0}, "clip is 0.0; it must be above 0"),
+    ({"reward": "mine"}, "reward is mine; it must be 'team' or 'group' or 'own'"),
+    ({"lambda_": 2.0}, "lambda_ is 2.0; it must be between 0 and 1"),
+    ({"recurrent": True, "window": 7}, r"window is 7; it must divide the rollout length \(16\)"),
+    ({"minibatches": 3}, r"minibatches is 3; it must divide the 512 sequences of a rollout"),
+]
+
+
+@pytest.mark.parametrize(("settings", "answer"), BAD, ids=[str(one) for one, _ in BAD])
+def test_impossible_settings_are_refused(settings, answer):
+    env = Constant()
+    with pytest.raises(ValueError, match=answer):
+        learner = ppo.ippo(env.spec(), **settings)
+        jax.eval_shape(
+            loop(env, env.default_params, learner, TrainConfig()).init, jax.random.key(0)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reach(Constant):
+    """Continuous: paid 1 less the distance of each component from 0.75."""
+
+    def spec(self, params=None):
+        return dataclasses.replace(super().spec(params), continuous=True, optimum=None)
+
+    def step_env(self, key, state, action, params):
+        after, _, *rest = super().step_env(key, state, action, params)
+        return after, 1 - jnp.abs(action - 0.75).mean(-1), *rest
+
+
+@pytest.mark.parametrize("bounded", ["clipped", "squashed"])
+def test_continuous_actions_are_learned(bounded):
+    env = Reach()
+    learner = ppo.ippo(env.spec(), lr=3e-3, hidden=16, bounded=bounded, entropy=0.0, gamma=0.9)
+    config = TrainConfig(
+        total_steps=20_000, num_envs=16, rollout_length=16, evals=1, eval_episodes=4
+    )
+    result = train(env, learner, config=config)
+    assert result.returns.mean() > 9.5 > 8 > result.random_returns.mean()
