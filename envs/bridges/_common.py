@@ -7,8 +7,9 @@ import importlib
 import io
 import json
 import re
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -34,6 +35,24 @@ class BridgeState(EnvState):
     obs: Observation
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow what a library prints or warns of parts of it that nobody asked for."""
+    sink, console = io.StringIO(), sys.__stdout__
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sys.stderr),
+    ):
+        warnings.simplefilter("ignore")
+        # JaxMARL 0.2.0 sets `sys.stdout` to this on import, and what was there would be lost.
+        sys.__stdout__ = sink  # type: ignore[misc, assignment]
+        try:
+            yield
+        finally:
+            sys.__stdout__ = console  # type: ignore[misc]
+
+
 def library(name: str, extra: str = "peers") -> Any:
     """The module `name`, imported now.
 
@@ -42,9 +61,7 @@ def library(name: str, extra: str = "peers") -> Any:
     """
     package = name.split(".")[0]
     try:
-        # Some print or warn about optional parts of theirs that nobody asked for.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with _quiet():
             return importlib.import_module(name)
     except ImportError as error:
         missing = error.name or package
@@ -79,8 +96,7 @@ def call(what: str, function: Any, *args: Any, **kwargs: Any) -> Any:
       ValueError: whatever was raised.
     """
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with _quiet():
             return function(*args, **kwargs)
     except Exception as error:
         reason = " ".join(str(error).split())
