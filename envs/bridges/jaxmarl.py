@@ -38,6 +38,7 @@ PREFIX = "jaxmarl/"
 _SMAX, _OVERCOOKED = "smax/", "overcooked/"
 _NEVER = 2**30  # a time limit that no episode reaches
 Aggregation = Literal["auto", "sum", "mean"]
+_LATE = ("smax", "mpe")  # compare the time before the step with the limit
 _SHARED = ("smax", "overcooked", "hanabi")  # every agent is paid the team's reward there
 
 
@@ -63,8 +64,8 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
     whose episodes all have one length (`num_outer_steps`: Coin Game), where every end is the time
     limit, and the rest (Hanabi), where every `done` counts as a true end.
 
-    Differs from: JaxMARL's SMAX reads its clock before advancing it, so `max_steps=100` gives 101
-    steps; `horizon` is 101, to end where JaxMARL does. A single agent's `done` before the episode's
+    Differs from: JaxMARL's SMAX and MPE read their clock before advancing it, so `max_steps=100`
+    gives 101 steps; `horizon` is 101 then, to end where JaxMARL does. A single agent's `done` before the episode's
     end (a dead unit) is not told: such agents have only their idle action left.
 
     Attributes:
@@ -127,15 +128,12 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
         return call(self.name, jaxmarl.make, env_id, **kwargs)
 
     @functools.cached_property
-    def _is_smax(self) -> bool:
-        return "smax" in type(self._inner).__name__.lower()
-
-    @functools.cached_property
     def _limit(self) -> int | None:
         """JaxMARL's own number of steps; None where it has no limit."""
         env = self._inner
         if hasattr(env, "max_steps"):
-            return int(env.max_steps) + self._is_smax
+            late = any(f".{kind}." in f"{type(env).__module__}." for kind in _LATE)
+            return int(env.max_steps) + late
         if self._one_length:
             return int(env.num_inner_steps * env.num_outer_steps)
         return None

@@ -185,7 +185,7 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
 def _parts(obs: Any, *, num_agents: int) -> tuple[Array, Array]:
     """What each agent sees, f32 [N, O], and everything, f32 [S], of an observation."""
     fields = obs._asdict()
-    shared = {name: leaf for name, leaf in fields.items() if name not in ("action_mask", *_VIEWS)}
+    shared = [leaf for name, leaf in fields.items() if name not in ("action_mask", *_VIEWS)]
     views: list[Tree] = [fields[name] for name in _VIEWS if name in fields]
     common = flat(shared)
     local = jnp.broadcast_to(common, (num_agents, common.shape[0]))
