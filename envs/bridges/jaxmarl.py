@@ -65,8 +65,9 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
     limit, and the rest (Hanabi), where every `done` counts as a true end.
 
     Differs from: JaxMARL's SMAX and MPE read their clock before advancing it, so `max_steps=100`
-    gives 101 steps; `horizon` is 101 then, to end where JaxMARL does. A single agent's `done` before the episode's
-    end (a dead unit) is not told: such agents have only their idle action left.
+    gives 101 steps; `horizon` is 101 then, to end where JaxMARL does. A single agent's `done`
+    before the episode's end (a dead unit) is not told: such agents have only their idle action
+    left.
 
     Attributes:
       name: `jaxmarl/{id}`, `jaxmarl/smax/{map}` or `jaxmarl/overcooked/{layout}`.
