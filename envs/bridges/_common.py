@@ -53,21 +53,22 @@ def _quiet() -> Iterator[None]:
             sys.__stdout__ = console  # type: ignore[misc]
 
 
-def library(name: str, extra: str = "peers") -> Any:
+def library(name: str) -> Any:
     """The module `name`, imported now.
 
     Raises:
-      ValueError: it is not installed; the message says what to install.
+      ValueError: it, or a package that it needs, is not installed; the message says what to do.
     """
     package = name.split(".")[0]
     try:
         with _quiet():
             return importlib.import_module(name)
     except ImportError as error:
-        missing = error.name or package
-        needed = package if missing.split(".")[0] == package else f"{package} ({missing} of it)"
+        missing = (error.name or package).split(".")[0]
+        needed = package if missing == package else f"{missing} (for {package})"
+        source = package if package == "gymnax" else "'marlx[peers]'"
         raise ValueError(
-            f"this environment needs {needed}, which is not installed: pip install 'marlx[{extra}]'"
+            f"this environment needs {needed}, which is not installed: pip install {source}"
         ) from None
 
 

@@ -84,7 +84,7 @@ class GymnaxEnv(Environment[BridgeState, GymnaxParams]):
         if self._made is not None:
             params = self._made.default_params if self._params is None else self._params
             return self._made, params
-        gymnax = library("gymnax", "gymnax")
+        gymnax = library("gymnax")
         env_id = self.name.removeprefix(PREFIX)
         if env_id not in gymnax.registered_envs:
             raise unknown("environment", env_id, gymnax.registered_envs, "gymnax")
@@ -194,8 +194,8 @@ def _classes() -> Any:
     """The class, made once gymnax is there."""
     import jax
 
-    base = library("gymnax.environments.environment", "gymnax").Environment
-    spaces = library("gymnax.environments.spaces", "gymnax")
+    base = library("gymnax.environments.environment").Environment
+    spaces = library("gymnax.environments.spaces")
 
     class Team(spaces.Space):  # type: ignore[name-defined, misc]
         """Joint actions int32 [N] of agents with `sizes` actions each."""
@@ -300,7 +300,7 @@ def register_in_gymnax(*env_ids: str) -> list[str]:
     """
     from marlx.registry import family
 
-    gymnax = library("gymnax", "gymnax")
+    gymnax = library("gymnax")
     if not env_ids:
         bridged = ("gymnax", "jaxmarl", "jumanji")
         own = [one for one in families().values() if one.name not in bridged]
