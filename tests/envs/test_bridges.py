@@ -27,6 +27,7 @@ from marlx.envs.bridges._common import agent_names, group_by_name
 from marlx.envs.foraging import Foraging
 from marlx.returns import uniform_action
 from marlx.testing import Constant, check_env
+from marlx.training import train
 
 # The libraries' own calls of JAX are theirs to mend.
 pytestmark = [
@@ -575,3 +576,16 @@ def test_settings_written_are_settings_read(tmp_path):
     (tmp_path / "config.yaml").write_text(config.dump(first.settings()))
     again = config.experiment(file=tmp_path / "config.yaml")
     assert again.env.spec() == first.env.spec() and again.env.spec().horizon == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("env_id", "random", "least"), [("gymnax/CartPole-v1", 22, 150), ("jaxmarl/smax/3m", 0.16, 0.8)]
+)
+def test_independent_learners_learn_in_other_libraries(env_id, random, least):
+    """A fifth of the presets' steps; SMAX pays 1 for all damage done and 1 for winning."""
+    experiment = config.experiment("iql", env_id, seeds=2, total_steps=60_000, evals=1)
+    env, params, learner = experiment.build()
+    result = train(env, learner, params, config=experiment.train)
+    assert result.random_returns.mean() == pytest.approx(random, rel=0.3)
+    assert result.returns.mean() > least
