@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
@@ -23,12 +24,9 @@ from marlx.envs.bridges._common import (
     plain,
     read_arguments,
 )
-from marlx.registry import Family, families, make_env
+from marlx.registry import Family, families, family, make_env
 from marlx.suggest import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PREFIX = "gymnax/"
 
@@ -111,8 +109,6 @@ class GymnaxEnv(Environment[BridgeState, GymnaxParams]):
 
     @functools.cached_property
     def _obs_size(self) -> int:
-        import jax
-
         env, params = self._inner
         shown = jax.eval_shape(env.reset_env, jax.random.key(0), params)[0]
         return sum(leaf.size for leaf in jax.tree.leaves(shown))
@@ -192,8 +188,6 @@ def to_gymnax(env: Environment[Any, Any]) -> Any:
 @functools.cache
 def _classes() -> Any:
     """The class, made once gymnax is there."""
-    import jax
-
     base = library("gymnax.environments.environment").Environment
     spaces = library("gymnax.environments.spaces")
 
@@ -298,8 +292,6 @@ def register_in_gymnax(*env_ids: str) -> list[str]:
     Raises:
       ValueError: an unknown id.
     """
-    from marlx.registry import family
-
     gymnax = library("gymnax")
     if not env_ids:
         bridged = ("gymnax", "jaxmarl", "jumanji")
@@ -315,7 +307,7 @@ def register_in_gymnax(*env_ids: str) -> list[str]:
     return names
 
 
-def _make(env_id: str, **settings: Mapping[str, Any]) -> Any:
+def _make(env_id: str, **settings: Any) -> Any:
     return to_gymnax(make_env(env_id, **settings))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from typing import Any, Literal, get_args
 
 import jax
@@ -298,13 +299,10 @@ def from_jaxmarl(env: Any, **kwargs: Any) -> JaxMarlEnv:
     env_id = env.removeprefix(PREFIX)
     if not kwargs:
         return JaxMarlEnv(name=PREFIX + env_id, **own)
-    scenario = JaxMarlEnv(name=PREFIX + env_id, kwargs=_as_json(kwargs), **own)
-    return scenario
+    return JaxMarlEnv(name=PREFIX + env_id, kwargs=_as_json(kwargs), **own)
 
 
 def _as_json(kwargs: dict[str, Any]) -> str:
-    import json
-
     try:
         return json.dumps(kwargs)
     except TypeError:
