@@ -1,0 +1,34 @@
+"""Environments of other libraries as ours, and ours as theirs.
+
+========== =========================== ======================================
+gymnax     `from_gymnax` (one agent)   `to_gymnax`, `register_in_gymnax`
+JaxMARL    `from_jaxmarl`              `to_jaxmarl`
+jumanji    `from_jumanji`
+PettingZoo                             `to_pettingzoo` (parallel)
+========== =========================== ======================================
+
+None of the libraries is imported before an environment of it is made; one that is missing is
+answered with the command that installs it.
+"""
+
+from __future__ import annotations
+
+from marlx.envs.bridges import gymnax as _gymnax
+from marlx.envs.bridges import jaxmarl as _jaxmarl
+from marlx.envs.bridges import jumanji as _jumanji
+from marlx.envs.bridges.gymnax import from_gymnax, register_in_gymnax, to_gymnax
+from marlx.envs.bridges.jaxmarl import from_jaxmarl, to_jaxmarl
+from marlx.envs.bridges.jumanji import from_jumanji
+from marlx.envs.bridges.pettingzoo import to_pettingzoo
+
+__all__ = [
+    "from_gymnax",
+    "from_jaxmarl",
+    "from_jumanji",
+    "register_in_gymnax",
+    "to_gymnax",
+    "to_jaxmarl",
+    "to_pettingzoo",
+]
+
+FAMILIES = (_gymnax.FAMILY, _jaxmarl.FAMILY, _jumanji.FAMILY)

@@ -1,0 +1,228 @@
+"""jumanji's environments as ours, as far as they have discrete actions and a mask of legal ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.environment import Environment, EnvParams
+from marlx.envs.bridges._common import (
+    UNLIMITED,
+    BridgeState,
+    call,
+    check_horizon,
+    duplicate,
+    flat,
+    info_of,
+    keep_types,
+    library,
+    plain,
+    read_arguments,
+)
+from marlx.registry import Family
+from marlx.suggest import unknown
+from marlx.types import Array, EnvSpec, Observation, Tree
+
+PREFIX = "jumanji/"
+_NEVER = 2**30
+_VIEWS = ("agents_view", "agents_views")  # fields of an observation that hold a row per agent
+Aggregation = Literal["auto", "sum", "mean"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JumanjiEnv(Environment[BridgeState, EnvParams]):
+    """A jumanji environment.
+
+    Served are those whose observation has an `action_mask`: bool [A] for one agent that chooses one
+    of A actions, or [N, A] for N agents with A actions each (LevelBasedForaging, RobotWarehouse,
+    Connector, Cleaner, MMST, JobShop). Each agent sees its row of `agents_view` where there is one,
+    and then every other field of the observation but the mask, flattened. `global_state` is all of
+    the observation but the mask. Where the mask leaves an agent nothing, as at some ends, all its
+    actions count as legal.
+
+    True ends: most of jumanji's environments give `discount` 0 at their time limit too, so the
+    steps taken are those of a copy whose `time_limit` is out of reach, and whatever ends it is a
+    true end. The limit is ours.
+
+    Differs from: jumanji, whose `step` takes no key; draws come from the key in its state, so ours
+    is not used.
+
+    Attributes:
+      name: `jumanji/{id}`.
+      horizon: steps per episode; None for jumanji's `time_limit`, or 1000 where it has none.
+      reward_aggregation: how agents' rewards make the team's; `auto` sums rewards that differ by
+        agent, and takes the mean where jumanji gives one reward for all, which each agent is paid.
+      kwargs: arguments of the environment, as JSON, e.g. `{"time_limit": 50}`.
+
+    Raises:
+      ValueError: unknown name or argument, no mask that fits, jumanji is missing.
+    """
+
+    horizon: int | None = None
+    reward_aggregation: Aggregation = "auto"
+    kwargs: str = ""
+    name: str = "jumanji/LevelBasedForaging-v0"
+    _made: Any = None
+
+    def __post_init__(self) -> None:
+        check_horizon(self.horizon)
+        if self.reward_aggregation not in get_args(Aggregation):
+            raise ValueError(
+                f"reward_aggregation is {self.reward_aggregation!r}; it must be one of "
+                f"{get_args(Aggregation)}"
+            )
+        read_arguments(self.kwargs, "kwargs")
+        _ = self._facts
+
+    @functools.cached_property
+    def _inner(self) -> Any:
+        if self._made is not None:
+            return self._made
+        jumanji = library("jumanji")
+        env_id = self.name.removeprefix(PREFIX)
+        if env_id not in jumanji.registered_environments():
+            raise unknown("environment", env_id, jumanji.registered_environments(), "jumanji")
+        return call(self.name, jumanji.make, env_id, **read_arguments(self.kwargs, "kwargs"))
+
+    @functools.cached_property
+    def _endless(self) -> Any:
+        """A copy without a time limit."""
+        endless = duplicate(self._inner)
+        if hasattr(endless, "time_limit"):
+            endless.time_limit = _NEVER
+        return endless
+
+    @functools.cached_property
+    def _facts(self) -> tuple[int, int, int, int, bool]:
+        """Agents, actions, widths of an agent's view and of the state, whether rewards differ."""
+        env = self._inner
+        actions = env.action_spec
+        values = np.atleast_1d(np.asarray(getattr(actions, "num_values", ())))
+        _, first = call(self.name, jax.eval_shape, env.reset, jax.random.key(0))
+        mask = getattr(first.observation, "action_mask", None)
+        alone = (int(values[0]),) if values.size == 1 and actions.shape == () else None
+        team = (values.size, int(values[0])) if values.size and len(set(values)) == 1 else None
+        if mask is None or mask.shape not in (alone, team):
+            shape = None if mask is None else list(mask.shape)
+            raise ValueError(
+                f"{self.name} does not fit: its action_mask is {shape} and its choices are of "
+                f"{values.tolist()}; served are [A] for one choice of A, [N, A] for N choices of A"
+            )
+        num_agents = 1 if mask.shape == alone else values.size
+        shown = jax.eval_shape(functools.partial(_parts, num_agents=num_agents), first.observation)
+        return (
+            num_agents,
+            int(values[0]),
+            shown[0].shape[1],
+            shown[1].shape[0],
+            num_agents > 1 and first.reward.shape == (num_agents,),
+        )
+
+    @property
+    def default_params(self) -> EnvParams:
+        """jumanji's time limit, or `horizon`."""
+        limit = getattr(self._inner, "time_limit", None)
+        return EnvParams(max_steps_in_episode=self.horizon or int(limit or UNLIMITED))
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Agents are all alike."""
+        num_agents, num_actions, obs_size, state_size, differ = self._facts
+        aggregation: Any = self.reward_aggregation
+        if aggregation == "auto":
+            aggregation = "sum" if differ else "mean"
+        params = self.default_params if params is None else params
+        return EnvSpec(
+            id=self.name,
+            num_agents=num_agents,
+            num_actions=num_actions,
+            obs_size=obs_size,
+            state_size=state_size,
+            horizon=int(params.max_steps_in_episode),
+            reward_aggregation=aggregation,
+        )
+
+    def _show(self, obs: Any) -> Observation:
+        num_agents, num_actions = self._facts[:2]
+        local, state = _parts(obs, num_agents=num_agents)
+        mask = jnp.asarray(obs.action_mask, bool).reshape(num_agents, num_actions)
+        return Observation(local, mask | ~mask.any(-1, keepdims=True), state)
+
+    def reset_env(self, key: Array, params: EnvParams) -> BridgeState:
+        """jumanji's."""
+        del params
+        inner, first = self._endless.reset(key)
+        return BridgeState(time=jnp.int32(0), inner=plain(inner), obs=self._show(first.observation))
+
+    def step_env(
+        self, key: Array, state: BridgeState, action: Array, params: EnvParams
+    ) -> tuple[BridgeState, Array, Array, dict[str, Any]]:
+        """jumanji's, without its time limit."""
+        del key, params
+        num_agents = self._facts[0]
+        alone = self._inner.action_spec.shape == ()
+        inner, step = self._endless.step(state.inner, action[0] if alone else action)
+        after = BridgeState(
+            time=state.time + 1,
+            inner=keep_types(inner, state.inner),
+            obs=self._show(step.observation),
+        )
+        reward = jnp.broadcast_to(jnp.asarray(step.reward, jnp.float32), (num_agents,))
+        # `last` with a discount left would be a limit of another kind than `time_limit`.
+        terminated = step.last() & jnp.all(step.discount == 0)
+        return after, reward, terminated, info_of(step.extras)
+
+    def observe(self, state: BridgeState, params: EnvParams) -> Observation:
+        """What jumanji showed when it made `state`."""
+        del params
+        return state.obs
+
+
+def _parts(obs: Any, *, num_agents: int) -> tuple[Array, Array]:
+    """What each agent sees, f32 [N, O], and everything, f32 [S], of an observation."""
+    fields = obs._asdict()
+    shared = [leaf for name, leaf in fields.items() if name not in ("action_mask", *_VIEWS)]
+    views: list[Tree] = [fields[name] for name in _VIEWS if name in fields]
+    common = flat(shared)
+    local = jnp.broadcast_to(common, (num_agents, common.shape[0]))
+    rows = [jnp.asarray(view, jnp.float32).reshape(num_agents, -1) for view in views]
+    return jnp.concatenate([*rows, local], axis=1), flat([*views, shared])
+
+
+def from_jumanji(env: Any, **settings: Any) -> JumanjiEnv:
+    """A jumanji environment as one of ours.
+
+    Args:
+      env: its id in jumanji, or the environment itself (made with a generator of your own, say).
+      **settings: fields of `JumanjiEnv`.
+
+    Raises:
+      ValueError: see `JumanjiEnv`.
+    """
+    if isinstance(env, str):
+        return JumanjiEnv(name=PREFIX + env.removeprefix(PREFIX), **settings)
+    return JumanjiEnv(name=PREFIX + type(env).__name__, _made=env, **settings)
+
+
+def _family_make(env_id: str) -> JumanjiEnv:
+    return JumanjiEnv(name=env_id)
+
+
+FAMILY = Family(
+    name="jumanji",
+    pattern=r"jumanji/.+",
+    usage="jumanji/{id}: an environment of jumanji with discrete actions and a mask",
+    examples=(
+        "jumanji/LevelBasedForaging-v0",
+        "jumanji/RobotWarehouse-v0",
+        "jumanji/Connector-v3",
+        "jumanji/Cleaner-v0",
+        "jumanji/Snake-v1",
+        "jumanji/Maze-v0",
+    ),
+    make=_family_make,
+)
