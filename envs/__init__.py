@@ -5,5 +5,6 @@ from __future__ import annotations
 BUILT_IN = (
     "marlx.envs.foraging:FAMILY",
     "marlx.envs.matrix:FAMILY",
+    "marlx.envs.partners:FAMILY",
 )
 """Where the built-in `marlx.registry.Family` records are; imported when they are first needed."""
