@@ -81,7 +81,7 @@ class Point(NamedTuple):
     y: Array
 
     def __sub__(self, other: Point) -> Point:
-        """This place as seen from the other."""
+        """Where this is, seen from the other."""
         return Point(self.x - other.x, self.y - other.y)
 
 
@@ -267,7 +267,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         width = max(self._obs_sizes)
         local = [seen + [0.0] * (width - len(seen)) for seen in self.see(world)]
         return Observation(
-            local=gather(sum(local, start=[]), (len(local), width)),
+            local=gather([*itertools.chain(*local)], (len(local), width)),
             action_mask=jnp.asarray(self._mask),
             global_state=gather(self._all(world)),
         )
@@ -354,7 +354,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
 
     def _forces(self, world: World, pushes: list[Point], time: Array) -> list[Point]:
         """The force on each agent: its own push, and contacts with whatever it overlaps."""
-        bodies = [*self.agents, *self.landmarks]
+        bodies: list[Agent | Landmark] = [*self.agents, *self.landmarks]
         places = [*world.pos, *world.landmarks]
         pairs = [
             (i, j)
