@@ -104,9 +104,8 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     in [0, 1] (what lies outside is clipped), (nothing, left, right, down, up) of which opposite
     ones are subtracted, then one number for each symbol. What an agent lacks is masked.
 
-    Global state, the same width for every scenario and complete: for each agent its velocity and
-    position, the position of each landmark, what each speaking agent said last, and a one-hot for
-    each number of the goal.
+    Global state, complete: all agents' velocities, all agents' positions, all landmarks' positions,
+    what each speaking agent said last, and a one-hot for each number of the goal.
 
     Attributes:
       continuous_actions: agents choose numbers instead of an index.
@@ -162,8 +161,12 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         return ()
 
     @abc.abstractmethod
-    def see(self, world: World) -> list[list[Number]]:
-        """What each agent sees, in mpe2's order and without padding."""
+    def see(self, state: ParticleState) -> list[list[Array]]:
+        """What each agent sees, as vectors to be put in a row; padding comes later.
+
+        Whole vectors, unlike all other arithmetic: they are copied in one go, single numbers are
+        not. This is most of what a step costs.
+        """
 
     @abc.abstractmethod
     def pay(self, world: World) -> list[Number]:
@@ -193,8 +196,8 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     @functools.cached_property
     def _obs_sizes(self) -> tuple[int, ...]:
         state = jax.eval_shape(self.reset_env, jax.random.key(0), self.default_params)
-        seen = jax.eval_shape(lambda state: self.see(self._unpack(state)), state)
-        return tuple(map(len, seen))
+        seen = jax.eval_shape(self.see, state)
+        return tuple(sum(part.size for part in parts) for parts in seen)
 
     @functools.cached_property
     def _mask(self) -> np.ndarray:
@@ -263,24 +266,21 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     def observe(self, state: ParticleState, params: EnvParams) -> Observation:
         """What each agent sees, padded with 0, the actions it has, and the whole state."""
         del params
-        world = self._unpack(state)
         width = max(self._obs_sizes)
-        local = [seen + [0.0] * (width - len(seen)) for seen in self.see(world)]
+        kind = state.agent_pos.dtype
+        rows = [
+            jnp.concatenate([*parts, jnp.zeros(width - size, kind)] if size < width else parts)
+            for parts, size in zip(self.see(state), self._obs_sizes, strict=True)
+        ]
+        whole = [state.agent_vel, state.agent_pos, state.landmark_pos, state.comm]
+        goal = [
+            (state.goal[k] == jnp.arange(size)).astype(kind) for k, size in enumerate(self.goals)
+        ]
         return Observation(
-            local=gather([*itertools.chain(*local)], (len(local), width)),
+            local=jnp.stack(rows),
             action_mask=jnp.asarray(self._mask),
-            global_state=gather(self._all(world)),
+            global_state=jnp.concatenate([part.reshape(part.size) for part in (*whole, *goal)]),
         )
-
-    def _all(self, world: World) -> list[Number]:
-        """Everything the future depends on, but for the clock."""
-        numbers: list[Number] = []
-        for vel, pos in zip(world.vel, world.pos, strict=True):
-            numbers += [*vel, *pos]
-        numbers += itertools.chain(*world.landmarks, *world.comm.values())
-        for goal, size in zip(world.goal, self.goals, strict=True):
-            numbers += [(goal == k).astype(world.pos[0].x.dtype) for k in range(size)]
-        return numbers
 
     def _unpack(self, state: ParticleState) -> World:
         def points(array: Array) -> list[Point]:
@@ -408,14 +408,14 @@ def nearest(places: Sequence[Point], to: Point) -> Array:
     return jnp.sqrt(functools.reduce(jnp.minimum, [square(place - to) for place in places]))
 
 
-def relative(places: Sequence[Point], to: Point) -> list[Number]:
-    """x and y of each of `places` as seen from `to`."""
-    return [number for place in places for number in place - to]
+def relative(places: Array, to: Array) -> Array:
+    """`places` [K, 2] as seen from `to` [2], in a row: [2 K]."""
+    return (places - to).reshape(places.size)
 
 
-def others(things: Sequence[Any], i: int) -> list[Any]:
-    """All but the i-th."""
-    return [*things[:i], *things[i + 1 :]]
+def others(things: Array, i: int) -> Array:
+    """All rows but the i-th."""
+    return jnp.concatenate([things[:i], things[i + 1 :]])
 
 
 def gather(numbers: Sequence[Number], shape: tuple[int, ...] | None = None) -> Array:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from marlx.envs.mpe.core import Agent, Landmark, Number, Particles, World, relative, square
+from marlx.envs.mpe.core import (
+    Agent,
+    Landmark,
+    Number,
+    Particles,
+    ParticleState,
+    World,
+    relative,
+    square,
+)
+from marlx.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,9 +39,9 @@ class Simple(Particles):
         """The landmark."""
         return (Landmark(),)
 
-    def see(self, world: World) -> list[list[Number]]:
+    def see(self, state: ParticleState) -> list[list[Array]]:
         """Velocity and the landmark."""
-        return [[*world.vel[0], *relative(world.landmarks, world.pos[0])]]
+        return [[state.agent_vel[0], relative(state.landmark_pos, state.agent_pos[0])]]
 
     def pay(self, world: World) -> list[Number]:
         """The negative squared distance."""

@@ -70,17 +70,18 @@ class Spread(Particles):
         """As many as agents."""
         return (Landmark(),) * self.num_agents
 
-    def see(self, world: World) -> list[list[Number]]:
+    def see(self, state: ParticleState) -> list[list[Array]]:
         """Itself, the landmarks, the others, and silence."""
+        pos, silence = state.agent_pos, jnp.zeros(2 * (self.num_agents - 1), state.agent_pos.dtype)
         return [
             [
-                *vel,
-                *pos,
-                *relative(world.landmarks, pos),
-                *relative(others(world.pos, i), pos),
-                *[0.0] * (2 * (self.num_agents - 1)),
+                state.agent_vel[i],
+                pos[i],
+                relative(state.landmark_pos, pos[i]),
+                relative(others(pos, i), pos[i]),
+                silence,
             ]
-            for i, (vel, pos) in enumerate(zip(world.vel, world.pos, strict=True))
+            for i in range(self.num_agents)
         ]
 
     def pay(self, world: World) -> list[Number]:
