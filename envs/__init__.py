@@ -1,10 +1,11 @@
-"""Environments: pure functions behind gymnax's contract, each family in one file."""
+"""Environments: pure functions behind gymnax's contract, each family in one file or folder."""
 
 from __future__ import annotations
 
 BUILT_IN = (
     "marlx.envs.foraging:FAMILY",
     "marlx.envs.matrix:FAMILY",
+    "marlx.envs.mpe:FAMILY",
     "marlx.envs.partners:FAMILY",
 )
 """Where the built-in `marlx.registry.Family` records are; imported when they are first needed."""
