@@ -18,6 +18,8 @@ import numpy as np
 
 from marlx.environment import Environment
 from marlx.envs.foraging import EAST, LOAD, NORTH, SOUTH, WEST, Foraging
+from marlx.envs.mpe.core import DAMPING, MOVES, STEP, Particles
+from marlx.envs.mpe.spread import Spread
 from marlx.envs.roles import Partner, Roles, from_runs, make_cast
 from marlx.registry import Family, make_env, settings_of
 from marlx.returns import uniform_action
@@ -33,6 +35,10 @@ def heuristics(env: Environment[Any, Any]) -> dict[str, Partner]:
     found: dict[str, Partner] = {}
     if isinstance(env, Foraging):
         found |= {partner.name: partner for partner in foraging_heuristics(env)}
+    elif isinstance(env, Spread):
+        found |= {partner.name: partner for partner in spread_heuristics(env)}
+    elif isinstance(env, Particles) and has_predators(env):
+        found |= {partner.name: partner for partner in predator_heuristics(env)}
     return {**found, "random": random(env)}
 
 
@@ -227,6 +233,128 @@ def _any_of(legal: Sequence[Array], draw: Array) -> Array:
     return action
 
 
+# ------------------------------------------------------------------------------ particles
+
+
+COAST = STEP / DAMPING
+"""How far a particle still rolls, per unit of velocity."""
+PREDATORS = ("after_prey", "after_agent_far", "after_agent_close", "after_pred")
+"""LIAM's four predators; a partner's `policy` is its place in this list."""
+COVERERS = ("nearest", "assigned", "stay")
+"""Rules for spread; likewise."""
+
+
+def predator_heuristics(env: Particles) -> tuple[Partner, ...]:
+    """LIAM's predators, for environments in which several of them chase one prey.
+
+    Each pushes along the axis on which what it goes after is further away: `after_prey` the prey,
+    `after_agent_close` the agent closest to it (prey or predator), `after_agent_far` the agent that
+    is furthest on either axis, `after_pred` one of the other predators, drawn anew at every step.
+    The prey itself, should it be a partner, does something at random. `action_signs` of the
+    environment is respected, so that all go towards what they go after. They see positions only as
+    a predator does: velocity, position, landmarks, other predators, prey, the prey's velocity.
+
+    Source: the LIAM repository (github.com/uoe-agents/LIAM), Papoudakis et al. 2021, arXiv
+    2006.09447. Differs from: nothing for three predators and two landmarks; any numbers will do.
+    """
+    act = functools.partial(_chase, env)
+    return tuple(Partner(name, _nothing, act, rule) for rule, name in enumerate(PREDATORS))
+
+
+def spread_heuristics(env: Spread) -> tuple[Partner, ...]:
+    """Rules for spread: go to the `nearest` landmark, to the i-th as agent i (`assigned`), `stay`.
+
+    Those that go push against what is left of the way after rolling out, along the longer axis, and
+    rest within half a push's way of their landmark.
+    """
+    act = functools.partial(_cover, env)
+    return tuple(Partner(name, _nothing, act, rule) for rule, name in enumerate(COVERERS))
+
+
+def has_predators(env: Environment[Any, Any]) -> bool:
+    """Whether all agents but the last are predators that see as `predator_heuristics` says."""
+    if not isinstance(env, Particles):
+        return False
+    spec, marks = env.spec(), len(env.landmarks)
+    predators = spec.obs_sizes[:-1]
+    width = 4 + 2 * marks + 2 * len(predators) + 2
+    alike = len(predators) > 1 and all(size == width for size in predators)
+    return alike and (len(predators),) in [members for _, members in spec.groups]
+
+
+def _chase(
+    env: Particles, rule: Array, memory: Tree, obs: Observation, key: Array
+) -> tuple[Array, Tree]:
+    """Actions of all agents, by one of `PREDATORS`."""
+    others = len(env.agents) - 1
+    first = 4 + 2 * len(env.landmarks)
+    draws = jnp.unstack(jax.random.bits(key, (others + 1,)))
+    actions = []
+    for i, draw in enumerate(draws[:-1]):
+        numbers = jnp.unstack(obs.local[i, first : first + 2 * others])
+        ways = list(zip(numbers[::2], numbers[1::2], strict=True))  # to all others, prey last
+        prey = jnp.int32(others - 1)
+        close = _largest([-(x * x + y * y) for x, y in ways])
+        far = _largest([jnp.maximum(jnp.abs(x), jnp.abs(y)) for x, y in ways])
+        pred = (draw % (others - 1)).astype(jnp.int32)
+        target = _case(rule, [prey, far, close, pred])
+        x, y = (_case(target, way) for way in zip(*ways, strict=True))
+        along_x = (jnp.abs(x) > jnp.abs(y)) | ((jnp.abs(x) == jnp.abs(y)) & (rule != 0))
+        actions.append(_push(env, x, y, along_x))
+    actions.append((draws[-1] % MOVES).astype(jnp.int32))
+    return _as_actions(env, actions), memory
+
+
+def _cover(
+    env: Spread, rule: Array, memory: Tree, obs: Observation, key: Array
+) -> tuple[Array, Tree]:
+    """Actions of all agents, by one of `COVERERS`."""
+    del key
+    actions = []
+    for i, agent in enumerate(env.agents):
+        vx, vy, _, _, *numbers = jnp.unstack(obs.local[i, : 4 + 2 * env.num_agents])
+        ways = list(zip(numbers[::2], numbers[1::2], strict=True))
+        near = _largest([-(x * x + y * y) for x, y in ways])
+        x, y = (_case(jnp.where(rule == 0, near, i), way) for way in zip(*ways, strict=True))
+        x, y = x - COAST * vx, y - COAST * vy
+        away = jnp.maximum(jnp.abs(x), jnp.abs(y)) > 0.5 * agent.accel * STEP * COAST
+        push = _push(env, x, y, jnp.abs(x) >= jnp.abs(y))
+        actions.append(jnp.where(away & (rule != 2), push, 0))
+    return _as_actions(env, actions), memory
+
+
+def _push(env: Particles, x: Array, y: Array, along_x: Array) -> Array:
+    """int32 [], the move towards (x, y) along one axis; a 0 counts as positive."""
+    right, left, up, down = (2, 1, 4, 3) if env.action_signs == "mpe2" else (1, 2, 3, 4)
+    return jnp.where(along_x, jnp.where(x >= 0, right, left), jnp.where(y >= 0, up, down))
+
+
+def _as_actions(env: Particles, moves: Sequence[Array]) -> Array:
+    """int32 [N], or f32 [N, A] where actions are continuous: a full push, and silence."""
+    move = jnp.stack(moves).astype(jnp.int32)
+    if not env.continuous_actions:
+        return move
+    return (move[:, None] == jnp.arange(max(env.spec().action_sizes))).astype(jnp.float32)
+
+
+def _largest(numbers: Sequence[Array]) -> Array:
+    """int32 [], the place of the largest, the first of several."""
+    best = numbers[0]
+    place: Array = jnp.int32(0)
+    for i, number in enumerate(numbers[1:], 1):
+        place = jnp.where(number > best, i, place)
+        best = jnp.maximum(best, number)
+    return place
+
+
+def _case(place: Array, values: Sequence[Array]) -> Array:
+    """The value at `place`."""
+    chosen = values[0]
+    for i, value in enumerate(values[1:], 1):
+        chosen = jnp.where(place == i, value, chosen)
+    return chosen
+
+
 # ------------------------------------------------------------------------------ by name
 
 
@@ -317,6 +445,8 @@ def _class_for(inner: type[Environment[Any, Any]]) -> type[Any]:
 def make(id: str) -> Roles:
     """The environment of an id `partners/{environment}`, with the default pool.
 
+    The learner controls agent 0 or, where predators chase a prey, the prey.
+
     Raises:
       ValueError: the environment is unknown, or has a setting whose name is taken.
     """
@@ -327,6 +457,8 @@ def make(id: str) -> Roles:
             f"{id}: the environment has a setting {taken[0]!r} of its own; use with_partners"
         )
     values = {name: getattr(inner, name) for name in settings}
+    if has_predators(inner):  # LIAM's setting: the prey learns, the predators are given
+        values["ego"] = (inner.spec().num_agents - 1,)
     made: Roles = _class_for(type(inner))(name=id, **values)
     return made
 
@@ -338,6 +470,7 @@ FAMILY = Family(
     examples=(
         "partners/Foraging-8x8-2p-2f-coop-v3",
         "partners/Foraging-2s-8x8-3p-2f-v3",
+        "partners/mpe/simple_spread_v3",
     ),
     make=make,
 )

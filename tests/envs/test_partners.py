@@ -18,7 +18,10 @@ import marlx
 from marlx import config
 from marlx.envs import foraging, partners
 from marlx.envs.foraging import Foraging
-from marlx.envs.roles import Partner
+from marlx.envs.mpe.core import Agent, Landmark, Particles, others, relative
+from marlx.envs.mpe.spread import Spread
+from marlx.envs.roles import Partner, with_partners
+from marlx.types import Observation
 
 SETTINGS = {
     "8x8-2p-2f": Foraging(),
@@ -254,3 +257,154 @@ def test_every_partner_is_one_kind_where_it_can_be() -> None:
     env, _ = marlx.make("partners/Foraging-8x8-2p-2f-v3")
     assert [kind.size for kind in env.cast.kinds] == [4]
     assert all(isinstance(p, Partner) for p in partners.heuristics(env.cast.env).values())
+
+
+# ---------------------------------------------------------------- particles
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chase(Particles):
+    """Three predators and a prey in LIAM's order, seeing as LIAM's predators see."""
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        predators = [Agent(f"predator_{i}", "predators", 0.07, accel=3.0) for i in range(3)]
+        return (*predators, Agent("prey", "prey", 0.07, accel=4.0))
+
+    @property
+    def landmarks(self) -> tuple[Landmark, ...]:
+        return (Landmark(0.2), Landmark(0.2))
+
+    def see(self, state: Any) -> Any:
+        rows = []
+        for i in range(4):
+            pos, marks = state.agent_pos[i], relative(state.landmark_pos, state.agent_pos[i])
+            row = [state.agent_vel[i], pos, marks, relative(others(state.agent_pos, i), pos)]
+            rows.append([*row, state.agent_vel[3]] if i < 3 else row)
+        return rows
+
+    def pay(self, world: Any) -> Any:
+        return [0.0] * 4
+
+
+def liams_choice(name: str, ways: np.ndarray) -> set[str]:
+    """Directions that LIAM's rule may choose; `ways` [3, 2] to two predators and the prey."""
+
+    def along(way: np.ndarray, tie: str) -> str:
+        x, y = way
+        axis = tie if abs(x) == abs(y) else "x" if abs(x) > abs(y) else "y"
+        return ("+" if (x if axis == "x" else y) >= 0 else "-") + axis
+
+    if name == "after_prey":
+        return {along(ways[2], "y")}
+    if name == "after_pred":
+        return {along(ways[0], "x"), along(ways[1], "x")}
+    if name == "after_agent_close":
+        return {along(ways[np.argmin((ways**2).sum(1))], "x")}
+    flat = ways.reshape(-1)
+    most = int(np.argmax(np.abs(flat)))
+    return {("+" if flat[most] >= 0 else "-") + "xy"[most % 2]}
+
+
+@pytest.mark.parametrize("signs", ["mpe2", "openai"])
+def test_predators_decide_as_liams(signs: Any) -> None:
+    """Against the rules written out plainly, on random rows and on rows full of ties."""
+    env = Chase(action_signs=signs)
+    pool = [partners.heuristics(env)[name] for name in partners.PREDATORS]
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 4, 16)).astype(np.float32)
+    rows[150:] = np.round(rows[150:])  # ties and zeros
+    keys = jax.random.split(jax.random.key(0), (20, 300))
+    mask = jnp.ones((4, 5), bool)
+
+    @jax.jit
+    def decide(rows: Any, keys: Any) -> Any:  # int32 [keys, rows, rules, 4]
+        def one(rule: Any, row: Any, key: Any) -> Any:
+            return pool[0].act(rule, (), Observation(row, mask, jnp.zeros(1)), key)[0]
+
+        each = jax.vmap(jax.vmap(one, (0, None, None)), (None, 0, 0))
+        return jax.vmap(each, (None, None, 0))(jnp.arange(4), rows, keys)
+
+    found = np.asarray(decide(rows, keys))
+    order = {"mpe2": ("-x", "+x", "-y", "+y"), "openai": ("+x", "-x", "+y", "-y")}[signs]
+    for r, row in enumerate(rows):
+        for h, name in enumerate(partners.PREDATORS):
+            for i in range(3):
+                wanted = liams_choice(name, row[i, 8:14].reshape(3, 2))
+                assert {order[a - 1] for a in found[:, r, h, i].tolist()} == wanted, (r, name, i)
+    assert set(found[..., 3].ravel().tolist()) == {0, 1, 2, 3, 4}  # the prey does anything
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"action_signs": "openai"},
+        {"integrator": "openai"},
+        {"continuous_actions": True},
+    ],
+    ids=str,
+)
+def test_predators_come_closer_whatever_the_signs(settings: dict[str, Any]) -> None:
+    env = Chase(**settings)
+    pool = [partners.heuristics(env)[name] for name in ("after_prey", "random")]
+    chase = with_partners(env, pool, ego=(3,))
+
+    def distances(draw: int) -> Any:
+        def episode(key: Any) -> Any:
+            inner = env.reset_env(key, env.default_params)
+            state = chase.make_state(inner, 0).replace(draw=jnp.int32(draw))
+            stay = jnp.zeros((1, 5)) if env.continuous_actions else jnp.zeros(1, jnp.int32)
+
+            def step(state: Any, key: Any) -> Any:
+                state, *_ = chase.step_env(key, state, stay, env.default_params)
+                pos = state.env_state.agent_pos
+                return state, jnp.abs(pos[:3] - pos[3]).sum(-1).mean()
+
+            return jax.lax.scan(step, state, jax.random.split(key, 25))[1]
+
+        return jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(0), 50)).mean(0)
+
+    hunting, wandering = distances(0), distances(1)
+    assert hunting[-5:].mean() < 0.4 * hunting[0]
+    assert wandering[-5:].mean() > 2 * hunting[-5:].mean()
+
+
+def test_prey_is_the_learner_where_there_are_predators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partners, "make_env", lambda id, **settings: Chase(**settings))
+    env = partners.make("partners/chase")
+    assert env.cast.ego == (3,) and env.cast.names == partners.PREDATORS
+    assert [kind.size for kind in env.cast.kinds] == [4]
+    assert env.spec().groups == (("prey", (0,)),)
+
+
+@pytest.mark.parametrize("settings", [{}, {"action_signs": "openai"}], ids=str)
+def test_spread_by_rules(settings: dict[str, Any]) -> None:
+    """Everyone ends where the rule says, and rests there."""
+    env = Spread(**settings)
+    pool = partners.heuristics(env)
+    assert list(pool) == ["nearest", "assigned", "stay", "random"]
+
+    def episode(rule: Any, key: Any) -> Any:
+        state = env.reset_env(key, env.default_params)
+
+        def step(state: Any, _: Any) -> Any:
+            obs = env.observe(state, env.default_params)
+            action, _ = pool["nearest"].act(rule, (), obs, key)
+            return env.step_env(key, state, action, env.default_params)[0], None
+
+        return state, jax.lax.scan(step, state, length=40)[0]
+
+    keys = jax.random.split(jax.random.key(0), 60)
+    rules = jnp.arange(3)
+    each = jax.vmap(jax.vmap(episode, (None, 0)), (0, None))
+    before, after = jax.tree.map(np.asarray, jax.jit(each)(rules, keys))
+    gap = np.linalg.norm(
+        after.agent_pos[..., :, None, :] - after.landmark_pos[..., None, :, :], axis=-1
+    )
+    gap = gap.reshape(3, 60, 3, 3)
+    near = gap[0].min(-1) < 0.15  # agents that share a landmark push each other off it
+    assert near.mean() > 0.6
+    own = np.diagonal(gap[1], axis1=1, axis2=2) < 0.15
+    assert own.mean() > 0.7
+    np.testing.assert_allclose(after.agent_pos[2], before.agent_pos[2], atol=0.6)
