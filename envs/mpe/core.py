@@ -274,6 +274,72 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
             global_state=jnp.concatenate([part.reshape(part.size) for part in (*whole, *goal)]),
         )
 
+    def render(self, state: ParticleState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3]: agents by group, landmarks, goals ringed, messages in bubbles.
+
+        Lines on agents are where their velocity takes them in half a second. The frame is 1 from
+        the centre; the picture widens when something leaves it.
+        """
+        from marlx.envs.mpe import picture  # here, since few who import this module draw
+
+        return picture.draw(self, state, self.spec(params).horizon)
+
+    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """For pictures: each landmark that is a goal, and the agent that has to reach it, if one."""
+        return [(goal[0], None)] if goal else []
+
+    def make_state(
+        self,
+        agent_pos: Any,
+        agent_vel: Any,
+        landmark_pos: Any,
+        comm: Any = None,
+        goal: Any = None,
+        step: int = 0,
+    ) -> ParticleState:
+        """The state of one (unbatched) episode from plain arrays or lists.
+
+        Args:
+          agent_pos: [N, 2], (x, y) of each agent, in mpe2's order.
+          agent_vel: [N, 2].
+          landmark_pos: [L, 2], in mpe2's order.
+          comm: [K, C], what each agent that speaks (see `speakers`) said last; None for nothing.
+          goal: integers [G], each below its entry of `goals`; None for zeros.
+          step: steps taken since the episode began.
+
+        Raises:
+          ValueError: for a state that cannot be, saying what is wrong with it.
+        """
+        agents, marks = len(self.agents), len(self.landmarks)
+        shape = (len(self.speakers), self.DIM_C)
+        arrays = {}
+        for what, values, wanted in (
+            ("agent_pos", agent_pos, (agents, 2)),
+            ("agent_vel", agent_vel, (agents, 2)),
+            ("landmark_pos", landmark_pos, (marks, 2)),
+            ("comm", np.zeros(shape) if comm is None else comm, shape),
+        ):
+            array = np.asarray(values)
+            if array.dtype.kind not in "iuf":
+                raise ValueError(f"{what} holds {array.dtype} values; it must hold numbers")
+            if array.shape != wanted and not array.size == np.prod(wanted) == 0:
+                raise ValueError(f"{what} has shape {array.shape}; it must be {wanted}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{what} holds numbers that are not finite")
+            arrays[what] = jnp.asarray(array.reshape(wanted), float)
+        wants = np.zeros(len(self.goals), int) if goal is None else np.asarray(goal)
+        if wants.shape != (len(self.goals),):
+            raise ValueError(f"goal has shape {wants.shape}; it must be {(len(self.goals),)}")
+        whole = wants.dtype.kind in "iu" or not wants.size
+        if not (whole and (wants >= 0).all() and (wants < np.array(self.goals)).all()):
+            raise ValueError(
+                f"goal is {wants.tolist()}; it must hold integers from 0 and below "
+                f"{list(self.goals)}"
+            )
+        if step < 0:
+            raise ValueError(f"step is {step}; it must be 0 or more")
+        return ParticleState(time=jnp.int32(step), goal=jnp.asarray(wants, jnp.int32), **arrays)
+
     def _act(self, action: Array, kind: Any) -> tuple[Array, Array]:
         """The force [N, 2] each agent applies to itself, and what each speaking agent says [K, C].
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
-
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -52,6 +51,10 @@ class Crypto(Particles):
     def goals(self) -> tuple[int, ...]:
         """Secret and key."""
         return (SECRETS, SECRETS)
+
+    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """The landmark that stands for the secret."""
+        return [(goal[0], None)]
 
     def see(self, state: ParticleState) -> list[list[Array]]:
         """What each knows and hears."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -162,6 +163,10 @@ class LiamSpeakerListener(Particles):
     def goals(self) -> tuple[int, ...]:
         """The landmark that each agent knows of."""
         return (MARKS, MARKS)
+
+    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """The landmark each agent knows of is the other's goal."""
+        return [(goal[0], 1), (goal[1], 0)]
 
     def see(self, state: ParticleState) -> list[list[Array]]:
         """Itself, the landmarks, the goal's colour, the other's message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -106,12 +107,9 @@ class WorldComm(Particles):
             there = jnp.where(shown, pos - pos[i], 0.0)
             good_vel = vel[first:] if i < first else others(vel[first:], i - first)
             good_vel = good_vel.reshape(good_vel.size)
-            forest = (
-                jnp.stack([jnp.where(yes, 1.0, -1.0).astype(kind) for yes in inside[i]])
-                if (forests)
-                else jnp.zeros(0, kind)
-            )
-            hidden = [good_vel, forest, state.comm[0]] if i < first else [forest, good_vel]
+            flags = [jnp.where(yes, 1.0, -1.0).astype(kind) for yes in inside[i]]
+            forest = jnp.stack(flags) if flags else jnp.zeros(0, kind)
+            last = [good_vel, forest, state.comm[0]] if i < first else [forest, good_vel]
             there = others(there, i)
             seen.append(
                 [
@@ -119,7 +117,7 @@ class WorldComm(Particles):
                     pos[i],
                     relative(state.landmark_pos, pos[i]),
                     there.reshape(there.size),
-                    *hidden,
+                    *last,
                 ]
             )
         return seen
@@ -142,7 +140,8 @@ class WorldComm(Particles):
 
 def _shown(mine: list[Array], theirs: list[Array], leader: bool) -> Array:
     """Bool [], whether one agent sees another, from the forests that each is in."""
-    together = mine_any = theirs_any = jnp.bool_(False)
-    for me, them in zip(mine, theirs, strict=True):
-        together, mine_any, theirs_any = together | (me & them), mine_any | me, theirs_any | them
-    return together | ~(mine_any | theirs_any) | leader
+    no = jnp.bool_(False)
+    both = [a & b for a, b in zip(mine, theirs, strict=True)]
+    together: Array = functools.reduce(jnp.logical_or, both, no)
+    hidden: Array = functools.reduce(jnp.logical_or, [*mine, *theirs], no)
+    return together | ~hidden | leader
