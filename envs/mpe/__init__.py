@@ -4,12 +4,50 @@ from __future__ import annotations
 
 import re
 
-from marlx.envs.mpe.core import Particles
+from marlx.envs.mpe.adversary import Adversary
+from marlx.envs.mpe.core import Particles, ParticleState
+from marlx.envs.mpe.crypto import Crypto
+from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
+from marlx.envs.mpe.push import Push
+from marlx.envs.mpe.reference import Reference
 from marlx.envs.mpe.simple import Simple
+from marlx.envs.mpe.speaker_listener import SpeakerListener
 from marlx.envs.mpe.spread import Spread
+from marlx.envs.mpe.tag import Tag
+from marlx.envs.mpe.world_comm import WorldComm
 from marlx.registry import Family
 
-SCENARIOS: tuple[type[Particles], ...] = (Simple, Spread)
+__all__ = [
+    "FAMILY",
+    "Adversary",
+    "Crypto",
+    "LiamPredatorPrey",
+    "LiamSpeakerListener",
+    "ParticleState",
+    "Particles",
+    "Push",
+    "Reference",
+    "Simple",
+    "SpeakerListener",
+    "Spread",
+    "Tag",
+    "WorldComm",
+    "make",
+]
+
+SCENARIOS: tuple[type[Particles], ...] = (
+    Simple,
+    Spread,
+    Reference,
+    SpeakerListener,
+    Tag,
+    Adversary,
+    Crypto,
+    Push,
+    WorldComm,
+    LiamPredatorPrey,
+    LiamSpeakerListener,
+)
 EXAMPLES = tuple(scenario.ID for scenario in SCENARIOS)
 
 

@@ -15,7 +15,7 @@ import abc
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import flax.struct
@@ -85,16 +85,6 @@ class Point(NamedTuple):
         return Point(self.x - other.x, self.y - other.y)
 
 
-class World(NamedTuple):
-    """A `ParticleState` as single numbers; lists are in the order of agents and landmarks."""
-
-    pos: list[Point]
-    vel: list[Point]
-    landmarks: list[Point]
-    comm: dict[int, list[Array]]  # agent -> C numbers, for the agents that speak
-    goal: list[Array]  # int32 []
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     """Base of the particle environments: physics, actions, padding, pictures.
@@ -128,7 +118,11 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     DIM_C: ClassVar[int] = 0
     """C, how many symbols there are."""
     LANDMARK_RANGE: ClassVar[float] = 1.0
-    """Landmarks begin within this distance of 0 on either axis; agents within 1."""
+    """Landmarks begin within this distance of 0 on either axis."""
+    AGENT_RANGE: ClassVar[float] = 1.0
+    """Agents likewise."""
+    WALLS: ClassVar[tuple[float, float, float] | None] = None
+    """For pictures: distance from the centre, where they end along their length, half the width."""
 
     continuous_actions: bool = False
     integrator: Integrator = "mpe2"
@@ -169,8 +163,8 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         """
 
     @abc.abstractmethod
-    def pay(self, world: World) -> list[Number]:
-        """Each agent's reward for having reached this state."""
+    def pay(self, state: ParticleState) -> list[Number]:
+        """Each agent's reward for having reached this state, from single numbers: see `points`."""
 
     # What follows from it.
 
@@ -236,15 +230,15 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         # One draw for all: hashing costs more than the rest.
         bits = jax.random.bits(key, (2 * (count + marks) + len(self.goals),), jnp.uint32)
         draws = iter(jnp.unstack(bits))
-        places = [_within(next(draws), 1.0) for _ in range(2 * count)]
+        places = [_within(next(draws), self.AGENT_RANGE) for _ in range(2 * count)]
         marked = [_within(next(draws), self.LANDMARK_RANGE) for _ in range(2 * marks)]
         goal = [(next(draws) % size).astype(jnp.int32) for size in self.goals]
         kind = places[0].dtype
         return ParticleState(
             time=jnp.int32(0),
-            agent_pos=gather(places, (count, 2)),
+            agent_pos=jnp.stack(places).reshape(count, 2),
             agent_vel=jnp.zeros((count, 2), kind),
-            landmark_pos=gather(marked, (marks, 2)) if marks else jnp.zeros((0, 2), kind),
+            landmark_pos=jnp.stack(marked).reshape(marks, 2) if marks else jnp.zeros((0, 2), kind),
             comm=jnp.zeros((len(self.speakers), self.DIM_C), kind),
             goal=jnp.stack(goal) if goal else jnp.zeros(0, jnp.int32),
         )
@@ -254,13 +248,13 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     ) -> tuple[ParticleState, Array, Array, dict[str, Any]]:
         """One step: all push and speak, bodies move, then all are paid; `key` is not used."""
         del key, params
-        world = self._unpack(state)
-        pushes, comm = self._act(action, state.agent_pos.dtype)
-        pos, vel = self._move(world, pushes, state.time)
-        world = world._replace(pos=pos, vel=vel, comm=comm)
-        world = settle(world, state.time)
-        state = self._pack(state, world)
-        reward = [jnp.asarray(r, state.agent_pos.dtype) for r in self.pay(world)]
+        push, comm = self._act(action, state.agent_pos.dtype)
+        pos, vel = self._move(state, push)
+        state = state.replace(  # type: ignore[attr-defined]
+            time=state.time + 1, agent_pos=pos, agent_vel=vel, comm=comm
+        )
+        state = settle(state, state.time)
+        reward = [jnp.asarray(r, state.agent_pos.dtype) for r in self.pay(state)]
         return state, jnp.stack(reward), jnp.bool_(False), {}
 
     def observe(self, state: ParticleState, params: EnvParams) -> Observation:
@@ -273,114 +267,181 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
             for parts, size in zip(self.see(state), self._obs_sizes, strict=True)
         ]
         whole = [state.agent_vel, state.agent_pos, state.landmark_pos, state.comm]
-        goal = [
-            (state.goal[k] == jnp.arange(size)).astype(kind) for k, size in enumerate(self.goals)
-        ]
+        goal = [one_hot(state.goal[k], size, kind) for k, size in enumerate(self.goals)]
         return Observation(
             local=jnp.stack(rows),
             action_mask=jnp.asarray(self._mask),
             global_state=jnp.concatenate([part.reshape(part.size) for part in (*whole, *goal)]),
         )
 
-    def _unpack(self, state: ParticleState) -> World:
-        def points(array: Array) -> list[Point]:
-            numbers = jnp.unstack(array.reshape(array.size))
-            return list(map(Point, numbers[::2], numbers[1::2]))
+    def render(self, state: ParticleState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3]: agents by group, landmarks, goals ringed, messages in bubbles.
 
-        said = iter(jnp.unstack(state.comm.reshape(state.comm.size)))
-        return World(
-            points(state.agent_pos),
-            points(state.agent_vel),
-            points(state.landmark_pos),
-            {i: list(itertools.islice(said, self.DIM_C)) for i in self.speakers},
-            list(jnp.unstack(state.goal)),
-        )
+        Lines on agents are where their velocity takes them in half a second. The frame is 1 from
+        the centre; the picture widens when something leaves it.
+        """
+        from marlx.envs.mpe import picture  # here, since few who import this module draw
 
-    def _pack(self, state: ParticleState, world: World) -> ParticleState:
-        """`state` one step later, with what of `world` a step changes."""
-        said = list(itertools.chain(*world.comm.values()))
-        return state.replace(  # type: ignore[no-any-return,attr-defined]
-            time=state.time + 1,
-            agent_pos=gather(list(itertools.chain(*world.pos)), state.agent_pos.shape),
-            agent_vel=gather(list(itertools.chain(*world.vel)), state.agent_vel.shape),
-            comm=gather(said, state.comm.shape) if said else state.comm,
-        )
+        return picture.draw(self, state, self.spec(params).horizon)
 
-    def _act(self, action: Array, kind: Any) -> tuple[list[Point], dict[int, list[Array]]]:
-        """The force each agent applies to itself, and what each speaking agent says."""
-        pushes, comm = [], {}
+    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """For pictures: each landmark that is a goal, and the agent that has to reach it, if one."""
+        return [(goal[0], None)] if goal else []
+
+    def make_state(
+        self,
+        agent_pos: Any,
+        agent_vel: Any,
+        landmark_pos: Any,
+        comm: Any = None,
+        goal: Any = None,
+        step: int = 0,
+    ) -> ParticleState:
+        """The state of one (unbatched) episode from plain arrays or lists.
+
+        Args:
+          agent_pos: [N, 2], (x, y) of each agent, in mpe2's order.
+          agent_vel: [N, 2].
+          landmark_pos: [L, 2], in mpe2's order.
+          comm: [K, C], what each agent that speaks (see `speakers`) said last; None for nothing.
+          goal: integers [G], each below its entry of `goals`; None for zeros.
+          step: steps taken since the episode began.
+
+        Raises:
+          ValueError: for a state that cannot be, saying what is wrong with it.
+        """
+        agents, marks = len(self.agents), len(self.landmarks)
+        shape = (len(self.speakers), self.DIM_C)
+        arrays = {}
+        for what, values, wanted in (
+            ("agent_pos", agent_pos, (agents, 2)),
+            ("agent_vel", agent_vel, (agents, 2)),
+            ("landmark_pos", landmark_pos, (marks, 2)),
+            ("comm", np.zeros(shape) if comm is None else comm, shape),
+        ):
+            array = np.asarray(values)
+            if array.dtype.kind not in "iuf":
+                raise ValueError(f"{what} holds {array.dtype} values; it must hold numbers")
+            if array.shape != wanted and not array.size == np.prod(wanted) == 0:
+                raise ValueError(f"{what} has shape {array.shape}; it must be {wanted}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{what} holds numbers that are not finite")
+            arrays[what] = jnp.asarray(array.reshape(wanted), float)
+        wants = np.zeros(len(self.goals), int) if goal is None else np.asarray(goal)
+        if wants.shape != (len(self.goals),):
+            raise ValueError(f"goal has shape {wants.shape}; it must be {(len(self.goals),)}")
+        whole = wants.dtype.kind in "iu" or not wants.size
+        if not (whole and (wants >= 0).all() and (wants < np.array(self.goals)).all()):
+            raise ValueError(
+                f"goal is {wants.tolist()}; it must hold integers from 0 and below "
+                f"{list(self.goals)}"
+            )
+        if step < 0:
+            raise ValueError(f"step is {step}; it must be 0 or more")
+        return ParticleState(time=jnp.int32(step), goal=jnp.asarray(wants, jnp.int32), **arrays)
+
+    def _act(self, action: Array, kind: Any) -> tuple[Array, Array]:
+        """The force [N, 2] each agent applies to itself, and what each speaking agent says [K, C].
+
+        In discrete actions numbers beyond an agent's own count as doing and saying nothing.
+        """
+        movable = np.array([agent.movable for agent in self.agents])
+        if self.continuous_actions:
+            parts = jnp.clip(action.astype(kind), 0.0, 1.0)
+            starts = [MOVES * self.agents[i].movable for i in self.speakers]
+            said = [
+                parts[i, start : start + self.DIM_C]
+                for i, start in zip(self.speakers, starts, strict=True)
+            ]
+            comm = jnp.stack(said) if said else jnp.zeros((0, self.DIM_C), kind)
+            if not movable.any():
+                return jnp.zeros((len(self.agents), 2), kind), comm
+            left, right, down, up = (parts[:, k] for k in range(1, MOVES))
+        else:
+            both = movable & np.array([agent.speaks for agent in self.agents])
+            move = jnp.where(both, action % MOVES, action) if both.any() else action
+            symbol = jnp.where(both, action // MOVES, action)[np.array(self.speakers, int)]
+            comm = (symbol[:, None] == np.arange(self.DIM_C)).astype(kind)
+            left, right, down, up = ((move == k).astype(kind) for k in range(1, MOVES))
         sign = 1.0 if self.action_signs == "mpe2" else -1.0
-        for i, (agent, chosen) in enumerate(zip(self.agents, action, strict=True)):
-            moves: list[Array] = [jnp.zeros((), kind)] * MOVES
-            if self.continuous_actions:
-                parts = list(jnp.unstack(jnp.clip(chosen.astype(kind), 0.0, 1.0)))
-                if agent.movable:
-                    moves, parts = parts[:MOVES], parts[MOVES:]
-                symbols = parts[: self.DIM_C]
-            else:
-                symbol = chosen
-                if agent.movable:
-                    speaks = agent.speaks
-                    move, symbol = (chosen % MOVES, chosen // MOVES) if speaks else (chosen, chosen)
-                    moves = [(move == k).astype(kind) for k in range(MOVES)]
-                symbols = [(symbol == k).astype(kind) for k in range(self.DIM_C)]
-            strength = sign * agent.accel
-            pushes.append(Point((moves[2] - moves[1]) * strength, (moves[4] - moves[3]) * strength))
-            if agent.speaks:
-                comm[i] = symbols
-        return pushes, comm
+        strength = np.array([sign * agent.accel * agent.movable for agent in self.agents])
+        return jnp.stack([right - left, up - down], -1) * strength[:, None].astype(kind), comm
 
-    def _move(
-        self, world: World, pushes: list[Point], time: Array
-    ) -> tuple[list[Point], list[Point]]:
-        """Positions and velocities of the agents one step later."""
-        forces = self._forces(world, pushes, time)
-        after_pos, after_vel = [], []
-        for agent, pos, vel, force in zip(self.agents, world.pos, world.vel, forces, strict=True):
-            if not agent.movable:
-                after_pos.append(pos)
-                after_vel.append(vel)
-                continue
-            x = vel.x * (1 - DAMPING) + force.x * STEP
-            y = vel.y * (1 - DAMPING) + force.y * STEP
-            if agent.max_speed is not None:
-                speed = jnp.sqrt(x * x + y * y)
-                shrink = jnp.where(speed > agent.max_speed, agent.max_speed / _nonzero(speed), 1.0)
-                x, y = x * shrink, y * shrink
-            carried = vel if self.integrator == "mpe2" else Point(x, y)
-            after_pos.append(Point(pos.x + carried.x * STEP, pos.y + carried.y * STEP))
-            after_vel.append(Point(x, y))
-        return after_pos, after_vel
+    def _move(self, state: ParticleState, push: Array) -> tuple[Array, Array]:
+        """Positions and velocities [N, 2] of the agents one step later."""
+        vel = state.agent_vel * (1 - DAMPING) + self._forces(state, push) * STEP
+        fastest = [agent.max_speed for agent in self.agents]
+        if any(fastest):
+            shrink = []
+            for most, v in zip(fastest, points(vel), strict=True):
+                speed = jnp.sqrt(square(v))
+                most = jnp.inf if most is None else most
+                shrink.append(jnp.where(speed > most, most / _nonzero(speed), 1.0))
+            vel = vel * jnp.stack(shrink)[:, None]
+        carry = state.agent_vel if self.integrator == "mpe2" else vel
+        pos = state.agent_pos + carry * STEP
+        movable = np.array([agent.movable for agent in self.agents])[:, None]
+        if not movable.all():
+            pos = jnp.where(movable, pos, state.agent_pos)
+            vel = jnp.where(movable, vel, state.agent_vel)
+        return pos, vel
 
-    def _forces(self, world: World, pushes: list[Point], time: Array) -> list[Point]:
-        """The force on each agent: its own push, and contacts with whatever it overlaps."""
+    def _forces(self, state: ParticleState, push: Array) -> Array:
+        """The force [N, 2] on each agent: its own push, and contacts with whatever it overlaps."""
         bodies: list[Agent | Landmark] = [*self.agents, *self.landmarks]
-        places = [*world.pos, *world.landmarks]
+        places = points(state.agent_pos) + points(state.landmark_pos)
         pairs = [
             (i, j)
             for i, j in itertools.combinations(range(len(bodies)), 2)
-            if i < len(pushes) and bodies[i].collide and bodies[j].collide
+            if i < len(self.agents) and bodies[i].collide and bodies[j].collide
         ]
+        if not pairs:
+            return push
         contacts = settle(
             [contact(places[i] - places[j], bodies[i].size + bodies[j].size) for i, j in pairs],
-            time,
+            state.time,
         )
-        forces = list(pushes)
+        forces: list[list[Number]] = [[0.0, 0.0] for _ in bodies]
         for (i, j), force in zip(pairs, contacts, strict=True):
-            forces[i] = Point(force.x + forces[i].x, force.y + forces[i].y)
-            if j < len(forces):
-                forces[j] = Point(forces[j].x - force.x, forces[j].y - force.y)
-        return forces
+            for axis in range(2):
+                forces[i][axis] = forces[i][axis] + force[axis]
+                forces[j][axis] = forces[j][axis] - force[axis]
+        mine = [jnp.asarray(f, push.dtype) for force in forces[: len(push)] for f in force]
+        return push + jnp.stack(mine).reshape(push.shape)
+
+
+def points(array: Array) -> list[Point]:
+    """The rows of [K, 2] as single numbers."""
+    numbers = jnp.unstack(array.reshape(array.size))
+    return list(map(Point, numbers[::2], numbers[1::2]))
+
+
+def one_hot(which: Array, size: int, kind: Any) -> Array:
+    """[size], 1 at `which`."""
+    return (which == np.arange(size)).astype(kind)
+
+
+def pick(rows: Sequence[Any], which: Array) -> Any:
+    """`rows[which]`, of numbers, vectors or points, for a traced `which`."""
+
+    def select(chosen: Any, row: tuple[int, Any]) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(which == row[0], b, a), chosen, row[1])
+
+    return functools.reduce(select, enumerate(rows[1:], 1), rows[0])
 
 
 def contact(apart: Point, reach: float) -> Point:
     """The force on a body at `apart` from another, when they touch within `reach`."""
     dist = jnp.sqrt(square(apart))
-    # log(1 + exp(-u)), which is the overlap where there is one and fades out where there is none.
-    u = (dist - reach) / MARGIN
-    overlap = MARGIN * (jnp.maximum(-u, 0.0) + jnp.log(1.0 + jnp.exp(-jnp.abs(u))))
-    strength = STIFFNESS * overlap / _nonzero(dist)
+    strength = STIFFNESS * overlap(dist - reach) / _nonzero(dist)
     return Point(apart.x * strength, apart.y * strength)
+
+
+def overlap(gap: Array) -> Array:
+    """How deep two bodies are in each other; fades out where there is a gap between them."""
+    u = gap / MARGIN
+    # log(1 + exp(-u)) without overflow.
+    return MARGIN * (jnp.maximum(-u, 0.0) + jnp.log(1.0 + jnp.exp(-jnp.abs(u))))
 
 
 def _nonzero(number: Array) -> Array:
@@ -403,6 +464,22 @@ def touch(a: Point, b: Point, reach: float) -> Array:
     return square(a - b) < reach * reach
 
 
+def count(conditions: Iterable[Array]) -> Array:
+    """How many hold."""
+    return functools.reduce(jnp.add, [jnp.where(yes, 1.0, 0.0) for yes in conditions])
+
+
+def outside(place: Point) -> Array:
+    """What mpe2 takes for leaving the screen, both axes together."""
+
+    def one(x: Array) -> Array:
+        x = jnp.abs(x)
+        far = jnp.minimum(jnp.exp(2.0 * x - 2.0), 10.0)
+        return jnp.where(x < 0.9, 0.0, jnp.where(x < 1.0, (x - 0.9) * 10.0, far))
+
+    return one(place.x) + one(place.y)
+
+
 def nearest(places: Sequence[Point], to: Point) -> Array:
     """Distance of the nearest of `places`."""
     return jnp.sqrt(functools.reduce(jnp.minimum, [square(place - to) for place in places]))
@@ -418,15 +495,15 @@ def others(things: Array, i: int) -> Array:
     return jnp.concatenate([things[:i], things[i + 1 :]])
 
 
-def gather(numbers: Sequence[Number], shape: tuple[int, ...] | None = None) -> Array:
-    """Single numbers as one array; `[K]` if no shape is given."""
-    flat = jnp.stack(list(numbers))
-    return flat if shape is None else flat.reshape(shape)
-
-
 def _within(draw: Array, bound: float) -> Array:
     """A number uniform in [-bound, bound) from 32 random bits."""
     return (draw >> 8).astype(float) * (bound * 2.0**-23) - bound
+
+
+def check_ratio(local_ratio: float) -> None:
+    """Raise ValueError unless this is a proportion."""
+    if not 0 <= local_ratio <= 1:
+        raise ValueError(f"local_ratio is {local_ratio}; it must be between 0 and 1")
 
 
 def at_least(env: Any, **lowest: int) -> None:

@@ -11,7 +11,7 @@ from marlx.envs.mpe.core import (
     Number,
     Particles,
     ParticleState,
-    World,
+    points,
     relative,
     square,
 )
@@ -43,6 +43,7 @@ class Simple(Particles):
         """Velocity and the landmark."""
         return [[state.agent_vel[0], relative(state.landmark_pos, state.agent_pos[0])]]
 
-    def pay(self, world: World) -> list[Number]:
+    def pay(self, state: ParticleState) -> list[Number]:
         """The negative squared distance."""
-        return [-square(world.pos[0] - world.landmarks[0])]
+        (agent,), (landmark,) = points(state.agent_pos), points(state.landmark_pos)
+        return [-square(agent - landmark)]

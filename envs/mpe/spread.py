@@ -14,10 +14,11 @@ from marlx.envs.mpe.core import (
     Number,
     Particles,
     ParticleState,
-    World,
     at_least,
+    check_ratio,
     nearest,
     others,
+    points,
     relative,
     touch,
 )
@@ -84,13 +85,14 @@ class Spread(Particles):
             for i in range(self.num_agents)
         ]
 
-    def pay(self, world: World) -> list[Number]:
+    def pay(self, state: ParticleState) -> list[Number]:
         """Landmarks that are far from everyone, and collisions."""
-        common = -sum(nearest(world.pos, landmark) for landmark in world.landmarks)
+        pos = points(state.agent_pos)
+        common = -sum(nearest(pos, landmark) for landmark in points(state.landmark_pos))
         own: list[Number] = [0.0] * self.num_agents
         for i in range(self.num_agents):
             for j in range(i):
-                hit = jnp.where(touch(world.pos[i], world.pos[j], 2 * SIZE), 1.0, 0.0)
+                hit = jnp.where(touch(pos[i], pos[j], 2 * SIZE), 1.0, 0.0)
                 own[i], own[j] = own[i] - hit, own[j] - hit
         return [(1 - self.local_ratio) * common + self.local_ratio * mine for mine in own]
 
@@ -101,8 +103,8 @@ class Spread(Particles):
         everything = jnp.ones((count, count), bool)
 
         def achieved(state: ParticleState) -> Array:
-            world = self._unpack(state)
-            close = [touch(p, mark, COVERED) for p in world.pos for mark in world.landmarks]
+            marks = points(state.landmark_pos)
+            close = [touch(p, mark, COVERED) for p in points(state.agent_pos) for mark in marks]
             return jnp.stack(close).reshape(count, count)
 
         return Subgoals(
@@ -112,9 +114,3 @@ class Spread(Particles):
             available=lambda state: everything,
             choices=lambda local: everything,
         )
-
-
-def check_ratio(local_ratio: float) -> None:
-    """Raise ValueError unless this is a proportion."""
-    if not 0 <= local_ratio <= 1:
-        raise ValueError(f"local_ratio is {local_ratio}; it must be between 0 and 1")
