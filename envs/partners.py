@@ -407,7 +407,7 @@ def pool_of(
     """
     known = heuristics(env)
     if not pool:
-        return tuple(p for name, p in known.items() if name != "random") or (known["random"],)
+        pool = [name for name in known if name != "random"] or ["random"]
     paths = [name for name in pool if name not in known]
     for path in paths:
         if not Path(path).is_dir():
