@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -364,13 +366,14 @@ class _Named(Roles):
     name: str
     pool: tuple[str, ...]
     ego: tuple[int, ...]
+    every_seed: bool
     epsilon: float
 
     def __post_init__(self) -> None:
         inner_id = self.name.removeprefix("partners/")
         settings = {name: getattr(self, name) for name in settings_of(make_env(inner_id))}
         env = make_env(inner_id, **settings)
-        policies = pool_of(env, self.pool, epsilon=self.epsilon)
+        policies = pool_of(env, self.pool, every_seed=self.every_seed, epsilon=self.epsilon)
         object.__setattr__(self, "cast", make_cast(env, policies, self.ego))
 
 
@@ -382,6 +385,7 @@ SETTINGS = {
         "every heuristic made for the environment, or random where there is none.",
     ),
     "ego": (tuple[int, ...], (0,), "the agents that learn; the partners play the others."),
+    "every_seed": (bool, False, "all seeds of a run are in the pool, not its best one alone."),
     "epsilon": (
         float,
         0.0,
@@ -392,7 +396,11 @@ SETTINGS = {
 
 
 def pool_of(
-    env: Environment[Any, Any], pool: Sequence[str] = (), *, epsilon: float = 0.0
+    env: Environment[Any, Any],
+    pool: Sequence[str] = (),
+    *,
+    every_seed: bool = False,
+    epsilon: float = 0.0,
 ) -> tuple[Partner, ...]:
     """Partners by name.
 
@@ -400,21 +408,23 @@ def pool_of(
       env: what they are to play in.
       pool: names of `heuristics(env)` and run folders; empty: every heuristic made for `env`, or
         `random` where there is none.
+      every_seed: all seeds of a run, not its best one alone.
       epsilon: how often agents of trained policies do something random; see `from_runs`.
 
     Raises:
       ValueError: neither a heuristic that fits `env` nor a folder with a policy that does.
     """
     known = heuristics(env)
-    if not pool:
-        pool = [name for name in known if name != "random"] or ["random"]
-    paths = [name for name in pool if name not in known]
-    for path in paths:
-        if not Path(path).is_dir():
+    if not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon is {epsilon}; it must be between 0 and 1")
+    for name in pool:
+        if name not in known and not Path(name).is_dir():
             where = f"the pool of {env.spec().id} (heuristics, or the folders of runs)"
-            raise unknown("partner", path, known, where)
-    trained = iter(from_runs(paths, env, epsilon=epsilon))
-    return tuple(known[name] if name in known else next(trained) for name in pool)
+            raise unknown("partner", name, known, where)
+    paths = [name for name in pool if name not in known]
+    trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)
+    names = pool or [name for name in known if name != "random"] or ["random"]
+    return (*[known[name] for name in names if name in known], *trained)
 
 
 @functools.cache
@@ -426,10 +436,10 @@ def _class_for(inner: type[Environment[Any, Any]]) -> type[Any]:
         for name, (hint, default, _) in SETTINGS.items()
     ]
     fields += [(name, hint, dataclasses.field()) for name, hint in settings_of(inner).items()]
+    own = "\n".join(f"  {name}: {text}" for name, (_, _, text) in SETTINGS.items())
     doc = (
         f"{inner.__name__} with partners: the learner controls `ego`, fixed policies the others."
-        "\n\nAttributes:\n"
-        + "\n".join(f"  {name}: {text}" for name, (_, _, text) in SETTINGS.items())
+        f"\n\nAttributes:\n{own}\n{_attributes(inner)}"
     )
     return dataclasses.make_dataclass(
         f"{inner.__name__}WithPartners",
@@ -440,6 +450,13 @@ def _class_for(inner: type[Environment[Any, Any]]) -> type[Any]:
         kw_only=True,
         eq=False,
     )
+
+
+def _attributes(cls: type[Any]) -> str:
+    """What docstrings say of a class's attributes, its bases' included, for the command line."""
+    documents = [inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__]
+    blocks = [re.search(r"^Attributes:\n((?:  .*\n?)+)", text, re.M) for text in documents]
+    return "\n".join(block[1].rstrip() for block in blocks if block)
 
 
 def make(id: str) -> Roles:

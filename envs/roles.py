@@ -10,6 +10,7 @@ makes partners of trained policies.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -301,11 +302,11 @@ def from_runs(
     paths: Sequence[str | Path],
     env: Environment[Any, Any],
     *,
-    seed: int | None = None,
+    every_seed: bool = False,
     explore: bool = False,
     epsilon: float = 0.0,
 ) -> tuple[Partner, ...]:
-    """Partners that act by trained policies, one per run folder.
+    """Partners that act by trained policies.
 
     Runs whose learners act by the same program, whatever their parameters, become partners that are
     evaluated as one.
@@ -313,7 +314,7 @@ def from_runs(
     Args:
       paths: run folders.
       env: the environment they are to play in, which has to be the one they were trained in.
-      seed: which seed of each run; the one with the best return by default.
+      every_seed: a partner for each seed of a run, instead of one for the best.
       explore: act as in training instead of greedily.
       epsilon: how often an agent does something uniformly random (and legal) instead.
 
@@ -324,25 +325,19 @@ def from_runs(
 
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon is {epsilon}; it must be between 0 and 1")
-    wanted = _facts(env.spec())
     programs: dict[tuple[Any, ...], Partner] = {}
     partners = []
     for path in paths:
-        policy = load_policy(path, seed)
-        found = _facts(policy.spec)
-        if found["id"] != wanted["id"]:
-            raise ValueError(
-                f"the policy in {path} was trained in {found['id']}; it cannot play {wanted['id']}"
-            )
-        for name, value in wanted.items():
-            if found[name] != value:
-                raise ValueError(
-                    f"the policy in {path} was trained in a {wanted['id']} whose {name} is "
-                    f"{found[name]}; here it is {value}"
-                )
-        partner = from_policy(policy, Path(path).name, explore=explore, epsilon=epsilon)
-        first = programs.setdefault(_program(partner, env), partner)
-        partners.append(partner._replace(init=first.init, act=first.act))
+        best = load_policy(path)
+        _check_home(best.spec, env.spec(), str(path))
+        name = Path(path).name
+        loaded = {name: best}
+        if every_seed:
+            loaded = {f"{name}/{seed}": load_policy(path, seed) for seed in _seeds(path)}
+        for name, policy in loaded.items():
+            partner = from_policy(policy, name, explore=explore, epsilon=epsilon)
+            first = programs.setdefault(_program(partner, env), partner)
+            partners.append(partner._replace(init=first.init, act=first.act))
     return tuple(partners)
 
 
@@ -557,10 +552,28 @@ def _types(tree: Tree) -> tuple[Any, ...]:
     return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
-def _facts(spec: EnvSpec) -> dict[str, Any]:
-    """What has to agree for a policy to be at home; the clock and the best return do not."""
-    facts = dataclasses.asdict(spec)
-    return {name: facts[name] for name in facts if name not in ("horizon", "optimum")}
+def _seeds(path: str | Path) -> list[int]:
+    """The seeds of a run whose policy has been read."""
+    folder = Path(path)
+    folder = folder / "policy" if (folder / "policy").is_dir() else folder
+    content = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+    return [int(seed) for seed in content["seeds"]]
+
+
+def _check_home(found: EnvSpec, wanted: EnvSpec, path: str) -> None:
+    """Raises ValueError unless a policy for `found` can act where `wanted` holds."""
+    if found.id != wanted.id:
+        raise ValueError(
+            f"the policy in {path} was trained in {found.id}; it cannot play {wanted.id}"
+        )
+    for field in dataclasses.fields(EnvSpec):
+        its, ours = getattr(found, field.name), getattr(wanted, field.name)
+        # The clock and the best return may differ: the policy is told neither.
+        if its != ours and field.name not in ("horizon", "optimum"):
+            raise ValueError(
+                f"the policy in {path} was trained in a {wanted.id} whose {field.name} is {its}; "
+                f"here it is {ours}"
+            )
 
 
 def _program(partner: Partner, env: Environment[Any, Any]) -> tuple[Any, ...]:

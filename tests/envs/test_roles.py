@@ -403,13 +403,13 @@ def test_pictures_name_the_partner() -> None:
 # ---------------------------------------------------------------- trained policies
 
 
-def saved_run(folder: Path, env_id: str, seed: int, **env: Any) -> Path:
+def saved_run(folder: Path, env_id: str, seed: int, seeds: int = 1, **env: Any) -> Path:
     """The folder of a run of the tiny algorithm, with random policies."""
-    experiment = config.experiment("tiny", env_id, seeds=1, seed=seed, env=env)
+    experiment = config.experiment("tiny", env_id, seeds=seeds, seed=seed, env=env)
     spec = experiment.env.spec()
-    shape = (1, spec.num_agents, spec.num_actions)
+    shape = (seeds, spec.num_agents, spec.num_actions)
     logits = jax.random.normal(jax.random.key(seed), shape)
-    progress = Progress(1, 2, 1.0, {"return": np.zeros(1)}, {}, dict)
+    progress = Progress(1, 2, 1.0, {"return": np.zeros(seeds)}, {}, dict)
     runs.save_policy(runs.RunFolder(folder), experiment, {"logits": logits}, progress)
     return folder
 
@@ -435,6 +435,18 @@ def test_runs_become_partners(tiny_algorithm: Any, tmp_path: Path) -> None:
         assert state.memory[0][0].tolist() == [1.0]  # it is the learner's own memory that is kept
     named, _ = marlx.make(f"partners/{ID}", pool=("h1", str(paths[1])))
     assert named.cast.names == ("h1", "run1")
+
+
+def test_every_seed_of_a_run_can_play(tiny_algorithm: Any, tmp_path: Path) -> None:
+    path = saved_run(tmp_path / "run", ID, 5, seeds=3)
+    inner, _ = marlx.make(ID)
+    pool = from_runs([path], inner, every_seed=True)
+    assert [partner.name for partner in pool] == ["run/5", "run/6", "run/7"]
+    for partner, seed in zip(pool, (5, 6, 7), strict=True):
+        wanted = load_policy(path, seed).arrays["logits"]
+        np.testing.assert_array_equal(partner.policy["logits"], wanted)
+    named, _ = marlx.make(f"partners/{ID}", pool=(str(path),), every_seed=True)
+    assert [kind.size for kind in named.cast.kinds] == [3]
 
 
 def test_exploring_partners_do_other_things(tiny_algorithm: Any, tmp_path: Path) -> None:
