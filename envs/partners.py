@@ -242,6 +242,20 @@ COAST = STEP / DAMPING
 """How far a particle still rolls, per unit of velocity."""
 PREDATORS = ("after_prey", "after_agent_far", "after_agent_close", "after_pred")
 """LIAM's four predators; a partner's `policy` is its place in this list."""
+LIAM_TEAMS = (
+    (1, 8, 0),
+    (2, 5, 8),
+    (3, 0, 1),
+    (8, 8, 9),
+    (6, 0, 1),
+    (7, 3, 4),
+    (7, 1, 2),
+    (3, 7, 3),
+    (9, 3, 5),
+    (0, 4, 6),
+)
+"""The ten teams that LIAM's prey meets, of predators 0, 1 and 2: places in a pool of `PREDATORS`
+and six trained policies, the first three of which act at random as in training."""
 COVERERS = ("nearest", "assigned", "stay")
 """Rules for spread; likewise."""
 
@@ -257,7 +271,7 @@ def predator_heuristics(env: Particles) -> tuple[Partner, ...]:
     a predator does: velocity, position, landmarks, other predators, prey, the prey's velocity.
 
     Source: the LIAM repository (github.com/uoe-agents/LIAM), Papoudakis et al. 2021, arXiv
-    2006.09447. Differs from: nothing for three predators and two landmarks; any numbers will do.
+    2006.09447. Differs from: the original in that any number of predators and landmarks will do.
     """
     act = functools.partial(_chase, env)
     return tuple(Partner(name, _nothing, act, rule) for rule, name in enumerate(PREDATORS))
@@ -487,7 +501,7 @@ FAMILY = Family(
     examples=(
         "partners/Foraging-8x8-2p-2f-coop-v3",
         "partners/Foraging-2s-8x8-3p-2f-v3",
-        "partners/mpe/simple_spread_v3",
+        "partners/mpe/liam_predator_prey",
     ),
     make=make,
 )

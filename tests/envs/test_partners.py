@@ -362,11 +362,15 @@ def test_prey_is_the_learner_where_there_are_predators() -> None:
 
 
 def test_liams_teams_of_predators() -> None:
-    """Ten teams as in LIAM, with the heuristics standing in for its trained policies."""
+    """LIAM's ten teams, with the random partner standing in for its six trained policies."""
     env = LiamPredatorPrey()
-    pool = [partners.heuristics(env)[name] for name in partners.PREDATORS]
-    teams = [(i % 4, i // 4, (i + 1) % 4) for i in range(10)]
-    check_env(with_partners(env, pool, ego="prey", teams=teams))
+    known = partners.heuristics(env)
+    trained = [known["random"]._replace(name=f"trained{i}") for i in range(6)]
+    pool = [*[known[name] for name in partners.PREDATORS], *trained]
+    played = with_partners(env, pool, ego="prey", teams=partners.LIAM_TEAMS)
+    assert len(set(played.cast.names)) == 10
+    assert played.cast.names[2] == "after_pred + after_prey + after_agent_far"
+    check_env(played)
 
 
 @pytest.mark.parametrize("settings", [{}, {"action_signs": "openai"}], ids=str)
