@@ -121,6 +121,8 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     """Landmarks begin within this distance of 0 on either axis."""
     AGENT_RANGE: ClassVar[float] = 1.0
     """Agents likewise."""
+    COLORED: ClassVar[bool] = False
+    """For pictures: agents tell landmarks apart by colour."""
     WALLS: ClassVar[tuple[float, float, float] | None] = None
     """For pictures: distance from the centre, where they end along their length, half the width."""
 
@@ -285,7 +287,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         return picture.draw(self, state, self.spec(params).horizon)
 
     def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
-        """For pictures: each landmark that is a goal, and the agent that has to reach it, if one."""
+        """For pictures: the landmarks that are goals, each with the agent it is for, if one."""
         return [(goal[0], None)] if goal else []
 
     def make_state(

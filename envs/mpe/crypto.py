@@ -33,6 +33,7 @@ class Crypto(Particles):
 
     ID: ClassVar[str] = "mpe/simple_crypto_v3"
     DIM_C: ClassVar[int] = SYMBOLS
+    COLORED: ClassVar[bool] = True
 
     @property
     def agents(self) -> tuple[Agent, ...]:

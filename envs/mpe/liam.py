@@ -142,6 +142,7 @@ class LiamSpeakerListener(Particles):
 
     ID: ClassVar[str] = "mpe/liam_speaker_listener"
     DIM_C: ClassVar[int] = SYMBOLS
+    COLORED: ClassVar[bool] = True
 
     integrator: Integrator = "openai"
     action_signs: Signs = "openai"

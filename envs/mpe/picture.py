@@ -30,8 +30,9 @@ def draw(env: Particles, state: ParticleState, horizon: int) -> np.ndarray:
     pos, vel = np.asarray(state.agent_pos), np.asarray(state.agent_vel)
     marks, goal = np.asarray(state.landmark_pos), [int(k) for k in state.goal]
     reach = max(MARGIN, sum(env.WALLS[::2]) + 0.06 if env.WALLS else 0.0)
-    for body, place in zip((*env.agents, *env.landmarks), (*pos, *marks), strict=True):
-        reach = max(reach, float(np.abs(place).max()) + body.size + 0.02)
+    sizes = [agent.size for agent in env.agents] + [mark.size for mark in env.landmarks]
+    for size, place in zip(sizes, (*pos, *marks), strict=True):
+        reach = max(reach, float(np.abs(place).max()) + size + 0.02)
     scale = SIDE / 2 / reach
     canvas = Canvas(SIDE, SIDE + FOOT)
 
@@ -42,9 +43,8 @@ def draw(env: Particles, state: ParticleState, horizon: int) -> np.ndarray:
     canvas.box(left, top, SIDE - left, SIDE - top, WHITE, LINES, round=4)
     if env.WALLS is not None:
         _draw_walls(canvas, env.WALLS, scale)
-    colored = bool(goal) and len(marks) <= len(MARKS)
     for k in sorted(range(len(marks)), key=lambda k: -env.landmarks[k].size):  # forests lie below
-        color = MARKS[k] if colored else KINDS[env.landmarks[k].kind]
+        color = MARKS[k] if env.COLORED else KINDS[env.landmarks[k].kind]
         canvas.disc(*at(marks[k]), env.landmarks[k].size * scale, color, _darker(color))
     names = [name for name, _ in spec.groups]
     colors = [

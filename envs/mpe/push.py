@@ -41,6 +41,7 @@ class Push(Particles):
     """
 
     ID: ClassVar[str] = "mpe/simple_push_v3"
+    COLORED: ClassVar[bool] = True
 
     @property
     def agents(self) -> tuple[Agent, ...]:

@@ -46,6 +46,7 @@ class Reference(Particles):
 
     ID: ClassVar[str] = "mpe/simple_reference_v3"
     DIM_C: ClassVar[int] = CHANNELS
+    COLORED: ClassVar[bool] = True
 
     local_ratio: float = 0.5
 

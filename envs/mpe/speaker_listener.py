@@ -38,6 +38,7 @@ class SpeakerListener(Particles):
 
     ID: ClassVar[str] = "mpe/simple_speaker_listener_v4"
     DIM_C: ClassVar[int] = 3
+    COLORED: ClassVar[bool] = True
 
     @property
     def agents(self) -> tuple[Agent, ...]:
