@@ -1,0 +1,116 @@
+"""Simple spread: as many agents as landmarks, which have to cover them all without colliding."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from marlx.environment import EnvParams
+from marlx.envs.mpe.core import (
+    Agent,
+    Landmark,
+    Number,
+    Particles,
+    ParticleState,
+    at_least,
+    check_ratio,
+    nearest,
+    others,
+    points,
+    relative,
+    touch,
+)
+from marlx.types import Array, Subgoals
+
+SIZE = 0.15
+COVERED = 0.1
+"""An agent nearer than this to a landmark covers it; mpe2 counts occupied landmarks so."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spread(Particles):
+    """Agents are paid for covering landmarks, and pay for running into each other.
+
+    Each agent is paid `local_ratio` times its own -1 for every other agent it overlaps, and
+    `1 - local_ratio` times the common reward: minus the distance of each landmark to the agent
+    nearest to it, summed.
+
+    Observation: velocity, position, relative positions of the landmarks and of the other agents,
+    and two zeros for each other agent (mpe2's agents have a message here but none can send one).
+
+    Subgoals: one for each landmark, achieved by an agent within 0.1 of it.
+
+    Attributes:
+      num_agents: agents, and landmarks (mpe2: N).
+      local_ratio: weight of an agent's own reward.
+
+    Source: mpe2 1.1.1, simple_spread_v3.
+    Differs from: mpe2's options `curriculum`, `terminate_on_success` and `num_*_neighbors`, which
+      are not here.
+    """
+
+    ID: ClassVar[str] = "mpe/simple_spread_v3"
+
+    num_agents: int = 3
+    local_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, num_agents=1)
+        check_ratio(self.local_ratio)
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """All alike."""
+        return tuple(Agent(f"agent_{i}", "agents", SIZE) for i in range(self.num_agents))
+
+    @property
+    def landmarks(self) -> tuple[Landmark, ...]:
+        """As many as agents."""
+        return (Landmark(),) * self.num_agents
+
+    def see(self, state: ParticleState) -> list[list[Array]]:
+        """Itself, the landmarks, the others, and silence."""
+        pos, silence = state.agent_pos, jnp.zeros(2 * (self.num_agents - 1), state.agent_pos.dtype)
+        return [
+            [
+                state.agent_vel[i],
+                pos[i],
+                relative(state.landmark_pos, pos[i]),
+                relative(others(pos, i), pos[i]),
+                silence,
+            ]
+            for i in range(self.num_agents)
+        ]
+
+    def pay(self, state: ParticleState) -> list[Number]:
+        """Landmarks that are far from everyone, and collisions."""
+        pos = points(state.agent_pos)
+        common = -sum(nearest(pos, landmark) for landmark in points(state.landmark_pos))
+        own: list[Number] = [0.0] * self.num_agents
+        for i in range(self.num_agents):
+            for j in range(i):
+                hit = jnp.where(touch(pos[i], pos[j], 2 * SIZE), 1.0, 0.0)
+                own[i], own[j] = own[i] - hit, own[j] - hit
+        return [(1 - self.local_ratio) * common + self.local_ratio * mine for mine in own]
+
+    def subgoals(self, params: EnvParams | None = None) -> Subgoals:
+        """Standing on a landmark, one subgoal for each; all can be chosen at any time."""
+        del params
+        count = self.num_agents
+        everything = jnp.ones((count, count), bool)
+
+        def achieved(state: ParticleState) -> Array:
+            marks = points(state.landmark_pos)
+            close = [touch(p, mark, COVERED) for p in points(state.agent_pos) for mark in marks]
+            return jnp.stack(close).reshape(count, count)
+
+        return Subgoals(
+            names=tuple(f"landmark {k}" for k in range(count)),
+            requires=((),) * count,
+            achieved=achieved,
+            available=lambda state: everything,
+            choices=lambda local: everything,
+        )
