@@ -27,7 +27,7 @@ from marlx.registry import Family
 from marlx.types import Array, EnvSpec, Observation, Subgoals
 
 if TYPE_CHECKING:
-    from marlx.envs.raster import Canvas, Color
+    from marlx.envs.raster import Canvas
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 NUM_ACTIONS = 7
@@ -436,7 +436,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             shift = (here.index(i) - (len(here) - 1) / 2) * cell * 0.3
             x, y = edge + (col + 0.5) * cell + shift, edge + (row + 0.5) * cell + shift
             half = cell * (0.4 if len(here) == 1 else 0.28)
-            draw_arrow(canvas, x, y, half, int(me.dir), raster.TEAM[i % len(raster.TEAM)])
+            canvas.arrow(x, y, half, int(me.dir), raster.TEAM[i % len(raster.TEAM)])
             if int(state.carrier) == i:
                 canvas.disc(x, y, half * 0.62, raster.WHITE)
                 _draw_key(canvas, x, y, half * 0.62)
@@ -616,21 +616,6 @@ def _lit(clear: Array, time: Array) -> Array:
         around = (run | run << 1 | run >> 1) & (1 << v) - 1
         rows[deep], lit = lit | around, around
     return settle(jnp.stack(rows), time) >> bit & 1 > 0
-
-
-def draw_arrow(canvas: Canvas, x: float, y: float, half: float, heading: int, color: Color) -> None:
-    """An arrowhead around (x, y) that points east, south, west or north."""
-    right, down = ((1, 0), (0, 1), (-1, 0), (0, -1))[heading]
-    corners = [(1.0, 0.0), (-0.8, 0.82), (-0.45, 0.0), (-0.8, -0.82)]
-    points = [
-        number
-        for ahead, aside in corners
-        for number in (
-            x + half * (ahead * right - aside * down),
-            y + half * (ahead * down + aside * right),
-        )
-    ]
-    canvas.polygon(*points, fill=color)
 
 
 def _draw_key(canvas: Canvas, x: float, y: float, half: float) -> None:
