@@ -267,7 +267,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             agents[i] = Pose(me.row + down * moves, me.col + right * moves, (me.dir + turn) & 3)
             opened |= toggles & (now.door != OPEN)
             picked |= picks
-            now = now.replace(
+            now = dataclasses.replace(
+                now,
                 door=jnp.where(toggles, jnp.where(now.door == OPEN, CLOSED, OPEN), now.door),
                 carrier=jnp.where(picks, i, jnp.where(drops, -1, now.carrier)),
                 key_pos=jnp.where(picks, -1, jnp.where(drops, cell, now.key_pos)),
@@ -279,7 +280,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
         reached = {"key": picked, "door": opened, "goal": arrived}[self.target]
         time = state.time + 1
         pay = jnp.where(reached, 1 - 0.5 * time / params.max_steps_in_episode, 0.0)
-        state = now.replace(
+        state = dataclasses.replace(
+            now,
             time=time,
             agent_pos=jnp.stack([number for a in agents for number in a[:2]]).reshape(-1, 2),
             agent_dir=jnp.stack([a.dir for a in agents]),
@@ -615,7 +617,8 @@ def _lit(clear: Array, time: Array) -> Array:
             run, down, reach = run | down & run >> reach, down & down >> reach, 2 * reach
         around = (run | run << 1 | run >> 1) & (1 << v) - 1
         rows[deep], lit = lit | around, around
-    return settle(jnp.stack(rows), time) >> bit & 1 > 0
+    seen: Array = settle(jnp.stack(rows), time)
+    return seen >> bit & 1 > 0
 
 
 def _draw_key(canvas: Canvas, x: float, y: float, half: float) -> None:
