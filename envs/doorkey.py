@@ -439,9 +439,11 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             x, y = edge + (col + 0.5) * cell + shift, edge + (row + 0.5) * cell + shift
             half = cell * (0.4 if len(here) == 1 else 0.28)
             canvas.arrow(x, y, half, int(me.dir), raster.TEAM[i % len(raster.TEAM)])
-            if int(state.carrier) == i:
-                canvas.disc(x, y, half * 0.62, raster.WHITE)
-                _draw_key(canvas, x, y, half * 0.62)
+            if int(state.carrier) == i:  # a badge in the corner behind the agent
+                down, right = (int(a) for a in me.ahead)
+                x, y = x - half * (0.6 * right - 0.7 * down), y - half * (0.6 * down + 0.7 * right)
+                canvas.disc(x, y, half * 0.68, raster.WHITE, (214, 160, 20))
+                _draw_key(canvas, x, y, half * 0.56)
         words = f"step {int(state.time)} of {horizon}, {('open', 'closed', 'locked')[state.door]}"
         canvas.text(edge + n * cell / 2, edge + n * cell + foot / 2 + 4, words, 12)
         return canvas.pixels()
