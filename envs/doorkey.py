@@ -303,8 +303,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
         else:
             row, col = state.agent_pos.T
             views = jax.vmap(see)(jnp.arange(len(agents)), Pose(row, col, state.agent_dir))
-        row, col = np.indices((self.size, self.size))
-        whole = [_look(self.size, state, row, col)[0].reshape(-1)]
+        row, col = np.indices((self.size, self.size)).reshape(2, -1)
+        whole = [_look(self.size, state, row, col)[0]]
         whole.append(jnp.stack([state.door == s for s in (OPEN, CLOSED, LOCKED)]))
         for i, me in enumerate(agents):
             heading = [me.dir == d for d in range(4)]
@@ -326,17 +326,20 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
         return jnp.stack([always, always, enters, front.key, drops, toggles, always])
 
     def _cells(self, me: Pose) -> tuple[Array, Array]:
-        """Rows and columns int32 [v, v] of what would be seen without walls, as views are laid."""
+        """Rows and columns int32 [v v] of what would be seen without walls, as views are laid."""
         v = self.view_size
-        across, deep = np.mgrid[:v, :v]
+        across, deep = np.mgrid[:v, :v].reshape(2, -1)
         ahead, aside = v - 1 - deep, across - v // 2
         down, right = me.ahead
         return me.row + down * ahead + right * aside, me.col + right * ahead - down * aside
 
     def _view(self, state: DoorKeyState, agents: list[Pose], i: Any, me: Pose) -> Array:
-        """int32 [v, v, 3], what agent `i`, which is at `me`, sees; laid out as the class says."""
+        """int32 [v v, 3], what agent `i`, which is at `me`, sees; laid out as the class says.
+
+        Cells are one long axis until the end: short ones do not vectorise.
+        """
         v = self.view_size
-        row, col = self._cells(me)
+        row, col = settle(self._cells(me), state.time)
         kind, color, detail = _look(self.size, state, row, col)
         clear = (kind != WALL) & ((kind != DOOR) | (detail == OPEN))
         if len(agents) > 1:
@@ -345,8 +348,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
                 kind = jnp.where(here, AGENT, kind)
                 color = jnp.where(here, jnp.where(state.carrier == j, YELLOW, RED), color)
                 detail = jnp.where(here, other.dir, detail)
-        seen = _lit(clear, state.time)
-        own = (np.arange(v)[:, None] == v // 2) & (np.arange(v) == v - 1)
+        seen = settle(_lit(clear, v, state.time), state.time)
+        own = np.arange(v * v) == v // 2 * v + v - 1
         carries = state.carrier == i
         kind = jnp.where(own, jnp.where(carries, KEY, EMPTY), jnp.where(seen, kind, UNSEEN))
         color = jnp.where(own, jnp.where(carries, YELLOW, 0), jnp.where(seen, color, 0))
@@ -598,17 +601,17 @@ def _toggles(front: Front, state: DoorKeyState, i: int) -> Array:
     return front.door & ~front.agent & ((state.door != LOCKED) | (state.carrier == i))
 
 
-def _lit(clear: Array, time: Array) -> Array:
-    """Bool [v, v], the cells of a view that can be seen, from those that one can see through.
+def _lit(clear: Array, v: int, time: Array) -> Array:
+    """Bool [v v], the cells of a view that can be seen, from those that one can see through.
 
     From the agent's cell on, row by row ahead: whoever is seen in a run of clear cells is seen with
     all of that run, the two cells at its ends, and what lies ahead of all these. This is what comes
     of MiniGrid's passes to the right and to the left through each row; a row is the bits of an
     integer here.
     """
-    v = clear.shape[0]
     bit = np.arange(v)[:, None]
-    through = settle(jnp.where(clear, 1 << bit, 0).sum(0, dtype=jnp.int32), time)
+    marks = jnp.where(clear.reshape(v, v), 1 << bit, 0)
+    through = settle(marks.sum(0, dtype=jnp.int32), time)
     rows: list[Array] = [jnp.int32(0)] * v
     lit = jnp.int32(1 << (v // 2))
     for deep in reversed(range(v)):
@@ -619,8 +622,8 @@ def _lit(clear: Array, time: Array) -> Array:
             run, down, reach = run | down & run >> reach, down & down >> reach, 2 * reach
         around = (run | run << 1 | run >> 1) & (1 << v) - 1
         rows[deep], lit = lit | around, around
-    seen: Array = settle(jnp.stack(rows), time)
-    return seen >> bit & 1 > 0
+    seen: Array = settle(jnp.stack(rows), time) >> bit & 1 > 0
+    return seen.reshape(v * v)
 
 
 def _draw_key(canvas: Canvas, x: float, y: float, half: float) -> None:
