@@ -298,8 +298,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             heading = jnp.stack([me.dir == d for d in range(4)])
             return jnp.concatenate([self._view(state, agents, i, me).reshape(-1), heading])
 
-        if len(agents) == 1:
-            views = see(0, agents[0])[None]
+        if len(agents) <= 3:  # faster, but it would take long to compile for many
+            views = jnp.stack([see(i, me) for i, me in enumerate(agents)])
         else:
             row, col = state.agent_pos.T
             views = jax.vmap(see)(jnp.arange(len(agents)), Pose(row, col, state.agent_dir))
@@ -344,7 +344,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
         clear = (kind != WALL) & ((kind != DOOR) | (detail == OPEN))
         if len(agents) > 1:
             for j, other in enumerate(agents):
-                here = (row == other.row) & (col == other.col) & (i != j)
+                here = (row == other.row) & (col == other.col) & jnp.asarray(i != j)
                 kind = jnp.where(here, AGENT, kind)
                 color = jnp.where(here, jnp.where(state.carrier == j, YELLOW, RED), color)
                 detail = jnp.where(here, other.dir, detail)

@@ -18,6 +18,7 @@ from marlx import registry
 from marlx.environment import vector_step
 from marlx.envs import doorkey
 from marlx.envs.doorkey import (
+    AGENT,
     CLOSED,
     DONE,
     DROP,
@@ -315,6 +316,20 @@ def test_views_follow_the_written_rules(name: str) -> None:
     rows = ["".join(symbols[tuple(cells[i, j])] for i in range(v)) for j in range(v)]
     assert "/".join(rows) == want
     assert local[-4:].tolist() == np.eye(4)[int(state.agent_dir[0])].tolist()
+
+
+def test_views_of_a_large_team_are_those_of_its_members() -> None:
+    """Many agents' views are computed together, a few agents' one by one."""
+    env = DoorKey(size=6, num_agents=4)
+    state = jax.tree.map(lambda x: x[3], resets(env, 8))
+    local = np.asarray(env.observe(state, env.default_params).local)
+    agents = doorkey._poses(state)
+    for i, me in enumerate(agents):
+        np.testing.assert_array_equal(
+            local[i, :-4], np.asarray(env._view(state, agents, i, me)).ravel()
+        )
+        assert local[i, -4:].tolist() == np.eye(4)[int(me.dir)].tolist()
+    assert (local[:, :-4:3] == AGENT).any()
 
 
 def test_the_global_state_is_the_whole_board() -> None:
