@@ -72,6 +72,15 @@ class Canvas:
         """The filled shape with corners x, y, x, y, ..."""
         self._draw.polygon(self._scaled(*points), fill)
 
+    def arrow(self, x: float, y: float, half: float, heading: int, fill: Color) -> None:
+        """An arrowhead around (x, y) that points 0 east, 1 south, 2 west or 3 north."""
+        right, down = ((1, 0), (0, 1), (-1, 0), (0, -1))[heading]
+        points: list[float] = []
+        for ahead, aside in ((1.0, 0.0), (-0.8, 0.82), (-0.45, 0.0), (-0.8, -0.82)):
+            points.append(x + half * (ahead * right - aside * down))
+            points.append(y + half * (ahead * down + aside * right))
+        self.polygon(*points, fill=fill)
+
     def text(self, x: float, y: float, words: str, size: float, fill: Color = INK) -> None:
         """Words centred on (x, y); `size` is the height of the letters, roughly."""
         font = ImageFont.load_default(size * self._smooth)

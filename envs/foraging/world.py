@@ -1,0 +1,436 @@
+"""The rules of level-based foraging."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.environment import Environment, EnvParams, settle
+from marlx.envs.foraging import boards, checks
+from marlx.envs.foraging.things import (
+    EMPTY,
+    MANY,
+    MOST,
+    ForagingState,
+    Near,
+    Thing,
+    as_state,
+    decode,
+    encode,
+    flat,
+    near_foods,
+    pack,
+    settle_many,
+    split_things,
+)
+from marlx.envs.foraging.views import grid_view, window_view
+from marlx.envs.plain import below, integers
+from marlx.types import Array, EnvSpec, Observation, Subgoals
+
+NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
+NUM_ACTIONS = 6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Foraging(Environment[ForagingState, EnvParams]):
+    """Level-based foraging: agents stand next to a food and load it together.
+
+    Actions: 0 nothing, 1 north, 2 south, 3 west, 4 east, 5 load. A move is legal when its cell is
+    on the board and holds no food (agents do not block), a load when a food is next to the agent;
+    an illegal action counts as nothing. All agents move at once: a cell that two or more want (an
+    agent that stays wants its own) is given to nobody. Then agents that load the same food together
+    get it if their levels sum to at least its level, and share a reward in proportion to their
+    levels. An episode terminates when no food is left.
+
+    Local observation: `vector` is F times (row, column, level) of the visible foods, row by row
+    from the top, then the agent itself and then the other visible agents in index order, each
+    (row, column, level), or (row, column) without `observe_levels`; positions count from the top
+    left cell the agent sees, empty slots hold -1, -1, 0. Near the north and west border agents, but
+    not foods, are seen further than `sight`, as in lbforaging. `grid` is three layers of
+    (2 sight + 1) x (2 sight + 1) cells around the agent, flattened layer by layer: agent levels (or
+    1 without `observe_levels`), food levels, and 1 where a cell is on the board and free.
+    Global state: all foods, then all agents in index order, each (row, column, level) counted from
+    the top left cell of the board, whatever `sight` and `observe_levels` say.
+
+    Subgoals: `food f` for f in 0..F-1, the f-th food of the agent's own list of those it sees, in
+    the order above (also with `grid` observations), achieved while the agent stands next to it and
+    available while the list is that long; and `rest`, always available and achieved at once, so
+    that whoever rests may choose anew at every step. Foods move up in the list when one before them
+    is eaten or goes out of sight, so `food 1` may become another food.
+
+    Attributes:
+      size: rows and columns of the board.
+      num_agents: N.
+      num_food: foods per episode; fewer when no cell is left for one (lbforaging: max_num_food).
+      sight: cells an agent sees in each direction; None for the whole board.
+      force_coop: every food has the highest level it may have.
+      min_player_level: lowest level of an agent.
+      max_player_level: highest level of an agent.
+      min_food_level: lowest level of a food; not used with `force_coop`.
+      max_food_level: highest level of a food; None for the sum of the three lowest agent levels
+        of the episode.
+      normalize_reward: divide rewards so that an episode's sum to 1 when all food is eaten.
+      penalty: what each agent of a load that fails loses.
+      observation: what agents see, see above.
+      observe_levels: agents see each other's levels, and their own.
+      horizon: steps after which an episode is truncated.
+
+    Raises:
+      ValueError: at construction, for settings under which no episode can be played.
+
+    Source: lbforaging 2.0.0; Papoudakis et al. 2021, arXiv 2006.07869.
+    Differs from: lbforaging, where the time limit is a termination (here: a truncation), where
+      loads are resolved in the order of a Python set (here: in agent order, which matters only on
+      hand-made boards where an agent is next to two foods), where level ranges may differ between
+      agents and between foods, and where a food is given up after 1000 random cells (here: only if
+      no cell is left for it).
+    """
+
+    size: tuple[int, int] = (8, 8)
+    num_agents: int = 2
+    num_food: int = 2
+    sight: int | None = None
+    force_coop: bool = False
+    min_player_level: int = 1
+    max_player_level: int = 2
+    min_food_level: int = 1
+    max_food_level: int | None = None
+    normalize_reward: bool = True
+    penalty: float = 0.0
+    observation: Literal["vector", "grid"] = "vector"
+    observe_levels: bool = True
+    horizon: int = 50
+
+    def __post_init__(self) -> None:
+        checks.check(self)
+
+    @property
+    def view(self) -> int:
+        """Cells an agent sees in each direction, `sight` with None resolved as lbforaging does."""
+        return max(self.size) if self.sight is None else self.sight
+
+    @property
+    def _largest(self) -> int:
+        """The largest number any observation holds."""
+        top = 3 * self.max_player_level if self.max_food_level is None else self.max_food_level
+        return max(self.size[0] - 1, self.size[1] - 1, self.max_player_level, top)
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The time limit `horizon`."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Static facts for learners; the optimum is given where every food can surely be eaten."""
+        per_agent = 3 if self.observe_levels else 2
+        if self.observation == "grid":
+            obs_size = 3 * (2 * self.view + 1) ** 2
+        else:
+            obs_size = 3 * self.num_food + per_agent * self.num_agents
+        around = min(self.num_agents, 4) * self.min_player_level
+        edible = self.max_food_level is None or self.max_food_level <= around
+        return EnvSpec(
+            id=self.name,
+            num_agents=self.num_agents,
+            num_actions=NUM_ACTIONS,
+            obs_size=obs_size,
+            state_size=3 * (self.num_food + self.num_agents),
+            horizon=self.horizon if params is None else int(params.max_steps_in_episode),
+            reward_aggregation="sum",
+            storage="int8" if self._largest < 2**7 else "int16",
+            scale=float(self._largest),
+            optimum=1.0 if self.normalize_reward and edible else None,
+        )
+
+    @property
+    def name(self) -> str:
+        """The id that says as much of the settings as an id can."""
+        seen = "" if self.view == max(self.size) else f"-{self.sight}s"
+        return (
+            f"Foraging{'-grid' if self.observation == 'grid' else ''}{seen}"
+            f"-{self.size[0]}x{self.size[1]}-{self.num_agents}p-{self.num_food}f"
+            f"{'-coop' if self.force_coop else ''}{'-pen' if self.penalty else ''}-v3"
+        )
+
+    def reset_env(self, key: Array, params: EnvParams) -> ForagingState:
+        """A fresh board: agents anywhere, foods apart from each other and off the border.
+
+        Agents stand on distinct cells, uniformly. Each food is uniform over the cells off the
+        border that hold no agent and are neither within one cell of an earlier food (diagonals
+        included) nor two cells away from one in its row or column.
+        """
+        del params
+        draws = iter(jnp.unstack(jax.random.bits(key, (2 * (self.num_agents + self.num_food),))))
+        levels = [
+            self.min_player_level
+            + below(next(draws), self.max_player_level - self.min_player_level + 1)
+            for _ in range(self.num_agents)
+        ]
+        cells = boards.agent_cells(self, [next(draws) for _ in levels])
+        agents = [Thing(cell // self.size[1], cell % self.size[1], level)
+                  for cell, level in zip(cells, levels, strict=True)]  # fmt: skip
+        agents = settle(agents, agents[0].row)
+        lowest, highest = boards.food_levels(self, levels)
+        places = boards.food_places(self, agents, [next(draws) for _ in range(self.num_food)])
+        codes: list[Array] = []  # ascending, which is row by row
+        for row, col in places:
+            level = lowest + below(next(draws), highest - lowest + 1)
+            code = jnp.where(row < 0, EMPTY, encode(Thing(row, col, level)))
+            for k, other in enumerate(codes):
+                codes[k], code = jnp.minimum(other, code), jnp.maximum(other, code)
+            codes.append(code)
+        foods = [decode(code) for code in settle(codes, agents[0].row)]
+        spawned = sum((food.level for food in foods), start=jnp.int32(0))
+        return as_state(jnp.int32(0), agents, foods, spawned)
+
+    def step_env(
+        self, key: Array, state: ForagingState, action: Array, params: EnvParams
+    ) -> tuple[ForagingState, Array, Array, dict[str, Any]]:
+        """One step: all move, then all load; `key` is not used."""
+        del key, params
+        agents, foods = split_things(state)
+        actions = jnp.unstack(action)
+        near = settle([near_foods(agent, foods) for agent in agents], state.time)
+        moved = self._move(agents, actions, near, state.time)
+        loading = [act == LOAD for act in actions]
+        rewards, eaten = self._load(agents, foods, near, loading, state)
+        rewards, eaten = settle((rewards, eaten), state.time)
+        keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
+        left = pack(foods, keep, state.time)
+        moved, left = settle((moved, left), state.time)
+        state = as_state(state.time + 1, moved, left, state.food_spawned)
+        return state, jnp.stack(rewards), left[0].level == 0, {}
+
+    def _move(
+        self, agents: list[Thing], actions: Sequence[Array], near: list[Near], time: Array
+    ) -> list[Thing]:
+        """The agents after everyone's move, in one pass: agents may swap, or end in one cell."""
+        wanted = []
+        for agent, act, food in zip(agents, actions, near, strict=True):
+            legal = self._legal_moves(agent, food)
+            north, south, west, east = [(act == NORTH + k) & may for k, may in enumerate(legal)]
+            row, col = agent.row + south - north, agent.col + east - west
+            wanted.append((row, col, row * self.size[1] + col))
+        if len(agents) > MANY:
+            wanted = settle(wanted, time)
+        moved = []
+        for i, (agent, (row, col, cell)) in enumerate(zip(agents, wanted, strict=True)):
+            others = [cell == other for j, (_, _, other) in enumerate(wanted) if j != i]
+            refused = functools.reduce(jnp.logical_or, others, jnp.bool_(False))
+            row, col = jnp.where(refused, agent.row, row), jnp.where(refused, agent.col, col)
+            moved.append(Thing(row, col, agent.level))
+        return moved
+
+    def _legal_moves(self, agent: Thing, near: Near) -> tuple[Array, Array, Array, Array]:
+        """Which of north, south, west, east an agent may go, bool [] each; agents do not block."""
+        rows, cols = self.size
+        return (
+            (agent.row > 0) & (near.north == 0),
+            (agent.row < rows - 1) & (near.south == 0),
+            (agent.col > 0) & (near.west == 0),
+            (agent.col < cols - 1) & (near.east == 0),
+        )
+
+    def _load(
+        self,
+        agents: list[Thing],
+        foods: list[Thing],
+        near: list[Near],
+        loading: list[Array],
+        state: ForagingState,
+    ) -> tuple[list[Array], Array]:
+        """Rewards f32 [] per agent, and the foods eaten as bits of an int32 [].
+
+        The first agent that loads takes everyone with it who loads next to the food it faces (the
+        first to its north, south, west, east); then the first of those that remain, and so on.
+        """
+        rewards = [jnp.float32(0)] * len(agents)
+        eaten = jnp.int32(0)
+        reach = [jnp.where(load, n.any, 0) for load, n in zip(loading, near, strict=True)]
+        for i, sees in enumerate(near):
+            facing = jnp.where(reach[i] > 0, sees.first, 0)
+            need = sum(
+                (jnp.where(facing & 1 << f > 0, food.level, 0) for f, food in enumerate(foods)),
+                start=jnp.int32(0),
+            )
+            # Agents before this one have either loaded already or do not load.
+            joins = {j: reach[j] & facing > 0 for j in range(i, len(agents))}
+            total = sum(
+                (jnp.where(join, agents[j].level, 0) for j, join in joins.items()),
+                start=jnp.int32(0),
+            )
+            if len(agents) > MANY:
+                facing, need, total = settle((facing, need, total), state.time)
+                joins = {j: reach[j] & facing > 0 for j in joins}
+            lifted = total >= need
+            share = need.astype(jnp.float32)
+            if self.normalize_reward:
+                share = share / jnp.maximum(total * state.food_spawned, 1)
+            for j, join in joins.items():
+                reward = jnp.where(lifted, agents[j].level * share, -self.penalty)
+                rewards[j] = jnp.where(join, reward, rewards[j])
+                reach[j] = jnp.where(join, 0, reach[j])
+            eaten = eaten | jnp.where(lifted, facing, 0)
+        return rewards, eaten
+
+    def observe(self, state: ForagingState, params: EnvParams) -> Observation:
+        """What each agent sees, its legal actions, and the whole board."""
+        del params
+        agents, foods = split_things(state)
+        near = settle_many([near_foods(agent, foods) for agent in agents], state.time)
+        return Observation(
+            local=self._local(state, agents, foods),
+            action_mask=jnp.stack([self._legal(*pair) for pair in zip(agents, near, strict=True)]),
+            global_state=flat([*foods, *agents]),
+        )
+
+    def _local(self, state: ForagingState, agents: list[Thing], foods: list[Thing]) -> Array:
+        """f32 [N, O], what each agent sees."""
+        if self.observation == "grid":
+            views = [grid_view(self, i, agents, foods) for i in range(len(agents))]
+        elif self.view < max(self.size) - 1:
+            see = functools.partial(window_view, self, agents, foods, state.time)
+            row, col = state.agent_pos.T
+            return jax.vmap(see)(jnp.arange(len(agents)), Thing(row, col, state.agent_level))
+        else:
+            shown = 3 if self.observe_levels else 2
+            own = [agent[:shown] for agent in agents]
+            views = [flat([*foods, own[i], *own[:i], *own[i + 1 :]]) for i in range(len(own))]
+        return jnp.stack(views)
+
+    def _legal(self, agent: Thing, near: Near) -> Array:
+        """Bool [6], the actions that would not count as nothing, and nothing."""
+        return jnp.stack([jnp.bool_(True), *self._legal_moves(agent, near), near.any > 0])
+
+    def subgoals(self, params: EnvParams | None = None) -> Subgoals:
+        """One subgoal per visible food, and rest; the class says what each means."""
+        del params
+        count, slots = self.num_agents, self.num_food
+
+        def visible(me: Thing, foods: list[Thing]) -> list[Array]:
+            return [
+                (food.level > 0)
+                & (jnp.abs(food.row - me.row) <= self.view)
+                & (jnp.abs(food.col - me.col) <= self.view)
+                for food in foods
+            ]
+
+        def with_rest(tables: list[list[Array]]) -> Array:
+            return jnp.stack([jnp.stack([*table, jnp.bool_(True)]) for table in tables])
+
+        def achieved(state: ForagingState) -> Array:
+            agents, foods = split_things(state)
+            tables = []
+            for me in agents:
+                beside = near_foods(me, foods).any
+                table, place = [jnp.bool_(False)] * slots, jnp.int32(0)
+                for f, seen in enumerate(visible(me, foods)):
+                    stands = seen & (beside & 1 << f > 0)
+                    for k in range(f + 1):
+                        table[k] |= stands & (place == k)
+                    place = place + seen
+                tables.append(table)
+            return with_rest(tables)
+
+        def available(state: ForagingState) -> Array:
+            agents, foods = split_things(state)
+            totals = [sum(visible(me, foods), start=jnp.int32(0)) for me in agents]
+            return with_rest([[total > f for f in range(slots)] for total in totals])
+
+        def choices(local: Array) -> Array:
+            if self.observation == "grid":
+                side = (2 * self.view + 1) ** 2
+                total = (local[:, side : 2 * side] > 0).sum(1, keepdims=True)
+                foods = total > jnp.arange(slots)
+            else:
+                foods = local[:, 2 : 3 * slots : 3] > 0
+            return jnp.concatenate([foods, jnp.ones((count, 1), bool)], axis=1)
+
+        names = (*(f"food {f}" for f in range(slots)), "rest")
+        return Subgoals(names, ((),) * (slots + 1), achieved, available, choices)
+
+    def render(self, state: ForagingState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3]: foods as apples, agents as lettered tiles, levels on both."""
+        from marlx.envs.foraging import picture  # here, since few who import this module draw
+
+        return picture.draw(self, state, self.spec(params).horizon)
+
+    def make_state(
+        self,
+        agent_pos: Any,
+        agent_level: Any,
+        food_grid: Any,
+        step: int = 0,
+        food_spawned: int | None = None,
+    ) -> ForagingState:
+        """The state of one (unbatched) episode from plain arrays or lists.
+
+        Args:
+          agent_pos: integers [N, 2], (row, column) of each agent; agents may share a cell.
+          agent_level: integers [N], at least 1.
+          food_grid: integers [rows, columns], food levels, 0 where there is none.
+          step: steps taken since the episode began.
+          food_spawned: sum of the food levels the episode began with; None for those on the board.
+
+        Raises:
+          ValueError: for a state that cannot be played, saying what is wrong with it.
+        """
+        pos, level = integers("agent_pos", agent_pos), integers("agent_level", agent_level)
+        grid = integers("food_grid", food_grid)
+        n, (rows, cols) = self.num_agents, self.size
+        for what, array, shape in (
+            ("agent_pos", pos, (n, 2)),
+            ("agent_level", level, (n,)),
+            ("food_grid", grid, self.size),
+        ):
+            if array.shape != shape:
+                raise ValueError(f"{what} has shape {array.shape}; it must be {shape}")
+        for i, (row, col) in enumerate(pos):
+            if not (0 <= row < rows and 0 <= col < cols):
+                raise ValueError(f"agent {i} is at ({row}, {col}), off the {rows}x{cols} board")
+            if grid[row, col]:
+                raise ValueError(f"agent {i} is at ({row}, {col}), where there is a food")
+        if (level < 1).any() or (level > MOST).any():
+            raise ValueError(f"agent_level is {level.tolist()}; levels go from 1 to {MOST}")
+        if (grid < 0).any() or (grid > MOST).any():
+            wrong = grid.min() if grid.min() < 0 else grid.max()
+            raise ValueError(f"food_grid holds {wrong}; levels go from 1 to {MOST}, 0 is no food")
+        where = np.argwhere(grid)
+        for row, col in where:
+            if row in (0, rows - 1) or col in (0, cols - 1):
+                raise ValueError(
+                    f"there is a food at ({row}, {col}); foods cannot be on the border"
+                )
+        if len(where) > self.num_food:
+            raise ValueError(f"food_grid holds {len(where)} foods; num_food is {self.num_food}")
+        if step < 0:
+            raise ValueError(f"step is {step}; it must be 0 or more")
+        on_board = int(grid.sum())
+        spawned = on_board if food_spawned is None else food_spawned
+        if spawned < on_board:
+            raise ValueError(
+                f"food_spawned is {spawned}; the foods on the board alone sum to {on_board}"
+            )
+        food_pos = np.full((self.num_food, 2), -1, np.int32)
+        food_level = np.zeros(self.num_food, np.int32)
+        food_pos[: len(where)] = where
+        food_level[: len(where)] = grid[where[:, 0], where[:, 1]]
+        return ForagingState(
+            time=jnp.int32(step),
+            agent_pos=jnp.asarray(pos),
+            agent_level=jnp.asarray(level),
+            food_pos=jnp.asarray(food_pos),
+            food_level=jnp.asarray(food_level),
+            food_spawned=jnp.int32(spawned),
+        )
+
+    def food_grid(self, state: ForagingState) -> Array:
+        """int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""
+        empty = jnp.zeros(self.size, jnp.int32)  # an empty slot adds its level, 0, to the last cell
+        return empty.at[state.food_pos[:, 0], state.food_pos[:, 1]].add(state.food_level)
