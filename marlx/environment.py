@@ -14,6 +14,7 @@ at the end, instead of arrays whose last axis is 2 or 3: those do not vectorise.
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import flax.struct
@@ -149,13 +150,14 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
       As `Environment.step`, every array with a leading `[B]`.
     """
     num_envs = action.shape[0]
-    # `_reset_where` folds in numbers from 1 on, and only when some episode ends: hashing one key is
-    # a good part of a step of few environments.
-    key_step = jax.random.fold_in(key, 0)
-    ended, reward, terminated, info = jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
-        jax.random.split(key_step, num_envs), state, action, params
-    )
-    ended, reward, terminated = settle((ended, reward, terminated), ended.time)
+
+    def step(key: Array, state: S, action: Array, params: P) -> Any:
+        # `_reset_where` folds in numbers from 1 on, and only when some episode ends: hashing one
+        # key is a good part of a step of few environments.
+        keys = jax.random.split(jax.random.fold_in(key, 0), num_envs)
+        return jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(keys, state, action, params)
+
+    ended, reward, terminated, info = settled(step, state.time, key, state, action, params)
     truncated = ended.time >= params.max_steps_in_episode
     final = jax.vmap(env.observe, in_axes=(0, None))(ended, params)
     obs, state = _reset_where(env, params, key, terminated | truncated, (final, ended))
@@ -207,32 +209,45 @@ def _reset_where(
     return obs, state
 
 
-@jax.custom_batching.custom_vmap
-def settle(tree: Tree, time: Array) -> Tree:
-    """`tree` itself, computed once before anything that uses it.
+def settled(function: Callable[..., Tree], time: Array, *args: Tree) -> Tree:
+    """`function(*args)`, computed once before anything that uses it.
 
     XLA's CPU compiler computes an element-wise intermediate again inside each of its consumers, and
     drops `optimization_barrier` before it does. With many small numbers that depend on each other
     this repeats most of a step a dozen times over (measured on foraging: a factor of four). It
-    cannot see through a branch, so this is one that is always taken.
+    cannot see through a branch, so `function` becomes the body of one that is always taken.
 
     Args:
-      tree: arrays of any shapes.
+      function: pure; all that depends on the state must come through `args`, not by closure.
       time: int32, any array with values that are never negative, such as a state's `time`.
+      args: pytrees of arrays.
     """
 
-    def branch(tree: Tree, time: Array) -> Tree:
-        always = time.reshape(time.size)[0] >= 0
-        return jax.lax.cond(always, lambda t: t, lambda t: jax.tree.map(jnp.copy, t), tree)
+    @jax.custom_batching.custom_vmap
+    def call(time: Array, *args: Tree) -> Tree:
+        shapes = jax.eval_shape(function, *args)
+        if time.size < 16 and len(jax.tree.leaves(shapes)) <= 16:
+            return function(*args)  # a few numbers are computed again faster than a branch is taken
 
-    if time.size < 16 and len(jax.tree.leaves(tree)) <= 16:
-        return tree  # a few numbers are computed again faster than a branch is taken
-    return jax.lax.platform_dependent(tree, time, cpu=branch, default=lambda tree, _: tree)
+        def branch(time: Array, *args: Tree) -> Tree:
+            always = time.reshape(time.size)[0] >= 0
+            never = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return jax.lax.cond(always, function, lambda *_: never, *args)
+
+        return jax.lax.platform_dependent(
+            time, *args, cpu=branch, default=lambda _, *args: function(*args)
+        )
+
+    @call.def_vmap
+    def batch(size: int, batched: Any, time: Array, *args: Tree) -> tuple[Tree, Tree]:
+        axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched[1:]))
+        mapped = jax.vmap(function, axes, axis_size=size)
+        result = settled(mapped, time, *args)
+        return result, jax.tree.map(lambda _: True, result)
+
+    return call(time, *args)
 
 
-@settle.def_vmap
-def _settle_batch(
-    size: int, batched: tuple[Tree, bool], tree: Tree, time: Array
-) -> tuple[Tree, Tree]:
-    del size
-    return settle(tree, time), batched[0]
+def settle(tree: Tree, time: Array) -> Tree:
+    """`tree` itself, computed once: `settled` for what is computed already, at a copy more."""
+    return settled(lambda tree: jax.tree.map(jnp.copy, tree), time, tree)

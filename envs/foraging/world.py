@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, settle
+from marlx.environment import Environment, EnvParams, settle, settled
 from marlx.envs.foraging import boards, checks
 from marlx.envs.foraging.things import (
     EMPTY,
@@ -196,16 +196,27 @@ class Foraging(Environment[ForagingState, EnvParams]):
         del key, params
         agents, foods = split_things(state)
         actions = jnp.unstack(action)
-        near = settle([near_foods(agent, foods) for agent in agents], state.time)
-        moved = self._move(agents, actions, near, state.time)
+        near = settled(_near_all, state.time, agents, foods)
         loading = [act == LOAD for act in actions]
-        rewards, eaten = self._load(agents, foods, near, loading, state)
-        rewards, eaten = settle((rewards, eaten), state.time)
-        keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
-        left = pack(foods, keep, state.time)
-        moved, left = settle((moved, left), state.time)
+        rewards, eaten = settled(self._load, state.time, agents, foods, near, loading, state)
+        moved, left = settled(
+            self._after, state.time, agents, foods, near, actions, eaten, state.time
+        )
         state = as_state(state.time + 1, moved, left, state.food_spawned)
         return state, jnp.stack(rewards), left[0].level == 0, {}
+
+    def _after(
+        self,
+        agents: list[Thing],
+        foods: list[Thing],
+        near: list[Near],
+        actions: list[Array],
+        eaten: Array,
+        time: Array,
+    ) -> tuple[list[Thing], list[Thing]]:
+        """Agents after their moves, and the foods that are left."""
+        keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
+        return self._move(agents, actions, near, time), pack(foods, keep, time)
 
     def _move(
         self, agents: list[Thing], actions: Sequence[Array], near: list[Near], time: Array
@@ -283,7 +294,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         """What each agent sees, its legal actions, and the whole board."""
         del params
         agents, foods = split_things(state)
-        near = settle_many([near_foods(agent, foods) for agent in agents], state.time)
+        near = settle_many(_near_all(agents, foods), state.time)
         return Observation(
             local=self._local(state, agents, foods),
             action_mask=jnp.stack([self._legal(*pair) for pair in zip(agents, near, strict=True)]),
@@ -434,3 +445,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         """int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""
         empty = jnp.zeros(self.size, jnp.int32)  # an empty slot adds its level, 0, to the last cell
         return empty.at[state.food_pos[:, 0], state.food_pos[:, 1]].add(state.food_level)
+
+
+def _near_all(agents: list[Thing], foods: list[Thing]) -> list[Near]:
+    return [near_foods(agent, foods) for agent in agents]
