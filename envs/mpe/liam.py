@@ -90,16 +90,12 @@ class LiamPredatorPrey(Particles):
 
     def _forces(self, state: ParticleState, push: Array) -> Array:
         """As everywhere, and the walls'."""
-        walls = []
-        for pos in points(state.agent_pos):
-            x = y = jnp.zeros_like(pos.x)
-            for side in (-WALL, WALL):
-                across, along = _wall(pos.x - side, pos.y)
-                x, y = x + across, y + along
-                across, along = _wall(pos.y - side, pos.x)
-                x, y = x + along, y + across
-            walls += [x, y]
-        return super()._forces(state, push) + jnp.stack(walls).reshape(push.shape)
+        x, y = state.agent_pos[:, 0], state.agent_pos[:, 1]
+        right = up = jnp.zeros_like(x)
+        for side in (-WALL, WALL):
+            upright, level = _wall(x - side, y), _wall(y - side, x)
+            right, up = right + upright.x + level.y, up + upright.y + level.x
+        return super()._forces(state, push) + jnp.stack([right, up], -1)
 
     def see(self, state: ParticleState) -> list[list[Array]]:
         """All for the predators, what is near for the prey."""
@@ -197,7 +193,7 @@ def _near(places: Array) -> Array:
 
 
 def _wall(apart: Array, along: Array) -> Point:
-    """The force of a wall on an agent, across and along it; its ends are round to the agent."""
+    """The force of a wall on agents, across (x) and along it (y); its ends are round to them."""
     past = along - jnp.clip(along, -WALL_END, WALL_END)  # how far beyond the wall's end
     sine = jnp.clip(past / SIZE, -1.0, 1.0)
     cosine = jnp.sqrt(1.0 - sine * sine)
