@@ -6,6 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
   $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 SEEDS ?= 4
 ARGS ?=
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help:
 	@echo 'make train      set up if needed, train QMIX on foraging (SEEDS=4, ARGS="--learner.lr 3e-4")'
-	@echo 'make test       set up if needed, lint, run the tests'
+	@echo 'make test       set up if needed, lint, run the tests (in JOBS=2 processes)'
 	@echo 'make test-slow  the long learning proofs'
 	@echo 'make setup      only create $(VENV) and install marlx there'
 	@echo 'make lint       ruff and mypy'
@@ -39,7 +40,7 @@ train: $(STAMP)
 	@$(BIN)/marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds $(SEEDS) --total-steps 500_000 $(ARGS)
 
 test: lint
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)
 	@XLA_FLAGS= $(BIN)/pytest -q -m slow $(ARGS)   # fully optimised code: these run long

@@ -24,11 +24,23 @@ import numpy as np
 from marlx import config, statistics, training
 
 LEARNERS = ("iql", "vdn", "qmix")
-ALL = (*LEARNERS, "qplex", "joint_q")
+MIXERS = (*LEARNERS, "qplex", "joint_q")
+POLICIES = ("ippo", "mappo")
+ALL = (*MIXERS, *POLICIES)
 FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
+LARGER = "Foraging-10x10-3p-3f-v3"
+PARTICLES = (
+    "mpe/simple_spread_v3",
+    "mpe/simple_speaker_listener_v4",
+    "mpe/simple_reference_v3",
+)
 GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
-PAIRS = [(name, f"matrix/{game}") for game in GAMES for name in ALL] + [
-    (name, task) for task in FORAGING for name in LEARNERS
+PAIRS = [
+    *((name, f"matrix/{game}") for game in GAMES for name in MIXERS),
+    *((name, task) for task in FORAGING for name in LEARNERS),
+    *((name, task) for task in (FORAGING[0], LARGER, *PARTICLES) for name in POLICIES),
+    *(("iql", task) for task in PARTICLES),
+    ("ippo", "gymnax/CartPole-v1"),
 ]
 
 

@@ -294,8 +294,7 @@ def register_in_gymnax(*env_ids: str) -> list[str]:
     """
     gymnax = library("gymnax")
     if not env_ids:
-        bridged = ("gymnax", "jaxmarl", "jumanji")
-        own = [one for one in families().values() if one.name not in bridged]
+        own = [one for one in families().values() if not one.extra]
         env_ids = tuple(example for one in own for example in one.examples)
     names = []
     for env_id in env_ids:
@@ -328,4 +327,5 @@ FAMILY = Family(
         "gymnax/Breakout-MinAtar",
     ),
     make=_family_make,
+    extra="gymnax",
 )

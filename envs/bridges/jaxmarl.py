@@ -426,4 +426,5 @@ FAMILY = Family(
         "jaxmarl/switch_riddle",
     ),
     make=_family_make,
+    extra="marlx[peers]",
 )

@@ -225,4 +225,5 @@ FAMILY = Family(
         "jumanji/Maze-v0",
     ),
     make=_family_make,
+    extra="marlx[peers]",
 )

@@ -66,7 +66,7 @@ def _families() -> None:
 
 
 def _environments(word: str) -> None:
-    """A table per family. Sizes of another library's environments would take importing it."""
+    """A table per family; another library is imported only for those that were asked for."""
     from marlx.registry import families
 
     found = {
@@ -82,8 +82,8 @@ def _environments(word: str) -> None:
         print("\n" * bool(number) + one.name)
         screen = max(60, shutil.get_terminal_size((88, 24)).columns)
         print(textwrap.fill(f"ids: {one.usage}", screen, **_INDENT))
-        if one.extra:
-            print(f"  sizes are the other library's; needs {one.extra}")
+        if one.extra and not word:
+            print(f"  needs {one.extra}; marlx list envs {one.name} shows sizes")
             print("\n".join(f"  {id}" for id in ids))
             continue
         print(columns)
@@ -94,8 +94,8 @@ def _environments(word: str) -> None:
 def _sizes(family: Family, env_id: str) -> str:
     try:
         spec = family.make(env_id).spec()
-    except ValueError:  # one that is nothing before its settings are given
-        return "  as its settings say"
+    except ValueError as error:  # its library is missing, or it is nothing without settings
+        return f"  {' '.join(str(error).split())}"
     kind = "f" if spec.continuous else ""  # components of a continuous action
     optimum = "" if spec.optimum is None else f"{spec.optimum:g}"
     numbers = [str(spec.num_agents), _range(spec.action_sizes) + kind, _range(spec.obs_sizes)]
