@@ -320,6 +320,9 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             "explained_variance": 1.0 - unexplained,
             "lr": jnp.asarray(rate, jnp.float32),
         }
+        if len(spec.groups) > 1:  # where groups compete, a return over all of them says little
+            for name, members in spec.groups:
+                metrics[f"reward_{name}"] = state.rollout.reward[..., list(members)].mean()
         return state._replace(params=params, optimiser=optimiser), metrics
 
     return Learner(

@@ -26,7 +26,6 @@ from marlx.envs.foraging.things import (
     flat,
     near_foods,
     pack,
-    settle_many,
     split_things,
 )
 from marlx.envs.foraging.views import grid_view, window_view
@@ -294,7 +293,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         """What each agent sees, its legal actions, and the whole board."""
         del params
         agents, foods = split_things(state)
-        near = settle_many(_near_all(agents, foods), state.time)
+        near = settled(_near_all, state.time, agents, foods)
         return Observation(
             local=self._local(state, agents, foods),
             action_mask=jnp.stack([self._legal(*pair) for pair in zip(agents, near, strict=True)]),

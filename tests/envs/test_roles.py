@@ -19,7 +19,7 @@ from marlx.environment import Environment, EnvParams, EnvState, vector_reset, ve
 from marlx.envs.foraging import Foraging
 from marlx.envs.roles import Partner, from_runs, with_partners
 from marlx.returns import uniform_legal
-from marlx.testing import check_env
+from marlx.testing import Constant, check_env
 from marlx.training import Progress
 from marlx.types import EnvSpec, Observation, Subgoals
 
@@ -376,7 +376,7 @@ def test_subgoals_are_the_learners() -> None:
     assert subgoals is not None and subgoals.names == ("even", "odd")
     assert subgoals.achieved(state).tolist() == [[False, True], [True, False]]
     assert subgoals.choices(env.observe(state, env.default_params).local).shape == (2, 2)
-    assert with_partners(Foraging(), [_stay()]).subgoals() is None
+    assert with_partners(Constant(), [_stay()]).subgoals() is None
 
 
 def _stay() -> Partner:
