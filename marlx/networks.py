@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx.gru import gru
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 SharingMode = Literal["all", "group", "none"]
@@ -162,13 +163,7 @@ def unroll(
     apply: Callable[..., Any] = functools.partial(network.apply, params)
     encoded = apply(x, method="encode")
     if network.recurrent:
-
-        def step(memory: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-            x, done = inputs
-            after, features = apply(memory, x, method="recur")
-            return jnp.where(done[:, None, None], 0.0, after), (features, after)
-
-        _, (features, memories) = jax.lax.scan(step, memory, (encoded, done))
+        memories = features = gru(params["params"]["cell"], memory, encoded, done)
     else:
         memories = jnp.zeros((*x.shape[:-1], 0))
         _, features = apply(memories, encoded, method="recur")
