@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from marlx import registry
 from marlx.environment import vector_step
@@ -38,7 +36,6 @@ from marlx.envs.doorkey import (
 )
 from marlx.testing import check_env
 
-GOLDEN = Path(__file__).parent / "golden"
 AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
 ALONE, PAIR = DoorKey(), DoorKey(num_agents=2)
 
@@ -642,11 +639,8 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_pictures_are_the_kept_ones(name: str) -> None:
-    picture = (PAIR if name.endswith("2p") else ALONE).render(PICTURES[name])
-    kept = np.asarray(Image.open(GOLDEN / f"{name}.png"))
-    assert picture.dtype == np.uint8 and picture.shape == kept.shape
-    assert np.abs(picture.astype(int) - kept).mean() < 1
+def test_pictures_are_the_kept_ones(name: str, like_golden: Any) -> None:
+    like_golden(name, (PAIR if name.endswith("2p") else ALONE).render(PICTURES[name]))
 
 
 def test_pictures_show_the_state() -> None:

@@ -765,13 +765,14 @@ def test_ids_that_cannot_be_are_refused(id: str) -> None:
         foraging.FAMILY.make(id)
 
 
-def test_pictures_show_the_state_and_nothing_else() -> None:
+def test_pictures_show_the_state_and_nothing_else(like_golden: Any) -> None:
     env = Foraging(num_agents=3)
     grid = np.zeros((8, 8), int)
     grid[2, 2] = 3
     state = env.make_state([(0, 0), (2, 1), (2, 1)], [1, 2, 1], grid)
     picture = env.render(state)
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    like_golden("foraging", picture)
     np.testing.assert_array_equal(picture, env.render(state))
     for other in (
         env.make_state([(0, 1), (2, 1), (2, 1)], [1, 2, 1], grid),

@@ -309,7 +309,7 @@ def test_family_lists_games_that_it_can_make():
 
 
 @pytest.mark.parametrize("name", ["climbing", "climbing-3p", "two_step", "prisoners_dilemma"])
-def test_render_frames_the_last_joint_action(name):
+def test_render_frames_the_last_joint_action(name, like_golden):
     env = make(f"matrix/{name}")
     team = env.spec().num_agents
     first = env.render(env.make_state())
@@ -321,6 +321,7 @@ def test_render_frames_the_last_joint_action(name):
     other = env.render(env.make_state(step=1, last_action=[1] * team))
     assert first.shape == other.shape
     assert frames(first) == 0 < frames(other)
+    like_golden(f"matrix_{name}", other)
 
 
 def test_render_of_a_bandit():

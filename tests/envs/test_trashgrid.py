@@ -6,14 +6,12 @@ import dataclasses
 import functools
 import re
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from marlx import registry
 from marlx.envs import trashgrid
@@ -35,7 +33,6 @@ from marlx.envs.trashgrid import (
 )
 from marlx.testing import check_env
 
-GOLDEN = Path(__file__).parent / "golden"
 AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
 FULL = TrashGrid()
 # Two agents, two small pieces and a big one, room for two; the bin is rows 6, 7, columns 2 to 5.
@@ -421,11 +418,8 @@ def picture_state() -> TrashGridState:
     )
 
 
-def test_the_picture_is_the_kept_one() -> None:
-    picture = FULL.render(picture_state())
-    kept = np.asarray(Image.open(GOLDEN / "trashgrid.png"))
-    assert picture.dtype == np.uint8 and picture.shape == kept.shape
-    assert np.abs(picture.astype(int) - kept).mean() < 1
+def test_the_picture_is_the_kept_one(like_golden: Any) -> None:
+    like_golden("trashgrid", FULL.render(picture_state()))
 
 
 def test_pictures_show_the_state() -> None:
