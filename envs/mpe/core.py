@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, EnvState, settle
+from marlx.environment import Environment, EnvParams, EnvState, settled
 from marlx.types import Array, EnvSpec, Observation
 
 STEP = 0.1
@@ -249,12 +249,15 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     ) -> tuple[ParticleState, Array, Array, dict[str, Any]]:
         """One step: all push and speak, bodies move, then all are paid; `key` is not used."""
         del key, params
-        push, comm = self._act(action, state.agent_pos.dtype)
-        pos, vel = self._move(state, push)
-        state = state.replace(  # type: ignore[attr-defined]
-            time=state.time + 1, agent_pos=pos, agent_vel=vel, comm=comm
-        )
-        state = settle(state, state.time)
+
+        def after(state: ParticleState, action: Array) -> ParticleState:
+            push, comm = self._act(action, state.agent_pos.dtype)
+            pos, vel = self._move(state, push)
+            return state.replace(  # type: ignore[attr-defined, no-any-return]
+                time=state.time + 1, agent_pos=pos, agent_vel=vel, comm=comm
+            )
+
+        state = settled(after, state.time, state, action)
         reward = [jnp.asarray(r, state.agent_pos.dtype) for r in self.pay(state)]
         return state, jnp.stack(reward), jnp.bool_(False), {}
 
@@ -391,15 +394,19 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         bodies: list[Agent | Landmark] = [*self.agents, *self.landmarks]
         places = jnp.concatenate([state.agent_pos, state.landmark_pos])
         solid = [k for k, body in enumerate(bodies) if body.collide]
-        contacts = {}
-        for i in solid[:-1]:
-            if i < len(self.agents):
-                after = solid[solid.index(i) + 1 :]
-                reach = np.array([bodies[i].size + bodies[j].size for j in after], places.dtype)
-                contacts[i] = contact(places[i] - _rows(places, after), reach)
-        if not contacts:
+        if not [i for i in solid[:-1] if i < len(self.agents)]:
             return push
-        contacts = settle(contacts, state.time)
+
+        def touch(places: Array) -> dict[int, Array]:
+            contacts = {}
+            for i in solid[:-1]:
+                if i < len(self.agents):
+                    after = solid[solid.index(i) + 1 :]
+                    reach = np.array([bodies[i].size + bodies[j].size for j in after], places.dtype)
+                    contacts[i] = contact(places[i] - _rows(places, after), reach)
+            return contacts
+
+        contacts = settled(touch, state.time, places)
         forces = list(push)
         for i, pushed in contacts.items():
             for k, j in enumerate(solid[solid.index(i) + 1 :]):
