@@ -53,9 +53,29 @@ def test_matrix_games_on_five_seeds(algorithm, task, least, most):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("algorithm", "total_steps"), [("iql", 2_000_000), ("vdn", 800_000), ("qmix", 800_000)]
+    ("algorithm", "total_steps"),
+    [("iql", 2_000_000), ("vdn", 800_000), ("qmix", 800_000), ("mappo", 2_000_000)],
 )
 def test_teams_learn_to_forage(algorithm, total_steps):
     got, random = returns(algorithm, "Foraging-8x8-2p-2f-coop-v3", seeds=5, total_steps=total_steps)
     assert random < 0.1
     assert got.mean() >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["iql", "vdn", "qmix"])
+def test_teams_learn_to_forage_with_little_in_sight(algorithm):
+    got, _ = returns(algorithm, "Foraging-2s-8x8-2p-2f-coop-v3", seeds=5)
+    assert got.mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_every_seed_balances_the_pole():
+    got, random = returns("ippo", "gymnax/CartPole-v1", seeds=5)
+    assert random < 50 and got.min() >= 475
+
+
+@pytest.mark.slow
+def test_teams_learn_to_spread():
+    got, random = returns("mappo", "mpe/simple_spread_v3", seeds=5)
+    assert random < -22 and got.mean() > -17.5

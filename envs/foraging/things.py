@@ -120,8 +120,8 @@ def decode(code: Array) -> Thing:
     return Thing(jnp.where(empty, -1, row), jnp.where(empty, -1, col), jnp.where(empty, 0, level))
 
 
-def pack(things: list[Thing], keep: list[Array], time: Array) -> list[Thing]:
-    """The things to keep in their order, then empty slots up to as many as there were."""
+def pack(things: list[Thing], keep: list[Array], time: Array) -> list[Array]:
+    """Codes of the things to keep in their order, then EMPTY up to as many as there were."""
     places, count = [], jnp.int32(0)
     for kept in keep:
         places.append(jnp.where(kept, count, -1))
@@ -132,7 +132,7 @@ def pack(things: list[Thing], keep: list[Array], time: Array) -> list[Thing]:
         code = encode(thing)
         for k in range(i + 1):
             slots[k] = jnp.where(place == k, code, slots[k])
-    return [decode(code) for code in settle_many(slots, time)]
+    return slots
 
 
 def settle_many(tree: Tree, time: Array) -> Tree:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
-from marlx.envs.foraging.things import Thing, flat, pack
+from marlx.envs.foraging.things import Thing, decode, flat, pack, settle_many
 from marlx.types import Array
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def window_view(
         (i != j) & (a.row >= 0) & (a.row <= 2 * sight) & (a.col >= 0) & (a.col <= 2 * sight)
         for j, a in enumerate(others)
     ]
-    foods = pack([shifted(food) for food in foods], near, time)
-    others = pack(others, seen, time)[:-1]  # without the agent itself
+    foods = _packed([shifted(food) for food in foods], near, time)
+    others = _packed(others, seen, time)[:-1]  # without the agent itself
     shown = 3 if env.observe_levels else 2
     return flat([*foods, *[agent[:shown] for agent in (shifted(me), *others)]])
 
@@ -56,3 +56,7 @@ def grid_view(env: Foraging, i: int, agents: list[Thing], foods: list[Thing]) ->
         occupied = occupied | here
     layers = jnp.stack([agent_layer, food_layer, (on_board & ~occupied).astype(jnp.int32)])
     return layers.reshape(layers.size).astype(jnp.float32)
+
+
+def _packed(things: list[Thing], keep: list[Array], time: Array) -> list[Thing]:
+    return [decode(code) for code in settle_many(pack(things, keep, time), time)]

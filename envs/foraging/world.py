@@ -198,9 +198,12 @@ class Foraging(Environment[ForagingState, EnvParams]):
         near = settled(_near_all, state.time, agents, foods)
         loading = [act == LOAD for act in actions]
         rewards, eaten = settled(self._load, state.time, agents, foods, near, loading, state)
-        moved, left = settled(
+        places, codes = settled(
             self._after, state.time, agents, foods, near, actions, eaten, state.time
         )
+        moved = [Thing(row, col, agent.level)
+                 for (row, col), agent in zip(places, agents, strict=True)]  # fmt: skip
+        left = [decode(code) for code in codes]
         state = as_state(state.time + 1, moved, left, state.food_spawned)
         return state, jnp.stack(rewards), left[0].level == 0, {}
 
@@ -212,15 +215,15 @@ class Foraging(Environment[ForagingState, EnvParams]):
         actions: list[Array],
         eaten: Array,
         time: Array,
-    ) -> tuple[list[Thing], list[Thing]]:
-        """Agents after their moves, and the foods that are left."""
+    ) -> tuple[list[tuple[Array, Array]], list[Array]]:
+        """(row, column) of agents after their moves, and codes of the foods that are left."""
         keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
         return self._move(agents, actions, near, time), pack(foods, keep, time)
 
     def _move(
         self, agents: list[Thing], actions: Sequence[Array], near: list[Near], time: Array
-    ) -> list[Thing]:
-        """The agents after everyone's move, in one pass: agents may swap, or end in one cell."""
+    ) -> list[tuple[Array, Array]]:
+        """Rows and columns after all moved, in one pass: agents may swap, or end in one cell."""
         wanted = []
         for agent, act, food in zip(agents, actions, near, strict=True):
             legal = self._legal_moves(agent, food)
@@ -234,7 +237,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
             others = [cell == other for j, (_, _, other) in enumerate(wanted) if j != i]
             refused = functools.reduce(jnp.logical_or, others, jnp.bool_(False))
             row, col = jnp.where(refused, agent.row, row), jnp.where(refused, agent.col, col)
-            moved.append(Thing(row, col, agent.level))
+            moved.append((row, col))
         return moved
 
     def _legal_moves(self, agent: Thing, near: Near) -> tuple[Array, Array, Array, Array]:
