@@ -147,6 +147,7 @@ class Item(NamedTuple):
     discount: Array  # f32 [], what multiplies the next value: gamma, 0 at a true end
     done: Array  # bool [], the episode ended, for either reason
     next_obs: Observation  # before any reset
+    weight: Array | None  # f32 [], how much is learned from the step; None: all alike
 
 
 class QNetwork(NamedTuple):
@@ -192,17 +193,24 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
     return QNetwork(team.init, team.memory, once, along)
 
 
-def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
+def q_learner(
+    spec: EnvSpec, config: QConfig, mixer: Mixer, price: Callable[[Item], Array] | None = None
+) -> Learner:
     """The Q-learner that `iql`, `vdn`, `qmix`, `qplex` and `joint_q` are instances of.
 
     Every value of a next state is computed from that step's own `next_obs` and the memory after the
     step, never from whatever follows in the window: so a time limit is bootstrapped through, and an
     auto-reset cannot leak into a target.
 
+    Where transitions have a weight, the number of updates is in proportion to it, and only windows
+    with some of it are drawn: steps without cost no gradient.
+
     Args:
       spec: the environment's.
       config: settings.
       mixer: how utilities become the value that is learned.
+      price: `(items [T, b]) -> f32 [T, b]`, what actions cost, taken off the team reward after that
+        has been scaled.
 
     Source: Hausknecht & Stone 2015 (recurrent replay), van Hasselt et al. 2016 (double Q),
     Kapturowski et al. 2019 (stored memory and burn-in); Papoudakis et al. 2021 for the settings.
@@ -258,17 +266,18 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         action = t.action.astype(jnp.int8 if spec.num_actions <= 127 else jnp.int32)
         discount = jnp.where(t.terminated, 0.0, c.gamma)
         reward = spec.team_reward(t.reward)
-        item = Item(pack(t.obs), action, reward, discount, t.done, pack(t.next_obs))
-        return replay.Rollout(item, t.memory)
+        item = Item(pack(t.obs), action, reward, discount, t.done, pack(t.next_obs), t.weight)
+        return replay.Rollout(item, t.memory, None if t.weight is None else t.weight > 0)
 
     def observe(state: QState, t: Transition) -> QState:
         num_steps = t.done.size
+        learned = jnp.float32(num_steps) if t.weight is None else t.weight.sum()
         rollout = store(t)
         return state._replace(
             replay=source.add(state.replay, rollout),
             rewards=extend(state.rewards, rollout.items.reward),
             steps=state.steps + num_steps,
-            owed=state.owed + jnp.where(state.steps >= c.warmup, num_steps * c.updates_per_step, 0),
+            owed=state.owed + jnp.where(state.steps >= c.warmup, learned * c.updates_per_step, 0),
         )
 
     def loss(
@@ -285,17 +294,26 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         best = jax.vmap(greedy, (None, 0))(*chooser)
         next_value = values(target.mixer, target_next, best)
         reward = _scaled(c.reward_scaling, rewards, items.reward)
+        reward = reward if price is None else reward - price(items)
         goal = _targets(reward, items.discount, next_value, items.done, c.lambda_)
         error = value - goal
         counted = (jnp.arange(c.window) >= c.burn_in).astype(jnp.float32)
         counted = counted.reshape(-1, *[1] * (error.ndim - 1)) * jnp.ones_like(error)
+        if items.weight is not None:
+            counted = counted * items.weight.reshape(*error.shape[:2], *[1] * (error.ndim - 2))
+        number = jnp.maximum(counted.sum(), 1.0)
         weight = draw.weight.reshape(1, -1, *[1] * (error.ndim - 2))
-        squared = (counted * weight * error**2).sum() / counted.sum()
+        squared = (counted * weight * error**2).sum() / number
         size = jnp.abs(error) * counted
         steps = jnp.mean(size, axis=tuple(range(2, error.ndim)))  # [T, b]
         # R2D2's mixture of a window's largest and mean error
         priority = 0.9 * steps.max(0) + 0.1 * steps.sum(0) / (c.window - c.burn_in)
-        metrics = {"loss": squared, "td_error": size.sum() / counted.sum(), "q": value.mean()}
+        metrics = {
+            "loss": squared,
+            "td_error": size.sum() / number,
+            "q": value.mean(),
+            "samples": counted.sum() / (error.size // items.done.size),
+        }
         return squared, {**metrics, "priority": priority}
 
     def update(state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
@@ -327,10 +345,11 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             )
             return state, jax.tree.map(jnp.add, sums, metrics)
 
-        names = ("loss", "td_error", "q", "grad_norm")
+        names = ("loss", "td_error", "q", "grad_norm", "samples")
         sums = {name: jnp.float32(0) for name in names}
         state, sums = jax.lax.fori_loop(0, due, one, (state, sums))
         metrics = {name: total / due for name, total in sums.items()}  # nan when none was due
+        metrics["samples"] = sums["samples"]  # steps that gradients were taken of
         metrics["epsilon"] = jnp.asarray(epsilon(state.steps), jnp.float32)
         return state._replace(owed=state.owed - due), metrics
 

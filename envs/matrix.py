@@ -376,9 +376,27 @@ _TWO_STEP = [[[0, 0], [0, 0]], [[7, 7], [7, 7]], [[0, 1], [1, 8]]]
 _TWO_STEP_NEXT = [[[1, 1], [2, 2]], [[-1, -1], [-1, -1]], [[-1, -1], [-1, -1]]]
 _ONE_STEP = {"horizon": 1, "end_at_horizon": "terminated"}
 
+_ADDITIVE = [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+_CLIMBING = [[11, -30, 0], [-30, 7, 0], [0, 6, 5]]
+_ADDITIVE_AGAIN = [[4, 3, 2], [3, 2, 1], [2, 1, 0]]
+
+
+def _in_turn(*tables: list[list[int]]) -> dict[str, Any]:
+    """Each game is played once, in this order, whatever is done; then the episode ends."""
+    last = len(tables) - 1
+    following = [np.full_like(table, i + 1 if i < last else -1) for i, table in enumerate(tables)]
+    return {
+        "payoff": list(tables),
+        "transition": [table.tolist() for table in following],
+        "horizon": len(tables),
+        "end_at_horizon": "terminated",
+        "observation": "stage",
+    }
+
+
 _GAMES: dict[str, dict[str, Any]] = {
     # uoe-agents/matrix-games: every agent is paid the entry. Climbing is Claus & Boutilier 1998's.
-    "climbing": {"payoff": [[11, -30, 0], [-30, 7, 0], [0, 6, 5]]},
+    "climbing": {"payoff": _CLIMBING},
     "climbing-3p": {"payoff": _CLIMBING_3P},
     "trivial": {"payoff": [[11, 8, 0], [8, 7, 0], [0, 0, 0]]},
     "linear": {"payoff": [[1, 4, 2], [0, 3, 1], [2, 5, 3]]},
@@ -398,6 +416,8 @@ _GAMES: dict[str, dict[str, Any]] = {
     "qtran": {"payoff": _QTRAN, **_ONE_STEP},
     # Wang et al. 2021 (QPLEX), harder variant; from memory, not checked against the paper.
     "qplex-hard": {"payoff": _QPLEX_HARD, **_ONE_STEP},
+    # Ours: only in the second and the fourth stage is coordination hard, for IQL and for QMIX.
+    "stages": _in_turn(_ADDITIVE, _CLIMBING, _ADDITIVE_AGAIN, _QTRAN),
     # Textbook games, one table per agent.
     "prisoners_dilemma": {"payoff": [[[-1, -3], [0, -2]], [[-1, 0], [-3, -2]]], "per_agent": True},
     "stag_hunt": {"payoff": [[[4, 1], [3, 2]], [[4, 3], [1, 2]]], "per_agent": True},
@@ -440,6 +460,8 @@ def _settings(game: str) -> dict[str, Any]:
     if match := re.fullmatch(r"penalty-(\d+(?:\.\d+)?)", game):
         penalty = 0 - float(match[1])  # not -0.0 for k = 0
         return {"payoff": [[penalty, 0, 10], [0, 2, 0], [10, 0, penalty]]}
+    if match := re.fullmatch(r"chain-([1-9]\d?)", game):  # ours
+        return _in_turn(*[_ADDITIVE] * int(match[1]), _CLIMBING)
     if match := re.fullmatch(r"coordination(?:-([1-9]\d*))?(-graded)?", game):
         size = int(match[1] or 2)
         return {"payoff": np.diag(np.arange(1, size + 1) if match[2] else np.ones(size, int))}
@@ -460,12 +482,13 @@ FAMILY = Family(
     usage=(
         "matrix/{game}: "
         + ", ".join(_GAMES)
-        + ", penalty-{k}, coordination[-{actions}][-graded], nonconflict-{1..21}, "
+        + ", chain-{k}, penalty-{k}, coordination[-{actions}][-graded], nonconflict-{1..21}, "
         "conflict-{1..57}, custom (with payoff)"
     ),
     examples=(
         *(f"matrix/{game}" for game in _GAMES),
         *(f"matrix/penalty-{k}" for k in (0, 25, 50, 75, 100)),
+        "matrix/chain-4",
         "matrix/coordination-3",
         "matrix/coordination-3-graded",
         "matrix/nonconflict-1",

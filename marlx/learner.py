@@ -47,6 +47,8 @@ class Learner(NamedTuple):
       describe: `(memory, extras) -> str`, a step in words, for pictures: what the learner is up to
         beside its actions, a line or several; always the same number of lines. Called on the host,
         with what `act` returned for one environment, without the batch axis. None: nothing to tell.
+      totals: `(state) -> dict of f32 or int32 []`, what has been counted since training began; read
+        after each block of updates, where other metrics are averaged over it. None: nothing.
     """
 
     init: Callable[[Array, Transition], Tree]
@@ -58,3 +60,4 @@ class Learner(NamedTuple):
     warmup: int = 0
     config: Any = None
     describe: Callable[[Tree, Tree], str] | None = None
+    totals: Callable[[Tree], dict[str, Array]] | None = None

@@ -34,6 +34,8 @@ class Rollout(NamedTuple):
 
     items: Tree  # [T, B, ...], kept for every step
     start: Tree = ()  # [T, B, ...], kept only where a window starts: acting memory, for instance
+    wanted: Array | None = None  # bool [T, B]; windows without any such step are never drawn
+    # (by `uniform`). None: all are
 
 
 class Draw(NamedTuple):
@@ -66,6 +68,7 @@ class ReplayState:
     head: Array  # int32 [], the step of the ring, in [0, W * stride), that comes next
     size: Array  # int32 [], steps of the ring that are written
     priorities: Priorities | None  # None where the draw is uniform
+    wanted: Array | None  # bool [W, B], whether the row has a step that is; None: all are
     rollout_length: int = dataclasses.field(metadata={"static": True})  # T, of every `add`
 
 
@@ -92,6 +95,10 @@ class Replay(NamedTuple):
 def uniform(capacity: int, batch: int, length: int, stride: int | None = None) -> Replay:
     """A replay that draws each complete window with the same probability.
 
+    Where rollouts say which steps are `wanted`, it draws from the complete windows with such a
+    step. Counting them takes work that grows with the number of windows, W * B bits per draw. Where
+    all steps are wanted, the same key draws the same windows.
+
     Args:
       capacity: environment steps to keep, over all B environments; the ring takes as many whole
         rollouts and strides as fit.
@@ -110,6 +117,8 @@ def uniform(capacity: int, batch: int, length: int, stride: int | None = None) -
         return _empty(example, capacity, batch, length, stride)
 
     def draw(state: ReplayState, key: Array) -> Draw:
+        if state.wanted is not None:
+            return _draw_wanted(state, key, batch, length)
         W, B, _ = _ring_shape(state.items)
         first, count = _complete_rows(state, length)
         number = jax.random.randint(key, (batch,), 0, jnp.maximum(count * B, 1))
@@ -203,6 +212,10 @@ def nbytes(replay: Replay, example: Rollout) -> int:
 def _empty(example: Rollout, capacity: int, batch: int, length: int, stride: int) -> ReplayState:
     """A state with nothing in it, sized for rollouts like `example`."""
     T, B = _leading(example)
+    if example.wanted is not None and length % stride:
+        raise ValueError(
+            f"stride is {stride}; where steps are wanted it must divide the length ({length})"
+        )
     W = _rows(capacity, batch, length, stride, T, B)
 
     def zeros(*axes: int) -> Callable[[Array], Array]:
@@ -214,6 +227,7 @@ def _empty(example: Rollout, capacity: int, batch: int, length: int, stride: int
         head=jnp.zeros((), jnp.int32),
         size=jnp.zeros((), jnp.int32),
         priorities=None,
+        wanted=None if example.wanted is None else jnp.zeros((W, B), bool),
         rollout_length=T,
     )
 
@@ -236,10 +250,16 @@ def _write(state: ReplayState, rollout: Rollout) -> ReplayState:
             new = jnp.where(step == 0, new, old)
         return put(ring, new, row, jnp.zeros_like(row))
 
+    wanted = state.wanted
+    if wanted is not None and rollout.wanted is not None:
+        new = _as_rows(rollout.wanted, stride).any(-1)  # [rows, B]
+        old = jax.lax.dynamic_slice_in_dim(wanted, row, len(new)) & (step > 0)
+        wanted = jax.lax.dynamic_update_slice_in_dim(wanted, new | old, row, 0)
     return dataclasses.replace(
         state,
         items=jax.tree.map(write_items, state.items, rollout.items),
         start=jax.tree.map(write_start, state.start, rollout.start),
+        wanted=wanted,
         head=(state.head + T) % (W * stride),
         size=jnp.minimum(state.size + T, W * stride),
     )
@@ -309,6 +329,27 @@ def _take(state: ReplayState, row: Array, env: Array, weight: Array, length: int
         weight=weight,
         index=row * B + env,
     )
+
+
+def _draw_wanted(state: ReplayState, key: Array, batch: int, length: int) -> Draw:
+    """Complete windows with a step that is wanted, each with the same probability."""
+    assert state.wanted is not None
+    W, B, stride = _ring_shape(state.items)
+    first, count = _complete_rows(state, length)
+    window = state.wanted  # [W, B], of the window that begins there: any of its rows
+    for i in range(1, -(-length // stride)):
+        window = window | jnp.roll(state.wanted, -i, axis=0)
+    age = jnp.arange(W)  # rows from the oldest on, as the draw from all windows counts them
+    window = window[(first + age) % W] & (age < count)[:, None]
+    until = jnp.cumsum(window.sum(1))  # [W], so many windows up to and with this row
+    number = jax.random.randint(key, (batch,), 0, jnp.maximum(until[-1], 1))
+    row = (until <= number[:, None]).sum(1)  # the first with more than `number`
+    row = jnp.minimum(row, W - 1)
+    within = number - jnp.where(row > 0, until[row - 1], 0)
+    env = (jnp.cumsum(window[row], axis=1) <= within[:, None]).sum(1)
+    env = jnp.minimum(env, B - 1)
+    weight = jnp.broadcast_to((until[-1] > 0).astype(jnp.float32), (batch,))
+    return _take(state, (first + row) % W, env, weight, length)
 
 
 def _ring_shape(items: Tree) -> tuple[int, int, int]:
@@ -485,7 +526,7 @@ def _check_rollout(state: ReplayState, rollout: Rollout) -> None:
     """Raise where `rollout` is not what `state` was made for."""
     T, B = state.rollout_length, _ring_shape(state.items)[1]
     given = {keystr(path): leaf for path, leaf in tree_leaves_with_path(rollout)}
-    stored = tree_leaves_with_path(Rollout(state.items, state.start))
+    stored = tree_leaves_with_path(Rollout(state.items, state.start, state.wanted))
     if list(given) != [keystr(path) for path, _ in stored]:
         raise ValueError(
             f"the rollout has arrays {', '.join(given)}; it must have those that `init` saw, "

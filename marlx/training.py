@@ -162,6 +162,7 @@ def loop(
         ended = jax.tree.map(jnp.sum, ended)
         return run, {
             **jax.tree.map(jnp.nanmean, metrics),
+            **({} if learner.totals is None else learner.totals(run.learner)),
             "train_return": ended.total_return / ended.episodes,
             "episode_length": ended.total_length / ended.episodes,
         }

@@ -37,6 +37,8 @@ class Transition(NamedTuple):
     next_obs: Observation  # after the step and *before* any reset
     memory: Tree  # the acting memory that `action` was chosen with
     extras: Tree  # what the learner's `act` added
+    weight: Array | None = None  # f32 [], how much is to be learned from the step, 0 is nothing;
+    # a composite learner sets it for its parts. None: every step counts alike
 
     @property
     def done(self) -> Array:

@@ -193,6 +193,58 @@ def test_uniform_draws_are_uniform(rollouts: int) -> None:
     chi_square(draw.index, windows, np.full(len(windows), 1 / len(windows)))
 
 
+def wanting(rollout: Rollout, wanted: np.ndarray[Any, Any]) -> Rollout:
+    return rollout._replace(wanted=jnp.asarray(wanted))
+
+
+@pytest.mark.parametrize(("shape", "rollouts"), [(SHAPES[1], 3), (SHAPES[4], 9), (SHAPES[6], 11)])
+def test_draws_are_uniform_over_windows_with_a_step_that_is_wanted(
+    shape: tuple[int, ...], rollouts: int
+) -> None:
+    """Windows within, equal to and longer than rollouts, before and after the ring has wrapped."""
+    T, B, _, length, _ = shape
+    source, stream = make("uniform", shape, batch=4), Stream(*shape)
+    chosen = np.random.default_rng(0).random((rollouts * T + length, B)) < 1 / length
+    state, add = None, jax.jit(source.add)
+    for i in range(rollouts):
+        rollout = wanting(stream.rollout(), chosen[i * T : (i + 1) * T])
+        state = add(source.init(rollout) if state is None else state, rollout)
+    windows = [
+        index
+        for index, (start, env) in stream.windows().items()
+        if chosen[start : start + length, env].any()
+    ]
+    assert 1 < len(windows) < len(stream.windows())
+    draw = many(source, 4000)(state, jax.random.key(1))
+    assert set(np.asarray(draw.index).ravel().tolist()) == set(windows)
+    chi_square(draw.index, windows, np.full(len(windows), 1 / len(windows)))
+    one = jax.jit(source.draw)(state, jax.random.key(2))
+    stream.check(one)
+    assert (one.weight == 1).all()
+
+
+@pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[4], SHAPES[6]], ids=str)
+def test_where_every_step_is_wanted_the_same_key_draws_the_same(shape: tuple[int, ...]) -> None:
+    source, stream = make("uniform", shape, batch=4), Stream(*shape)
+    plain, wanted, draw = None, None, jax.jit(source.draw)
+    for _ in range(9):
+        rollout = stream.rollout()
+        more = wanting(rollout, np.ones(shape[:2], bool))
+        plain = source.add(source.init(rollout) if plain is None else plain, rollout)
+        wanted = source.add(source.init(more) if wanted is None else wanted, more)
+        for key in jax.random.split(jax.random.key(3)):
+            one, other = draw(plain, key), draw(wanted, key)
+            if one.weight.any():  # otherwise the windows are void
+                jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_where_no_step_is_wanted_the_draw_is_void() -> None:
+    source, stream = make("uniform", SHAPES[1], batch=4), Stream(*SHAPES[1])
+    rollout = wanting(stream.rollout(), np.zeros(SHAPES[1][:2], bool))
+    draw = source.draw(source.add(source.init(rollout), rollout), jax.random.key(0))
+    assert (draw.weight == 0).all()
+
+
 def test_a_draw_is_a_function_of_its_key() -> None:
     shape = SHAPES[0]
     for kind in ["uniform", "prioritised"]:

@@ -1,0 +1,360 @@
+"""MANSA: exact reductions, budgets that hold, what is learned from what, and a known optimum."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import marlx
+from marlx import mixers
+from marlx.algos import mansa, q_learning
+from marlx.algos.mansa import MansaConfig, SwitchConfig
+from marlx.algos.q_learning import QConfig, q_learner
+from marlx.environment import EnvParams
+from marlx.evaluation import random_learner
+from marlx.rollout import rollout, start
+from marlx.testing import Recall
+from marlx.training import TrainConfig, loop
+
+ENV = Recall(shortest=1, longest=4)
+LIMITED = EnvParams(max_steps_in_episode=4)  # true ends and time limits
+SPEC = ENV.spec(LIMITED)
+TINY = QConfig(
+    hidden=8, mixer_hidden=8, mixer_embed=4, batch=8, window=5, capacity=1_000, warmup=100,
+    updates_per_step=1 / 20, target_period=10, lambda_=0.5, reward_scaling="scale",
+    epsilon_steps=2_000,
+)  # fmt: skip
+SWITCH = SwitchConfig(
+    hidden=8, batch=8, window=5, capacity=1_000, warmup=100, updates_per_step=1 / 20,
+    target_period=10, epsilon_steps=2_000,
+)  # fmt: skip
+CONFIG = MansaConfig(independent=TINY, centralised=TINY, switch=SWITCH)
+TRAIN = TrainConfig(total_steps=1_200, num_envs=4, rollout_length=5, evals=1)
+
+
+def learner_of(**settings):
+    """The switch of `settings` over two learners that play at random and learn nothing."""
+    config = dataclasses.replace(CONFIG, **settings)
+    idle = random_learner(SPEC)
+    switch = mansa.switch_learner(SPEC, config, config.switch)
+    return mansa.mansa(SPEC, idle, idle, switch, config)
+
+
+def trained(learner, key=0):
+    """The state of a run after its one block, and the metrics of that block."""
+    run = loop(ENV, LIMITED, learner, TRAIN)
+    return run.block(run.warm_up(run.init(jax.random.key(key))))
+
+
+def assert_same_run(run, inner, other):
+    """Same actions all along (the replay holds them), same parameters, same environments."""
+    assert int(other.learner.updates) >= 50
+    assert int(inner.updates) == int(other.learner.updates)
+    np.testing.assert_array_equal(inner.replay.items.action, other.learner.replay.items.action)
+    close = functools.partial(np.testing.assert_allclose, atol=1e-6)
+    jax.tree.map(close, inner.params, other.learner.params)
+    jax.tree.map(close, inner.target, other.learner.target)
+    jax.tree.map(close, run.actors.env_state, other.actors.env_state)
+
+
+@functools.cache
+def alone(name):
+    return jax.jit(lambda: trained(getattr(q_learning, name)(SPEC, TINY))[0])()
+
+
+@functools.cache
+def scripted():
+    """Runs of a switch that calls never, always, and at random, and their metrics."""
+    config = dataclasses.replace(CONFIG, il_trains_on="g0")
+    iql, qmix = q_learning.iql(SPEC, TINY), q_learning.qmix(SPEC, TINY)
+
+    def run(rate):
+        switch = mansa.scripted_switch(rate)
+        return trained(mansa.mansa(SPEC, iql, qmix, switch, config))
+
+    runs, metrics = jax.jit(jax.vmap(run))(jnp.array([0.0, 1.0, 0.25]))
+    return [jax.tree.map(lambda x, i=i: x[i], (runs, metrics)) for i in range(3)]
+
+
+def test_without_calls_it_is_the_independent_learner():
+    run, metrics = scripted()[0]
+    assert_same_run(run, run.learner.independent, alone("iql"))
+    assert int(metrics["centralised_calls"]) == 0 and int(run.learner.centralised.updates) == 0
+
+
+def test_with_calls_only_it_is_the_centralised_learner():
+    run, metrics = scripted()[1]
+    assert_same_run(run, run.learner.centralised, alone("qmix"))
+    assert int(run.learner.independent.updates) == 0
+    assert int(metrics["centralised_calls"]) == 1_200
+    assert metrics["call_rate"] == 1
+
+
+def test_updates_are_in_proportion_to_calls():
+    """A quarter of the steps costs a quarter of the gradients."""
+    run, metrics = scripted()[2]
+    calls = int(run.learner.calls)
+    assert calls == pytest.approx(300, abs=60)  # four standard deviations
+    joint, alone_ = int(run.learner.centralised.updates), int(run.learner.independent.updates)
+    late = calls * (1 - TINY.warmup / 1_200)
+    assert joint == pytest.approx(late * TINY.updates_per_step, abs=4)
+    assert joint + alone_ == pytest.approx(1_100 * TINY.updates_per_step, abs=2)
+    samples = int(metrics["centralised_samples_total"])
+    assert joint * TINY.batch <= samples <= joint * TINY.batch * TINY.window
+
+
+def test_a_budget_of_none_is_the_independent_learner():
+    """With a switch that learns, and would like to call."""
+    run, metrics = jax.jit(lambda: trained(mansa.mansa_q(SPEC, CONFIG, budget=0, call_cost=0.0)))()
+    assert_same_run(run, run.learner.independent, alone("iql"))
+    assert int(run.learner.switch.updates) >= 50
+    assert int(metrics["centralised_calls"]) == 0 and metrics["budget_left"] == 0
+
+
+@functools.cache
+def playing(learner, length=40, num_envs=8):
+    """A function of keys: a rollout of a freshly made learner, every network being random."""
+    train = dataclasses.replace(TRAIN, num_envs=num_envs, rollout_length=length)
+    made = loop(ENV, LIMITED, learner, train).init
+
+    @jax.jit
+    def play(key, explore_key):
+        policy = learner.policy(made(key).learner)
+        actors = start(ENV, LIMITED, learner, key, num_envs)
+        return rollout(ENV, LIMITED, learner, policy, actors, explore_key, length)[1]
+
+    return play
+
+
+def calls_by_episode(called, done):
+    """Calls of every episode begun, in order of environments; both bool [T, B]."""
+    counts = []
+    for env in range(called.shape[1]):
+        counts.append(0)
+        for t in range(called.shape[0]):
+            counts[-1] += int(called[t, env])
+            if done[t, env]:
+                counts.append(0)
+    return counts
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2])
+@pytest.mark.parametrize("switching", ["learned", "always", "random"])
+def test_calls_never_exceed_the_budget_of_an_episode(budget, switching):
+    """Random networks, exploring, across many resets of episodes of two to four steps."""
+    switch = dataclasses.replace(SWITCH, epsilon_start=0.5)
+    learner = learner_of(budget=budget, switching=switching, rate=0.9, switch=switch)
+    for seed in range(5):
+        t = playing(learner)(jax.random.key(seed), jax.random.key(10 + seed))
+        counts = calls_by_episode(np.asarray(t.extras.called), np.asarray(t.done))
+        assert len(counts) > 80 and max(counts) == budget
+        # what the switch sees: nothing is left, and 1 is masked, exactly where it is spent
+        before = np.asarray(t.memory.calls)
+        seen = mansa.look(SPEC, budget, t.obs, t.memory, t.extras.open)
+        np.testing.assert_array_equal(seen.action_mask[..., 0, 1], before < budget)
+        np.testing.assert_allclose(
+            seen.local[..., 0, -2], (1 - before / max(1, budget)) * SPEC.scale, rtol=1e-6
+        )
+
+
+def test_the_call_is_masked_in_targets_once_the_budget_is_spent():
+    """The switch's replay holds a mask of the *next* state that knows of the call just made."""
+    learner = learner_of(budget=2, switching="learned")
+    run, _ = jax.jit(lambda: trained(learner))()
+    items = run.learner.switch.replay.items
+    share, called = items.obs.local[..., 0, -2], items.action[..., 0]
+    left = np.round(np.asarray(share) * 2).astype(int)
+    assert (called <= left).all()
+    np.testing.assert_array_equal(items.next_obs.action_mask[..., 0, 1], left - called > 0)
+    np.testing.assert_allclose(items.next_obs.local[..., 0, -2], (left - called) / 2)
+    np.testing.assert_array_equal(items.next_obs.local[..., 0, -1], called)
+
+
+def test_calls_of_a_run_never_exceed_its_budget():
+    learner = learner_of(switching="always", run_budget=505)
+    run, metrics = jax.jit(lambda: trained(learner))()
+    assert int(run.learner.calls) == int(metrics["centralised_calls"]) == 500  # 20 in a rollout
+    policy, obs, key = learner.policy(run.learner), run.actors.obs, jax.random.key(0)
+    for explore, calls in ((True, 0), (False, 4)):  # it is a budget of training
+        extras = learner.act(policy, learner.memory(4), obs, key, explore)[2]
+        assert extras.called.sum() == calls
+
+
+def test_the_first_calls_are_counted():
+    run, _ = jax.jit(lambda: trained(learner_of(switching="first", first=300)))()
+    assert int(run.learner.calls) == 300
+    policy = mansa.switch_learner(SPEC, MansaConfig(switching="first", first=300), SWITCH).policy
+    assert policy(jnp.int32(299)) == 1 and policy(jnp.int32(300)) == 0
+
+
+def test_execution_may_be_decentralised():
+    learner = mansa.mansa_q(SPEC, CONFIG, switching="always", execution="independent")
+    iql = q_learning.iql(SPEC, TINY)
+    state = loop(ENV, LIMITED, learner, TRAIN).init(jax.random.key(0))
+    policy, obs = learner.policy(state.learner), state.actors.obs
+    key = jax.random.key(1)
+    action, memory, extras = learner.act(policy, learner.memory(4), obs, key, False)
+    expected, _, _ = iql.act(policy.independent, iql.memory(4), obs, key, False)
+    np.testing.assert_array_equal(action, expected)
+    assert not extras.called.any() and not memory.calls.any()
+    assert learner.act(policy, learner.memory(4), obs, key, True)[2].called.all()
+
+
+def test_the_switch_pays_per_call_and_per_change_after_scaling():
+    """With gamma 0 the target is the scaled team reward less what the choice cost."""
+    settings = dataclasses.replace(
+        SWITCH, gamma=0.0, reward_scaling="scale", warmup=0, updates_per_step=1 / 200, batch=40
+    )
+    config = MansaConfig(switch=settings, call_cost=0.5, switch_cost=2.0)
+    learner = learner_of(switch=settings, call_cost=0.5, switch_cost=2.0)
+    t = playing(learner)(jax.random.key(0), jax.random.key(1))
+    state = learner.init(jax.random.key(2), t)
+    switch = mansa.switch_learner(SPEC, config, settings)
+    state = learner.observe(state, t).switch._replace(owed=jnp.float32(1))
+    _, metrics = switch.update(state, jax.random.key(3))
+    source = q_learning._source(settings)
+    items = source.draw(state.replay, jax.random.fold_in(jax.random.key(3), 0)).items
+    net = q_learning.q_network(mansa.switch_spec(SPEC), settings)
+    memory = jnp.zeros((*items.done.shape, 1, 0))
+    q = net.once(state.params.agents, memory, items.obs)[0].q
+    q = np.take_along_axis(np.asarray(q), np.asarray(items.action[..., None], int), -1)[..., 0, 0]
+    g, last = np.asarray(items.action[..., 0], float), np.asarray(items.obs.local[..., 0, -1])
+    assert {(0, 0), (0, 1), (1, 0), (1, 1)} == set(zip(g.ravel(), last.ravel(), strict=True))
+    deviation = np.std(np.asarray(SPEC.team_reward(t.reward)))
+    target = np.asarray(items.reward) / deviation - 0.5 * g - 2.0 * g * (1 - last)
+    assert float(metrics["td_error"]) == pytest.approx(np.abs(q - target).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["iql", "qmix"])
+def test_steps_of_weight_zero_reach_no_gradient(name):
+    """Changing their rewards changes no parameter; changing another step's does."""
+    config = dataclasses.replace(
+        TINY, warmup=0, updates_per_step=0.2, lambda_=0.0, reward_scaling="none"
+    )
+    learner = getattr(q_learning, name)(SPEC, config)
+    t = playing(learner)(jax.random.key(0), jax.random.key(1))
+    weight = (jax.random.uniform(jax.random.key(2), t.done.shape) < 0.1).astype(jnp.float32)
+    weight = weight.at[:, 0].set(0.0)  # an environment in which nothing is learned
+    assert 20 < weight.sum() < 50
+
+    @jax.jit
+    def learn(t):
+        state = learner.init(jax.random.key(0), t)
+        return learner.update(learner.observe(state, t), jax.random.key(1))
+
+    def with_reward(more):
+        return learn(t._replace(weight=weight, reward=t.reward + more[..., None]))
+
+    (state, metrics), (same, _), (other, _) = map(
+        with_reward, (jnp.zeros_like(weight), 5.0 * (1 - weight), 5.0 * weight)
+    )
+    assert int(state.updates) == int(weight.sum() * 0.2)
+    windows = weight.reshape(8, 5, -1).sum(1)
+    per_window = windows.sum() / (windows > 0).sum()  # only windows with weight are drawn
+    drawn = int(state.updates) * config.batch
+    assert float(metrics["samples"]) == pytest.approx(drawn * per_window, rel=0.3)
+    jax.tree.map(np.testing.assert_array_equal, state.params, same.params)
+    differences = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), state.params, other.params)
+    assert max(jax.tree.leaves(differences)) > 1e-4
+
+
+def test_pictures_say_which_mode_is_on():
+    learner = learner_of(switching="always", budget=2)
+    t = playing(learner)(jax.random.key(0), jax.random.key(1))
+    told = [
+        learner.describe(*jax.tree.map(lambda x, at=at: x[at, 0], (t.memory, t.extras)))
+        for at in range(3)
+    ]
+    assert told[0].startswith("CENTRALISED") and "of 2" in told[0]
+    assert {line.count("\n") for line in told} == {0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"budget": -1}, "budget is -1; it must be 0 or more, or none"),
+        ({"rate": 1.5}, "rate is 1.5; it must be between 0 and 1"),
+        ({"call_cost": -0.1}, "call_cost is -0.1; it must be 0 or more"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        MansaConfig(**settings)
+
+
+# --- a known optimum ---
+
+CHAIN, CHAIN_PARAMS = marlx.make("matrix/chain-4")
+GAMES = QConfig(
+    recurrent=False, hidden=32, lr=2e-3, window=1, batch=64, updates_per_step=0.125,
+    capacity=10_000, warmup=500, target_period=50, epsilon_steps=20_000, gamma=1.0,
+)  # fmt: skip
+DECIDER = SwitchConfig(**{**dataclasses.asdict(GAMES), "capacity": 5_000})
+
+
+def chain_learner(cost):
+    """IQL and joint-action Q under a switch whose cost may be traced, and the two of them."""
+    spec = CHAIN.spec()
+    switch = q_learner(
+        mansa.switch_spec(spec),
+        DECIDER,
+        mixers.independent(),
+        lambda items: cost * items.action[..., 0].astype(jnp.float32),
+    )
+    parts = q_learning.iql(spec, GAMES), q_learning.joint_q(spec, GAMES)
+    return mansa.mansa(spec, *parts, switch, MansaConfig()), parts
+
+
+def optimal_switch(alone, joint, cost):
+    """Bool [K], g*, from the fixed point of the switch's Bellman operator.
+
+    Args:
+      alone: f64 [K], what the independent learner's joint action pays in each stage.
+      joint: f64 [K], what the centralised learner's pays.
+      cost: per call.
+
+    `T V(s) = max(R_joint(s) - cost + V(s'), R_alone(s) + V(s'))`; stage s' = s + 1, and V = 0 at
+    the end.
+    """
+    value = np.zeros(len(alone) + 1)
+    for _ in range(len(alone)):
+        value[:-1] = np.maximum(joint - cost + value[1:], alone + value[1:])
+    return joint - cost + value[1:] > alone + value[1:]
+
+
+def test_the_learned_switch_is_the_optimal_one():
+    """It calls in the coordination stage alone if a call costs less than the gap, else never."""
+    costs, seeds, stages = jnp.array([0.5, 1.5, 8.0]), 2, 5
+    train = TrainConfig(total_steps=40_000, num_envs=16, rollout_length=stages, evals=1)
+
+    def run(key, cost):
+        learner, parts = chain_learner(cost)
+        one = loop(CHAIN, CHAIN_PARAMS, learner, train)
+        state, metrics = one.block(one.warm_up(one.init(key)))
+        policy = learner.policy(state.learner)
+        actors = start(CHAIN, CHAIN_PARAMS, learner, key, 1)
+        _, t, _ = rollout(CHAIN, CHAIN_PARAMS, learner, policy, actors, key, stages, explore=False)
+        states = jax.vmap(lambda i: dataclasses.replace(CHAIN.make_state(), stage=i))
+        obs = jax.vmap(CHAIN.observe, (0, None))(states(jnp.arange(stages)), CHAIN_PARAMS)
+        actions = [
+            part.act(params, part.memory(stages), obs, key, False)[0]
+            for part, params in zip(parts, policy[:2], strict=True)
+        ]
+        return t.extras.called[:, 0], actions, metrics["call_rate"]
+
+    keys = jax.random.split(jax.random.key(0), seeds)
+    grid = jax.jit(jax.vmap(jax.vmap(run, (0, None)), (None, 0)))
+    called, actions, rates = jax.device_get(grid(keys, costs))  # [costs, seeds, ...]
+    table, agree = CHAIN._payoff[..., 0], []
+    for i, j in np.ndindex(len(costs), seeds):
+        alone, joint = (table[(np.arange(stages), *chosen[i, j].T)] for chosen in actions)
+        assert joint[-1] == 11 and alone[-1] <= 7
+        best = optimal_switch(alone, joint, float(costs[i]))
+        assert best[-1] == (costs[i] < joint[-1] - alone[-1])
+        agree.append(called[i, j] == best)
+    assert np.mean(agree) >= 0.95
+    assert called[:2, :, -1].all() and not called[2].any()
+    assert (np.diff(rates.mean(1)) <= 0.02).all()  # costlier calls are no more frequent
