@@ -149,6 +149,7 @@ class Sequence(NamedTuple):
     value: Array  # f32 [N], normalised, when it was collected
     target: Array  # f32 [N], the return, normalised
     advantage: Array  # f32 [N]
+    weight: Array | None  # f32 [], how much is learned from the step; None: all alike
 
 
 def critic_network(spec: EnvSpec, config: PPOConfig, central: bool) -> Critic:
@@ -183,7 +184,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
 
     Advantages are computed from every step's own `next_obs`, so that a time limit is bootstrapped
     through and an auto-reset cannot leak into a value. What an agent does not have (padding of its
-    observation, illegal actions, missing components) reaches no loss.
+    observation, illegal actions, missing components) reaches no loss. Where transitions have a
+    weight, no more minibatches are made than the sequences with some of it fill.
 
     Args:
       spec: the environment's.
@@ -264,7 +266,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         before = jnp.concatenate([state.memory[None], carried[:-1]])
         state = state._replace(memory=carried[-1], returns=returns)
         obs = t.obs
-        data = Sequence(obs, obs.action_mask, t.done, t.extras, moved, target, advantage)
+        mask = obs.action_mask
+        data = Sequence(obs, mask, t.done, t.extras, moved, target, advantage, t.weight)
         return state, data, (t.memory, before)
 
     def loss(
@@ -272,19 +275,20 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     ) -> tuple[Array, dict[str, Array]]:
         outputs, _, _ = actor.along(params.actor, memory[0], data.obs, data.done)
         log_prob = kind.log_prob(outputs, data.mask, data.acted.raw)
-        entropy = kind.entropy(outputs, data.mask, data.acted.raw).mean()
+        entropy = _mean(kind.entropy(outputs, data.mask, data.acted.raw), data.weight)
         gap = log_prob - data.acted.log_prob
-        advantage = _normalised(c, data.advantage)
-        policy_loss = clipped_policy_loss(gap, advantage, c.clip).mean()
+        advantage = _normalised(c, data.advantage, data.weight)
+        policy_loss = _mean(clipped_policy_loss(gap, advantage, c.clip), data.weight)
         value, _ = critic.along(params.critic, memory[1], data.obs, data.done)
-        value_loss = clipped_value_loss(value, data.value, data.target, c.value_clip).mean()
+        value_loss = clipped_value_loss(value, data.value, data.target, c.value_clip)
+        value_loss = _mean(value_loss, data.weight)
         total = policy_loss + c.value_weight * value_loss - c.entropy * entropy
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
-            "kl": (jnp.expm1(gap) - gap).mean(),  # Schulman's estimate, never negative
-            "clipped": (jnp.abs(jnp.expm1(gap)) > c.clip).mean(),
+            "kl": _mean(jnp.expm1(gap) - gap, data.weight),  # Schulman's estimate, never negative
+            "clipped": _mean(jnp.abs(jnp.expm1(gap)) > c.clip, data.weight),
         }
         return total, metrics
 
@@ -311,15 +315,23 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         orders = jax.vmap(jax.random.permutation, (0, None))(
             jax.random.split(key, c.epochs), count
         ).reshape(c.epochs * c.minibatches, -1)
-        (params, optimiser), metrics = jax.lax.scan(one, (state.params, state.optimiser), orders)
+        start = state.params, state.optimiser
+        if sequences.weight is None:
+            (params, optimiser), metrics = jax.lax.scan(one, start, orders)
+            metrics = jax.tree.map(jnp.mean, metrics)
+        else:
+            wanted = sequences.weight.any(0)
+            (params, optimiser), metrics = _some(one, start, orders, wanted, c.epochs)
         spread = jnp.var(data.target)
         unexplained = jnp.var(data.target - data.value) / jnp.maximum(spread, 1e-8)
         metrics = {
-            **jax.tree.map(jnp.mean, metrics),
+            **metrics,
             "value": _unscaled(c, state.returns, data.value).mean(),
             "explained_variance": 1.0 - unexplained,
             "lr": jnp.asarray(rate, jnp.float32),
+            "samples": jnp.float32(data.done.size) if data.weight is None else data.weight.sum(),
         }
+        metrics["samples"] *= c.epochs  # steps that gradients were taken of
         if len(spec.groups) > 1:  # where groups compete, a return over all of them says little
             for name, members in spec.groups:
                 metrics[f"reward_{name}"] = state.rollout.reward[..., list(members)].mean()
@@ -398,13 +410,53 @@ def _unscaled(config: PPOConfig, seen: Moments, value: Array) -> Array:
     return value * spread + centre
 
 
-def _normalised(config: PPOConfig, advantage: Array) -> Array:
+def _normalised(config: PPOConfig, advantage: Array, weight: Array | None) -> Array:
     """Over all agents where they are paid alike, over each agent's own where they are not."""
     if not config.normalise_advantage:
         return advantage
     axes = None if config.reward == "team" else (0, 1)
-    centred = advantage - advantage.mean(axes, keepdims=True)
-    return centred / (advantage.std(axes, keepdims=True) + 1e-8)
+    if weight is None:
+        centred = advantage - advantage.mean(axes, keepdims=True)
+        return centred / (advantage.std(axes, keepdims=True) + 1e-8)
+    share = jnp.broadcast_to(weight[..., None], advantage.shape)
+    share = share / jnp.maximum(share.sum(axes, keepdims=True), 1.0)
+    centred = advantage - (share * advantage).sum(axes, keepdims=True)
+    return centred / (jnp.sqrt((share * centred**2).sum(axes, keepdims=True)) + 1e-8)
+
+
+def _mean(x: Array, weight: Array | None) -> Array:
+    """f32 [], the mean of [T, b, N], where steps may have a weight [T, b]."""
+    if weight is None:
+        return x.mean()
+    return (x.mean(-1) * weight).sum() / jnp.maximum(weight.sum(), 1.0)
+
+
+def _some(
+    one: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]],
+    carry: Tree,
+    orders: Array,
+    wanted: Array,
+    epochs: int,
+) -> tuple[Tree, dict[str, Array]]:
+    """`lax.scan(one, carry, orders)` over no more minibatches than those wanted fill.
+
+    In every epoch the sequences that are `wanted` bool [S] come first, in their order; minibatches
+    of others alone are left out. Metrics are means over those made, nan if there were none.
+    """
+    size = orders.shape[1]
+    each = orders.reshape(epochs, -1)  # [epochs, S]
+    first = jnp.argsort(~wanted[each], axis=1, stable=True)
+    each = jnp.take_along_axis(each, first, axis=1).reshape(epochs, -1, size)
+    needed = -(-wanted.sum() // size)
+    shapes = jax.eval_shape(one, carry, orders[0])[1]
+    sums = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def step(i: Array, state: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+        carry, metrics = one(state[0], each[i // needed, i % needed])
+        return carry, jax.tree.map(jnp.add, state[1], metrics)
+
+    carry, sums = jax.lax.fori_loop(0, epochs * needed, step, (carry, sums))
+    return carry, jax.tree.map(lambda x: x / (epochs * needed), sums)
 
 
 def _windows(x: Array, window: int) -> Array:

@@ -71,3 +71,18 @@ def bootstrap_interval(
         drawn[i] = statistic(values[run, episode])
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def rate_by(
+    feature: ArrayLike, happened: ArrayLike
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Each value of a feature, how often something happened there, and how often it was seen.
+
+    Args:
+      feature: [...], of each step: a cell's number, a distance.
+      happened: bool [...], whether it did, in that step.
+    """
+    values, place = np.unique(np.asarray(feature).ravel(), return_inverse=True)
+    seen = np.bincount(place, minlength=len(values))
+    rate = np.bincount(place, np.asarray(happened, float).ravel(), len(values)) / seen
+    return values, rate, seen

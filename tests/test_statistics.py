@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from marlx.statistics import bootstrap_interval, iqm, mean
+from marlx.statistics import bootstrap_interval, iqm, mean, rate_by
 
 
 def test_iqm_is_the_mean_of_the_middle_half():
@@ -46,3 +46,11 @@ def test_interval_needs_runs(returns):
 
 def test_mean():
     assert mean([[1.0, 2.0], [3.0, 6.0]]) == 3.0
+
+
+def test_a_rate_by_feature_by_hand():
+    feature, happened = [[3, 1, 1], [3, 1, 7]], [[True, False, True], [True, False, False]]
+    values, rate, seen = rate_by(feature, happened)
+    np.testing.assert_array_equal(values, [1, 3, 7])
+    np.testing.assert_allclose(rate, [1 / 3, 1, 0])
+    np.testing.assert_array_equal(seen, [3, 2, 1])

@@ -10,8 +10,9 @@ import pytest
 
 import marlx
 from marlx import mixers
-from marlx.algos import mansa, q_learning
-from marlx.algos.mansa import MansaConfig, SwitchConfig
+from marlx.algos import mansa, ppo, q_learning
+from marlx.algos.mansa import MansaConfig, MansaPPOConfig, SwitchConfig
+from marlx.algos.ppo import PPOConfig
 from marlx.algos.q_learning import QConfig, q_learner
 from marlx.environment import EnvParams
 from marlx.evaluation import random_learner
@@ -112,6 +113,31 @@ def test_a_budget_of_none_is_the_independent_learner():
     assert_same_run(run, run.learner.independent, alone("iql"))
     assert int(run.learner.switch.updates) >= 50
     assert int(metrics["centralised_calls"]) == 0 and metrics["budget_left"] == 0
+
+
+PPO = PPOConfig(hidden=8, epochs=2, minibatches=2, window=5, recurrent=True)
+
+
+def test_a_pair_of_policy_gradient_learners_reduces_to_either():
+    """IPPO without calls, MAPPO with nothing else; with some, minibatches in proportion."""
+    pair = ppo.ippo(SPEC, PPO), ppo.mappo(SPEC, PPO)
+    config = MansaPPOConfig(independent=PPO, centralised=PPO, switch=SWITCH)
+
+    def run(rate):
+        return trained(mansa.mansa(SPEC, *pair, mansa.scripted_switch(rate), config))
+
+    runs, metrics = jax.jit(jax.vmap(run))(jnp.array([0.0, 1.0, 0.25]))
+    for i, name in enumerate(("independent", "centralised")):
+        alone, _ = jax.jit(lambda part=pair[i]: trained(part))()
+        inner = jax.tree.map(lambda x, i=i: x[i], getattr(runs.learner, name))
+        close = functools.partial(np.testing.assert_allclose, atol=1e-4)
+        np.testing.assert_array_equal(inner.rollout.action, alone.learner.rollout.action)
+        jax.tree.map(close, inner.params, alone.learner.params)
+    samples = np.asarray(metrics["centralised_samples_total"])
+    calls = np.asarray(runs.learner.calls)
+    warm = 20  # steps of the first rollout are never learned from, others once per epoch
+    assert samples[0] == 0 and samples[1] == 2 * (calls[1] - warm)
+    assert samples[2] == pytest.approx(2 * calls[2] * (1 - warm / 1_200), rel=0.1)
 
 
 @functools.cache
@@ -253,7 +279,7 @@ def test_steps_of_weight_zero_reach_no_gradient(name):
     )
     assert int(state.updates) == int(weight.sum() * 0.2)
     windows = weight.reshape(8, 5, -1).sum(1)
-    per_window = windows.sum() / (windows > 0).sum()  # only windows with weight are drawn
+    per_window = float(windows.sum() / (windows > 0).sum())  # only windows with weight are drawn
     drawn = int(state.updates) * config.batch
     assert float(metrics["samples"]) == pytest.approx(drawn * per_window, rel=0.3)
     jax.tree.map(np.testing.assert_array_equal, state.params, same.params)
@@ -296,7 +322,11 @@ DECIDER = SwitchConfig(**{**dataclasses.asdict(GAMES), "capacity": 5_000})
 
 
 def chain_learner(cost):
-    """IQL and joint-action Q under a switch whose cost may be traced, and the two of them."""
+    """IQL and joint-action Q under a switch whose cost may be traced, and the two of them.
+
+    IQL learns from its own steps: from those of the other it would learn to coordinate too, and
+    there would be no gap left.
+    """
     spec = CHAIN.spec()
     switch = q_learner(
         mansa.switch_spec(spec),
@@ -305,7 +335,7 @@ def chain_learner(cost):
         lambda items: cost * items.action[..., 0].astype(jnp.float32),
     )
     parts = q_learning.iql(spec, GAMES), q_learning.joint_q(spec, GAMES)
-    return mansa.mansa(spec, *parts, switch, MansaConfig()), parts
+    return mansa.mansa(spec, *parts, switch, MansaConfig(il_trains_on="g0")), parts
 
 
 def optimal_switch(alone, joint, cost):

@@ -1,0 +1,255 @@
+"""MANSA against its parts and its controls: returns, centralised calls, and where they are made.
+
+    python benchmarks/mansa.py oracle      # matrix/chain-4: calls by cost of a call
+    python benchmarks/mansa.py stages      # matrix/stages: MANSA, IQL, QMIX, joint-Q
+    python benchmarks/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
+    python benchmarks/mansa.py map RUN     # where a trained switch calls, from a run folder
+    python benchmarks/mansa.py plot        # pictures of what is stored
+
+Results are in `benchmarks/results/mansa/`, a JSON per run with every seed's curve, rewritten at
+each evaluation so that a run that is stopped still tells how far it came. The controls have MANSA's
+own number of calls: they are read from its file, so `mansa` has to come first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
+
+import _timing
+import numpy as np
+
+from marlx import config, load_policy, statistics, training
+from marlx.rollout import rollout, start
+
+FORAGING = (
+    "Foraging-8x8-2p-2f-coop-v3",
+    "Foraging-2s-8x8-2p-2f-coop-v3",
+    "Foraging-10x10-3p-3f-v3",
+)
+COSTS = (0.25, 0.5, 1.0, 2.0, 3.0, 6.0, 8.0)
+PER_SEED = ("return", "call_rate", "calls_per_episode", "centralised_calls")
+
+
+def run(name: str, algorithm: str, task: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train, and keep in `results/mansa/{name}-{task}.json` what came out."""
+    experiment = config.experiment(algorithm, task, **settings)
+    env, params, learner = experiment.build()
+    file = f"mansa/{name}-{task.replace('/', '-')}"
+    record: dict[str, Any] = {
+        "name": name,
+        "algorithm": algorithm,
+        "environment": task,
+        "finished": False,
+        "optimum": env.spec(params).optimum,
+        "steps": [],
+        **{metric: [] for metric in PER_SEED},
+        "settings": experiment.settings(),
+    }
+
+    def report(progress: training.Progress) -> None:
+        record["steps"].append(progress.steps)
+        for metric in PER_SEED:
+            values = progress.metrics.get(metric)
+            record[metric].append(None if values is None else np.round(values, 4).tolist())
+        record["seconds"] = {phase: round(took, 1) for phase, took in progress.phases.items()}
+        record["samples"] = np.asarray(
+            progress.metrics.get("centralised_samples_total", np.nan)
+        ).tolist()
+        _timing.write(file, record)
+        means = {k: round(float(np.mean(v)), 4) for k, v in progress.metrics.items()}
+        shown = {k: means[k] for k in PER_SEED if k in means}
+        print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {shown}", flush=True)
+
+    result = training.train(env, learner, params, config=experiment.train, report=report)
+    record |= {
+        "finished": True,
+        "final": statistics.mean(result.returns),
+        "interval": list(statistics.bootstrap_interval(result.returns)),
+        "per_seed": result.returns.mean(-1).round(4).tolist(),
+        "standard_error": float(result.returns.mean(-1).std(ddof=1) / len(result.returns) ** 0.5)
+        if len(result.returns) > 1
+        else None,
+        "random_return": float(result.random_returns.mean()),
+    }
+    if hasattr(result.policies, "switch"):
+        record["greedy_call_rate"] = greedy_call_rate(env, params, learner, result.policies)
+    _timing.write(file, record)
+    low, high = record["interval"]
+    print(f"{name:10} {task:32} {record['final']:.3f} [{low:.3f}, {high:.3f}]", flush=True)
+    return record
+
+
+def greedy_call_rate(env: Any, params: Any, learner: Any, policies: Any) -> list[float]:
+    """Calls per step of each seed when acting greedily, over 64 environments and two horizons."""
+    length = 2 * env.spec(params).horizon
+
+    def rate(policy: Any, key: Any) -> Any:
+        actors = start(env, params, learner, key, 64)
+        _, t, _ = rollout(env, params, learner, policy, actors, key, length, explore=False)
+        return t.extras.called.mean()
+
+    seeds = len(jax.tree.leaves(policies)[0])
+    keys = jax.random.split(jax.random.key(7), seeds)
+    return [round(float(x), 4) for x in jax.jit(jax.vmap(rate))(policies, keys)]
+
+
+def stored(name: str, task: str) -> dict[str, Any] | None:
+    path = _timing.RESULTS / f"mansa/{name}-{task.replace('/', '-')}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def oracle(settings: dict[str, Any]) -> None:
+    """Calls on a chain of stages of which only the last needs coordination, by cost of a call."""
+    for cost in COSTS:
+        # from the other's steps IQL would learn to coordinate, and calls would gain nothing
+        learner = {"mixer": "joint_q", "call_cost": cost, "il_trains_on": "g0"}
+        run(f"cost-{cost:g}", "mansa", "matrix/chain-4", {**settings, "learner": learner})
+
+
+def stages(settings: dict[str, Any]) -> None:
+    """Four games in turn, two of which neither IQL nor QMIX solves."""
+    learner = {"mixer": "joint_q", "call_cost": 0.5}
+    run("mansa", "mansa", "matrix/stages", {**settings, "learner": learner})
+    for name in ("iql", "qmix", "joint_q"):
+        run(name, name, "matrix/stages", settings)
+
+
+def foraging(settings: dict[str, Any], only: list[str], cost: float) -> None:
+    """MANSA, its parts, and the controls with as many calls."""
+    for task in FORAGING:
+        if any(word.startswith("Foraging") for word in only) and task not in only:
+            continue
+        chosen = [word for word in only if not word.startswith("Foraging")]
+        for name in ("mansa", "iql", "qmix", "random", "first"):
+            if chosen and name not in chosen:
+                continue
+            if name in ("iql", "qmix"):
+                run(name, name, task, settings)
+                continue
+            learner: dict[str, Any] = {"call_cost": cost}
+            if name != "mansa":
+                mine = stored("mansa", task)
+                if mine is None:
+                    raise SystemExit(f"no MANSA run on {task} to take the number of calls from")
+                calls = float(np.mean(mine["centralised_calls"][-1]))
+                learner |= {"switching": name}
+                learner |= (
+                    {"rate": calls / mine["steps"][-1]}
+                    if name == "random"
+                    else {"first": round(calls)}
+                )
+            run(name, "mansa", task, {**settings, "learner": learner})
+
+
+def draw_map(path: str, episodes: int = 256) -> None:
+    """Where on the grid, and how far from food, the trained switch of a foraging run calls."""
+    from matplotlib.figure import Figure
+
+    policy = load_policy(path)
+    env, params, learner = policy.env, policy.params, policy.learner
+    horizon = policy.spec.horizon
+
+    def play(key: Any) -> Any:
+        actors = start(env, params, learner, key, episodes)
+        return rollout(env, params, learner, policy.arrays, actors, key, horizon, explore=False)[1]
+
+    t = jax.device_get(jax.jit(play)(jax.random.key(0)))
+    called = t.extras.called
+    things = np.asarray(t.obs.global_state).reshape(*called.shape, -1, 3)
+    num_food = env.num_food
+    food, agents = things[..., :num_food, :], things[..., num_food:, :]
+    there = food[..., 2] > 0
+    steps = np.abs(agents[..., :, None, :2] - food[..., None, :, :2]).sum(-1)
+    steps = np.where(there[..., None, :], steps, np.inf).min(-1)  # of each agent to the nearest
+    some = there.any(-1)
+    distance, rates, counts = statistics.rate_by(steps.max(-1)[some], called[some])
+    height, width = env.size
+    where = agents[..., :2].astype(int)
+    cells = where[..., 0] * width + where[..., 1]
+    cell, cell_rate, _ = statistics.rate_by(
+        cells.reshape(-1), np.repeat(called.reshape(-1), cells.shape[-1])
+    )
+    grid = np.full(height * width, np.nan)
+    grid[cell.astype(int)] = cell_rate
+
+    figure = Figure(figsize=(9, 3.8), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    image = left.imshow(grid.reshape(height, width), cmap="viridis", vmin=0)
+    left.set(title="calls per step, by an agent's cell", xticks=[], yticks=[])
+    figure.colorbar(image, ax=left)
+    right.bar(distance, rates, color="#3b6ea8")
+    for x, y, n in zip(distance, rates, counts, strict=True):
+        right.annotate(f"{n}", (x, y), ha="center", va="bottom", fontsize=6)
+    right.set(
+        title="by distance to food of the farther agent (steps seen above)",
+        xlabel="cells to the nearest food",
+        ylabel="calls per step",
+    )
+    out = _timing.RESULTS / "mansa" / f"map-{policy.spec.id}.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+    print(f"{out}: {called.mean():.3f} calls per step")
+
+
+def plot() -> None:
+    """Return against steps and against centralised calls, one picture per task."""
+    from matplotlib.figure import Figure
+
+    folder = _timing.RESULTS / "mansa"
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    for task in sorted({record["environment"] for record in records}):
+        figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for record in records:
+            if record["environment"] != task:
+                continue
+            steps, returns = record["steps"], np.array(record["return"]).mean(1)
+            (line,) = left.plot(steps, returns, label=record["name"], lw=2)
+            calls = [0 if row is None else float(np.mean(row)) for row in calls_of(record)]
+            right.plot(calls, returns, label=record["name"], lw=2, color=line.get_color())
+        left.set(xlabel="environment steps", ylabel="greedy team return", title=task)
+        right.set(xlabel="centralised calls")
+        left.legend(frameon=False, fontsize=8)
+        figure.savefig(folder / f"{task.replace('/', '-')}.png")
+
+
+def calls_of(record: dict[str, Any]) -> list[Any]:
+    """Centralised calls at every evaluation: a centralised learner's are its steps."""
+    if record["algorithm"] == "mansa":
+        return list(record["centralised_calls"])
+    return [[0 if record["algorithm"] == "iql" else steps] for steps in record["steps"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("oracle", "stages", "foraging", "map", "plot"))
+    parser.add_argument("path", nargs="?", type=Path, help="of a run folder, for the map")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--total-steps", type=int, help="other than the preset's")
+    parser.add_argument("--cost", type=float, default=0.02, help="of a call on foraging")
+    parser.add_argument("--only", nargs="*", default=[], help="names of learners, tasks")
+    args = parser.parse_args()
+    settings = {"seeds": args.seeds}
+    if args.total_steps is not None:
+        settings["total_steps"] = args.total_steps
+    if args.what == "oracle":
+        oracle(settings)
+    elif args.what == "stages":
+        stages(settings)
+    elif args.what == "foraging":
+        foraging(settings, args.only, args.cost)
+    elif args.what == "map":
+        draw_map(args.path)
+    plot()
+
+
+if __name__ == "__main__":
+    main()
