@@ -453,7 +453,6 @@ ALGORITHMS = (
         "IPPO, and MAPPO where a switch calls it",
         MansaPPOConfig,
         mansa_ppo,
-        preset="mansa",
         parts=(("independent", "ippo"), ("centralised", "mappo")),
     ),
 )

@@ -14,6 +14,7 @@ own number of calls: they are read from its file, so `mansa` has to come first.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -24,9 +25,11 @@ import jax
 jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
 
 import _timing
+import jax.numpy as jnp
 import numpy as np
 
-from marlx import config, load_policy, statistics, training
+from marlx import config, load_policy, mixers, statistics, training
+from marlx.algos import mansa, q_learning
 from marlx.rollout import rollout, start
 
 FORAGING = (
@@ -106,12 +109,93 @@ def stored(name: str, task: str) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def oracle(settings: dict[str, Any]) -> None:
-    """Calls on a chain of stages of which only the last needs coordination, by cost of a call."""
-    for cost in COSTS:
-        # from the other's steps IQL would learn to coordinate, and calls would gain nothing
-        learner = {"mixer": "joint_q", "call_cost": cost, "il_trains_on": "g0"}
-        run(f"cost-{cost:g}", "mansa", "matrix/chain-4", {**settings, "learner": learner})
+def oracle(seeds: int, total_steps: int) -> None:
+    """Calls on a chain of stages of which only the last needs coordination, by cost of a call.
+
+    All costs and seeds are one program: the cost is an argument of it.
+    """
+    task = "matrix/chain-4"
+    experiment = config.experiment("mansa", task, total_steps=total_steps, evals=1)
+    env, params, _ = experiment.build()
+    spec, stage_count = env.spec(params), 5
+    # from the other's steps IQL would learn to coordinate too, and calls would gain nothing
+    settings = dataclasses.replace(experiment.learner, il_trains_on="g0")
+    parts = (
+        q_learning.iql(spec, settings.independent),
+        q_learning.joint_q(spec, settings.centralised),
+    )
+
+    def one(key: jax.Array, cost: jax.Array) -> dict[str, jax.Array]:
+        def price(items: q_learning.Item) -> jax.Array:
+            return cost * items.action[..., 0].astype(jnp.float32)
+
+        switch = q_learning.q_learner(
+            mansa.switch_spec(spec), settings.switch, mixers.independent(), price
+        )
+        learner = mansa.mansa(spec, *parts, switch, settings)
+        run_ = training.loop(env, params, learner, experiment.train)
+        state, metrics = run_.block(run_.warm_up(run_.init(key)))
+        policy = learner.policy(state.learner)
+        actors = start(env, params, learner, key, 1)
+        _, t, _ = rollout(env, params, learner, policy, actors, key, stage_count, explore=False)
+        obs = jax.vmap(lambda i: env.observe(replace_stage(env, i), params))(
+            jnp.arange(stage_count)
+        )
+        actions = [
+            part.act(own, part.memory(stage_count), obs, key, False)[0]
+            for part, own in zip(parts, policy[:2], strict=True)
+        ]
+        return {
+            "called": t.extras.called[:, 0],
+            "alone": jnp.stack(
+                [
+                    env.step_env(key, replace_stage(env, i), actions[0][i], params)[1][0]
+                    for i in range(stage_count)
+                ]
+            ),
+            "joint": jnp.stack(
+                [
+                    env.step_env(key, replace_stage(env, i), actions[1][i], params)[1][0]
+                    for i in range(stage_count)
+                ]
+            ),
+            "call_rate": metrics["call_rate"],
+        }
+
+    keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
+    grid = jax.jit(jax.vmap(jax.vmap(one, (0, None)), (None, 0)))
+    found = {k: np.asarray(v) for k, v in grid(keys, jnp.array(COSTS)).items()}
+    rows, agree = [], []
+    for i, cost in enumerate(COSTS):
+        # every stage leads to the next whatever is done: calling pays where it gains more now
+        best = found["joint"][i] - cost > found["alone"][i]
+        agree.append(found["called"][i] == best)
+        rows.append(
+            {
+                "cost": cost,
+                "agreement": float(agree[-1].mean()),
+                "gap": (found["joint"][i] - found["alone"][i])[:, -1].tolist(),
+                "called": found["called"][i].astype(int).tolist(),
+                "call_rate": found["call_rate"][i].round(4).tolist(),
+            }
+        )
+        shown = {k: rows[-1][k] for k in ("cost", "agreement", "gap", "call_rate")}
+        print(shown, flush=True)
+    _timing.write(
+        "mansa/oracle",
+        {
+            "environment": task,
+            "total_steps": total_steps,
+            "seeds": seeds,
+            "agreement": float(np.mean(agree)),
+            "costs": rows,
+        },
+    )
+
+
+def replace_stage(env: Any, stage: jax.Array | int) -> Any:
+    """A state in which `stage` is played next."""
+    return dataclasses.replace(env.make_state(), stage=jnp.int32(stage))
 
 
 def stages(settings: dict[str, Any]) -> None:
@@ -204,7 +288,8 @@ def plot() -> None:
     from matplotlib.figure import Figure
 
     folder = _timing.RESULTS / "mansa"
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    stored_ = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    records = [record for record in stored_ if "steps" in record]
     for task in sorted({record["environment"] for record in records}):
         figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -241,7 +326,7 @@ def main() -> None:
     if args.total_steps is not None:
         settings["total_steps"] = args.total_steps
     if args.what == "oracle":
-        oracle(settings)
+        oracle(args.seeds, args.total_steps or 40_000)
     elif args.what == "stages":
         stages(settings)
     elif args.what == "foraging":

@@ -175,6 +175,31 @@ def test_one_agent_is_a_bandit():
     np.testing.assert_array_equal(play(env, [(1,)])[0][0], [0.25])
 
 
+@pytest.mark.parametrize(
+    ("name", "best"),
+    [("chain-2", [4, 4, 11]), ("chain-4", [4, 4, 4, 4, 11]), ("stages", [4, 11, 4, 8])],
+)
+def test_games_in_turn_are_each_played_once(name, best):
+    """Whatever is done, the next one follows, and after the last a true end."""
+    env = make(f"matrix/{name}")
+    assert env.spec().optimum == sum(best) and env.spec().horizon == len(best)
+    for actions in ([0, 0], [2, 1]):
+        state, paid = env.make_state(), []
+        for i in range(len(best)):
+            np.testing.assert_array_equal(
+                env.observe(state, env.default_params).global_state, np.eye(len(best))[i]
+            )
+            reward, end, _, state = compiled(env)(state, jnp.array(actions))
+            paid.append(float(reward[0]))
+            assert bool(end) == (i == len(best) - 1)
+        zeros = actions == [0, 0]
+        if name == "stages":
+            assert paid == ([0, 11, 4, 8] if zeros else [3, 6, 1, 0])
+        else:
+            assert paid[:-1] == [0 if zeros else 3] * (len(best) - 1)
+            assert paid[-1] == (11 if zeros else 6)
+
+
 def test_optimum_of_a_staged_game_is_that_of_trying_every_plan():
     rng = np.random.default_rng(0)
     for _ in range(5):
