@@ -83,7 +83,7 @@ def bootstrap_interval(
 
 # Several runs on several tasks
 #
-# Scores are a list with an array f64 [..., runs] per task; tasks may differ in their number of runs.
+# Scores are a list with an array f64 [..., runs] per task; tasks may differ in how many runs.
 # Statistics reduce runs and tasks and keep the axes before them, so that resamples, or points of a
 # curve, are computed at once. (rliable has matrices [runs, tasks]: pass its transpose.)
 

@@ -25,7 +25,7 @@ def eval_command(argv: Sequence[str]) -> int:
     import numpy as np
 
     from marlx.evaluation import evaluate, random_learner
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     key_play, key_random = jax.random.split(jax.random.key(options.seed))
@@ -51,7 +51,7 @@ def render_command(argv: Sequence[str]) -> int:
     path, options = run_and_options(argv, "render", RenderOptions)
     out = _gif(options.out or Path(path) / "episode.gif", options.fps)
     use_compilation_cache()
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     acting = policy.learner, policy.arrays
