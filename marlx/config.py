@@ -74,9 +74,9 @@ class Experiment(NamedTuple):
         return {
             "algorithm": self.algorithm,
             "environment": self.environment,
-            **_plain(self.train),
-            "learner": _plain(self.learner),
-            "env": _plain(self.env),
+            **plain(self.train),
+            "learner": plain(self.learner),
+            "env": plain(self.env),
         }
 
 
@@ -372,7 +372,7 @@ def _name(hint: Any) -> str:
     return names.get(hint, str(getattr(hint, "__name__", hint)))
 
 
-def _plain(record: Any) -> dict[str, Any]:
+def plain(record: Any) -> dict[str, Any]:
     """Settings of a dataclass as YAML holds them."""
     if not dataclasses.is_dataclass(record):
         return {}
