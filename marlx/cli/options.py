@@ -62,6 +62,38 @@ class ExportOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """Learning curves of runs: a panel per task, a line and a band per method.
+
+    RUN is a run folder, a folder of them, or a file in marl-eval's format.
+    """
+
+    out: str = "curves.png"
+    """Picture to write: .png, .svg or .pdf."""
+    metric: str = "return"
+    """What to draw, a name in metrics.jsonl."""
+    x: str = "steps"
+    """Against what: `steps`, `seconds` or any metric that grows along a run."""
+    statistic: Literal["iqm", "mean", "median"] = "iqm"
+    """Over seeds; bands are 95% stratified bootstrap intervals of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """One HTML page about runs, which needs no network.
+
+    RUN is a run folder, a folder of them, or a file in marl-eval's format.
+    """
+
+    out: str = "report.html"
+    """Page to write."""
+    marl_eval: str | None = None
+    """Also write the runs to this file, for marl-eval's tools."""
+    bounds: str | None = None
+    """YAML file with lines `TASK: [LOW, HIGH]`: the returns that score 0 and 1."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PlayOptions:
     """What to draw of random play."""
 
@@ -159,6 +191,19 @@ def parse_play(env_id: str, argv: Sequence[str]) -> tuple[Any, PlayOptions]:
         if getattr(parsed.env, name) != getattr(env, name)
     }
     return make_env(env_id, **changed), parsed.play
+
+
+def runs_and_options(
+    argv: Sequence[str], command: str, options: type[Options]
+) -> tuple[list[str], Options]:
+    """The runs and the options of a command that takes several."""
+    from marlx.registry import settings_of
+
+    names, rest = positionals(argv)
+    if not names and rest[:1] not in (["-h"], ["--help"]):
+        raise ValueError(f"marlx {command} takes one run folder or more before its options")
+    args = _canonical(rest, settings_of(options))
+    return names, _tyro(options(), args, f"marlx {command} RUN...", (options.__doc__ or "").strip())
 
 
 def env_options(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
