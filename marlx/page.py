@@ -28,13 +28,14 @@ th, td { padding: .32rem .8rem; text-align: left; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--quiet); } tbody th { color: var(--ink); }
 td.number, th.number { text-align: right; }
+td.text { white-space: normal; min-width: 16rem; }
 td small { color: var(--quiet); font-size: .85em; }
 table.pairs td { text-align: center; border: 2px solid var(--page); border-radius: 4px; }
 tr.task th { background: var(--soft); }
 figure { margin: .8rem 0; } figure svg { max-width: 100%; height: auto; display: block; }
 svg text { font-family: inherit; }
 figcaption { color: var(--quiet); font-size: .88rem; max-width: 48rem; }
-.films { display: flex; flex-wrap: wrap; gap: 1.4rem; align-items: flex-end; }
+.films { display: flex; flex-wrap: wrap; gap: 1.4rem; align-items: flex-start; }
 .films figure { margin: 0; max-width: 22rem; } .films img { max-width: 100%; border-radius: 6px; }
 details { margin: .4rem 0; } summary { cursor: pointer; }
 pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto;
@@ -46,11 +47,20 @@ pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow
 
 
 class Cell(NamedTuple):
-    """A cell of a table: text, what is said of it in small, and whether it is a number."""
+    """A cell of a table.
+
+    Attributes:
+      text: in it.
+      small: beside the text, smaller.
+      number: stands at the right.
+      long: text that may be broken into lines.
+      fill: a CSS colour behind it.
+    """
 
     text: str
     small: str = ""
     number: bool = False
+    long: bool = False
     fill: str = ""
 
 
@@ -122,7 +132,8 @@ def folded(title: str, text: str) -> str:
 
 
 def _cell(tag: str, cell: Cell) -> str:
-    look = ' class="number"' if cell.number else ""
+    kind = "number" if cell.number else "text" if cell.long else ""
+    look = f' class="{kind}"' if kind else ""
     look += f' style="background: {cell.fill}"' if cell.fill else ""
     small = f" <small>{escape(cell.small)}</small>" if cell.small else ""
     return f"<{tag}{look}>{escape(cell.text)}{small}</{tag}>"

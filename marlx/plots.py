@@ -145,7 +145,7 @@ def panels(
     down = math.ceil(len(figures) / across)
     shown = [label for label in labels if any(label == x.label for p in figures for x in p.lines)]
     wide = {1: 7.2, 2: 9.6, 3: 12.0}[across]
-    figure = _figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / across) + 0.3)
+    figure = _figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / 3) + 0.3)
     for place, panel in enumerate(figures):
         axes: Any = figure.add_subplot(down, across, place + 1)
         for line in panel.lines:
@@ -177,7 +177,12 @@ def panels(
             axes.set_xlim(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
     handles = [_handle(label, style(labels, label)) for label in shown]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=across, frameon=False, fontsize=9
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(max(len(shown), 1), 4 if across > 1 else 3),
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9,
     )
     return figure
 

@@ -12,7 +12,7 @@ from marlx.analysis import Estimate
 from marlx.config import dump
 from marlx.loggers import duration, short
 from marlx.page import Cell, figure, folded, image, page, paragraph, section, table
-from marlx.results import Bounds, Comparison, RunData, Sample, task_bounds, written
+from marlx.results import Bounds, Comparison, RunData, Sample, only_finished, task_bounds, written
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
 
 LARGEST_FILM = 4_000_000
@@ -60,8 +60,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
+def _digits(value: float) -> str:
+    """Three decimals, fewer for large numbers."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
 def _cells(value: Estimate) -> Cell:
-    return Cell(f"{value.value:.3f}", f"{value.low:.3f} to {value.high:.3f}", number=True)
+    text, low, high = map(_digits, value)
+    return Cell(text, f"{low} to {high}" if low != high else "", number=True)
 
 
 def _return_of(sample: Sample) -> Estimate:
@@ -77,7 +83,9 @@ def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
     """Returns at the end, task by task."""
     rows: list[list[Cell | str]] = []
     for task in comparison.tasks:
-        known = [f"{name} {value:.3f}" for name, value in analysis.levels(bounds[task]).items()]
+        known = [
+            f"{name} {_digits(value)}" for name, value in analysis.levels(bounds[task]).items()
+        ]
         rows.append([f"{task} ({', '.join(known)})" if known else task])
         for method in comparison.methods:
             sample = comparison.samples.get((task, method))
@@ -92,13 +100,15 @@ def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
                     Cell(str(len(sample.final)), number=True),
                     Cell(short(steps), number=True),
                     _cells(_return_of(sample)),
-                    Cell(f"{aggregate_iqm([sample.final]):.3f}", number=True),
-                    Cell(f"{np.median(sample.final):.3f}", number=True),
+                    Cell(_digits(float(aggregate_iqm([sample.final]))), number=True),
+                    Cell(_digits(float(np.median(sample.final))), number=True),
                     _cells(gap),
                 ]
             )
     header = ["", "seeds", "steps", "greedy return", "IQM", "median", "optimality gap"]
-    return section("Results", table(header, rows), *map(paragraph, comparison.notes))
+    return section(
+        "Results", table(header, rows), *(paragraph(note, "quiet") for note in comparison.notes)
+    )
 
 
 def _curves(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
@@ -121,6 +131,7 @@ def _curves(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
 
 def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str]:
     """Scores over all tasks, where there is something to compare."""
+    labels, comparison = comparison.methods, only_finished(comparison)
     methods, tasks = comparison.methods, analysis.shared_tasks(comparison)
     if len(methods) < 2 and len(comparison.tasks) < 2:
         return
@@ -130,10 +141,10 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
             paragraph("No task was run by every method, so there is nothing to aggregate over."),
         )
         return
-    over = f"Normalised scores over {_count(len(tasks), 'task')}"
+    over = f"Final scores over {_count(len(tasks), 'task')}"
     if len(tasks) < len(comparison.tasks):
         over += f" of {len(comparison.tasks)}, those that every method has run"
-    dots = plots.intervals(analysis.aggregates(comparison, bounds, tasks), methods)
+    dots = plots.intervals(analysis.aggregates(comparison, bounds, tasks), labels)
     yield section(
         "Over all tasks",
         figure(
@@ -143,7 +154,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
     )
     profile = plots.panels(
         [analysis.profiles(comparison, bounds, tasks)],
-        methods,
+        labels,
         x_label="score s",
         y_label="share of runs that score above s",
     )
@@ -160,7 +171,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
         panel = analysis.efficiency_panel(comparison, bounds, tasks)
         if panel.lines:
             drawn = plots.panels(
-                [panel], methods, x_label="% of the task's training steps", y_label="IQM of scores"
+                [panel], labels, x_label="% of the task's training steps", y_label="IQM of scores"
             )
             yield section(
                 "Sample efficiency over all tasks",
@@ -272,14 +283,17 @@ def _runs(comparison: Comparison) -> str:
         rows.append(
             [
                 run.name,
-                "finished" if run.finished else f"unfinished at {short(run.steps[-1])} steps",
+                Cell("finished")
+                if run.finished
+                else Cell("unfinished", "stopped or still running"),
                 ", ".join(run.seeds) if len(run.seeds) <= 6 else _range(run),
                 Cell(short(run.steps[-1]), number=True),
-                Cell(duration(total) if total else NOTHING, parts, number=True),
+                Cell(duration(total) if total else NOTHING, number=True),
                 Cell(speed or NOTHING, number=True),
+                Cell(parts or NOTHING, long=True),
             ]
         )
-    header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds"]
+    header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "of it"]
     texts = [
         folded(f"{run.name}: every setting", dump(_nested(run.settings)))
         for run in comparison.runs

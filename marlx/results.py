@@ -297,6 +297,22 @@ def compare(runs: Sequence[RunData], notes: Sequence[str] = ()) -> Comparison:
     )
 
 
+def only_finished(comparison: Comparison) -> Comparison:
+    """Without methods that have no final result, unless none has one."""
+    samples = {
+        place: sample
+        for place, sample in comparison.samples.items()
+        if not sample.method.endswith(UNFINISHED)
+    }
+    if not samples:
+        return comparison
+    return comparison._replace(
+        samples=samples,
+        tasks=tuple(dict.fromkeys(task for task, _ in samples)),
+        methods=tuple(dict.fromkeys(method for _, method in samples)),
+    )
+
+
 def _differing(runs: Sequence[RunData], but: Sequence[str] = UNCOMPARED) -> list[str]:
     """The settings that are not the same in all runs whose settings are known."""
     known = [run.settings for run in runs if run.settings]
