@@ -12,7 +12,6 @@ from marlx.environment import vector_reset
 from marlx.export import export
 from marlx.training import Progress
 
-FORAGING = "Foraging-5x5-2p-1f-v3"
 PAGE = Path(__file__).parents[1] / "docs" / "policies.md"
 
 
@@ -43,7 +42,7 @@ def memories(policy, batch):
 
 SMALL = {"hidden": 8, "layer_norm": True}
 CASES = {
-    "recurrent qmix": ("qmix", FORAGING, {**SMALL, "recurrent": True}, {}),
+    "recurrent qmix": ("qmix", "matrix/two_step", {**SMALL, "recurrent": True}, {}),
     "feed-forward vdn": ("vdn", "matrix/climbing", {"hidden": 8, "recurrent": False}, {}),
     "mappo, no sharing": ("mappo", "matrix/two_step", {"hidden": 8, "sharing": "none"}, {}),
     "ippo, groups": (
