@@ -30,6 +30,7 @@ th { font-weight: 600; color: var(--quiet); } tbody th { color: var(--ink); }
 td.number, th.number { text-align: right; }
 td.text { white-space: normal; min-width: 16rem; }
 td small { color: var(--quiet); font-size: .85em; }
+table.pairs small { display: block; }
 table.pairs td { text-align: center; border: 2px solid var(--page); border-radius: 4px; }
 tr.task th { background: var(--soft); }
 figure { margin: .8rem 0; } figure svg { max-width: 100%; height: auto; display: block; }

@@ -199,12 +199,13 @@ def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Fi
             axes.plot([dot.value] * 2, [row - 0.25, row + 0.25], color=color, lw=2.4)
         _plain(axes)
         axes.set_title(title, fontsize=10.5)
-        axes.set_ylim(rows - 0.4, -0.6)
         axes.set_yticks(range(rows), [dot.label for dot in dots] if place == 0 else [])
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=4)
+        axes.use_sticky_edges = False
         axes.margins(x=0.06)
+        axes.set_ylim(rows - 0.4, -0.6)
     return figure
 
 
@@ -251,8 +252,10 @@ def inline_svg(figure: Figure, title: str, salt: str) -> str:
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07)
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

@@ -42,8 +42,8 @@ def save_policy(
     """
     from safetensors.numpy import save
 
-    described = folder.path / "policy" / "policy.json"
-    if not described.exists():
+    path = folder.path / "policy" / "policy.json"
+    if not path.exists():
         first, count = experiment.train.seed, experiment.train.seeds
         content = {
             "format": FORMAT,
@@ -52,15 +52,14 @@ def save_policy(
             "settings": experiment.settings(),
         }
         folder.write_json("policy/policy.json", content)
-    if not described.exists():
-        return  # the folder has said why
+    described = path.read_bytes() if path.exists() else b""  # the folder has said why
     arrays = {name: np.ascontiguousarray(array) for name, array in named(policies).items()}
     returns = np.asarray(progress.metrics["return"], float)
     metadata = {
         "steps": str(progress.steps),
         "returns": json.dumps([x if np.isfinite(x) else None for x in returns.tolist()]),
     }
-    metadata["sha256"] = _digest(described.read_bytes(), arrays, metadata)
+    metadata["sha256"] = _digest(described, arrays, metadata)
     folder.write("policy/arrays.safetensors", save(arrays, metadata))
 
 

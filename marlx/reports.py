@@ -141,7 +141,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
             paragraph("No task was run by every method, so there is nothing to aggregate over."),
         )
         return
-    over = f"Final scores over {_count(len(tasks), 'task')}"
+    over = f"over {_count(len(tasks), 'task')}"
     if len(tasks) < len(comparison.tasks):
         over += f" of {len(comparison.tasks)}, those that every method has run"
     dots = plots.intervals(analysis.aggregates(comparison, bounds, tasks), labels)
@@ -149,7 +149,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
         "Over all tasks",
         figure(
             plots.inline_svg(dots, "Aggregates with intervals", "aggregates"),
-            f"{over}: higher is better, but for the optimality gap. {BAND}",
+            f"Final scores {over}: higher is better, but for the optimality gap. {BAND}",
         ),
     )
     profile = plots.panels(
@@ -162,7 +162,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
         "Performance profiles",
         figure(
             plots.inline_svg(profile, "Share of runs above each score", "profiles"),
-            f"{over}; a curve further up and right is better. {BAND}",
+            f"Final scores {over}; a curve further up and right is better. {BAND}",
         ),
     )
     if len(methods) > 1:
@@ -177,7 +177,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
                 "Sample efficiency over all tasks",
                 figure(
                     plots.inline_svg(drawn, "Score against share of training", "efficiency"),
-                    f"{over}, interquartile mean over runs. {BAND}",
+                    f"Interquartile mean of the scores {over}. {BAND}",
                 ),
             )
 
