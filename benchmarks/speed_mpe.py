@@ -5,10 +5,10 @@
 Simple spread with three agents and simple tag with three against one, 25 steps (26 in JaxMARL,
 which compares its counter before advancing it), auto-reset. Both sides are given the same random
 actions, drawn before the loop: drawing them inside would time the random generator too, which with
-one environment is a third of our step. All programs of one batch size are compiled first (timed apart),
-then timed in turns in this process, and the median of the turns is reported, so that what else the
-machine does meets all alike. `ratio` compares steps per second, `cpu` the processor time of a step
-over all cores: where other programs share the machine, the second is the steadier.
+one environment is a third of our step. All programs of one batch size are compiled first (timed
+apart), then timed in turns in this process, and the median of the turns is reported, so that what
+else the machine does meets all alike. `ratio` compares steps per second, `cpu` the processor time
+of a step over all cores: where other programs share the machine, the second is the steadier.
 """
 
 from __future__ import annotations
