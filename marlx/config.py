@@ -75,9 +75,9 @@ class Experiment(NamedTuple):
         return {
             "algorithm": self.algorithm,
             "environment": self.environment,
-            **plain(self.train),
-            "learner": plain(self.learner),
-            "env": plain(self.env),
+            **_plain(self.train),
+            "learner": _plain(self.learner),
+            "env": _plain(self.env),
         }
 
 
@@ -387,7 +387,7 @@ def _name(hint: Any) -> str:
     return names.get(hint, str(getattr(hint, "__name__", hint)))
 
 
-def plain(record: Any) -> dict[str, Any]:
+def _plain(record: Any) -> dict[str, Any]:
     """Settings of a dataclass as YAML holds them."""
     if not dataclasses.is_dataclass(record):
         return {}

@@ -154,17 +154,7 @@ def panels(
             marker = "o" if len(line.x) < 3 else None
             axes.plot(line.x, line.middle, lw=2.0, marker=marker, **look)
         for name, level in panel.levels.items():
-            axes.axhline(level, color=QUIET, ls=":", lw=1.2)
-            axes.annotate(
-                f"{name} {level:.3g}",
-                (1, level),
-                xycoords=("axes fraction", "data"),
-                xytext=(-3, 2),
-                textcoords="offset points",
-                ha="right",
-                fontsize=8,
-                color=QUIET,
-            )
+            _level(axes, name, level)
         _plain(axes)
         axes.set_title(panel.title, fontsize=10.5)
         axes.set_xlabel(x_label)
@@ -264,6 +254,21 @@ def _handle(label: str, look: Mapping[str, Any]) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], lw=2.4, label=label, **look)
+
+
+def _level(axes: Any, name: str, level: float) -> None:
+    """A dotted line across, with its name at the right."""
+    axes.axhline(level, color=QUIET, ls=":", lw=1.2)
+    axes.annotate(
+        f"{name} {level:.3g}",
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(-3, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=QUIET,
+    )
 
 
 def _plain(axes: Any) -> None:

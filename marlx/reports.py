@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from marlx.analysis import Estimate
 from marlx.config import dump
 from marlx.loggers import duration, short
 from marlx.page import Cell, figure, folded, image, page, paragraph, section, table
+from marlx.plots import Panel
 from marlx.results import Bounds, Comparison, RunData, Sample, only_finished, task_bounds, written
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
 
@@ -136,50 +137,38 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
     if len(methods) < 2 and len(comparison.tasks) < 2:
         return
     if not tasks:
-        yield section(
-            "Over all tasks",
-            paragraph("No task was run by every method, so there is nothing to aggregate over."),
-        )
+        text = "No task was run by every method, so there is nothing to aggregate over."
+        yield section("Over all tasks", paragraph(text))
         return
     over = f"over {_count(len(tasks), 'task')}"
     if len(tasks) < len(comparison.tasks):
         over += f" of {len(comparison.tasks)}, those that every method has run"
     dots = plots.intervals(analysis.aggregates(comparison, bounds, tasks), labels)
-    yield section(
-        "Over all tasks",
-        figure(
-            plots.inline_svg(dots, "Aggregates with intervals", "aggregates"),
-            f"Final scores {over}: higher is better, but for the optimality gap. {BAND}",
-        ),
-    )
-    profile = plots.panels(
-        [analysis.profiles(comparison, bounds, tasks)],
-        labels,
-        x_label="score s",
-        y_label="share of runs that score above s",
-    )
-    yield section(
-        "Performance profiles",
-        figure(
-            plots.inline_svg(profile, "Share of runs above each score", "profiles"),
-            f"Final scores {over}; a curve further up and right is better. {BAND}",
-        ),
-    )
+    caption = f"Final scores {over}: higher is better, but for the optimality gap. {BAND}"
+    picture = plots.inline_svg(dots, "Aggregates with intervals", "aggregates")
+    yield section("Over all tasks", figure(picture, caption))
+    caption = f"Final scores {over}; a curve further up and right is better. {BAND}"
+    panel = analysis.profiles(comparison, bounds, tasks)
+    names = "score s", "share of runs that score above s"
+    yield _lines("Performance profiles", panel, labels, names, caption)
     if len(methods) > 1:
         yield section("Probability of improvement", *_pairs(comparison, bounds))
     if len(tasks) > 1:
+        caption = f"Interquartile mean of the scores {over}. {BAND}"
         panel = analysis.efficiency_panel(comparison, bounds, tasks)
-        if panel.lines:
-            drawn = plots.panels(
-                [panel], labels, x_label="% of the task's training steps", y_label="IQM of scores"
-            )
-            yield section(
-                "Sample efficiency over all tasks",
-                figure(
-                    plots.inline_svg(drawn, "Score against share of training", "efficiency"),
-                    f"Interquartile mean of the scores {over}. {BAND}",
-                ),
-            )
+        names = "% of the task's training steps", "IQM of scores"
+        yield _lines("Sample efficiency over all tasks", panel, labels, names, caption)
+
+
+def _lines(
+    title: str, panel: Panel, labels: Sequence[str], names: tuple[str, str], caption: str
+) -> str:
+    """A section with one pair of axes; nothing where there is no line to draw."""
+    if not panel.lines:
+        return ""
+    drawn = plots.panels([panel], labels, x_label=names[0], y_label=names[1])
+    salt = "".join(filter(str.isalpha, title))
+    return section(title, figure(plots.inline_svg(drawn, title, salt), caption))
 
 
 def _pairs(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str]:

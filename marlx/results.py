@@ -326,9 +326,9 @@ def _differing(runs: Sequence[RunData], but: Sequence[str] = UNCOMPARED) -> list
 
 def _label(name: str, run: RunData, keys: Iterable[str]) -> str:
     """`qmix`, or `qmix lr=0.001 double=true`."""
-    parts = [
-        f"{key.split('.')[-1]}={written(run.settings[key])}" for key in keys if key in run.settings
-    ]
+    short = {key: key.removeprefix("learner.").removeprefix("env.") for key in keys}
+    known = {short[key]: run.settings[key] for key in short if key in run.settings}
+    parts = [f"{key}={written(value)}" for key, value in known.items()]
     return " ".join([name, *parts])
 
 

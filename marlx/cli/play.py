@@ -57,7 +57,7 @@ def eval_command(argv: Sequence[str]) -> int:
 
     returns, random_returns = (np.asarray(x, float) for x in play(key_play, key_random))
     if options.json:
-        print(json.dumps(_evaluation(path, policy, returns, random_returns)))
+        print(json.dumps(_evaluation(path, policy, returns, random_returns), default=str))
         return 0
     elsewhere = f", on {' '.join([policy.spec.id, *env_words])}" if other or env_words else ""
     print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps{elsewhere}")
@@ -72,7 +72,7 @@ def _evaluation(
     random_returns: np.ndarray[Any, Any],
 ) -> dict[str, Any]:
     """What `marlx eval --json` prints."""
-    from marlx.config import plain
+    from marlx.registry import settings_of
     from marlx.statistics import bootstrap_interval, iqm, mean
 
     return {
@@ -80,7 +80,7 @@ def _evaluation(
         "seed": policy.seed,
         "steps": policy.steps,
         "environment": policy.spec.id,
-        "env": plain(policy.env),
+        "env": {name: getattr(policy.env, name) for name in settings_of(policy.env)},
         "return": {
             "mean": mean(returns),
             "interval_95": list(bootstrap_interval(returns[None])),
