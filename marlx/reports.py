@@ -219,19 +219,21 @@ def _efficiency(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
 
 
 def _films(comparison: Comparison) -> Iterator[str]:
+    """An episode of each method on each task."""
     shown = []
-    for run in comparison.runs:
-        path = run.path / "episode.gif" if run.path else None
-        if path is None or not path.is_file():
+    for sample in comparison.samples.values():
+        files = [run.path / "episode.gif" for run in sample.runs if run.path]
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
             continue
+        text = f"{sample.method} on {sample.task}"
         if path.stat().st_size > LARGEST_FILM:
-            shown.append(paragraph(f"{run.name}: episode.gif is too large for this page", "quiet"))
+            shown.append(paragraph(f"{text}: episode.gif is too large for this page", "quiet"))
             continue
-        text = f"{run.algorithm} on {run.environment}"
-        shown.append(figure(image(path, f"An episode: {text}"), f"{text} ({run.name})"))
+        shown.append(figure(image(path, f"An episode: {text}"), text))
     if shown:
         films = '<div class="films">' + "\n".join(shown) + "</div>"
-        yield section("Episodes", films, paragraph("Greedy, of each run's best seed.", "quiet"))
+        yield section("Episodes", films, paragraph("Greedy, of a run's best seed.", "quiet"))
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
