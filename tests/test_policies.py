@@ -12,13 +12,13 @@ from marlx import cli, config, load_policy, make, policies, runs
 from marlx.environment import vector_reset
 from marlx.training import Progress
 
-FORAGING = "Foraging-8x8-2p-2f-coop-v3"
+CLIMBING, FORAGING = "matrix/climbing", "Foraging-8x8-2p-2f-coop-v3"
 
 
 @pytest.fixture
 def saved(tiny_algorithm, tmp_path):
     """A run folder with the policies of three seeds, of which seed 11 is best."""
-    experiment = config.experiment("tiny", FORAGING, seeds=3, seed=10, total_steps=4096)
+    experiment = config.experiment("tiny", CLIMBING, seeds=3, seed=10, total_steps=4096)
     env, params, _ = experiment.build()
     spec = env.spec(params)
     logits = jax.random.normal(jax.random.key(0), (3, spec.num_agents, spec.num_actions))
@@ -93,7 +93,7 @@ def refusal(path):
 def test_a_policy_that_does_not_fit_is_refused(saved):
     path, _, _ = saved
     content = json.loads((path / "policy" / "policy.json").read_text())
-    other = {**content, "settings": {**content["settings"], "environment": "matrix/climbing"}}
+    other = {**content, "settings": {**content["settings"], "environment": "matrix/climbing-3p"}}
     other["settings"]["env"] = {}
     rewrite(path, other)
     assert "does not fit tiny" in refusal(path)
@@ -206,7 +206,10 @@ def test_settings_that_no_run_had_are_refused_even_with_their_digest(saved):
         *(("algorithm", x) for x in ("os:system", "../tiny", "", "marlx.cli:main")),
         *(("environment", x) for x in ("../../etc/passwd", "/dev/zero", "x\0y", "partners/../..")),
         *(("learner", x) for x in ({"lr": [1]}, {"nothing": 1}, "x", {"capacity": -1})),
-        *(("env", x) for x in ({"size": [1e9, "x"]}, {"sight": {}}, {"__class__": 1}, 5)),
+        *(
+            ("env", x)
+            for x in ({"horizon": [1]}, {"horizon": -1}, {"sight": 2}, {"__class__": 1}, 5)
+        ),
         *(("total_steps", x) for x in ("x", None, -1, [1])),
     ):
         rewrite(path, {**content, "settings": {**content["settings"], key: wrong}})
