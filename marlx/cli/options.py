@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import io
 import re
 import typing
@@ -169,7 +170,7 @@ def run_and_options(
     if len(names) != 1 and not wants_help:
         raise ValueError(f"marlx {command} takes one run folder before its options")
     args = _canonical(rest, settings_of(options))
-    parsed = _tyro(options(), args, f"marlx {command} RUN", (options.__doc__ or "").strip())
+    parsed = _tyro(options(), args, f"marlx {command} RUN", inspect.cleandoc(options.__doc__ or ""))
     return names[0], parsed
 
 
@@ -204,7 +205,9 @@ def runs_and_options(
     if not names and rest[:1] not in (["-h"], ["--help"]):
         raise ValueError(f"marlx {command} takes one run folder or more before its options")
     args = _canonical(rest, settings_of(options))
-    return names, _tyro(options(), args, f"marlx {command} RUN...", (options.__doc__ or "").strip())
+    return names, _tyro(
+        options(), args, f"marlx {command} RUN...", inspect.cleandoc(options.__doc__ or "")
+    )
 
 
 def env_options(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
