@@ -274,9 +274,7 @@ def _runs(comparison: Comparison) -> str:
         rows.append(
             [
                 run.name,
-                Cell("finished")
-                if run.finished
-                else Cell("unfinished", "stopped or still running"),
+                Cell("finished") if run.finished else Cell("unfinished", "stopped, or going on"),
                 ", ".join(run.seeds) if len(run.seeds) <= 6 else _range(run),
                 Cell(short(run.steps[-1]), number=True),
                 Cell(duration(total) if total else NOTHING, number=True),
@@ -284,7 +282,7 @@ def _runs(comparison: Comparison) -> str:
                 Cell(parts or NOTHING, long=True),
             ]
         )
-    header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "of it"]
+    header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "by phase"]
     texts = [
         folded(f"{run.name}: every setting", dump(_nested(run.settings)))
         for run in comparison.runs

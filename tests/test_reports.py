@@ -92,7 +92,7 @@ def test_a_report_of_many_runs_has_everything_and_stands_alone(some_runs, capsys
         *("Results", "Learning curves", "Over all tasks", "Performance profiles", "IQM"),
         *("Probability of improvement", "Sample efficiency", "Episodes", "What differs", "Runs"),
         *("Made with", "How the numbers are made", "qmix (unfinished)", "iql<&>", FORAGING),
-        *("random policy to optimum", "unfinished stopped or still running", "jax 0.10"),
+        *("random policy to optimum", "unfinished stopped, or going on", "jax 0.10"),
     ):
         assert part in said, part
     assert page.tags.count("svg") == 4 and page.tags.count("img") == 1
