@@ -10,6 +10,7 @@ import pytest
 import tyro
 
 from marlx.envs.matrix import FAMILY, MatrixGame, make
+from marlx.testing import check_env
 
 CLIMBING = [[11, -30, 0], [-30, 7, 0], [0, 6, 5]]
 CLIMBING_3P = [
@@ -182,6 +183,8 @@ def test_one_agent_is_a_bandit():
 def test_games_in_turn_are_each_played_once(name, best):
     """Whatever is done, the next one follows, and after the last a true end."""
     env = make(f"matrix/{name}")
+    if name == "stages":
+        check_env(env)
     assert env.spec().optimum == sum(best) and env.spec().horizon == len(best)
     for actions in ([0, 0], [2, 1]):
         state, paid = env.make_state(), []
