@@ -52,6 +52,16 @@ def test_matrix_games_on_five_seeds(algorithm, task, least, most):
 
 
 @pytest.mark.slow
+def test_a_switch_between_two_reaches_what_iql_and_qmix_do_not():
+    settings = {"mixer": "joint_q", "call_cost": 0.5}
+    got, _ = returns("mansa", "matrix/stages", seeds=5, learner=settings)
+    assert got.min() == 27  # the optimum
+    for algorithm in ("iql", "qmix"):
+        got, _ = returns(algorithm, "matrix/stages", seeds=5)
+        assert got.max() <= 20
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "total_steps"),
     [("iql", 2_000_000), ("vdn", 800_000), ("qmix", 800_000), ("mappo", 2_000_000)],
