@@ -108,8 +108,12 @@ def test_updates_are_in_proportion_to_calls():
 
 
 def test_a_budget_of_none_is_the_independent_learner():
-    """With a switch that learns, and would like to call."""
-    run, metrics = jax.jit(lambda: trained(mansa.mansa_q(SPEC, CONFIG, budget=0, call_cost=0.0)))()
+    """With a switch that learns, and would like to call: at no cost, whoever it may be."""
+    config = dataclasses.replace(CONFIG, budget=0, call_cost=0.0)
+    switch = mansa.switch_learner(SPEC, config, SWITCH)
+    iql = q_learning.iql(SPEC, TINY)
+    learner = mansa.mansa(SPEC, iql, random_learner(SPEC), switch, config)
+    run, metrics = jax.jit(lambda: trained(learner))()
     assert_same_run(run, run.learner.independent, alone("iql"))
     assert int(run.learner.switch.updates) >= 50
     assert int(metrics["centralised_calls"]) == 0 and metrics["budget_left"] == 0
@@ -355,6 +359,7 @@ def optimal_switch(alone, joint, cost):
     return joint - cost + value[1:] > alone + value[1:]
 
 
+@pytest.mark.slow
 def test_the_learned_switch_is_the_optimal_one():
     """It calls in the coordination stage alone if a call costs less than the gap, else never."""
     costs, seeds, stages = jnp.array([0.5, 1.5, 8.0]), 2, 5
