@@ -36,7 +36,7 @@ from marlx.config import Experiment, Layer, build, dump, merge, parse, schema
 if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
-    from marlx.training import Progress
+    from marlx.training import Progress, TrainConfig
     from marlx.types import Array, EnvSpec, Observation, Tree
 
 FORMAT = 1
@@ -156,6 +156,34 @@ def metrics_record(progress: Progress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 3),
         "phases": phases,
         **metrics,
+    }
+
+
+def result_record(
+    config: TrainConfig,
+    last: Progress,
+    returns: np.ndarray[Any, Any],
+    random_returns: np.ndarray[Any, Any],
+    optimum: float | None,
+    phases: Mapping[str, float],
+) -> dict[str, Any]:
+    """What `result.json` says of returns f64 [seeds, episodes] and random ones f64 [episodes]."""
+    from marlx.statistics import bootstrap_interval, iqm, mean
+
+    low, high = bootstrap_interval(returns)
+    return {
+        "steps": last.steps,
+        "seeds": list(range(config.seed, config.seed + config.seeds)),
+        "episodes_per_seed": returns.shape[1],
+        "return": {
+            "mean": mean(returns),
+            "interval_95": [low, high],
+            "iqm": iqm(returns),
+            "per_seed": returns.mean(1).tolist(),
+        },
+        "random_return": mean(random_returns),
+        "optimum": optimum,
+        "seconds": {name: round(seconds, 3) for name, seconds in phases.items()},
     }
 
 

@@ -11,8 +11,8 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ from marlx.evaluation import evaluate, random_learner
 from marlx.learner import Learner
 from marlx.rollout import Actors, Finished, rollout, start
 from marlx.types import Array, Transition, Tree
+
+if TYPE_CHECKING:
+    from marlx.loggers import Logger
 
 MIN_FINAL_EPISODES = 100
 
@@ -202,7 +205,7 @@ def train(
     params: EnvParams | None = None,
     *,
     config: TrainConfig | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[Progress], None] | Logger | Sequence[Logger] | None = None,
     **settings: Any,
 ) -> Result:
     """Train `learner` in `env`, several seeds at once.
@@ -212,7 +215,8 @@ def train(
       learner: built for `env.spec(params)`.
       params: the environment's parameters; its defaults if None.
       config: how long and how wide; defaults if None.
-      report: called after every evaluation, on the host.
+      report: called after every evaluation, on the host; a function, or loggers
+        (`marlx.loggers`), which are also closed at the end and cannot stop the training.
       **settings: fields of `TrainConfig`, over those of `config`.
 
     Returns:
@@ -221,17 +225,24 @@ def train(
     Raises:
       ValueError: settings that cannot work, before anything is compiled.
     """
+    from marlx.loggers.base import together
+    from marlx.runs import result_record
+
     config = dataclasses.replace(config or TrainConfig(), **settings)
     params = env.default_params if params is None else params
-    run = Run(env, params, learner, config)
-    history = []
-    for progress in run.blocks():
-        history.append(progress)
-        if report is not None:
-            report(progress)
-    returns = run.final_returns()
+    run, logger = Run(env, params, learner, config), together(report)
+    history, record = [], None
+    try:
+        for progress in run.blocks():
+            history.append(progress)
+            logger.log(progress)
+        returns, random_returns = run.final_returns(), run.random_returns()
+        optimum = env.spec(params).optimum
+        record = result_record(config, progress, returns, random_returns, optimum, run.phases)
+    finally:
+        logger.close(record)
     policies = jax.device_get(run.policies())
-    return Result(history, policies, returns, run.random_returns(), run.phases, learner)
+    return Result(history, policies, returns, random_returns, run.phases, learner)
 
 
 class Run:

@@ -28,8 +28,18 @@ class Output:
     """Run folder, new or empty; runs/ALGO-ENV-DATE-TIME if not given."""
     wandb: Literal["off", "offline", "online"] = "off"
     """Log to Weights & Biases too; `offline` keeps its files in the run folder."""
-    wandb_project: str = "marlx"
-    """Project there."""
+    wandb_project: str | None = None
+    """Project there; what WANDB_PROJECT says, or `marlx`, if not given."""
+    wandb_entity: str | None = None
+    """Team or user there; the account's own if not given."""
+    wandb_group: str | None = None
+    """Show it there together with the other runs of this group."""
+    wandb_tags: tuple[str, ...] = ()
+    """Words to find it by."""
+    wandb_runs: Literal["one", "seeds"] = "one"
+    """`one` run with all seeds, or one for each of the `seeds`, as a group."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the run folder too."""
     devices: str = "auto"
     """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
 

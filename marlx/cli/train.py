@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import Output, parse_train, positionals, value_of
 from marlx.cli.shared import print_returns, use_compilation_cache
+from marlx.cli.tracking import check_loggers, loggers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,8 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --env.NAME X         a setting of the environment
   --config FILE        settings from a YAML file, below those of the command line
   --out FOLDER         run folder, new or empty (default: runs/ALGO-ENV-DATE-TIME)
-  --wandb MODE         off, offline or online (default: off)
+  --wandb MODE         Weights & Biases: off, offline or online (default: off)
+  --tensorboard        write TensorBoard's files into the run folder too
   --devices N          CPU devices to lay seeds over (default: auto)
 """
 
@@ -54,6 +56,7 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
         )
     use_compilation_cache()
     experiment, output = parse_train(names, rest)
+    check_loggers(output)
     _use_cpu_devices(output.devices, experiment.train.seeds)
 
     from marlx.runs import RunFolder, config_text, default_path, environment_facts
@@ -71,14 +74,14 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
 
 def _train(experiment: Experiment, training: Run, folder: RunFolder, output: Output) -> int:
     """Train, telling every logger, and write what a run leaves behind."""
-    from marlx.loggers import Console, JsonLines, Logger, Wandb
+    from marlx.loggers import Console
     from marlx.runs import save_policy
 
     spec = training.env.spec(training.params)
     for line in _describe(experiment, training, folder):
         print(line, flush=True)
     console = Console(experiment.train.seeds, spec.optimum)
-    loggers: list[Logger] = [JsonLines(folder), console]
+    loggers = loggers_of(experiment, folder, output, console)
     history: list[Progress] = []
     result: dict[str, Any] | None = None
     stopped = 0
@@ -87,13 +90,9 @@ def _train(experiment: Experiment, training: Run, folder: RunFolder, output: Out
             console.start()
             random_returns = training.random_returns()
             console.random_return = float(random_returns.mean())
-            if output.wandb != "off":
-                settings = experiment.settings()
-                loggers.append(Wandb(output.wandb, folder.path, settings, output.wandb_project))
             for progress in training.blocks():
                 history.append(progress)
-                for logger in loggers:
-                    logger.log(progress)
+                loggers.log(progress)
                 save_policy(folder, experiment, progress.policies(), progress)
             returns = training.final_returns()
         result = _result(experiment, training, history, returns, random_returns, spec.optimum)
@@ -101,10 +100,10 @@ def _train(experiment: Experiment, training: Run, folder: RunFolder, output: Out
     except _Stopped as stop:
         stopped = stop.code
     finally:
-        for logger in loggers:
-            logger.close(result)
-    if history:
-        _draw(experiment, training, folder, history, random_returns, spec.optimum, bool(result))
+        console.close(result)
+        if history:  # loggers take the pictures along
+            _draw(experiment, training, folder, history, random_returns, spec.optimum, bool(result))
+        loggers.close(result)
     if stopped:
         steps = history[-1].steps if history else 0
         print(
@@ -153,25 +152,13 @@ def _result(
     optimum: float | None,
 ) -> dict[str, Any]:
     """What `result.json` holds."""
-    from marlx.statistics import bootstrap_interval, iqm, mean
+    from marlx.runs import result_record
 
-    low, high = bootstrap_interval(returns)
-    first = experiment.train.seed
+    config, last, phases = experiment.train, history[-1], training.phases
     return {
         "algorithm": experiment.algorithm,
         "environment": experiment.environment,
-        "steps": history[-1].steps,
-        "seeds": list(range(first, first + experiment.train.seeds)),
-        "episodes_per_seed": returns.shape[1],
-        "return": {
-            "mean": mean(returns),
-            "interval_95": [low, high],
-            "iqm": iqm(returns),
-            "per_seed": returns.mean(1).tolist(),
-        },
-        "random_return": mean(random_returns),
-        "optimum": optimum,
-        "seconds": {name: round(seconds, 3) for name, seconds in training.phases.items()},
+        **result_record(config, last, returns, random_returns, optimum, phases),
     }
 
 
@@ -236,6 +223,8 @@ def _print_files(folder: RunFolder) -> None:
         "result.json": "the numbers above",
         "curve.png": "learning curve",
         "episode.gif": "a greedy episode of the best seed",
+        "tensorboard": f"tensorboard --logdir {folder.path}/tensorboard",
+        "wandb": f"Weights & Biases; what is offline: wandb sync {folder.path}/wandb/offline-run-*",
     }
     print(f"  run folder      {folder.path}")
     for name, text in about.items():
@@ -243,8 +232,8 @@ def _print_files(folder: RunFolder) -> None:
             print(f"    {name:<17} {text}")
 
 
-class _Stopped(Exception):
-    """Ctrl-C or SIGTERM."""
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM; no `Exception`, for it may come while a logger's are being caught."""
 
     def __init__(self, code: int) -> None:
         super().__init__()
