@@ -15,9 +15,9 @@ import optax
 
 from marlx import mixers, replay
 from marlx.learner import Learner
-from marlx.mixers import Mixer, Utilities
+from marlx.mixers import Mixer, Utilities, mixer_slope
 from marlx.moments import Moments, extend, moments
-from marlx.networks import AgentNetwork, SharingMode, team_network
+from marlx.networks import AgentNetwork, SharingMode, dormant, team_network
 from marlx.registry import Algorithm
 from marlx.returns import epsilon_greedy, lambda_returns
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -216,6 +216,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
     # mixers are written for one state
     values = jax.vmap(jax.vmap(mixer.value, (None, 0, 0)), (None, 0, 0))
     greedy = jax.vmap(mixer.greedy, (None, 0))
+    slopes = jax.vmap(lambda params, u, a: mixer_slope(mixer, params, u, a), (None, 0, 0))
 
     def init(key: Array, example: Transition) -> QState:
         length = example.terminated.shape[0]
@@ -295,7 +296,14 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         steps = jnp.mean(size, axis=tuple(range(2, error.ndim)))  # [T, b]
         # R2D2's mixture of a window's largest and mean error
         priority = 0.9 * steps.max(0) + 0.1 * steps.sum(0) / (c.window - c.burn_in)
-        metrics = {"loss": squared, "td_error": size.sum() / counted.sum(), "q": value.mean()}
+        last = jax.tree.map(lambda x: x[-1], online)  # one step of each window is enough to tell
+        metrics = {
+            "loss": squared,
+            "td_error": size.sum() / counted.sum(),
+            "q": value.mean(),
+            "mixer_slope": slopes(params.mixer, last, items.action[-1]).mean(),
+            "dormant": dormant(last.features),
+        }
         return squared, {**metrics, "priority": priority}
 
     def update(state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
@@ -327,11 +335,13 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             )
             return state, jax.tree.map(jnp.add, sums, metrics)
 
-        names = ("loss", "td_error", "q", "grad_norm")
+        names = ("loss", "td_error", "q", "mixer_slope", "dormant", "grad_norm")
         sums = {name: jnp.float32(0) for name in names}
         state, sums = jax.lax.fori_loop(0, due, one, (state, sums))
         metrics = {name: total / due for name, total in sums.items()}  # nan when none was due
         metrics["epsilon"] = jnp.asarray(epsilon(state.steps), jnp.float32)
+        if c.reward_scaling != "none":
+            metrics["reward_scale"] = state.rewards.deviation
         return state._replace(owed=state.owed - due), metrics
 
     return Learner(

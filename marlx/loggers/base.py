@@ -53,8 +53,9 @@ class JsonLines:
 class Loggers:
     """Several loggers as one, which never raises: each may fail, and that costs a line."""
 
-    def __init__(self, loggers: Iterable[Logger]) -> None:
-        self._loggers = list(loggers)
+    def __init__(self, loggers: Iterable[Logger], name: str = "") -> None:
+        """Take charge of `loggers`; the line calls them `name`, or by their classes if empty."""
+        self._loggers, self._name = list(loggers), name
         self._said: set[tuple[str, str]] = set()
 
     def log(self, progress: Progress) -> None:
@@ -71,7 +72,7 @@ class Loggers:
         try:
             getattr(logger, what)(argument)
         except Exception as error:
-            name = type(logger).__name__
+            name = self._name or type(logger).__name__
             if (name, what) not in self._said:  # a logger that is down is told of once
                 self._said.add((name, what))
                 complain(name, f"could not {what}", error)
@@ -131,7 +132,7 @@ class Background:
         except Exception as error:
             complain(self._name, "could not start", error)
             return
-        guarded = Loggers([logger])
+        guarded = Loggers([logger], self._name)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing)

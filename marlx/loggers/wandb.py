@@ -44,7 +44,7 @@ class Wandb:
         entity: str | None = None,
         group: str | None = None,
         tags: Sequence[str] = (),
-        seeds: Sequence[int] = (0,),
+        seeds: Sequence[int] = (),
         runs: Literal["one", "seeds"] | str = "one",
         facts: Mapping[str, Any] | None = None,
         patience: float = 20.0,
@@ -62,7 +62,7 @@ class Wandb:
           group: what the run is shown together with. One run per seed makes a group of them, named
             after the folder if nothing else is said.
           tags: words to find the run by.
-          seeds: the run's seeds.
+          seeds: the run's seeds; counted from 0 if not given.
           runs: `one` run for all seeds, each under `seed_{i}/`, or one for each of the `seeds`.
           facts: versions and devices, as in `environment.json`.
           patience: seconds that closing may take.
@@ -169,7 +169,8 @@ class _Runs:
     def _media(self, seeds: Sequence[int], returns: Mapping[int, float], whole: bool) -> Any:
         """Curve and table of these seeds; the episode, which is the best seed's, if `whole`."""
         wandb, files = self._wandb, pictures(self._about.folder)
-        rows = [[self._about.seeds[seed], self._steps, returns[seed]] for seed in seeds]
+        named = dict(enumerate(self._about.seeds))
+        rows = [[named.get(seed, seed), self._steps, returns[seed]] for seed in seeds]
         media = {"returns": wandb.Table(columns=["seed", "steps", "return"], data=rows)}
         if "curve" in files:
             media["curve"] = wandb.Image(str(files["curve"]))
