@@ -6,6 +6,7 @@ One learner; what tells the five apart is the mixer (`marlx.mixers`), nothing el
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -216,7 +217,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
     # mixers are written for one state
     values = jax.vmap(jax.vmap(mixer.value, (None, 0, 0)), (None, 0, 0))
     greedy = jax.vmap(mixer.greedy, (None, 0))
-    slopes = jax.vmap(lambda params, u, a: mixer_slope(mixer, params, u, a), (None, 0, 0))
+    slopes = jax.vmap(functools.partial(mixer_slope, mixer), (None, 0, 0))
 
     def init(key: Array, example: Transition) -> QState:
         length = example.terminated.shape[0]

@@ -57,6 +57,14 @@ class EvalOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """What looks wrong with a run, and the settings to look at."""
+
+    strict: bool = False
+    """Leave with exit code 1 if anything does."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PlayOptions:
     """What to draw of random play."""
 
