@@ -46,7 +46,7 @@ def examine(record: Record) -> list[Finding]:
 def not_finite(run: Record) -> Finding | None:
     """NaN or infinity, in the policy or in a metric that was a number before and is none now."""
     gone = []
-    due = (run.number("learner.updates_per_step") or 1.0) * np.diff(run.steps[-2:]).min(initial=2)
+    due = (run.number("learner.updates_per_step") or 1.0) * np.diff(run.steps[-2:]).sum()
     for name, series in run.metrics.items():
         if name in ("return", "train_return", "episode_length"):
             continue  # these have no number where no episode ended
@@ -179,18 +179,18 @@ def entropy_gone(run: Record) -> Finding | None:
     entropy = run.metrics.get("entropy")
     if entropy is None:
         return None
-    mean, known = _mean(entropy), ~np.isnan(entropy).all(1)
-    if known.sum() < 4 or mean[known][0] <= 0:  # a density's entropy may be anything
+    entropy, steps = entropy[~np.isnan(entropy).all(1)], run.steps[~np.isnan(entropy).all(1)]
+    if len(entropy) < 4 or _solved(run):
         return None
-    total = _total(run)
-    low = known & (mean < 0.02 * mean[known][0]) & (run.steps < total / 3)
-    if not low.any() or _solved(run):
+    first, total = entropy[0], _total(run)
+    low = (entropy < 0.02 * first) & (first > 0) & (steps < total / 3)[:, None]
+    if not low.any():  # a density's entropy may be anything, also below 0
         return None
-    at = int(np.flatnonzero(low)[0])
+    at, seed = (int(i) for i in np.argwhere(low)[0])
     return Finding(
         "entropy is gone early",
-        f"{mean[at]:.2g} after {run.steps[at]:,.0f} of {total:,.0f} steps, down from "
-        f"{mean[known][0]:.2g}: the policy hardly tries anything any more",
+        f"in {_of(low.any(0))}, {entropy[at, seed]:.2g} after {steps[at]:,.0f} of {total:,.0f} "
+        f"steps, down from {first[seed]:.2g}: the policy hardly tries anything any more",
         "learner.entropy (larger), learner.lr (smaller), learner.epochs (fewer)",
     )
 
@@ -364,7 +364,7 @@ def fell_back(run: Record) -> Finding | None:
     smooth = np.stack([returns[i : i + 3].mean(0) for i in range(len(returns) - 2)])
     best, last, first = smooth.max(0), smooth[-1], smooth.min(0)
     noise = np.median(np.abs(np.diff(returns, axis=0)), 0)
-    fell = (best - last > (best - first) / 3) & (best - last > 3 * noise) & (best > returns[0])
+    fell = (best - last > (best - first) / 3) & (best - last > 5 * noise) & (best > returns[0])
     if not fell.any():
         return None
     i = int(np.argmax(np.where(fell, best - last, -np.inf)))
@@ -405,14 +405,6 @@ def _if(wrong: Any, title: str, seen: str, look_at: str) -> Finding | None:
 def _of(seeds: Series) -> str:
     """`2 of 4 seeds`."""
     return f"{int(seeds.sum())} of {len(seeds)} seeds" if len(seeds) > 1 else "the one seed"
-
-
-def _mean(series: Series) -> Series:
-    """[K], over the seeds that have a number."""
-    known = ~np.isnan(series)
-    total = np.where(known, series, 0).sum(1)
-    mean: Series = np.where(known.any(1), total / np.maximum(known.sum(1), 1), np.nan)
-    return mean
 
 
 def _total(run: Record) -> float:
