@@ -24,20 +24,24 @@ class Finding(NamedTuple):
     Attributes:
       title: what it is.
       seen: the numbers that say so.
-      look_at: the settings that it may come from, and what to do with them.
+      look_at: the settings that it may come from, each with what to try.
     """
 
     title: str
     seen: str
-    look_at: str
+    look_at: tuple[str, ...]
 
 
 Check = Callable[[Record], Finding | None]
 
 
 def examine(record: Record) -> list[Finding]:
-    """What looks wrong, the most telling first."""
-    return [finding for check in CHECKS if (finding := check(record)) is not None]
+    """What looks wrong, the most telling first; of settings, those that the run has."""
+    found = [finding for check in CHECKS if (finding := check(record)) is not None]
+    return [
+        finding._replace(look_at=tuple(x for x in finding.look_at if _has(record, x)))
+        for finding in found
+    ]
 
 
 # Numbers that have left the range of numbers
@@ -61,7 +65,7 @@ def not_finite(run: Record) -> Finding | None:
     return Finding(
         "numbers are no longer finite",
         "no number: " + ", ".join(parts),
-        "learner.lr (smaller), learner.max_grad_norm (smaller), learner.reward_scaling",
+        ("learner.lr (smaller)", "learner.max_grad_norm (smaller)", "learner.reward_scaling"),
     )
 
 
@@ -83,7 +87,7 @@ def values_explode(run: Record) -> Finding | None:
         "values explode",
         f"in {_of(seeds)}, |q| grew from {sizes[0, i]:.3g} to {sizes[-1, i]:.3g} and the TD error "
         f"from {errors[0, i]:.3g} to {errors[-1, i]:.3g} over the second half",
-        "learner.lr (smaller), learner.target_period (larger), learner.reward_scaling",
+        ("learner.lr (smaller)", "learner.target_period (larger)", "learner.reward_scaling"),
     )
 
 
@@ -101,7 +105,7 @@ def values_too_large(run: Record) -> Finding | None:
     if scale is None:
         return None
     size = float(np.nanmax(np.abs(q[-1] * scale[-1])))
-    seen = _largest_return(run)
+    seen = run.largest_return
     optimum = run.spec.optimum if run.spec is not None else None
     known = optimum is not None and optimum != 0
     bound = 3 * max(abs(optimum or 0), seen) if known else 10 * seen
@@ -112,8 +116,12 @@ def values_too_large(run: Record) -> Finding | None:
     return Finding(
         "values are larger than any return",
         f"|q| is {size:.3g} at the end (in units of the reward), while {told}",
-        "learner.lr (smaller), learner.target_period (larger), learner.double (true), "
-        "learner.gamma (smaller)",
+        (
+            "learner.lr (smaller)",
+            "learner.target_period (larger)",
+            "learner.double (true)",
+            "learner.gamma (smaller)",
+        ),
     )
 
 
@@ -134,7 +142,12 @@ def dead_mixer(run: Record) -> Finding | None:
         "the mixer is dead",
         f"in {_of(dead)}, the team's value moves by {np.nanmin(slope[-1]):.2g} per unit of an "
         "agent's utility (1 is a plain sum), so agents learn next to nothing",
-        "learner.lr (smaller), learner.mixer_embed and learner.mixer_hidden (wider), or vdn",
+        (
+            "learner.lr (smaller)",
+            "learner.mixer_embed (wider)",
+            "learner.mixer_hidden (wider)",
+            "or vdn",
+        ),
     )
 
 
@@ -149,7 +162,7 @@ def dormant_units(run: Record) -> Finding | None:
         "most units are dormant",
         f"in {_of(many)}, {np.nanmax(share[-1]):.0%} of the units that the heads read do next to "
         f"nothing ({np.nanmax(share[0]):.0%} at half time)",
-        "learner.lr (smaller), learner.layer_norm (true), updates_per_step or epochs (fewer)",
+        ("learner.lr (smaller)", "learner.layer_norm (true)", "updates_per_step or epochs (fewer)"),
     )
 
 
@@ -167,7 +180,11 @@ def gradients_clipped(run: Record) -> Finding | None:
         "gradients are always clipped",
         f"their norm is {np.nanmedian(norm):.3g}, where they are scaled down to {limit:g}, at "
         f"{share:.0%} of the evaluations in the second half",
-        "learner.reward_scaling or learner.normalise_value, then learner.max_grad_norm (larger)",
+        (
+            "learner.reward_scaling (scale)",
+            "learner.normalise_value (true)",
+            "learner.max_grad_norm (larger)",
+        ),
     )
 
 
@@ -182,7 +199,7 @@ def entropy_gone(run: Record) -> Finding | None:
     entropy, steps = entropy[~np.isnan(entropy).all(1)], run.steps[~np.isnan(entropy).all(1)]
     if len(entropy) < 4 or _solved(run):
         return None
-    first, total = entropy[0], _total(run)
+    first, total = entropy[0], run.total_steps
     low = (entropy < 0.02 * first) & (first > 0) & (steps < total / 3)[:, None]
     if not low.any():  # a density's entropy may be anything, also below 0
         return None
@@ -191,7 +208,7 @@ def entropy_gone(run: Record) -> Finding | None:
         "entropy is gone early",
         f"in {_of(low.any(0))}, {entropy[at, seed]:.2g} after {steps[at]:,.0f} of {total:,.0f} "
         f"steps, down from {first[seed]:.2g}: the policy hardly tries anything any more",
-        "learner.entropy (larger), learner.lr (smaller), learner.epochs (fewer)",
+        ("learner.entropy (larger)", "learner.lr (smaller)", "learner.epochs (fewer)"),
     )
 
 
@@ -208,7 +225,7 @@ def policy_jumps(run: Record) -> Finding | None:
         far > 0.1 or often > 0.4,
         "the policy jumps",
         f"KL {far:.2g} per rollout and {often:.0%} of the ratios clipped in the second half",
-        "learner.lr (smaller), learner.epochs (fewer), learner.minibatches (fewer)",
+        ("learner.lr (smaller)", "learner.epochs (fewer)", "learner.minibatches (fewer)"),
     )
 
 
@@ -224,8 +241,12 @@ def critic_blind(run: Record) -> Finding | None:
         "the critic explains nothing",
         f"explained variance is {middle:.2g} in the middle, and 0 or less at {share:.0%} of the "
         "evaluations in the second half",
-        "learner.value_weight and learner.lr, learner.normalise_value (true), learner.recurrent "
-        "(where the state is hidden)",
+        (
+            "learner.lr",
+            "learner.value_weight",
+            "learner.normalise_value (true)",
+            "learner.recurrent (where the state is hidden)",
+        ),
     )
 
 
@@ -238,14 +259,14 @@ def exploration_over(run: Record) -> Finding | None:
     if schedule is None:
         return None
     start, end, over = schedule
-    warm, total = run.number("learner.warmup") or 0.0, _total(run)
+    warm, total = run.number("learner.warmup") or 0.0, run.total_steps
     if end > 0.5 * start or over > max(warm, 0.02 * total):
         return None
     when = f"learning starts at {warm:,.0f}" if over <= warm else f"the run takes {total:,.0f}"
     return Finding(
         "exploration is over before learning started",
         f"epsilon falls from {start:g} to {end:g} within {over:,.0f} steps, and {when}",
-        "learner.epsilon_steps (a tenth to a half of total_steps), learner.warmup",
+        ("learner.epsilon_steps (a tenth to a half of total_steps)", "learner.warmup"),
     )
 
 
@@ -255,25 +276,25 @@ def exploration_unfinished(run: Record) -> Finding | None:
     if schedule is None:
         return None
     start, end, over = schedule
-    total = _total(run)
+    total = run.total_steps
     left = start + (end - start) * min(1.0, total / over) if over else end
     return _if(
         end < 0.3 and left > 0.5,
         "the run ends before exploration does",
         f"epsilon is still {left:.2f} when the run ends at {total:,.0f} steps; it would reach "
         f"{end:g} at {over:,.0f}",
-        "learner.epsilon_steps (smaller), total_steps (larger)",
+        ("learner.epsilon_steps (smaller)", "total_steps (larger)"),
     )
 
 
 def warm_up_long(run: Record) -> Finding | None:
     """Half of the run and more passes before the first update."""
-    warm, total = run.number("learner.warmup"), _total(run)
+    warm, total = run.number("learner.warmup"), run.total_steps
     return _if(
         warm is not None and warm > 0.5 * total,
         "most of the run is warm-up",
         f"the first update comes after {warm or 0:,.0f} of {total:,.0f} steps",
-        "learner.warmup (smaller), total_steps (larger)",
+        ("learner.warmup (smaller)", "total_steps (larger)"),
     )
 
 
@@ -294,7 +315,7 @@ def replay_ratio(run: Record) -> Finding | None:
         "replay ratio is odd",
         f"each step is learned from {ratio:.3g} times on average ({updates:g} updates per step x "
         f"{batch:g} windows x {window:g} steps); 1 to 128 is sane",
-        f"learner.updates_per_step ({'larger' if ratio < 1 else 'smaller'})",
+        (f"learner.updates_per_step ({'larger' if ratio < 1 else 'smaller'})",),
     )
 
 
@@ -314,21 +335,21 @@ def replay_small(run: Record) -> Finding | None:
     return Finding(
         "the replay is small",
         f"it holds {capacity:,.0f} steps, {why}",
-        "learner.capacity (larger), learner.warmup, num_envs (smaller)",
+        ("learner.capacity (larger)", "learner.warmup", "num_envs (smaller)"),
     )
 
 
 def reward_scale(run: Record) -> Finding | None:
     """Returns far from order one, and nothing scales them: steps of 1e-4 do not get to 1e4."""
     scaled = run.settings.get("learner.reward_scaling", run.settings.get("learner.normalise_value"))
-    size = _largest_return(run)
+    size = run.largest_return
     if scaled not in ("none", False) or not size or 1e-2 <= size <= 1e3:
         return None
     name = "reward_scaling" if scaled == "none" else "normalise_value"
     return Finding(
         "rewards are out of scale",
         f"the largest return is {size:.3g} in size, and learner.{name} is {_yaml(scaled)}",
-        f"learner.{name} ({'scale' if scaled == 'none' else 'true'})",
+        (f"learner.{name} ({'scale' if scaled == 'none' else 'true'})",),
     )
 
 
@@ -347,8 +368,13 @@ def no_better_than_random(run: Record) -> Finding | None:
         "no better than random play",
         f"the final return is {returns['mean']:.3g} (95% {low:.3g} to {high:.3g}), and random play "
         f"gets {random:.3g}",
-        "total_steps (more), exploration, learner.lambda_ (larger where rewards are rare), "
-        "learner.recurrent (where the state is hidden)",
+        (
+            "total_steps (more)",
+            "learner.epsilon_steps",
+            "learner.entropy",
+            "learner.lambda_ (larger where rewards are rare)",
+            "learner.recurrent (where the state is hidden)",
+        ),
     )
 
 
@@ -372,8 +398,11 @@ def fell_back(run: Record) -> Finding | None:
     return Finding(
         "return fell from its best",
         f"in {_of(fell)}, from {best[i]:.3g} at {at:,.0f} steps to {last[i]:.3g} at the end",
-        "learner.lr (smaller, or learner.lr_steps), learner.capacity (larger), "
-        "learner.target_period (larger)",
+        (
+            "learner.lr (smaller, or learner.lr_steps)",
+            "learner.capacity (larger)",
+            "learner.target_period (larger)",
+        ),
     )
 
 
@@ -398,23 +427,19 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _if(wrong: Any, title: str, seen: str, look_at: str) -> Finding | None:
+def _if(wrong: Any, title: str, seen: str, look_at: tuple[str, ...]) -> Finding | None:
     return Finding(title, seen, look_at) if bool(wrong) else None
+
+
+def _has(run: Record, look_at: str) -> bool:
+    """Whether the setting that `look_at` begins with is one of the run's, if it is one at all."""
+    name = look_at.split()[0]
+    return not name.startswith("learner.") or name in run.settings
 
 
 def _of(seeds: Series) -> str:
     """`2 of 4 seeds`."""
     return f"{int(seeds.sum())} of {len(seeds)} seeds" if len(seeds) > 1 else "the one seed"
-
-
-def _total(run: Record) -> float:
-    return run.number("total_steps") or float(run.steps[-1])
-
-
-def _largest_return(run: Record) -> float:
-    """Of greedy and exploring episodes, in size; 0 if none was seen."""
-    seen = [run.metrics[name] for name in ("return", "train_return") if name in run.metrics]
-    return max((float(np.nanmax(np.abs(x), initial=0.0)) for x in seen), default=0.0)
 
 
 def _solved(run: Record) -> bool:

@@ -44,6 +44,17 @@ class Record:
         value = self.settings.get(name)
         return float(value) if isinstance(value, int | float) else None
 
+    @property
+    def total_steps(self) -> float:
+        """What the run is to take; what it has taken if no setting says."""
+        return self.number("total_steps") or float(self.steps[-1])
+
+    @property
+    def largest_return(self) -> float:
+        """Of greedy and exploring episodes, in size; 0 if none was seen."""
+        seen = [self.metrics[name] for name in ("return", "train_return") if name in self.metrics]
+        return max((float(np.nanmax(np.abs(x), initial=0.0)) for x in seen), default=0.0)
+
     def late(self, name: str) -> Series | None:
         """The second half of a metric, without evaluations that have no number for any seed."""
         series = self.metrics.get(name)

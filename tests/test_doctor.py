@@ -25,6 +25,7 @@ Q_SETTINGS = {
     "epsilon_steps": 100_000,
     "reward_scaling": "none",
     "max_grad_norm": 10.0,
+    "lr": 5e-4,
 }
 Q_METRICS = {
     "return": RISE,
@@ -36,7 +37,7 @@ Q_METRICS = {
     "dormant": 0.1 + 0 * RISE,
     "grad_norm": 2.0 + 0 * RISE,
 }
-PPO_SETTINGS = {"normalise_value": True, "max_grad_norm": 0.5}
+PPO_SETTINGS = {"lr": 5e-4, "entropy": 0.01, "normalise_value": True, "max_grad_norm": 0.5}
 PPO_METRICS = {
     "return": RISE,
     "train_return": 0.9 * RISE,
@@ -171,7 +172,12 @@ def test_each_mistake_is_found_and_nothing_else(kind, title, settings, metrics, 
     findings = examine(read_record(folder))
     assert [finding.title for finding in findings] == [title]
     blamed = [name for name in settings if name not in (*LONG, "reward_scaling")]
-    assert all(f"learner.{name}" in findings[0].look_at for name in blamed)
+    assert all(f"learner.{name}" in " ".join(findings[0].look_at) for name in blamed)
+    assert findings[0].look_at and all(
+        name.split()[0] in read_record(folder).settings
+        for name in findings[0].look_at
+        if name.startswith("learner.")
+    )
     assert any(character.isdigit() for character in findings[0].seen), "it says what it saw"
     assert cli.run(["doctor", str(folder)]) == 0
     assert cli.run(["doctor", str(folder), "--strict"]) == 1

@@ -20,12 +20,15 @@ def doctor_command(argv: Sequence[str]) -> int:
     print(f"{path}: {name}, {record.steps[-1]:,.0f} steps, {state}")
     findings = examine(record)
     for finding in findings:
-        print(f"\n  {finding.title}: {finding.seen}")
-        print(textwrap.fill(finding.look_at, 96, initial_indent="    look at: ",
-                            subsequent_indent="             "))  # fmt: skip
+        print("\n" + _filled(f"{finding.title}: {finding.seen}", "  ", "    "))
+        print(_filled(f"look at: {', '.join(finding.look_at)}", "    ", " " * 13))
     if not findings:
         print("  nothing looks wrong")
     names = ", ".join(check.__name__.replace("_", " ") for check in CHECKS)
-    print("\n" + textwrap.fill(f"checked, as far as the run tells: {names}", 98,
-                               initial_indent="  ", subsequent_indent="  "))  # fmt: skip
+    print("\n" + _filled(f"checked, as far as the run tells: {names}", "  ", "  "))
     return 1 if findings and options.strict else 0
+
+
+def _filled(text: str, first: str, rest: str) -> str:
+    """Lines of at most 98 characters."""
+    return textwrap.fill(text, 98, initial_indent=first, subsequent_indent=rest)
