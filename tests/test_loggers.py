@@ -1,6 +1,5 @@
 """Loggers: what reaches them, what they leave behind, and that none of them can stop a training."""
 
-import http.server
 import json
 import socket
 import struct
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from wandb_server import wandb_server
 
 import marlx
 from marlx import cli
@@ -258,40 +259,63 @@ def test_a_continued_run_keeps_its_id_and_says_nothing_twice(tmp_path):
     assert sorted(first[2]) == [10, 20] and sorted(second[2]) == [30]
 
 
-@pytest.fixture(scope="module")
-def out_of_order():
-    """A server whose every answer is an error."""
+@pytest.fixture
+def logged_in(monkeypatch):
+    """Point wandb at a server, with a key that looks like one."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.delenv("WANDB_MODE")
+    return lambda url: monkeypatch.setenv("WANDB_BASE_URL", url)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(503)
 
-        def log_message(self, *args):
-            pass
+def test_an_online_run_reaches_its_server(tmp_path, logged_in, capsys):
+    for name in ("curve.png", "episode.gif"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    with wandb_server() as server:
+        logged_in(server.url)
+        logger = Wandb("online", tmp_path, {"lr": 0.25}, seeds=(3, 4), entity="me", tags=("a",))
+        for steps in (10, 20):
+            logger.log(progress(steps))
+        logger.close(None)
+    ((run_id, run),) = server.runs.items()
+    assert (run["displayName"], run["tags"]) == (tmp_path.name, ["a"])
+    assert json.loads((tmp_path / "wandb.json").read_text())["ids"] == {"all": run_id}
+    rows = [row for row in server.history[run_id] if "return" in row]
+    assert [(row["_step"], row["seed_1/return"]) for row in rows] == [(10, 10.1), (20, 20.1)]
+    for kind in ("images/curve", "videos/episode"):
+        assert any(f"media/{kind}" in file for file in server.files), server.files
+    assert capsys.readouterr().err == f"wandb: {server.url}/me/marlx/runs/{run_id}\n"
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+
+def test_a_server_that_goes_away_costs_no_more_than_patience(tmp_path, logged_in, capsys):
+    with wandb_server() as server:
+        logged_in(server.url)
+        logger = Wandb("online", tmp_path, {}, patience=4.0)
+        deadline = time.perf_counter() + 60
+        while not server.runs and time.perf_counter() < deadline:
+            time.sleep(0.05)
+    logger.log(progress(10))
+    began = time.perf_counter()
+    logger.close(None)
+    assert time.perf_counter() - began < 6
+    said = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("wandb: ") for line in said) and len(said) <= 4
 
 
 @pytest.mark.parametrize("what", ["closed", "error", "silent"])
 def test_a_server_that_is_down_costs_a_line_and_no_time(
-    what, tmp_path, monkeypatch, capsys, out_of_order
+    what, tmp_path, monkeypatch, capsys, logged_in
 ):
     """The port is closed; or the server answers with errors; or it accepts and says nothing."""
-    with socket.socket() as listener:
+    from marlx.loggers import wandb
+
+    monkeypatch.setattr(wandb._unreachable, "__defaults__", (0.5,))
+    with socket.socket() as listener, wandb_server(broken=True) as broken:
         listener.bind(("127.0.0.1", 0))
         if what == "silent":
             listener.listen()
-        port = listener.getsockname()[1]
-        url = out_of_order if what == "error" else f"http://127.0.0.1:{port}"
-        monkeypatch.setenv("WANDB_BASE_URL", url)
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.delenv("WANDB_MODE")
-        from marlx.loggers import wandb
-
-        monkeypatch.setattr(wandb._unreachable, "__defaults__", (0.5,))
+        silent = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        logged_in(broken.url if what == "error" else silent)
         began = time.perf_counter()
         logger = Wandb("online", tmp_path, {"lr": 1.0})
         logger.log(progress(10))

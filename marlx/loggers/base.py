@@ -119,10 +119,10 @@ class Background:
         with self._changed:
             self._closing = (result,)
             self._changed.notify()
-        self._thread.join(min(2.0, self._patience))
+        self._thread.join(min(5.0, self._patience))
         if self._thread.is_alive():
             say(self._name, f"still busy; waiting up to {self._patience:.0f} s")
-            self._thread.join(max(0.0, self._patience - 2.0))
+            self._thread.join(max(0.0, self._patience - 5.0))
         if self._thread.is_alive():
             say(self._name, "gave up waiting; the run folder has every metric all the same")
 

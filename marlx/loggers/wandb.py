@@ -7,6 +7,7 @@ once, where wandb itself would retry for a long time.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -14,11 +15,11 @@ import os
 import secrets
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from marlx.loggers.base import Background, by_seed, pictures, say
+from marlx.loggers.base import Background, by_seed, complain, pictures, say
 
 if TYPE_CHECKING:
     from marlx.training import Progress
@@ -158,24 +159,30 @@ class _Runs:
         best = max(returns, key=lambda seed: returns[seed], default=None)
         for lane, run in self._runs.items():
             mine = [seed for seed in returns if lane in (None, seed)]
-            run.log(self._media(mine, returns, lane in (None, best)), step=max(0, self._steps))
-            summary = _summary(result)
-            if lane is not None and lane in returns:
-                summary["final/return"] = returns[lane]
-            run.summary.update(summary)
+            with _guarded("could not log the result"):
+                own = {} if lane is None else {"final/return": returns.get(lane)}
+                run.summary.update({**_summary(result), **own})
+            for name, make in self._media(mine, returns, lane in (None, best)).items():
+                with _guarded(f"could not log {name}"):
+                    run.log({name: make()}, step=max(0, self._steps))
         for run in self._runs.values():
-            run.finish(exit_code=0 if result else 1)
+            with _guarded("could not finish"):
+                run.finish(exit_code=0 if result else 1)
 
-    def _media(self, seeds: Sequence[int], returns: Mapping[int, float], whole: bool) -> Any:
+    def _media(
+        self, seeds: Sequence[int], returns: Mapping[int, float], whole: bool
+    ) -> dict[str, Callable[[], Any]]:
         """Curve and table of these seeds; the episode, which is the best seed's, if `whole`."""
         wandb, files = self._wandb, pictures(self._about.folder)
         named = dict(enumerate(self._about.seeds))
         rows = [[named.get(seed, seed), self._steps, returns[seed]] for seed in seeds]
-        media = {"returns": wandb.Table(columns=["seed", "steps", "return"], data=rows)}
+        media: dict[str, Callable[[], Any]] = {}
         if "curve" in files:
-            media["curve"] = wandb.Image(str(files["curve"]))
+            media["curve"] = lambda: wandb.Image(str(files["curve"]))
         if "episode" in files and whole:
-            media["episode"] = wandb.Video(str(files["episode"]), format="gif")
+            media["episode"] = lambda: wandb.Video(str(files["episode"]), format="gif")
+        # last, for a table asks the server whether it may, and waits for the answer
+        media["returns"] = lambda: wandb.Table(columns=["seed", "steps", "return"], data=rows)
         return media
 
     def _start(self, lane: int | None, run_id: str | None, online: bool) -> Any:
@@ -225,6 +232,15 @@ class _Runs:
             os.replace(part, path)
         except OSError:
             part.unlink(missing_ok=True)  # a full disk; the run folder says so about its own files
+
+
+@contextlib.contextmanager
+def _guarded(what: str) -> Iterator[None]:
+    """A part that may fail without the next one; it costs a line."""
+    try:
+        yield
+    except Exception as error:
+        complain("wandb", what, error)
 
 
 def _lane(about: _About, lane: int | None) -> str:
