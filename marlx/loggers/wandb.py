@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from marlx.loggers.base import Background, by_seed, complain, pictures, say
 if TYPE_CHECKING:
     from marlx.training import Progress
 
+FLUSH = 1.0
+"""Seconds that wandb may keep what it was told in memory, where a kill would lose it."""
 STATE_FILE = "wandb.json"
 """In the run folder: ids of the runs, and how far they have been told of the training."""
 
@@ -128,7 +131,8 @@ class _Runs:
             lane: self._start(lane, ids.get(_lane(about, lane)), online) for lane in lanes
         }
         self._ids = {_lane(about, lane): run.id for lane, run in self._runs.items()}
-        self._steps = self._known
+        self._steps, self._safe = self._known, self._known
+        self._told: list[tuple[float, int]] = []  # when, and of which step, if not safe yet
         self._returns: dict[int, float] = {}
         self._remember()
 
@@ -151,6 +155,11 @@ class _Runs:
             if seed is not None and "return" in numbers
         }
         self._steps = progress.steps
+        now = time.monotonic()
+        self._told.append((now, progress.steps))
+        # a step is written out after the next one has come
+        while len(self._told) > 1 and now - self._told[1][0] > 2 * FLUSH:
+            self._safe = self._told.pop(0)[1]
         self._remember()
 
     def close(self, result: Mapping[str, Any] | None) -> None:
@@ -168,6 +177,8 @@ class _Runs:
         for run in self._runs.values():
             with _guarded("could not finish"):
                 run.finish(exit_code=0 if result else 1)
+        self._safe = self._steps
+        self._remember()
 
     def _media(
         self, seeds: Sequence[int], returns: Mapping[int, float], whole: bool
@@ -205,6 +216,7 @@ class _Runs:
                 job_type="train",
                 id=run_id or given or secrets.token_hex(4),
                 resume="allow" if run_id else None,
+                allow_val_change=bool(run_id),
                 dir=str(about.folder),
                 config=config,
                 reinit="create_new",
@@ -226,7 +238,7 @@ class _Runs:
         """Write down what continues these runs, in one step."""
         path = self._about.folder / STATE_FILE
         part = path.with_name(f".{STATE_FILE}.partial")
-        content = {"project": self._about.project, "ids": self._ids, "steps": self._steps}
+        content = {"project": self._about.project, "ids": self._ids, "steps": self._safe}
         try:
             part.write_text(json.dumps(content) + "\n", encoding="utf-8")
             os.replace(part, path)
@@ -274,6 +286,7 @@ def _settings(wandb: Any, patience: float) -> Any:
         "init_timeout": max(5.0, 0.75 * patience),
         "finish_timeout": max(1.0, 0.75 * patience),
         "login_timeout": 1,
+        "x_transaction_log_flush_interval": FLUSH,
     }
     known = getattr(wandb.Settings, "model_fields", settings)
     return wandb.Settings(**{name: value for name, value in settings.items() if name in known})
