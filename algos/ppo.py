@@ -17,13 +17,7 @@ import optax
 from marlx.distributions import Bounded, distribution
 from marlx.learner import Learner
 from marlx.moments import Moments, extend, moments
-from marlx.networks import (
-    AgentNetwork,
-    SharingMode,
-    central_network,
-    dormant,
-    team_network,
-)
+from marlx.networks import AgentNetwork, SharingMode, central_network, team_network
 from marlx.registry import Algorithm
 from marlx.returns import lambda_returns
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -276,7 +270,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     def loss(
         params: PPOParams, data: Sequence, memory: tuple[Array, Array]
     ) -> tuple[Array, dict[str, Array]]:
-        outputs, features, _ = actor.along(params.actor, memory[0], data.obs, data.done)
+        outputs, _, _ = actor.along(params.actor, memory[0], data.obs, data.done)
         log_prob = kind.log_prob(outputs, data.mask, data.acted.raw)
         entropy = kind.entropy(outputs, data.mask, data.acted.raw).mean()
         gap = log_prob - data.acted.log_prob
@@ -291,7 +285,6 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             "entropy": entropy,
             "kl": (jnp.expm1(gap) - gap).mean(),  # Schulman's estimate, never negative
             "clipped": (jnp.abs(jnp.expm1(gap)) > c.clip).mean(),
-            "dormant": dormant(features[-1]),
         }
         return total, metrics
 

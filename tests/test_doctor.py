@@ -44,7 +44,6 @@ PPO_METRICS = {
     "entropy": np.linspace(1.6, 0.4, K),
     "kl": 0.01 + 0 * RISE,
     "clipped": 0.1 + 0 * RISE,
-    "dormant": 0.2 + 0 * RISE,
     "explained_variance": RISE,
     "grad_norm": 1.5 + 0 * RISE,
 }

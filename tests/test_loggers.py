@@ -254,9 +254,27 @@ def test_a_continued_run_keeps_its_id_and_says_nothing_twice(tmp_path):
         for at in steps:
             logger.log(progress(at))
         logger.close(None)
+        assert json.loads((folder / "wandb.json").read_text())["steps"] == steps[-1]
     first, second = map(read, offline_runs())
     assert first[0].run_id == second[0].run_id
     assert sorted(first[2]) == [10, 20] and sorted(second[2]) == [30]
+
+
+def test_a_killed_run_claims_no_step_that_may_be_lost(tmp_path, monkeypatch):
+    """wandb writes a step when the next one has come, and keeps it in memory for a second."""
+    from marlx.loggers import wandb
+
+    clock = iter((0.0, 100.0, 100.5, 103.0))  # when steps 10, 20, 30 and 40 are told
+    monkeypatch.setattr(wandb, "monotonic", lambda: next(clock))
+    about = wandb._About("offline", tmp_path, {}, "p", None, None, (), (), False, 5.0)
+    runs = wandb._Runs(about)
+    known = []
+    for steps in (10, 20, 30, 40):
+        runs.log(progress(steps))
+        known.append(json.loads((tmp_path / "wandb.json").read_text())["steps"])
+    monkeypatch.undo()
+    runs.close(None)
+    assert known == [-1, -1, -1, 20]
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import json
 import logging
 import os
 import secrets
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marlx.loggers.base import Background, by_seed, complain, pictures, say
@@ -155,7 +155,7 @@ class _Runs:
             if seed is not None and "return" in numbers
         }
         self._steps = progress.steps
-        now = time.monotonic()
+        now = monotonic()
         self._told.append((now, progress.steps))
         # a step is written out after the next one has come
         while len(self._told) > 1 and now - self._told[1][0] > 2 * FLUSH:
