@@ -7,6 +7,7 @@ A run is a folder that needs no account and no training code to be read:
     metrics.jsonl         a line per evaluation, every metric per seed
     policy/policy.json    what the arrays belong to
     policy/arrays.safetensors
+    checkpoints/          what `marlx train --resume` goes on from
     result.json           final returns, intervals, times
     curve.png, episode.gif
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import importlib.metadata
 import json
 import math
@@ -25,7 +27,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,22 +51,30 @@ class RunFolder:
     once, in one line, and listed in `failed`, for a full disk must not cost the training.
     """
 
-    def __init__(self, path: str | Path, complain: Callable[[str], None] | None = None) -> None:
-        """Make the folder.
+    def __init__(
+        self,
+        path: str | Path,
+        complain: Callable[[str], None] | None = None,
+        *,
+        resume: bool = False,
+    ) -> None:
+        """Make the folder, or open it again.
 
         Args:
           path: of the folder; it must be empty or not there yet.
           complain: is given a line for each file that cannot be written; prints it by default.
+          resume: it may hold a run, which is going on.
 
         Raises:
           ValueError: it cannot be made or written to, or holds something already.
         """
         self.path = Path(path)
         self.failed: set[str] = set()
+        self._lock: int | None = None
         self._complain = complain or (lambda line: print(line, file=sys.stderr))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
+            if not resume and any(self.path.iterdir()):
                 raise ValueError(
                     f"{path} is not empty; give a run a folder of its own, empty or new"
                 )
@@ -104,9 +114,51 @@ class RunFolder:
         return self.write(name, json.dumps(_finite(content), indent=2) + "\n")
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
-        """Append a line of JSON, and flush it."""
-        with self._guard(name), open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(record)) + "\n")
+        """Append a whole line of JSON, or nothing, and flush it."""
+        with self._guard(name), open(self.path / name, "ab", buffering=0) as file:
+            size = file.tell()
+            line = (json.dumps(_finite(record)) + "\n").encode("utf-8")
+            try:
+                if file.write(line) < len(line):  # on a full disk a part of it fits
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+
+    def cut(self, name: str, content: str) -> None:
+        """Cut a file that begins with `content` down to it, or write it where none does."""
+        expected = content.encode("utf-8")
+        with self._guard(name):
+            path = self.path / name
+            if path.exists() and path.read_bytes().startswith(expected):
+                os.truncate(path, len(expected))  # works on a full disk, too
+            else:
+                self.write(name, expected)
+
+    def lock(self) -> None:
+        """Keep other processes from training in this folder, until `unlock` or the process ends.
+
+        Raises:
+          ValueError: another process does so now.
+        """
+        try:
+            import fcntl
+        except ImportError:  # there are none on Windows
+            return
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.unlock()
+            raise ValueError(f"{self.path} is being trained by another process") from None
+        except OSError:
+            self.unlock()  # a file system without locks
+
+    def unlock(self) -> None:
+        """Let other processes train in this folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @contextlib.contextmanager
     def _guard(self, name: str) -> Iterator[None]:
@@ -159,6 +211,11 @@ def metrics_record(progress: Progress) -> dict[str, Any]:
     }
 
 
+def metrics_text(history: Sequence[Progress]) -> str:
+    """What `metrics.jsonl` holds."""
+    return "".join(json.dumps(_finite(metrics_record(progress))) + "\n" for progress in history)
+
+
 def save_policy(
     folder: RunFolder, experiment: Experiment, policies: Tree, progress: Progress
 ) -> None:
@@ -170,18 +227,23 @@ def save_policy(
     from safetensors.numpy import save
 
     if not (folder.path / "policy" / "policy.json").exists():
-        first, count = experiment.train.seed, experiment.train.seeds
-        content = {
-            "format": FORMAT,
-            "marlx": _version("marlx"),
-            "seeds": list(range(first, first + count)),
-            "settings": experiment.settings(),
-        }
-        folder.write_json("policy/policy.json", content)
-    arrays = {name: np.ascontiguousarray(array) for name, array in _named(policies).items()}
+        save_policy_facts(folder, experiment)
+    arrays = {name: np.ascontiguousarray(array) for name, array in named(policies).items()}
     returns = np.asarray(progress.metrics["return"]).tolist()
     metadata = {"steps": str(progress.steps), "returns": json.dumps(_finite(returns))}
     folder.write("policy/arrays.safetensors", save(arrays, metadata))
+
+
+def save_policy_facts(folder: RunFolder, experiment: Experiment) -> None:
+    """Write `policy/policy.json`."""
+    first, count = experiment.train.seed, experiment.train.seeds
+    content = {
+        "format": FORMAT,
+        "marlx": _version("marlx"),
+        "seeds": list(range(first, first + count)),
+        "settings": experiment.settings(),
+    }
+    folder.write_json("policy/policy.json", content)
 
 
 class Policy:
@@ -287,7 +349,7 @@ def load_policy(path: str | Path, seed: int | None = None) -> Policy:
     experiment = experiment_of(content["settings"], str(folder / "policy.json"))
     env, params, learner = experiment.build()
     shape = _policy_shape(env, params, learner, experiment)
-    expected = {name: tuple(x.shape) for name, x in _named(shape).items()}
+    expected = {name: tuple(x.shape) for name, x in named(shape).items()}
     if expected != {name: array.shape[1:] for name, array in arrays.items()}:
         raise ValueError(
             f"the policy in {path} does not fit {experiment.algorithm} of marlx "
@@ -343,7 +405,7 @@ def _policy_shape(
     return jax.eval_shape(lambda: learner.policy(init(jax.random.key(0)).learner))
 
 
-def _named(tree: Tree) -> dict[str, Any]:
+def named(tree: Tree) -> dict[str, Any]:
     """Leaves by the path that leads to them, e.g. `params/agents/encoder/kernel`."""
     import jax
 
