@@ -370,7 +370,7 @@ def _fitted(run: Run, saved: Saved) -> Tree:
                 f"{saved.path} does not fit marlx {_facts(run)['marlx']}, it was made with "
                 f"{saved.state['facts']['marlx']}: {name} was {was} and is {now}"
             )
-    arrays = _load_arrays(saved, there)
+    arrays = read_arrays(saved)
     leaves = [_as(arrays[name], x) for name, x in named(shape).items()]
     return jax.tree.unflatten(jax.tree.structure(shape), leaves)
 
@@ -380,11 +380,13 @@ def _described(array: tuple[str, tuple[int, ...]] | None) -> str:
     return f"{array[0]}{list(array[1][1:])}" if array else "not there"
 
 
-def _load_arrays(saved: Saved, there: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Any]:
+def read_arrays(saved: Saved) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a checkpoint by name, leading axis [lanes]; keys as the numbers in them."""
     import orbax.checkpoint as ocp
 
+    there = {name: (dims, dtype) for name, (dtype, dims) in saved.state["arrays"].items()}
     host = ocp.RestoreArgs(restore_type=np.ndarray)
-    full = {name: host for name, (_, dims) in there.items() if math.prod(dims)}
+    full = {name: host for name, (dims, _) in there.items() if math.prod(dims)}
     try:
         with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             arrays = checkpointer.restore(
@@ -392,10 +394,7 @@ def _load_arrays(saved: Saved, there: Mapping[str, tuple[str, tuple[int, ...]]])
             )
     except Exception as error:  # whole files, but another version of orbax perhaps
         raise ValueError(f"orbax cannot read {saved.path}: {_reason(error)}") from error
-    empty = {
-        name: np.zeros(dims, dtype) for name, (dtype, dims) in there.items() if name not in full
-    }
-    return {**arrays, **empty}
+    return {name: arrays[name] if name in full else np.zeros(*there[name]) for name in there}
 
 
 def _as(array: np.ndarray[Any, Any], like: Any) -> Any:
