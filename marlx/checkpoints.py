@@ -136,9 +136,12 @@ class Checkpoints:
             self.failed = True
         else:
             self.failed, self.steps = False, history[-1].steps
-            for old in [*self._damaged, *_finished_folders(self.path)[: -self.keep]]:
-                shutil.rmtree(old, ignore_errors=True)
+            for damaged in self._damaged:  # none of those that are kept
+                if damaged != target:
+                    shutil.rmtree(damaged, ignore_errors=True)
             self._damaged.clear()
+            for old in _finished_folders(self.path)[: -self.keep]:
+                shutil.rmtree(old, ignore_errors=True)
         # after a failure it is tried again, but no more often than if it had worked
         self._last = time.perf_counter()
         self._wait = SHARE * (self._last - began)

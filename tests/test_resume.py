@@ -101,7 +101,7 @@ def train_and_kill(words: list[str], folder: Path, kills: int, seed: int) -> tup
             return killed, torn
         here, total = newest(folder), 4_000 if "qmix" in words else 1_500
         target = rng.randint(here, (here + total) // 2)
-        while steps_in(folder) <= target and not process.ended() and rng.random() < 0.999:
+        while steps_in(folder) <= target and not process.ended() and rng.random() < 0.9998:
             time.sleep(0.01)  # now and then it is killed while it starts
         time.sleep(rng.uniform(0, 0.2))
         process.popen.send_signal(signal.SIGKILL)

@@ -180,6 +180,6 @@ def _finished(path: Path, total_steps: int) -> bool:
     """Whether the run in `path` has come to its end."""
     try:
         result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        return bool(result["steps"] >= total_steps)
+        return bool(result["steps"] == total_steps)
     except (OSError, ValueError, KeyError, TypeError):
         return False
