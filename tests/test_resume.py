@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
@@ -150,3 +151,42 @@ def test_killed_twenty_times(alone, tmp_path):
         killed, torn, chains = killed + more[0], torn + more[1], chains + 1
     print(f"killed {killed} times, {torn} of them within a checkpoint")
     assert torn, "no kill came within a checkpoint"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_costs_no_training_and_no_checkpoint(alone, small_disk):
+    words, folder = alone
+    run = small_disk / "run"
+    process = Process.start(*words, "--out", str(run))
+    while newest(run) <= 1 and not process.ended():
+        time.sleep(0.005)
+    with open(small_disk / "other", "wb", buffering=0) as other, contextlib.suppress(OSError):
+        while other.write(bytes(4096)):
+            pass
+    code, said = process.wait()
+    lines = [line for line in said.splitlines() if line.startswith("marlx: ")]
+    assert code == 1 and "greedy return" in said
+    about = [line for line in lines if "cannot write checkpoint" in line]
+    assert len(about) == 1 and "No space left on device" in about[0], said
+    assert len(lines) == len(set(lines)), said
+    kept = checkpoints.Checkpoints(run / "checkpoints").newest()
+    assert f"the one at {kept.steps:,} steps stays" in about[0]
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        json.loads(line)
+
+    (small_disk / "other").unlink()
+    code, said = Process.start("train", "--resume", str(run)).wait()
+    assert code == 0, said
+    assert what_is_left(run) == what_is_left(folder)

@@ -130,6 +130,8 @@ def _train(
                 loggers.append(Wandb(output.wandb, folder.path, settings, output.wandb_project))
             training.compile()
             stop.patient = True
+            if history:  # of a resumed run: where it stands, until there is more to show
+                console.log(history[-1])
             for progress in training.blocks():
                 history.append(progress)
                 for logger in loggers:
