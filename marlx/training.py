@@ -325,7 +325,10 @@ class Run:
 
     def lanes_shape(self) -> RunState:
         """Shapes of the state of all seeds, leading axis [lanes]; at least `seeds` of them."""
-        shape: RunState = jax.eval_shape(self._lanes.over(self.loop.init), self._keys)
+        width = self._lanes.width
+        shape: RunState = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype), self.state_shape
+        )
         return shape
 
     def snapshot(self) -> tuple[RunState, dict[str, Any]]:

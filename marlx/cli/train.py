@@ -84,7 +84,7 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     folder.lock()
     folder.write("config.yaml", config_text(experiment))
     folder.write_json("environment.json", environment_facts() | {"output": output_facts(output)})
-    return functools.partial(_train, experiment, training, folder, output, checkpoints, [])
+    return functools.partial(_train, experiment, training, folder, output, checkpoints)
 
 
 def _train(
@@ -92,8 +92,8 @@ def _train(
     training: Run,
     folder: RunFolder,
     output: Output,
-    checkpoints: Checkpoints | None,
-    history: list[Progress],
+    checkpoints: Checkpoints | None = None,
+    reported: Sequence[Progress] = (),
 ) -> int:
     """Train, telling every logger, and write what a run leaves behind.
 
@@ -103,11 +103,12 @@ def _train(
       folder: locked; this unlocks it.
       output: where results go.
       checkpoints: where to keep them, if at all.
-      history: what a restored run has reported until then.
+      reported: what a restored run has reported until then.
     """
     from marlx.loggers import Console, JsonLines, Logger, Wandb
     from marlx.runs import save_policy
 
+    history = list(reported)
     optimum = training.env.spec(training.params).optimum
     for line in _describe(experiment, training, folder, checkpoints, history):
         print(line, flush=True)
