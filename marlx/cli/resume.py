@@ -71,7 +71,8 @@ def _kept_output(run: Path) -> Iterator[str]:
         kept["devices"] = len(facts.get("devices", ())) or "auto"
     for field in dataclasses.fields(Output):
         if field.name in kept:
-            yield from (f"--{field.name}", str(kept[field.name]))
+            value = kept[field.name]
+            yield from (f"--{field.name}", *map(str, value if isinstance(value, list) else [value]))
 
 
 def output_facts(output: Output) -> dict[str, Any]:
