@@ -30,7 +30,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.runs import environment_facts, named
+from marlx.runs import named
+from marlx.sameness import (
+    changes,
+    check_settings,
+    facts_of,
+    schedule_of,
+    settings_of_run,
+    stored_form,
+)
 
 if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
@@ -179,11 +187,11 @@ class Checkpoints:
         Raises:
           ValueError: the run has other settings, or its state has another form.
         """
-        _check_settings(run, saved)
+        check_settings(run, saved)
         state = _fitted(run, saved)
         history = [_progress(run, record) for record in saved.state["history"]]
         run.restore(state, saved.state["counters"])
-        for line in _changes(saved.state["facts"], _facts(run)):
+        for line in changes(saved.state["facts"], facts_of(run)):
             self._complain(line)
         self.steps, self._last = saved.steps, time.perf_counter()
         return history
@@ -249,15 +257,15 @@ def _finished_folders(path: Path) -> list[Path]:
 def _write(folder: Path, run: Run, history: Sequence[Progress]) -> None:
     """Write all of a checkpoint into `folder`, and flush it to the disk."""
     state, counters = run.snapshot()
-    arrays = {name: _data(x) for name, x in named(state).items()}
+    arrays = {name: stored_form(x) for name, x in named(state).items()}
     _save_arrays(folder / "arrays", arrays)
     content = {
         "format": FORMAT,
         "steps": history[-1].steps,
         "counters": counters,
         "settings": settings_of_run(run),
-        "schedule": _schedule(run),
-        "facts": _facts(run),
+        "schedule": schedule_of(run),
+        "facts": facts_of(run),
         "arrays": {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items()},
         "history": [_record(progress) for progress in history],
     }
@@ -313,14 +321,9 @@ def _sum(path: Path) -> list[int]:
     return [size, crc]
 
 
-def _data(x: Any) -> Any:
-    """An array as it is stored: keys as the numbers in them."""
-    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-
-
 def _stored(tree: Tree) -> dict[str, Any]:
     """Shapes and types that the leaves of `tree` are stored with, by name."""
-    return named(jax.eval_shape(lambda tree: jax.tree.map(_data, tree), tree))
+    return named(jax.eval_shape(lambda tree: jax.tree.map(stored_form, tree), tree))
 
 
 def _record(progress: Progress) -> dict[str, Any]:
@@ -370,7 +373,7 @@ def _fitted(run: Run, saved: Saved) -> Tree:
         was, now = _described(there.get(name)), _described(expected.get(name))
         if was != now:
             raise ValueError(
-                f"{saved.path} does not fit marlx {_facts(run)['marlx']}, it was made with "
+                f"{saved.path} does not fit marlx {facts_of(run)['marlx']}, it was made with "
                 f"{saved.state['facts']['marlx']}: {name} was {was} and is {now}"
             )
     arrays = read_arrays(saved)
@@ -406,100 +409,6 @@ def _as(array: np.ndarray[Any, Any], like: Any) -> Any:
         return array
     kind = jax.random.key_impl(jnp.empty((), like.dtype))
     return jax.random.wrap_key_data(jnp.asarray(array), impl=kind)
-
-
-# --- what a checkpoint belongs to ---
-
-
-def settings_of_run(run: Run) -> dict[str, Any]:
-    """Every setting of a run, in plain words and numbers, as JSON gives them back."""
-    settings = {
-        **_plain(run.config),
-        "learner": _plain(run.learner.config),
-        "env": _plain(run.env),
-        "params": _plain(run.params),
-    }
-    return json.loads(json.dumps(settings))  # type: ignore[no-any-return]
-
-
-def first_change(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> str | None:
-    """What differs between two nested records, the first of it, in words; None if nothing does."""
-    for name in {**old, **new}:
-        was, now = old.get(name), new.get(name)
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            if (inner := first_change(was, now, prefix=f"{prefix}{name}.")) is not None:
-                return inner
-        elif was != now and not (was != was and now != now):
-            return f"{prefix}{name} is {now}; the run has {was}"
-    return None
-
-
-def _check_settings(run: Run, saved: Saved) -> None:
-    """Refuse a run that would not be the one that was saved.
-
-    `total_steps` and `evals` say only when to stop, as long as blocks keep their length.
-    """
-    old, new = dict(saved.state["settings"]), settings_of_run(run)
-    schedule = saved.state["schedule"]
-    if schedule == _schedule(run):
-        for settings in (old, new):
-            del settings["total_steps"], settings["evals"]
-    if (change := first_change({**old, **schedule}, {**new, **_schedule(run)})) is not None:
-        raise ValueError(f"{change}; a run goes on with the settings it began with")
-    if run.loop.blocks < saved.state["counters"]["blocks"]:
-        raise ValueError(
-            f"total_steps is {run.config.total_steps}; the run is at {saved.steps} already"
-        )
-
-
-def _schedule(run: Run) -> dict[str, int]:
-    return {
-        "warm_up_rollouts": run.loop.warm_up_rollouts,
-        "block_rollouts": run.loop.block_rollouts,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Any setting as JSON holds it; arrays by their checksum, functions by their name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: _plain(x) for name, x in fields.items()}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(x) for name, x in value.items()}
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        array = np.ascontiguousarray(_data(value))
-        return f"{array.dtype}{list(array.shape)} with checksum {zlib.crc32(array.tobytes()):08x}"
-    kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its settings."""
-    facts = environment_facts()
-    return {
-        **facts["versions"],
-        "backend": facts["backend"],
-        "devices": run.device_count,
-        "device": facts["devices"][0],
-        "cpu_cores": facts["cpu_cores"],
-    }
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """A line that says what has changed since, if anything has."""
-    changed = [
-        f"{name.replace('_', ' ')} {old.get(name)} (now {new.get(name)})"
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
-    ]
-    if changed:
-        yield f"the checkpoint is from {', '.join(changed)}; the last bits may differ from here on"
 
 
 def _reason(error: BaseException) -> str:

@@ -14,7 +14,8 @@ import pytest
 from conftest import TinyConfig, tiny
 
 from marlx import checkpoints, make, train
-from marlx.checkpoints import Checkpoints, first_change
+from marlx.checkpoints import Checkpoints
+from marlx.sameness import first_change, stored_form
 from marlx.training import Run, TrainConfig, with_total_steps
 
 ENV, PARAMS = make("matrix/climbing", horizon=3)
@@ -54,7 +55,7 @@ def odd(**settings):
 
 
 def bits(tree):
-    leaves = jax.tree.leaves(jax.tree.map(checkpoints._data, tree))
+    leaves = jax.tree.leaves(jax.tree.map(stored_form, tree))
     return [(str(x.dtype), x.shape, np.asarray(x).tobytes()) for x in leaves]
 
 

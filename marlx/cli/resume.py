@@ -33,7 +33,7 @@ def parse_resume(
     Raises:
       ValueError: there is no run, or a setting is changed that a run must keep.
     """
-    from marlx.checkpoints import first_change
+    from marlx.sameness import first_change
     from marlx.training import with_total_steps
 
     run = Path(value_of(argv, "resume") or "")
