@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.runs import named
+from marlx.policies import named
 from marlx.sameness import (
     changes,
     check_settings,

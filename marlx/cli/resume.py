@@ -121,7 +121,8 @@ def reopen(
       ValueError: the run cannot go on.
     """
     from marlx.checkpoints import Checkpoints
-    from marlx.runs import RunFolder, config_text, metrics_text, save_policy, save_policy_facts
+    from marlx.policies import save_policy
+    from marlx.runs import RunFolder, config_text, metrics_text
 
     path = Path(output.resume or "")
     if _finished(path, training.total_steps):
@@ -140,7 +141,8 @@ def reopen(
         raise
     if experiment != was:
         folder.write("config.yaml", config_text(experiment))
-        save_policy_facts(folder, experiment)
+        # it holds the settings, and is written anew with the arrays below
+        (path / "policy" / "policy.json").unlink(missing_ok=True)
     folder.cut("metrics.jsonl", metrics_text(history))
     if history:
         save_policy(folder, experiment, training.policies(), history[-1])

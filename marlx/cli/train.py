@@ -106,7 +106,7 @@ def _train(
       reported: what a restored run has reported until then.
     """
     from marlx.loggers import Console, JsonLines, Logger, Wandb
-    from marlx.runs import save_policy
+    from marlx.policies import save_policy
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
