@@ -43,6 +43,14 @@ class Output:
     """Write event files for TensorBoard into the run folder too."""
     devices: str = "auto"
     """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
+    resume: str | None = None
+    """Run folder to go on with; only total_steps and these options may be given with it."""
+    checkpoints: bool = True
+    """Keep checkpoints in the run folder, from which the run can be resumed."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two; the first and the last evaluation always have one."""
+    keep_checkpoints: int = 2
+    """How many of the newest are kept while the run lasts; afterwards the last one is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,7 +163,8 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
     given = [*names, None, None]
     algo, env_id, layers = sources(given[0], given[1], value_of(argv, "config"))
     known, output_known = schema(algo, env_id), settings_of(Output)
-    in_file = {name: hint for name, hint in output_known.items() if name not in ("config", "out")}
+    not_in_file = ("config", "out", "resume")
+    in_file = {name: hint for name, hint in output_known.items() if name not in not_in_file}
     values = merge({**known, **in_file}, layers)
     learner, env = values.pop("learner", {}), values.pop("env", {})
     output = {name: values.pop(name) for name in in_file if name in values}
