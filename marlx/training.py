@@ -234,8 +234,26 @@ def train(
     return Result(history, policies, returns, run.random_returns(), run.phases, learner)
 
 
+class Variants(NamedTuple):
+    """Runs of one compiled program that differ in numbers only: `marlx.vmapped` finds which may.
+
+    Attributes:
+      values: those numbers by name, each [V]; they reach the program as arguments.
+      learner: `(values of one variant) -> Learner`, called while the program is traced.
+      first_seeds: int [V], where each variant's seeds begin.
+    """
+
+    values: dict[str, np.ndarray[Any, Any]]
+    learner: Callable[[dict[str, Array]], Learner]
+    first_seeds: np.ndarray[Any, Any]
+
+
 class Run:
-    """A training run on the host: compiles the loop, steps it block by block and keeps the time."""
+    """A training run on the host: compiles the loop, steps it block by block and keeps the time.
+
+    With `variants`, every variant trains all seeds, and what has a leading axis [seeds] elsewhere
+    has [variants x seeds] here, the seeds of a variant side by side. `learner` is one of them.
+    """
 
     def __init__(
         self,
@@ -243,12 +261,20 @@ class Run:
         params: EnvParams,
         learner: Learner,
         config: TrainConfig,
+        variants: Variants | None = None,
     ) -> None:
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
-        self._lanes = _lanes(config.seeds)
-        self._seeds = config.seed + jnp.arange(self._lanes.width)
+        self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
+        seeds = (self._variants.first_seeds[:, None] + np.arange(config.seeds)).reshape(-1)
+        self._count = len(seeds)
+        self._lanes = _lanes(self._count)
+        self._seeds = self._lanes.filled(seeds)
+        self._values = {
+            name: self._placed(self._lanes.filled(np.repeat(value, config.seeds)))
+            for name, value in self._variants.values.items()
+        }
         self._keys = self._placed(jax.vmap(jax.random.key)(self._seeds))
         # every setting that cannot work is found here, before the first compilation
         self.state_shape = jax.eval_shape(self.loop.init, jax.random.key(0))
@@ -268,7 +294,7 @@ class Run:
         """What acting needs, leading axis [seeds]."""
         assert self._state is not None, "the run has not started"
         policies = self.learner.policy(self._state.learner)
-        return jax.tree.map(lambda x: x[: self.config.seeds], policies)
+        return jax.tree.map(lambda x: x[: self._count], policies)
 
     def blocks(self) -> Iterator[Progress]:
         """Train, yielding before the first update and after every block."""
@@ -295,7 +321,7 @@ class Run:
                 (loop.warm_up_rollouts + done * loop.block_rollouts) * per_rollout,
                 total,
                 sum(self.phases.values()) - self.phases["compile"],
-                {k: np.asarray(v, float)[: c.seeds] for k, v in metrics.items()},
+                {k: np.asarray(v, float)[: self._count] for k, v in metrics.items()},
                 dict(self.phases),
                 self.policies,
             )
@@ -332,7 +358,7 @@ class Run:
         returns, seconds = _timed(self._evaluate, self._state, self._eval_keys())
         self._evaluations += 1
         self.phases["evaluation"] += seconds
-        return np.asarray(returns, float)[: self.config.seeds]
+        return np.asarray(returns, float)[: self._count]
 
     def _compile(self) -> list[Callable[..., Any]]:
         """The loop's init, warm_up, block and evaluate, over all seeds and devices.
@@ -341,22 +367,31 @@ class Run:
         busy, and compiling is most of what a short run costs.
         """
         began = time.perf_counter()
-        over, loop = self._lanes.over, self.loop
-        state = jax.eval_shape(over(loop.init), self._keys)
+        over, values = self._over, self._values
+        state = jax.eval_shape(over("init"), values, self._keys)
         keys = self._eval_keys()
         jit = functools.partial(
             jax.jit, in_shardings=self._lanes.sharding, out_shardings=self._lanes.sharding
         )
         lowered = [
-            jit(over(loop.init)).lower(self._keys),
-            jit(over(loop.warm_up), donate_argnums=0).lower(state),
-            jit(over(loop.block), donate_argnums=0).lower(state),
-            jit(over(loop.evaluate)).lower(state, keys),
+            jit(over("init")).lower(values, self._keys),
+            jit(over("warm_up"), donate_argnums=1).lower(values, state),
+            jit(over("block"), donate_argnums=1).lower(values, state),
+            jit(over("evaluate")).lower(values, state, keys),
         ]
         with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
             compiled = list(pool.map(lambda program: program.compile(), lowered))
         self.phases["compile"] += time.perf_counter() - began
-        return compiled
+        return [functools.partial(program, values) for program in compiled]
+
+    def _over(self, name: str) -> Callable[..., Tree]:
+        """`(values, ...) -> ...`, the loop's function `name` over all lanes, with their values."""
+
+        def one(values: dict[str, Array], *args: Tree) -> Tree:
+            learner = self._variants.learner(values)
+            return getattr(loop(self.env, self.params, learner, self.config), name)(*args)
+
+        return self._lanes.over(one)
 
 
 class Lanes(NamedTuple):
@@ -370,6 +405,10 @@ class Lanes(NamedTuple):
     width: int  # seeds that are run, at least as many as were asked for
     over: Callable[[Callable[..., Tree]], Callable[..., Tree]]
     sharding: Sharding
+
+    def filled(self, values: np.ndarray[Any, Any]) -> Array:
+        """`[width]` of a value per seed asked for: what is added repeats the last."""
+        return jnp.asarray(np.pad(values, (0, self.width - len(values)), mode="edge"))
 
 
 def _lanes(seeds: int) -> Lanes:
