@@ -31,12 +31,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 
-from marlx.registry import algorithm, family, make_env, settings_of
+from marlx.registry import algorithm, configured, family, make_env, settings_of
 from marlx.suggest import unknown
 
 if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
+    from marlx.registry import Algorithm
     from marlx.training import TrainConfig
 
 Schema = dict[str, Any]
@@ -92,8 +93,22 @@ def schema(algorithm_name: str, env_id: str) -> Schema:
 
 
 def preset_layers(algorithm_name: str, env_id: str) -> list[Layer]:
-    """The algorithm's preset: its defaults, and what it says of this environment."""
+    """The algorithm's preset: its defaults, and what it says of this environment.
+
+    Below it stand the presets of the algorithms that it is made of, each in its own block.
+    """
     record = algorithm(algorithm_name)
+    layers = []
+    for block, part in reversed(record.parts):  # so that the first part's training settings win
+        for layer in preset_layers(part, env_id):
+            values = dict(layer.values)
+            if "learner" in values:
+                values["learner"] = {block: values["learner"]}
+            layers.append(Layer(layer.source, values))
+    return [*layers, *_own_preset(record, env_id)]
+
+
+def _own_preset(record: Algorithm, env_id: str) -> list[Layer]:
     name = f"{record.preset or record.name}.yaml"
     resource = importlib.resources.files("marlx.configs") / name
     if not resource.is_file():
@@ -156,7 +171,7 @@ def build(algorithm_name: str, env_id: str, values: Mapping[str, Any]) -> Experi
         algorithm_name,
         env_id,
         TrainConfig(**train),
-        algorithm(algorithm_name).config(**values.get("learner", {})),
+        configured(algorithm(algorithm_name).config(), values.get("learner", {}), algorithm_name),
         make_env(env_id, **values.get("env", {})),
     )
 
@@ -380,4 +395,6 @@ def _plain(record: Any) -> dict[str, Any]:
 
 
 def _as_yaml(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return _plain(value)
     return [_as_yaml(item) for item in value] if isinstance(value, tuple | list) else value

@@ -60,6 +60,9 @@ class Algorithm(NamedTuple):
       build: `(spec, config) -> Learner`.
       preset: name of its file in `configs/`, without `.yaml`; `name` if empty. Algorithms that
         share a config may share a preset.
+      parts: `(setting, algorithm)` of a learner that is made of others: the setting holds that
+        algorithm's config, and the algorithm's preset fills it. Of training settings, which there
+        can be only one of, the first part's win.
     """
 
     name: str
@@ -67,14 +70,14 @@ class Algorithm(NamedTuple):
     config: type[Any]
     build: Callable[[EnvSpec, Any], Learner]
     preset: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, spec: EnvSpec, **settings: Any) -> Learner:
-        """The learner for `spec`, with `settings` of `config` by keyword."""
-        known = [field.name for field in dataclasses.fields(self.config)]
-        for name in settings:
-            if name not in known:
-                raise unknown("setting", name, known, self.name)
-        return self.build(spec, self.config(**settings))
+        """The learner for `spec`, with `settings` of `config` by keyword.
+
+        Settings of a part may be given as a mapping: `independent={"lr": 1e-3}`.
+        """
+        return self.build(spec, configured(self.config(), settings, self.name))
 
 
 Record = TypeVar("Record", Family, Algorithm)
@@ -154,15 +157,37 @@ def family(env_id: str) -> Family:
 def settings_of(record: Any) -> dict[str, Any]:
     """Name -> type of the settings of a dataclass or an instance of one, in their order.
 
-    `id` and `name` are not settings: they say what an environment was made as.
+    A setting that is itself such a record, as the parts of a composite learner are, has a nested
+    mapping in place of a type. `id` and `name` are not settings: they say what an environment was
+    made as.
     """
     cls = record if isinstance(record, type) else type(record)
     hints = typing.get_type_hints(cls)
     return {
-        field.name: hints[field.name]
+        field.name: settings_of(hint) if dataclasses.is_dataclass(hint) else hint
         for field in dataclasses.fields(cls)
         if field.init and field.name not in ("id", "name") and not field.name.startswith("_")
+        for hint in (hints[field.name],)
     }
+
+
+def configured(record: Any, settings: Mapping[str, Any], owner: str) -> Any:
+    """The settings dataclass `record` with `settings` over its own; mappings go into its parts.
+
+    Raises:
+      ValueError: a setting that it does not have, or a value that it refuses.
+    """
+    known = [field.name for field in dataclasses.fields(record)]
+    for name in settings:
+        if name not in known:
+            raise unknown("setting", name, known, owner)
+    values = {
+        name: configured(getattr(record, name), value, f"{owner}.{name}")
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(getattr(record, name))
+        else value
+        for name, value in settings.items()
+    }
+    return dataclasses.replace(record, **values)
 
 
 def make_env(env_id: str, **settings: Any) -> Environment[Any, Any]:

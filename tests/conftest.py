@@ -71,10 +71,29 @@ def tiny(spec: EnvSpec, config: TinyConfig) -> Learner:
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairConfig:
+    """Settings of a learner made of two others."""
+
+    first: TinyConfig = TinyConfig(lr=0.25)
+    """Acts and learns."""
+    second: TinyConfig = TinyConfig()
+    """Is only there."""
+    share: float = 0.5
+    """Not used."""
+
+
 @pytest.fixture
 def tiny_algorithm(monkeypatch: pytest.MonkeyPatch) -> Iterator[registry.Algorithm]:
-    """An algorithm named `tiny` that compiles in no time."""
+    """An algorithm named `tiny` that compiles in no time, and a `pair` made of two of it."""
     record = registry.Algorithm("tiny", "likes action 0", TinyConfig, tiny)
-    everything = {**registry.algorithms(), "tiny": record}
+    pair = registry.Algorithm(
+        "pair",
+        "a composite",
+        PairConfig,
+        lambda spec, config: tiny(spec, config.first),
+        parts=(("first", "tiny"), ("second", "tiny")),
+    )
+    everything = {**registry.algorithms(), "tiny": record, "pair": pair}
     monkeypatch.setattr(registry, "algorithms", lambda: everything)
     yield record

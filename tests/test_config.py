@@ -1,6 +1,7 @@
 import pytest
 
 from marlx import config, registry
+from marlx.cli.options import parse_train
 from marlx.config import Layer, coerce, merge, parse
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
@@ -99,6 +100,29 @@ def test_order_of_sources(tiny_algorithm, tmp_path, monkeypatch):
     assert chosen.learner.lr == 1.0
     assert (chosen.env.sight, chosen.env.horizon) == (3, 7)
     assert config.experiment("tiny", "matrix/climbing").train.num_envs == 98
+
+
+def test_parts_of_a_composite_have_settings_and_presets_of_their_own(
+    tiny_algorithm, tmp_path, monkeypatch
+):
+    (tmp_path / "tiny.yaml").write_text("defaults: {seeds: 3, learner: {lr: 0.125}}")
+    (tmp_path / "pair.yaml").write_text("defaults: {learner: {second: {batch: 2}}}")
+    monkeypatch.setattr(config.importlib.resources, "files", lambda _: tmp_path)
+    chosen = config.experiment("pair", FORAGING, learner={"second": {"lr": 2}})
+    assert chosen.train.seeds == 3
+    assert (chosen.learner.first.lr, chosen.learner.second.lr) == (0.125, 2.0)
+    assert (chosen.learner.first.batch, chosen.learner.second.batch) == (4, 2)
+    assert chosen.settings()["learner"]["second"] == {"lr": 2.0, "batch": 2, "capacity": 8}
+
+    experiment, _ = parse_train(
+        ["pair", FORAGING], ["--learner.second.lr", "1e-2", "--learner.share=1"]
+    )
+    assert (experiment.learner.first.lr, experiment.learner.second.lr) == (0.125, 0.01)
+    assert experiment.learner.share == 1.0
+    with pytest.raises(ValueError, match=r"learner\.secnd.*second"):
+        config.experiment("pair", FORAGING, learner={"secnd": {"lr": 2}})
+    with pytest.raises(ValueError, match="a batch needs 9"):
+        config.experiment("pair", FORAGING, learner={"second": {"batch": 9}})
 
 
 @pytest.mark.parametrize("algorithm", registry.algorithms())

@@ -83,7 +83,7 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
       ValueError: anything unknown, ill-typed or refused, in one line.
     """
     from marlx.config import build, merge, schema, sources
-    from marlx.registry import algorithm, make_env, settings_of
+    from marlx.registry import algorithm, configured, make_env, settings_of
     from marlx.training import TrainConfig
 
     given = [*names, None, None]
@@ -99,14 +99,15 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
         "env": (_unchecked(make_env(env_id)), env, False),
         "output": (Output(), output, True),
     }
-    default = _together({name: (_with(part, v), bare) for name, (part, v, bare) in parts.items()})
+    default = _together(
+        {name: (configured(part, v, name), bare) for name, (part, v, bare) in parts.items()}
+    )
     args = _canonical(argv, {**known, **output_known})
     summary = algorithm(algo).summary
     parsed = _tyro(default, args, f"marlx train {algo} {env_id}", f"{algo}: {summary}.")
     settings = {name: getattr(parsed.training, name) for name in settings_of(TrainConfig)}
     for block in ("learner", "env"):
-        part = getattr(parsed, block)
-        settings[block] = {name: getattr(part, name) for name in known[block]}
+        settings[block] = _read(getattr(parsed, block), known[block])
     return build(algo, env_id, settings), parsed.output
 
 
@@ -237,9 +238,15 @@ def _unchecked(record: Any) -> Any:
         for field in dataclasses.fields(cls)
         if field.name in ("id", "name") or field.name.startswith("_")
     ]
+    parts = {
+        field.name: _unchecked(getattr(record, field.name))
+        for field in dataclasses.fields(cls)
+        if dataclasses.is_dataclass(getattr(record, field.name))
+    }
+    nested = [(name, type(part), dataclasses.field(default=part)) for name, part in parts.items()]
     free = dataclasses.make_dataclass(
         cls.__name__,
-        hidden,
+        [*hidden, *nested],
         bases=(cls,),
         namespace={
             "__post_init__": lambda self: None,
@@ -249,11 +256,17 @@ def _unchecked(record: Any) -> Any:
         kw_only=True,
     )
     fields = [field.name for field in dataclasses.fields(cls) if field.init]
-    return free(**{name: getattr(record, name) for name in fields})
+    return free(**{name: getattr(record, name) for name in fields} | parts)
 
 
-def _with(record: Any, values: Mapping[str, Any]) -> Any:
-    return dataclasses.replace(record, **values)
+def _read(record: Any, known: Schema) -> dict[str, Any]:
+    """The settings in `record`, in the layout of a YAML file."""
+    return {
+        name: _read(getattr(record, name), hint)
+        if isinstance(hint, dict)
+        else getattr(record, name)
+        for name, hint in known.items()
+    }
 
 
 def _together(parts: Mapping[str, tuple[Any, bool]]) -> Any:
