@@ -13,7 +13,7 @@ import platform
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -209,12 +209,9 @@ class Study:
             [sweep.method, sweep.names, sweep.options, sweep.metric, sweep.searched], default=str
         )
         try:
-            backend: Any = storage
-            if "://" in storage:
-                backend = optuna.storages.RDBStorage(storage, engine_kwargs=arguments)
             study = optuna.create_study(
                 study_name=name,
-                storage=backend,
+                storage=optuna.storages.RDBStorage(storage, engine_kwargs=arguments),
                 direction=sweep.metric.goal,
                 sampler=_sampler(sweep, seed),
                 pruner=pruner,
@@ -235,9 +232,7 @@ class Study:
         known = {_key(trial) for trial in self.study.get_trials(deepcopy=False)}
         for number, point in enumerate(points):
             if f"grid {number}" not in known:
-                encoded = {
-                    one.name: _encoded(one, point[one.name]) for one in self._sweep.searched
-                }
+                encoded = {one.name: _encoded(one, point[one.name]) for one in self._sweep.searched}
                 self.study.enqueue_trial(encoded, user_attrs={"queued": f"grid {number}"})
 
     def _surplus(self, trial: optuna.Trial) -> bool:
@@ -256,7 +251,7 @@ class Study:
         )
         return found
 
-    def _counted(self) -> Iterator[optuna.trial.FrozenTrial] | list[optuna.trial.FrozenTrial]:
+    def _counted(self) -> list[optuna.trial.FrozenTrial]:
         return [
             trial
             for trial in self.study.get_trials(deepcopy=False)
@@ -305,16 +300,11 @@ def _sampler(sweep: Sweep, seed: int) -> Any:
     """Draws that depend on the trial's number and the seed, not on which process asks when."""
     optuna = optuna_module()
 
-    class Numbered(optuna.samplers.BaseSampler):  # type: ignore[misc]
-        """A sampler per trial, seeded with the trial's number."""
+    base = optuna.samplers.BaseSampler
+    places = {one.name: place for place, one in enumerate(sweep.searched)}
 
-        def _of(self, trial: Any) -> Any:
-            own = int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0])
-            if sweep.method != "bayes":
-                return optuna.samplers.RandomSampler(seed=own)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # constant_liar is called experimental
-                return optuna.samplers.TPESampler(seed=own, constant_liar=True)
+    class Numbered(base):  # type: ignore[misc, valid-type]
+        """A sampler per trial and parameter, seeded with their numbers."""
 
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
             return {}
@@ -323,12 +313,12 @@ def _sampler(sweep: Sweep, seed: int) -> Any:
             return {}
 
         def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
-            sampler = self._of(trial)
-            if sweep.method != "bayes":
-                # all parameters of a trial would get the same draw otherwise
-                place = [one.name for one in sweep.searched].index(name)
-                own = np.random.SeedSequence([seed, trial.number, place]).generate_state(1)[0]
-                sampler = optuna.samplers.RandomSampler(seed=int(own))
+            entropy = np.random.SeedSequence([seed, trial.number, places[name]])
+            own = int(entropy.generate_state(1)[0])
+            if sweep.method == "bayes":
+                sampler = optuna.samplers.TPESampler(seed=own, constant_liar=True)
+            else:
+                sampler = optuna.samplers.RandomSampler(seed=own)
             return sampler.sample_independent(study, trial, name, distribution)
 
     return Numbered()

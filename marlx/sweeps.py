@@ -1,14 +1,7 @@
 """Sweep files, in the format of Weights & Biases: which settings to try, and how.
 
-The same file is run by `wandb sweep` and `wandb agent`, and by `marlx sweep` without an account::
-
-    program: marlx
-    command: ["${env}", marlx, train, qmix, Foraging-8x8-2p-2f-coop-v3, "${args}"]
-    method: random
-    metric: {name: return, goal: maximize}
-    parameters:
-      learner.lr: {distribution: log_uniform_values, min: 0.0001, max: 0.01}
-      learner.gamma: {values: [0.95, 0.99]}
+The same file is run by `wandb sweep` and `wandb agent`, and by `marlx sweep` without an account.
+Some are in `configs/sweeps/`; `docs/sweeps.md` says what may stand in one.
 
 Parameters have the names of settings. What `command` says beside `${args}` holds for every trial.
 """
@@ -95,7 +88,7 @@ class Parameter(NamedTuple):
         """`value` on this parameter's steps, a whole number where it takes no others."""
         if self.kind == "log_steps":
             value = round(value / self.step) * self.step
-        return int(round(value)) if self.whole else float(value)
+        return round(value) if self.whole else float(value)
 
     @property
     def whole(self) -> bool:
@@ -343,6 +336,7 @@ def _hyperband(content: Any) -> Hyperband | None:
         return Hyperband(max(1, most // eta**number), most, eta)
     if not _whole(least, 1) or not (most is None or _whole(most, 1)):
         raise ValueError("early_terminate needs min_iter, or max_iter and s: whole numbers")
+    assert isinstance(least, int)
     return Hyperband(least, most, eta)
 
 
@@ -429,9 +423,7 @@ def _command(command: Any, program: Any) -> tuple[tuple[str, ...], tuple[str, ..
 
     def said(word: str) -> str:
         word = str(program) if word == "${program}" else word
-        return re.sub(
-            r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], found[1]), word
-        )
+        return re.sub(r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], found[1]), word)
 
     given = [said(str(word)) for word in command if word not in ("${env}", "${interpreter}")]
     args = [word for word in given if word in ("${args}", "${args_no_equals}")]

@@ -1,9 +1,9 @@
 """Many settings in one compiled program: runs that differ in numbers train side by side.
 
-A number among the learner's settings can be an argument of the program instead of a constant in it,
-unless a shape or the program's structure depends on it. No list says which: a learner is built with
-abstract numbers in its settings and the loop is traced with it. What raises, or changes a shape, has
-to stay a constant, and runs that differ in it are compiled apart.
+A number among the learner's settings can be an argument of the program instead of a constant in
+it, unless a shape or the program's structure depends on it. No list says which: a learner is built
+with abstract numbers in its settings and the loop is traced with it. What raises, or changes a
+shape, has to stay a constant, and runs that differ in it are compiled apart.
 
 0 often means that something is off, so zeros stay constants too (see `marlx.learner.is_zero`).
 """
@@ -13,12 +13,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from marlx.config import Experiment
@@ -74,7 +74,7 @@ def rounds(group: Group, width: int) -> list[Group]:
     count = len(group.members)
     number = math.ceil(count / width)
     edges = [round(i * count / number) for i in range(number + 1)]
-    return [group.part(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [group.part(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def start(experiments: Sequence[Experiment], group: Group) -> Run:
@@ -302,7 +302,6 @@ def _holding(record: Any, values: Mapping[str, Any]) -> Any:
     return changed
 
 
-@functools.cache
 def _unchecked(cls: type[Any]) -> type[Any]:
     """`cls` without `__post_init__`, so that `dataclasses.replace` checks nothing either."""
     return type(cls.__name__, (cls,), {"__post_init__": lambda self: None})

@@ -1,4 +1,4 @@
-"""The command line: `marlx train`, `marlx eval`, `marlx render`, `marlx list`.
+"""The command line: `marlx train`, `marlx eval`, `marlx render`, `marlx sweep`, `marlx list`.
 
 JAX is imported only once a command needs it, so that help and most mistakes are answered at once.
 Whatever is wrong with the input is one line on stderr and exit code 2, before anything is compiled.
@@ -18,6 +18,7 @@ from marlx import __version__
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.play import eval_command, render_command
+from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
 
@@ -31,6 +32,7 @@ commands:
   eval RUN [options]         greedy returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
+  sweep FILE [options]       try the settings that a sweep file describes
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -70,6 +72,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "sweep": sweep_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):
