@@ -1,7 +1,7 @@
 """A sweep's trials, kept by Optuna: who runs which, what came out, what has to be run again.
 
-Processes on any machines that open the same storage share the trials. Each tells the storage now and
-then that it lives; the trials of one that does not are put back into the queue.
+Processes on any machines that open the same storage share the trials. Each tells the storage now
+and then that it lives; the trials of one that does not are put back into the queue.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class Study:
             pruner = optuna.pruners.HyperbandPruner(min(early.least, most), most, early.eta)
         arguments = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
         problem = json.dumps(
-            [sweep.method, sweep.names, sweep.options, sweep.metric, sweep.searched], default=str
+            [sweep.method, sweep.names, sweep.options, sweep.metric, sweep.parameters], default=str
         )
         try:
             study = optuna.create_study(
@@ -269,9 +269,10 @@ class Study:
             self.study.tell(frozen.number, state=self._state("FAIL"))
         except Exception:  # finished by somebody in this moment; drivers differ in what they raise
             return False
-        if frozen.params:
+        params = frozen.params or frozen.system_attrs.get("fixed_params")
+        if params:  # otherwise it had not been drawn yet, and another will be
             queued = frozen.user_attrs.get("queued", f"again {frozen.number}")
-            self.study.enqueue_trial(frozen.params, user_attrs={"queued": queued})
+            self.study.enqueue_trial(params, user_attrs={"queued": queued})
         return True
 
     def _live(self) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
-import json
-import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marlx.cli.options import SweepOptions, parse_train, run_and_options
 from marlx.cli.shared import use_compilation_cache
+from marlx.cli.sweep_results import short_text, show
 from marlx.cli.train import bytes_text, device_memory, result_record, use_cpu_devices
 from marlx.suggest import unknown
 
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 
     from marlx.config import Experiment
     from marlx.runs import RunFolder
-    from marlx.study import Row, Study
+    from marlx.study import Study
     from marlx.sweeps import Sweep
     from marlx.training import Progress, Run
     from marlx.vmapped import Group
@@ -172,7 +169,7 @@ def _run(work: Work) -> int:
     others = sum(row.state == "running" for row in rows)
     if others:
         print(f"  other processes still run {others} trials")
-    _show(work.sweep, study, work.folder)
+    show(work.sweep, study, work.folder)
     return 1 if any(row.state == "failed" for row in rows) else 0
 
 
@@ -259,8 +256,6 @@ def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Expe
         for lane in lanes:
             if not lane.stopped:
                 _failed(work, lane.trial, error)
-    finally:
-        jax.clear_caches()  # programs of other settings are of no more use
 
 
 class Lane:
@@ -363,7 +358,7 @@ class Lane:
 
 
 def _print_trial(work: Work, trial: optuna.Trial, value: float, note: str) -> None:
-    values = "  ".join(f"{k} {_short(v)}" for k, v in work.study.values(trial).items())
+    values = "  ".join(f"{k} {short_text(v)}" for k, v in work.study.values(trial).items())
     note = f"  ({note})" if note else ""
     print(
         f"  trial {trial.number:<4} {work.sweep.metric.name} {value:<8.4g} {values}{note}",
@@ -388,97 +383,5 @@ def _show_command(folder: Path, options: SweepOptions) -> int:
     if options.storage is None and not (folder / "study.db").exists():
         raise ValueError(f"{folder} has no study.db; say where its trials are: --storage URL")
     sweep = sweeps.read(file)
-    _show(sweep, _open(sweep, folder, dataclasses.replace(options, trials=1), 1), folder)
+    show(sweep, _open(sweep, folder, dataclasses.replace(options, trials=1), 1), folder)
     return 0
-
-
-def _show(sweep: Sweep, study: Study, folder: Path) -> None:
-    """The table on the terminal, and table and pictures in the folder."""
-    from marlx.study import table
-    from marlx.sweep_plots import importance_bars, parallel_coordinates
-
-    rows, names = study.rows(), [one.name for one in sweep.searched]
-    records = table(rows, names)
-    importances = study.importances()
-    _print_table(sweep, rows, names)
-    content = {
-        "metric": sweep.metric._asdict(),
-        "importances": importances,
-        "trials": records,
-    }
-    written = {
-        "table.csv": _csv(records),
-        "table.json": json.dumps(content, indent=2, default=str) + "\n",
-    }
-    for name, text in written.items():
-        _replace(folder / name, functools.partial(_write_text, text))
-    if any(row.value is not None for row in rows) and sweep.searched:
-        draw = functools.partial(
-            parallel_coordinates,
-            rows=rows,
-            parameters=sweep.searched,
-            metric=sweep.metric.name,
-            goal=sweep.metric.goal,
-        )
-        _replace(folder / "parallel.png", draw)
-    if importances:
-        bars = functools.partial(importance_bars, importances=importances, metric=sweep.metric.name)
-        _replace(folder / "importance.png", bars)
-        shares = ", ".join(f"{name} {value:.2f}" for name, value in importances.items())
-        print(f"  importance (PED-ANOVA): {shares}")
-    pictures = [n for n in ("parallel.png", "importance.png") if (folder / n).exists()]
-    print(f"  {', '.join(['table.csv', 'table.json', *pictures])} in {folder}")
-
-
-def _print_table(sweep: Sweep, rows: Sequence[Row], names: Sequence[str], most: int = 20) -> None:
-    states = [row.state for row in rows]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    print(f"\n{len(rows)} trials: {counts or 'none yet'}")
-    shown = [row for row in rows if row.state != "waiting"][:most]
-    header = ["trial", sweep.metric.name, *names, ""]
-    lines = [
-        [
-            str(row.trial),
-            "" if row.value is None else f"{row.value:.4g}",
-            *(_short(row.values.get(name)) for name in names),
-            "" if row.state == "finished" else row.about.get("reason") or row.state,
-        ]
-        for row in shown
-    ]
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header) - 1)]
-    for line in [header, *lines]:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=False)]
-        print(f"  {'  '.join([*cells, line[-1]])}".rstrip())
-    hidden = len([state for state in states if state != "waiting"]) - len(shown)
-    if hidden > 0:
-        print(f"  and {hidden} more in table.csv")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    if not records:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _replace(target: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there; a failure costs a line."""
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        print(f"marlx: cannot write {target}: {error.strerror}", file=sys.stderr)
-    finally:
-        temporary.unlink(missing_ok=True)
