@@ -331,13 +331,17 @@ class Run:
         rounds = math.ceil(MIN_FINAL_EPISODES / self.config.eval_episodes)
         return np.concatenate([self._evaluated() for _ in range(rounds)], axis=-1)
 
-    def random_returns(self) -> np.ndarray[Any, Any]:
+    def random_returns(self, variant: int = 0) -> np.ndarray[Any, Any]:
         """F64 [episodes], returns of uniform legal actions on at least 100 episodes."""
+        first_seed = int(self._variants.first_seeds[variant])
+        key = jax.random.fold_in(jax.random.key(first_seed), 2**31 - 1)
+        return np.asarray(self._random(key), float)
+
+    @functools.cached_property
+    def _random(self) -> Callable[[Array], Array]:
         episodes = max(MIN_FINAL_EPISODES, self.config.eval_episodes)
-        key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 - 1)
         idle = random_learner(self.env.spec(self.params))
-        play = jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
-        return np.asarray(play(key), float)
+        return jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
 
     def _placed(self, keys: Array) -> Array:
         placed: Array = jax.device_put(keys, self._lanes.sharding)

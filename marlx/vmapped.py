@@ -169,14 +169,15 @@ def _train_part(
             history[i].append(share(progress, place, seeds))
             if report is not None:
                 report(i, history[i][-1])
-    returns, random_returns = run.final_returns(), run.random_returns()
+    returns = run.final_returns()
     policies = jax.device_get(run.policies())
 
     def result(place: int, i: int) -> Result:
         lanes = slice(place * seeds, (place + 1) * seeds)
         own: Tree = jax.tree.map(lambda x: x[lanes], policies)
         learner = experiments[i].build()[2]
-        return Result(history[i], own, returns[lanes], random_returns, run.phases, learner)
+        drawn = run.random_returns(place)
+        return Result(history[i], own, returns[lanes], drawn, run.phases, learner)
 
     return {i: result(place, i) for place, i in enumerate(part.members)}
 

@@ -247,11 +247,11 @@ def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Expe
                 break
         going = [lane for lane in lanes if not lane.stopped]
         if going:
-            returns, random_returns = run.final_returns(), run.random_returns()
+            returns = run.final_returns()
             policies = jax.device_get(run.policies())
             seconds = time.perf_counter() - began
             for lane in going:
-                lane.finish(returns, random_returns, policies, seconds)
+                lane.finish(returns, policies, seconds)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         for lane in lanes:
             if not lane.stopped:
@@ -301,7 +301,6 @@ class Lane:
     def finish(
         self,
         returns: np.ndarray[Any, Any],
-        random_returns: np.ndarray[Any, Any],
         policies: Any,
         seconds: float,
     ) -> None:
@@ -309,7 +308,6 @@ class Lane:
 
         Args:
           returns: f64 [lanes, episodes].
-          random_returns: f64 [episodes].
           policies: leading axis [lanes].
           seconds: that the program took.
         """
@@ -322,6 +320,7 @@ class Lane:
         seeds = self.experiment.train.seeds
         own = slice(self.place * seeds, (self.place + 1) * seeds)
         spec = self.run.env.spec(self.run.params)
+        random_returns = self.run.random_returns(self.place)
         last = self.history[-1]
         save_policy(self.folder, self.experiment, jax.tree.map(lambda x: x[own], policies), last)
         result = result_record(
