@@ -73,7 +73,7 @@ def test_a_vmapped_grid_leaves_run_folders_a_table_and_pictures(tiny_algorithm, 
         settings = yaml.safe_load((run / "config.yaml").read_text())
         assert settings["learner"]["lr"] == float(row["learner.lr"]) and settings["seeds"] == 2
         assert load_policy(run).learner.config.lr == float(row["learner.lr"])
-        assert cli.run(["eval", str(run), "--episodes", "3"]) == 0
+    assert cli.run(["eval", rows[0]["folder"], "--episodes", "3"]) == 0
     for name in ("parallel.png", "importance.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     shown = json.loads((folder / "table.json").read_text())
@@ -121,15 +121,12 @@ def test_worse_trials_are_stopped_early(tiny_algorithm, capfd):
         {"learner.lr": {"values": [2.0, -1.0, -1.1]}},
         early_terminate={"type": "hyperband", "min_iter": 2, "eta": 3},
     )
-    assert cli.run(["sweep", "s.yaml"]) == 0
+    assert cli.run(["sweep", "s.yaml", "--vmap", "3"]) == 0
     rows = table("runs/sweep-s")
     ends = [(float(r["learner.lr"]), r["state"], r["evaluations"]) for r in rows]
     assert ends[0] == (2.0, "finished", "4")
-    assert sorted(ends[1:]) == [(-1.1, "stopped early", "2"), (-1.0, "stopped early", "2")]
+    assert ends[1:] == [(-1.0, "stopped early", "2"), (-1.1, "stopped early", "2")]
     assert not (Path(rows[1]["folder"]) / "result.json").exists()
-    assert cli.run(["sweep", "s.yaml", "--vmap", "3", "--out", "together"]) == 0
-    states = [(float(r["learner.lr"]), r["state"]) for r in table("together")]
-    assert states == [(2.0, "finished"), (-1.0, "stopped early"), (-1.1, "stopped early")]
 
 
 def test_a_trial_that_cannot_run_costs_itself_only(tiny_algorithm, capfd):
@@ -142,13 +139,13 @@ def test_a_trial_that_cannot_run_costs_itself_only(tiny_algorithm, capfd):
 
 
 def test_the_target_ends_a_sweep_and_another_metric_counts(tiny_algorithm):
-    metric = {"name": "episode_length", "goal": "minimize", "target": 1000}
+    metric = {"name": "loss", "goal": "minimize", "target": 0}
     write({"learner.lr": {"values": [0.1, 0.2, 0.3]}}, metric=metric)
     assert cli.run(["sweep", "s.yaml"]) == 0
     rows = table("runs/sweep-s")
     assert [row["state"] for row in rows] == ["finished", "waiting", "waiting"]
     lines = (Path(rows[0]["folder"]) / "metrics.jsonl").read_text().splitlines()
-    assert float(rows[0]["value"]) == json.loads(lines[-1])["episode_length"][0]
+    assert float(rows[0]["value"]) == json.loads(lines[-1])["loss"][0] == 0
 
 
 def start(*argv, more=""):
@@ -165,7 +162,7 @@ def start(*argv, more=""):
 
 
 def test_a_killed_sweep_goes_on_and_two_processes_share_the_rest():
-    write({"learner.lr": {"value": 0.5}, "seed": {"values": [0, 1, 2, 3]}})
+    write({"learner.lr": {"value": 0.5}, "seed": {"values": [0, 1, 2]}})
     killed = start(
         more="log, count = loggers.JsonLines.log, []\n"
         "def counted(self, progress):\n"
@@ -184,8 +181,8 @@ def test_a_killed_sweep_goes_on_and_two_processes_share_the_rest():
     assert [process.returncode for process in two] == [0, 0], outputs
     assert sum("1 trials that were cut off are run again" in out for out, _ in outputs) == 1
     rows = table("runs/sweep-s")
-    assert [row["state"] for row in rows] == ["finished"] * 4
-    assert sorted(int(row["seed"]) for row in rows) == [0, 1, 2, 3]
+    assert [row["state"] for row in rows] == ["finished"] * 3
+    assert sorted(int(row["seed"]) for row in rows) == [0, 1, 2]
     assert finished in [int(row["trial"]) for row in rows], "what was finished is kept"
 
 

@@ -280,6 +280,8 @@ class Lane:
 
     def log(self, progress: Progress, done: int) -> None:
         """Take in an evaluation, the `done`-th, and stop where the pruner says so."""
+        import numpy as np
+
         from marlx.vmapped import share
 
         if self.stopped:
@@ -289,14 +291,17 @@ class Lane:
         self._logger.log(own)
         if done == 0:
             return
-        self.trial.report(self._metric(own), done)
+        value = self._metric(own)
+        if not np.isfinite(value):  # of learners that learned nothing yet, for instance
+            return
+        self.trial.report(value, done)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stop = self.work.sweep.early is not None and self.trial.should_prune()
         if stop and done < self.run.loop.blocks:
             self.stopped = True
             self.work.study.prune(self.trial)
-            _print_trial(self.work, self.trial, self._metric(own), f"stopped after {done}")
+            _print_trial(self.work, self.trial, value, f"stopped after {done}")
 
     def finish(
         self,
