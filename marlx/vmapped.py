@@ -27,6 +27,9 @@ from marlx.registry import algorithm
 from marlx.training import Progress, Result, Run, TrainConfig, Variants, loop
 from marlx.types import Array, Tree
 
+_TRACEABLE: dict[str, frozenset[str]] = {}
+"""What was found out once: a search asks again and again."""
+
 
 class Group(NamedTuple):
     """Experiments that one compiled program can train side by side.
@@ -197,8 +200,8 @@ def _apart(experiment: Experiment, numbers: Mapping[str, float]) -> Any:
     is made stays a constant, so runs that differ in that number cannot share it.
     """
     nonzero = {name for name, value in numbers.items() if value != 0}
-    train = dataclasses.replace(experiment.train, seed=0)
-    return experiment._replace(train=train, learner=_fields(experiment.learner, nonzero))
+    settings = {k: v for k, v in experiment.settings().items() if k not in ("learner", "seed")}
+    return settings, _fields(experiment.learner, nonzero)
 
 
 def _fields(record: Any, without: set[str], prefix: str = "") -> list[tuple[str, Any]]:
@@ -237,6 +240,15 @@ def _traceable(experiment: Experiment, names: frozenset[str]) -> frozenset[str]:
     """Those of the learner's settings `names` that can be arguments of the program, together."""
     if not names:
         return names
+    numbers = _numbers(experiment.learner)
+    others = {name: value for name, value in numbers.items() if name not in names}
+    key = repr((_apart(experiment, numbers), others, sorted(names)))
+    if key not in _TRACEABLE:
+        _TRACEABLE[key] = _tried(experiment, names)
+    return _TRACEABLE[key]
+
+
+def _tried(experiment: Experiment, names: frozenset[str]) -> frozenset[str]:
     plain = _shapes(experiment, frozenset())
     if _fits(experiment, names, plain):
         return names

@@ -157,6 +157,13 @@ def test_the_width_is_what_fits():
         vmapped.width_that_fits(run, each - 1, 32)
 
 
+def test_what_was_found_out_is_not_tried_again(monkeypatch):
+    first = vmapped.groups(FOUR)
+    monkeypatch.setattr(vmapped, "_tried", lambda *_: pytest.fail("tried again"))
+    again = vmapped.groups([q(lr=0.5, gamma=0.1, epsilon_end=0.6, target_period=2), *FOUR])
+    assert sorted(again[0].values) == sorted(first[0].values) and len(again[0].members) == 5
+
+
 def test_zero_is_asked_of_numbers_only():
     assert is_zero(0) and is_zero(0.0)
     assert not is_zero(0.1) and not is_zero(np.array(0.0)) and not is_zero(None)
