@@ -129,9 +129,13 @@ def test_worse_trials_are_stopped_early(tiny_algorithm, capfd):
     assert not (Path(rows[1]["folder"]) / "result.json").exists()
 
 
-def test_a_trial_that_cannot_run_costs_itself_only(tiny_algorithm, capfd):
+def test_a_trial_that_cannot_run_costs_itself_only(tiny_algorithm, capfd, tmp_path):
     write({"learner.capacity": {"values": [2, 8]}, "learner.batch": {"values": [1, 4]}})
-    assert cli.run(["sweep", "s.yaml", "--vmap", "4"]) == 1
+    elsewhere = ["--storage", f"sqlite:///{tmp_path / 'shared.db'}", "--name", "mine"]
+    assert cli.run(["sweep", "s.yaml", "--vmap", "4", *elsewhere]) == 1
+    assert not Path("runs/sweep-s/study.db").exists()
+    assert cli.run(["sweep", "runs/sweep-s", *elsewhere]) == 0
+    assert cli.run(["sweep", "runs/sweep-s"]) == 2
     rows = table("runs/sweep-s")
     assert [row["state"] for row in rows] == ["finished"] * 3 + ["failed"]
     assert "capacity is 2; a batch needs 4" in rows[-1]["reason"]

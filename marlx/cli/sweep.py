@@ -237,7 +237,14 @@ def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Expe
     """Train one program's trials; what goes wrong with it is told to each."""
     import jax
 
-    lanes = [Lane(work, run, place, *member) for place, member in enumerate(members)]
+    lanes = []
+    for place, (trial, experiment) in enumerate(members):
+        try:
+            lanes.append(Lane(work, run, place, trial, experiment))
+        except ValueError as error:  # its folder cannot be made
+            _failed(work, trial, error)
+    if not lanes:
+        return
     began = time.perf_counter()
     try:
         for done, progress in enumerate(run.blocks()):
@@ -272,7 +279,9 @@ class Lane:
         self.stopped = False
         self.history: list[Progress] = []
         path = work.folder / f"trial-{trial.number:04}"
-        self.folder: RunFolder = RunFolder(path, lambda line: print(f"marlx: {line}"))
+        self.folder: RunFolder = RunFolder(
+            path, lambda line: print(f"marlx: {line}", file=sys.stderr)
+        )
         trial.set_user_attr("folder", str(path))
         self.folder.write("config.yaml", config_text(experiment))
         self.folder.write_json("environment.json", environment_facts())
