@@ -329,7 +329,7 @@ class Lane:
         import numpy as np
 
         from marlx.plots import learning_curve
-        from marlx.runs import save_policy
+        from marlx.policies import save_policy
 
         seeds = self.experiment.train.seeds
         own = slice(self.place * seeds, (self.place + 1) * seeds)
