@@ -287,7 +287,7 @@ class Run:
         learner = self.state_shape.learner
         fields = learner._asdict() if hasattr(learner, "_asdict") else {"learner": learner}
         fields["environments"] = self.state_shape.actors
-        sizes = {name: _nbytes(tree) for name, tree in fields.items()}
+        sizes = {name: nbytes(tree) for name, tree in fields.items()}
         return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
     def policies(self) -> Tree:
@@ -436,7 +436,8 @@ def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     return out, time.perf_counter() - began
 
 
-def _nbytes(tree: Tree) -> int:
+def nbytes(tree: Tree) -> int:
+    """Bytes of all arrays, or shapes of arrays, in `tree`."""
     leaves = jax.tree.leaves(tree)
     return sum(math.prod(x.shape) * _itemsize(x) for x in leaves)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import jax
 import numpy as np
 import pytest
 
@@ -149,8 +150,8 @@ def test_rounds_are_as_few_and_as_even_as_can_be():
 def test_the_width_is_what_fits():
     run = Run(*FOUR[0].build(), FOUR[0].train)
     most, each = vmapped.width_that_fits(run, None, 32)
-    state = sum(run.sizes().values())
-    assert most == 32 and each == 2 * (2 * state + 5 * run.sizes()["environments"])
+    state = 2 * sum(run.sizes().values())  # of two seeds
+    assert most == 32 and state < each < 4 * state
     assert vmapped.width_that_fits(run, 10 * each + 1, 32) == (10, each)
     assert vmapped.width_that_fits(run, 10**12, 32) == (32, each)
     with pytest.raises(ValueError, match="give it fewer seeds"):
@@ -162,6 +163,19 @@ def test_what_was_found_out_is_not_tried_again(monkeypatch):
     monkeypatch.setattr(vmapped, "_tried", lambda *_: pytest.fail("tried again"))
     again = vmapped.groups([q(lr=0.5, gamma=0.1, epsilon_end=0.6, target_period=2), *FOUR])
     assert sorted(again[0].values) == sorted(first[0].values) and len(again[0].members) == 5
+
+
+def test_what_is_alive_at_the_worst_moment_is_counted():
+    def program(x):  # 400 bytes in; 40,000 of an outer product; 4 out
+        outer = x[:, None] * x
+        return outer.sum()
+
+    jaxpr = jax.make_jaxpr(program)(np.ones(100, np.float32)).jaxpr
+    assert 40_000 <= vmapped._peak(jaxpr) <= 40_000 + 3 * 400
+    looped = jax.make_jaxpr(lambda x: jax.lax.fori_loop(0, 5, lambda i, x: x + program(x), x))(
+        np.ones(100, np.float32)
+    )
+    assert 40_000 <= vmapped._peak(looped.jaxpr) <= 40_000 + 6 * 400
 
 
 def test_zero_is_asked_of_numbers_only():
