@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from marlx import mixers, replay
-from marlx.learner import Learner
+from marlx.learner import Learner, is_zero
 from marlx.mixers import Mixer, Utilities, mixer_slope
 from marlx.moments import Moments, extend, moments
 from marlx.networks import AgentNetwork, SharingMode, dormant, team_network
@@ -211,7 +211,6 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
     c = config
     net = q_network(spec, c)
     adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
-    epsilon = optax.linear_schedule(c.epsilon_start, c.epsilon_end, max(1, c.epsilon_steps))
     source = _source(c)
 
     # mixers are written for one state
@@ -247,6 +246,11 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         if explore:
             action = epsilon_greedy(key, action, obs.action_mask, epsilon(policy.steps))
         return action, memory, ()
+
+    def epsilon(steps: Array) -> Array:
+        over = jnp.maximum(1, c.epsilon_steps)
+        left = 1 - jnp.minimum(steps, over) / over
+        return (c.epsilon_start - c.epsilon_end) * left + c.epsilon_end
 
     def store(t: Transition) -> replay.Rollout:
         """A rollout as the replay takes it: small integers stay small, unread states stay out."""
@@ -322,10 +326,10 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             step, optimiser = adam.update(gradient, state.optimiser, state.params)
             params = optax.apply_updates(state.params, step)
             updates = state.updates + 1
-            if c.target_rate > 0:
-                target = optax.incremental_update(params, state.target, c.target_rate)
-            else:
+            if is_zero(c.target_rate):
                 target = optax.periodic_update(params, state.target, updates, c.target_period)
+            else:
+                target = optax.incremental_update(params, state.target, c.target_rate)
             priority = metrics.pop("priority")
             metrics["grad_norm"] = optax.tree.norm(gradient)
             state = state._replace(

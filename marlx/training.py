@@ -288,8 +288,26 @@ def train(
     return Result(history, policies, returns, random_returns, run.phases, learner)
 
 
+class Variants(NamedTuple):
+    """Runs of one compiled program that differ in numbers only: `marlx.vmapped` finds which may.
+
+    Attributes:
+      values: those numbers by name, each [V]; they reach the program as arguments.
+      learner: `(values of one variant) -> Learner`, called while the program is traced.
+      first_seeds: int [V], where each variant's seeds begin.
+    """
+
+    values: dict[str, np.ndarray[Any, Any]]
+    learner: Callable[[dict[str, Array]], Learner]
+    first_seeds: np.ndarray[Any, Any]
+
+
 class Run:
-    """A training run on the host: compiles the loop, steps it block by block and keeps the time."""
+    """A training run on the host: compiles the loop, steps it block by block and keeps the time.
+
+    With `variants`, every variant trains all seeds, and what has a leading axis [seeds] elsewhere
+    has [variants x seeds] here, the seeds of a variant side by side. `learner` is one of them.
+    """
 
     def __init__(
         self,
@@ -297,12 +315,20 @@ class Run:
         params: EnvParams,
         learner: Learner,
         config: TrainConfig,
+        variants: Variants | None = None,
     ) -> None:
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
-        self._lanes = _lanes(config.seeds)
-        self._seeds = config.seed + jnp.arange(self._lanes.width)
+        self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
+        seeds = (self._variants.first_seeds[:, None] + np.arange(config.seeds)).reshape(-1)
+        self._count = len(seeds)
+        self._lanes = _lanes(self._count)
+        self._seeds = self._lanes.filled(seeds)
+        self._values = {
+            name: self._placed(self._lanes.filled(np.repeat(value, config.seeds)))
+            for name, value in self._variants.values.items()
+        }
         self._keys = self._placed(jax.vmap(jax.random.key)(self._seeds))
         # every setting that cannot work is found here, before the first compilation
         self.state_shape = jax.eval_shape(self.loop.init, jax.random.key(0))
@@ -317,14 +343,14 @@ class Run:
         learner = self.state_shape.learner
         fields = learner._asdict() if hasattr(learner, "_asdict") else {"learner": learner}
         fields["environments"] = self.state_shape.actors
-        sizes = {name: _nbytes(tree) for name, tree in fields.items()}
+        sizes = {name: nbytes(tree) for name, tree in fields.items()}
         return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
     def policies(self) -> Tree:
         """What acting needs, leading axis [seeds]."""
         assert self._state is not None, "the run has not started"
         policies = self.learner.policy(self._state.learner)
-        return jax.tree.map(lambda x: x[: self.config.seeds], policies)
+        return jax.tree.map(lambda x: x[: self._count], policies)
 
     @property
     def device_count(self) -> int:
@@ -405,7 +431,7 @@ class Run:
             self._steps(self._blocks),
             self.total_steps,
             sum(self.phases.values()) - self.phases["compile"],
-            {k: np.asarray(v, float)[: self.config.seeds] for k, v in metrics.items()},
+            {k: np.asarray(v, float)[: self._count] for k, v in metrics.items()},
             dict(self.phases),
             self.policies,
         )
@@ -419,13 +445,17 @@ class Run:
         rounds = math.ceil(MIN_FINAL_EPISODES / self.config.eval_episodes)
         return np.concatenate([self._evaluated() for _ in range(rounds)], axis=-1)
 
-    def random_returns(self) -> np.ndarray[Any, Any]:
+    def random_returns(self, variant: int = 0) -> np.ndarray[Any, Any]:
         """F64 [episodes], returns of uniform legal actions on at least 100 episodes."""
+        first_seed = int(self._variants.first_seeds[variant])
+        key = jax.random.fold_in(jax.random.key(first_seed), 2**31 - 1)
+        return np.asarray(self._random(key), float)
+
+    @functools.cached_property
+    def _random(self) -> Callable[[Array], Array]:
         episodes = max(MIN_FINAL_EPISODES, self.config.eval_episodes)
-        key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 - 1)
         idle = random_learner(self.env.spec(self.params))
-        play = jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
-        return np.asarray(play(key), float)
+        return jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
 
     def _placed(self, keys: Array) -> Array:
         placed: Array = jax.device_put(keys, self._lanes.sharding)
@@ -446,7 +476,7 @@ class Run:
         returns, seconds = _timed(self._programs["evaluate"], self._state, self._eval_keys())
         self._evaluations += 1
         self.phases["evaluation"] += seconds
-        return np.asarray(returns, float)[: self.config.seeds]
+        return np.asarray(returns, float)[: self._count]
 
     def _compile(self) -> dict[str, Callable[..., Any]]:
         """The loop's init, warm_up, block and evaluate, over all seeds and devices.
@@ -455,25 +485,34 @@ class Run:
         busy, and compiling is most of what a short run costs.
         """
         began = time.perf_counter()
-        over, loop = self._lanes.over, self.loop
+        over, values = self._over, self._values
         state, keys = self.lanes_shape(), self._eval_keys()
         jit = functools.partial(
             jax.jit, in_shardings=self._lanes.sharding, out_shardings=self._lanes.sharding
         )
         lowered = {
-            "block": jit(over(loop.block), donate_argnums=0).lower(state),
-            "evaluate": jit(over(loop.evaluate)).lower(state, keys),
+            "block": jit(over("block"), donate_argnums=1).lower(values, state),
+            "evaluate": jit(over("evaluate")).lower(values, state, keys),
         }
         if self._state is None:  # nothing was restored
             lowered |= {
-                "init": jit(over(loop.init)).lower(self._keys),
-                "warm_up": jit(over(loop.warm_up), donate_argnums=0).lower(state),
+                "init": jit(over("init")).lower(values, self._keys),
+                "warm_up": jit(over("warm_up"), donate_argnums=1).lower(values, state),
             }
         with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
             compiled = pool.map(lambda program: program.compile(), lowered.values())
             programs = dict(zip(lowered, compiled, strict=True))
         self.phases["compile"] += time.perf_counter() - began
-        return programs
+        return {name: functools.partial(program, values) for name, program in programs.items()}
+
+    def _over(self, name: str) -> Callable[..., Tree]:
+        """`(values, ...) -> ...`, the loop's function `name` over all lanes, with their values."""
+
+        def one(values: dict[str, Array], *args: Tree) -> Tree:
+            learner = self._variants.learner(values)
+            return getattr(loop(self.env, self.params, learner, self.config), name)(*args)
+
+        return self._lanes.over(one)
 
 
 class Lanes(NamedTuple):
@@ -487,6 +526,10 @@ class Lanes(NamedTuple):
     width: int  # seeds that are run, at least as many as were asked for
     over: Callable[[Callable[..., Tree]], Callable[..., Tree]]
     sharding: Sharding
+
+    def filled(self, values: np.ndarray[Any, Any]) -> Array:
+        """`[width]` of a value per seed asked for: what is added repeats the last."""
+        return jnp.asarray(np.pad(values, (0, self.width - len(values)), mode="edge"))
 
 
 def _lanes(seeds: int) -> Lanes:
@@ -510,7 +553,8 @@ def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     return out, time.perf_counter() - began
 
 
-def _nbytes(tree: Tree) -> int:
+def nbytes(tree: Tree) -> int:
+    """Bytes of all arrays, or shapes of arrays, in `tree`."""
     leaves = jax.tree.leaves(tree)
     return sum(math.prod(x.shape) * _itemsize(x) for x in leaves)
 

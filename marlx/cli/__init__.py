@@ -20,6 +20,7 @@ from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
+from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
 
@@ -38,6 +39,7 @@ commands:
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
   report RUN... [options]    everything about runs as one HTML page
+  sweep FILE [options]       try the settings that a sweep file describes
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -81,6 +83,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "export": export_command,
         "plot": plot_command,
         "report": report_command,
+        "sweep": sweep_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):

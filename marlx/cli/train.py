@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import Output, parse_train, positionals, value_of
@@ -70,7 +71,7 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     else:
         experiment, output, was = parse_resume(names, rest)
     check_loggers(output)
-    _use_cpu_devices(output.devices, experiment.train.seeds)
+    use_cpu_devices(output.devices, experiment.train.seeds)
 
     from marlx.runs import RunFolder, config_text, default_path, environment_facts
     from marlx.training import Run
@@ -142,7 +143,8 @@ def _train(
                 if stop.number and progress.steps < progress.total_steps:
                     raise Stopped
             returns = training.final_returns()
-        result = _result(experiment, training, history, returns, random_returns, optimum)
+        phases = training.phases
+        result = full_result(experiment, phases, history, returns, random_returns, optimum)
         if folder.write_json("result.json", result) and checkpoints is not None:
             checkpoints.finish()
     except Stopped:
@@ -199,29 +201,30 @@ def _describe(
         f"{len(devices)} x {devices[0].device_kind}"
     )
     sizes = training.sizes()
-    parts = ", ".join(f"{name} {_bytes(size)}" for name, size in sizes.items() if size >= 1e3)
-    yield f"  memory per seed: {_bytes(sum(sizes.values()))} ({parts})"
+    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
+    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
     if checkpoints is not None:
         size, free = nbytes(training), shutil.disk_usage(folder.path).free
         kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
-        yield f"  checkpoints: at most {_bytes(size)} each, {kept}"
+        yield f"  checkpoints: at most {bytes_text(size)} each, {kept}"
         if size * (checkpoints.keep + 1) > free:
-            yield f"  checkpoints may not fit: there are {_bytes(free)} free"
+            yield f"  checkpoints may not fit: there are {bytes_text(free)} free"
     yield f"  run folder: {folder.path}"
     if history:
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def _bytes(size: float) -> str:
+def bytes_text(size: float) -> str:
+    """`size` for people, e.g. `1.5 MB`."""
     for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.3g} {letters}"
     return f"{size:.0f} B"
 
 
-def _result(
+def full_result(
     experiment: Experiment,
-    training: Run,
+    phases: Mapping[str, float],
     history: Sequence[Progress],
     returns: np.ndarray[Any, Any],
     random_returns: np.ndarray[Any, Any],
@@ -230,7 +233,7 @@ def _result(
     """What `result.json` holds."""
     from marlx.runs import result_record
 
-    config, last, phases = experiment.train, history[-1], training.phases
+    config, last = experiment.train, history[-1]
     return {
         "algorithm": experiment.algorithm,
         "environment": experiment.environment,
@@ -315,24 +318,34 @@ def _check_memory(needed: int) -> None:
     Raises:
       ValueError: the state of all seeds is larger than the memory of all devices.
     """
+    there = device_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"this run needs {bytes_text(needed)} and there are {bytes_text(there)}; give it fewer "
+            "seeds, fewer environments or a smaller replay"
+        )
+
+
+def device_memory(*, free: bool = False) -> int | None:
+    """Bytes that all devices have, or of these the ones not in use; None where nobody can say."""
     import jax
 
     devices = jax.local_devices()
     stats = [device.memory_stats() for device in devices]
     if all(stat and "bytes_limit" in stat for stat in stats):
-        there = sum(stat["bytes_limit"] for stat in stats if stat)
-    elif devices[0].platform == "cpu" and hasattr(os, "sysconf"):
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    else:
-        return
-    if needed > there:
-        raise ValueError(
-            f"this run needs {_bytes(needed)} and there are {_bytes(there)}; give it fewer seeds, "
-            "fewer environments or a smaller replay"
-        )
+        used = "bytes_in_use" if free else ""
+        return sum(int(stat["bytes_limit"] - stat.get(used, 0)) for stat in stats if stat)
+    if devices[0].platform != "cpu" or not hasattr(os, "sysconf"):
+        return None
+    if free:
+        with contextlib.suppress(OSError, ValueError):  # Linux; it counts caches as free
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+            facts = dict(line.split(":", 1) for line in lines)
+            return int(facts["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _use_cpu_devices(devices: str, seeds: int) -> None:
+def use_cpu_devices(devices: str, seeds: int) -> None:
     """Split the CPU into devices before JAX starts it; accelerators are left as they are."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if devices == "auto":
