@@ -158,7 +158,7 @@ class SweepOptions:
     """Sweep folder; runs/sweep-NAME if not given."""
     storage: str | None = None
     """Optuna storage URL, for several machines; study.db in the sweep folder if not given."""
-    name: str | None = None
+    study: str | None = None
     """Of the sweep in that storage; the folder's if not given."""
     seed: int = 0
     """Of the search."""
