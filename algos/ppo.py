@@ -445,7 +445,8 @@ def _orders(key: Array, number: int, count: int) -> Array:
         return orders
     low = jnp.uint32((1 << (count - 1).bit_length()) - 1)
     tickets = jax.random.bits(key, (number, count)) & ~low | jnp.arange(count, dtype=jnp.uint32)
-    return (jnp.sort(tickets) & low).astype(jnp.int32)
+    drawn: Array = (jnp.sort(tickets) & low).astype(jnp.int32)
+    return drawn
 
 
 def _windows(x: Array, window: int) -> Array:
