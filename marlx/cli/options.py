@@ -159,7 +159,7 @@ class SweepOptions:
     storage: str | None = None
     """Optuna storage URL, for several machines; study.db in the sweep folder if not given."""
     study: str | None = None
-    """Of the sweep in that storage; the folder's if not given."""
+    """Name of the sweep in that storage; the folder's if not given."""
     seed: int = 0
     """Of the search."""
     devices: str = "auto"
