@@ -55,13 +55,15 @@ class Output:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """Greedy returns of a trained policy on fresh episodes.
+    """Returns of a trained policy on fresh episodes.
 
     --env ID plays another environment, --env.NAME X changes a setting of it or of the run's own.
     """
 
     episodes: int = 100
     """Fresh episodes."""
+    explore: bool = False
+    """Act as in training instead of greedily: policy gradients draw their actions."""
     json: bool = False
     """Print JSON, with every episode's return."""
     policy_seed: int | None = None
