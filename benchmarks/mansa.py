@@ -274,9 +274,9 @@ def draw_map(path: str, episodes: int = 256) -> None:
     for x, y, n in zip(distance, rates, counts, strict=True):
         right.annotate(f"{n}", (x, y), ha="center", va="bottom", fontsize=6)
     right.set(
-        title="by distance to food of the farther agent (steps seen above)",
+        title="by the farther agent's distance to food",
         xlabel="cells to the nearest food",
-        ylabel="calls per step",
+        ylabel="calls per step (steps seen above)",
     )
     out = _timing.RESULTS / "mansa" / f"map-{policy.spec.id}.png"
     out.parent.mkdir(parents=True, exist_ok=True)
