@@ -88,33 +88,39 @@ def random_learner(spec: EnvSpec) -> Learner:
     )
 
 
+class Episode(NamedTuple):
+    """An episode as it was played, on the host."""
+
+    states: list[Tree]  # unbatched, from the first to the last *before* any reset
+    rewards: list[float]  # the team's for each step, one fewer than states
+    words: list[str]  # for each step, what `Learner.describe` says of it; "" where it says nothing
+
+
 def record_episode(
     env: Environment[Any, Any], params: EnvParams, learner: Learner, policy: Tree, key: Array
-) -> tuple[list[Tree], list[float]]:
-    """One greedy episode, for pictures.
-
-    Returns:
-      Its states, unbatched, from the first to the last *before* any reset, and the team reward of
-      each step (one fewer than states).
-    """
+) -> Episode:
+    """One greedy episode, for pictures."""
     spec = env.spec(params)
 
     @jax.jit
-    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Array, Array]:
+    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array]:
         key_act, key_step = jax.random.split(key)
         batch = jax.tree.map(lambda x: x[None], env.observe(state, params))
-        action, memory, _ = learner.act(policy, memory, batch, key_act, False)
+        action, memory, extras = learner.act(policy, memory, batch, key_act, False)
         state, reward, terminated, _ = env.step_env(key_step, state, action[0], params)
-        return state, memory, spec.team_reward(reward), terminated
+        return state, memory, extras, spec.team_reward(reward), terminated
 
     key, key_reset = jax.random.split(key)
-    states: list[Tree] = [jax.jit(env.reset_env)(key_reset, params)]
-    rewards: list[float] = []
+    episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [])
     memory = learner.memory(1)
     for key_step in jax.random.split(key, spec.horizon):
-        state, memory, reward, terminated = step(key_step, states[-1], memory)
-        states.append(state)
-        rewards.append(float(reward))
+        state, memory, extras, reward, terminated = step(key_step, episode.states[-1], memory)
+        words = ""
+        if learner.describe is not None:
+            words = learner.describe(*jax.tree.map(lambda x: x[0], (memory, extras)))
+        episode.states.append(state)
+        episode.rewards.append(float(reward))
+        episode.words.append(words)
         if terminated:
             break
-    return states, rewards
+    return episode

@@ -44,6 +44,9 @@ class Learner(NamedTuple):
         `metrics` is a flat dictionary of f32 [].
       warmup: environment steps to observe before the first update.
       config: the settings it was made with, a frozen dataclass; None for a learner without any.
+      describe: `(memory, extras) -> str`, a step in words, for pictures: what the learner is up to
+        beside its actions, a line or several; always the same number of lines. Called on the host,
+        with what `act` returned for one environment, without the batch axis. None: nothing to tell.
     """
 
     init: Callable[[Array, Transition], Tree]
@@ -54,3 +57,4 @@ class Learner(NamedTuple):
     update: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]]
     warmup: int = 0
     config: Any = None
+    describe: Callable[[Tree, Tree], str] | None = None

@@ -8,35 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marlx.types import Tree
-
 if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
+    from marlx.evaluation import Episode
 
-_STRIP = 22  # pixels of caption above the picture
+_LINE = 16  # pixels of one line of caption
 
 
 def episode_frames(
     env: Environment[Any, Any],
     params: EnvParams,
-    states: Sequence[Tree],
-    rewards: Sequence[float],
+    episode: Episode,
 ) -> list[np.ndarray[Any, Any]]:
-    """uint8 [height, width, 3] for every state, under a strip that tells step and return so far.
+    """uint8 [height, width, 3] for every state, under a strip of words.
+
+    It tells step and return so far, and below them what the learner says of the step that follows.
 
     Args:
       env: whose `render` draws.
       params: its parameters.
-      states: unbatched, the first one at reset.
-      rewards: team reward of each step, one fewer than `states`.
+      episode: from `marlx.evaluation.record_episode`.
 
     Raises:
       ValueError: the environment has no picture.
     """
-    returns = np.concatenate([[0.0], np.cumsum(rewards)])
+    returns = np.concatenate([[0.0], np.cumsum(episode.rewards)])
+    lines = max(words.count("\n") + (words != "") for words in episode.words)
+    # nothing is decided any more in the last state; but all frames must be of one size
+    words = [*episode.words, "\n" * max(0, lines - 1)]
+    captions = [
+        f"step {step}   return {total:.3g}" + f"\n{more}" * (lines > 0)
+        for step, (total, more) in enumerate(zip(returns, words, strict=True))
+    ]
+    width = _width(captions)
     return [
-        _captioned(env.render(state, params), f"step {step}   return {total:.3g}")
-        for step, (state, total) in enumerate(zip(states, returns, strict=True))
+        _captioned(env.render(state, params), caption, width)
+        for state, caption in zip(episode.states, captions, strict=True)
     ]
 
 
@@ -65,13 +72,29 @@ def write_gif(
     )
 
 
-def _captioned(picture: np.ndarray[Any, Any], caption: str) -> np.ndarray[Any, Any]:
+def _width(captions: Sequence[str]) -> int:
+    """Pixels that the longest line of all captions takes."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(size=12)
+    lines = [line for caption in captions for line in caption.split("\n")]
+    return 12 + max(int(np.ceil(font.getlength(line))) for line in lines)
+
+
+def _captioned(picture: np.ndarray[Any, Any], caption: str, least: int) -> np.ndarray[Any, Any]:
+    """`picture` under a strip with the lines of `caption`, at least `least` pixels wide."""
     from PIL import Image, ImageDraw, ImageFont
 
-    width = picture.shape[1]
-    scale = max(1, -(-160 // width))  # tiny pictures are enlarged, so that the caption fits
+    # tiny pictures are enlarged; beside what is still narrower than its caption is a margin
+    scale = max(1, -(-160 // picture.shape[1]))
     picture = np.repeat(np.repeat(picture, scale, 0), scale, 1)
-    strip = Image.new("RGB", (width * scale, _STRIP), (24, 26, 31))
-    draw = ImageDraw.Draw(strip)
-    draw.text((6, 4), caption, fill=(236, 236, 236), font=ImageFont.load_default(size=12))
-    return np.concatenate([np.asarray(strip), np.asarray(picture, np.uint8)])
+    height, width = picture.shape[:2]
+    lines = caption.split("\n")
+    strip = 6 + _LINE * len(lines)
+    image = Image.new("RGB", (max(width, least), strip + height), (24, 26, 31))
+    image.paste(Image.fromarray(np.asarray(picture, np.uint8)), ((image.width - width) // 2, strip))
+    draw = ImageDraw.Draw(image)
+    for i, line in enumerate(lines):
+        colour = (236, 236, 236) if i == 0 else (255, 196, 87)
+        draw.text((6, 4 + _LINE * i), line, fill=colour, font=ImageFont.load_default(size=12))
+    return np.asarray(image)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from marlx.algos.q_learning import QConfig
 from marlx.evaluation import random_learner, record_episode
 from marlx.testing import Recall
 from marlx.training import TrainConfig, train
+from marlx.video import episode_frames
 
 ENV = Recall(shortest=1, longest=3)
 TINY = QConfig(
@@ -88,12 +90,35 @@ def test_what_cannot_work_is_refused_before_anything_compiles(
 
 def test_a_recorded_episode_is_whole():
     env, params = marlx.make("Foraging-5x5-2p-1f-v3")
-    states, rewards = record_episode(
-        env, params, random_learner(env.spec(params)), (), jax.random.key(0)
-    )
+    learner = random_learner(env.spec(params))
+    states, rewards, words = record_episode(env, params, learner, (), jax.random.key(0))
     times = [int(state.time) for state in states]
     assert times == list(range(len(states))) and len(rewards) == len(states) - 1
-    assert len(states) <= 51
+    assert len(states) <= 51 and words == [""] * len(rewards)
+
+
+def test_pictures_tell_what_the_learner_says_of_each_step():
+    env, params = marlx.make("matrix/climbing", horizon=3)
+    silent = random_learner(env.spec(params))
+
+    def act(policy, memory, obs, key, explore):
+        action, _, _ = silent.act(policy, (), obs, key, explore)
+        return action, memory + 1, {"first": action[:, 0]}
+
+    def describe(memory, extras):
+        return f"step {int(memory)}\nfirst plays {int(extras['first'])}"
+
+    talking = silent._replace(memory=lambda num_envs: jnp.zeros(num_envs), act=act)
+    key = jax.random.key(0)
+    quiet = record_episode(env, params, talking, (), key)
+    told = record_episode(env, params, talking._replace(describe=describe), (), key)
+    plays = [int(state.last_action[0]) for state in told.states[1:]]
+    assert told.words == [f"step {i + 1}\nfirst plays {a}" for i, a in enumerate(plays)]
+    small, large = (episode_frames(env, params, episode) for episode in (quiet, told))
+    assert {frame.shape for frame in large} == {(small[0].shape[0] + 32, *small[0].shape[1:])}
+    for without, with_words in zip(small, large, strict=True):  # only the strip has changed
+        height = len(without) - 22
+        np.testing.assert_array_equal(without[-height:], with_words[-height:])
 
 
 def test_settings_have_sane_defaults():

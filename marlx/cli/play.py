@@ -96,11 +96,11 @@ def _write(
     from marlx.evaluation import record_episode
     from marlx.video import episode_frames, write_gif
 
-    states, rewards = record_episode(env, params, *acting, jax.random.key(seed))
-    frames = episode_frames(env, params, states, rewards)
+    episode = record_episode(env, params, *acting, jax.random.key(seed))
+    frames = episode_frames(env, params, episode)
     try:
         write_gif(out, frames, frames_per_second=fps)
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
-    print(f"{out}: {len(rewards)} steps, return {sum(rewards):.3g}")
+    print(f"{out}: {len(episode.rewards)} steps, return {sum(episode.rewards):.3g}")
     return 0

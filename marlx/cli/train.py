@@ -211,9 +211,9 @@ def _draw(
     best = int(np.argmax(returns[-1]))
     policy = jax.tree.map(lambda x: x[best], jax.device_get(training.policies()))
     key = jax.random.key(experiment.train.seed)
-    states, rewards = record_episode(training.env, training.params, training.learner, policy, key)
+    episode = record_episode(training.env, training.params, training.learner, policy, key)
     try:
-        frames = episode_frames(training.env, training.params, states, rewards)
+        frames = episode_frames(training.env, training.params, episode)
     except ValueError:
         return  # an environment without a picture
     folder.write("episode.gif", lambda path: write_gif(path, frames))
