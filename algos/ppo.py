@@ -149,6 +149,7 @@ class Sequence(NamedTuple):
     value: Array  # f32 [N], normalised, when it was collected
     target: Array  # f32 [N], the return, normalised
     advantage: Array  # f32 [N]
+    weight: Array | None  # f32 [N], how much the step counts; None: all alike
 
 
 def critic_network(spec: EnvSpec, config: PPOConfig, central: bool) -> Critic:
@@ -247,13 +248,13 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         value, after = critic.along(params, state.memory, t.obs, t.done)
         next_value = critic.once(params, after, t.next_obs)
         centre, spread = _scale(c, state.returns)
-        discount = jnp.where(t.terminated, 0.0, c.gamma)
+        discount, ended, keep = _ends(c, t)
         goal = _returns(
             _rewards(spec, c.reward, t.reward),
             discount,
             next_value * spread + centre,
-            t.done,
-            c.lambda_,
+            ended,
+            keep,
         )
         advantage = goal - (value * spread + centre)
         returns = extend(state.returns, goal, keep=0.99)
@@ -264,7 +265,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         before = jnp.concatenate([state.memory[None], carried[:-1]])
         state = state._replace(memory=carried[-1], returns=returns)
         obs = t.obs
-        data = Sequence(obs, obs.action_mask, t.done, t.extras, moved, target, advantage)
+        weight = None if t.credit is None else t.credit.weight
+        data = Sequence(obs, obs.action_mask, t.done, t.extras, moved, target, advantage, weight)
         return state, data, (t.memory, before)
 
     def loss(
@@ -272,19 +274,20 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     ) -> tuple[Array, dict[str, Array]]:
         outputs, _, _ = actor.along(params.actor, memory[0], data.obs, data.done)
         log_prob = kind.log_prob(outputs, data.mask, data.acted.raw)
-        entropy = kind.entropy(outputs, data.mask, data.acted.raw).mean()
+        w = data.weight
+        entropy = _mean(kind.entropy(outputs, data.mask, data.acted.raw), w)
         gap = log_prob - data.acted.log_prob
-        advantage = _normalised(c, data.advantage)
-        policy_loss = clipped_policy_loss(gap, advantage, c.clip).mean()
+        advantage = _normalised(c, data.advantage, w)
+        policy_loss = _mean(clipped_policy_loss(gap, advantage, c.clip), w)
         value, _ = critic.along(params.critic, memory[1], data.obs, data.done)
-        value_loss = clipped_value_loss(value, data.value, data.target, c.value_clip).mean()
+        value_loss = _mean(clipped_value_loss(value, data.value, data.target, c.value_clip), w)
         total = policy_loss + c.value_weight * value_loss - c.entropy * entropy
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
-            "kl": (jnp.expm1(gap) - gap).mean(),  # Schulman's estimate, never negative
-            "clipped": (jnp.abs(jnp.expm1(gap)) > c.clip).mean(),
+            "kl": _mean(jnp.expm1(gap) - gap, w),  # Schulman's estimate, never negative
+            "clipped": _mean(jnp.abs(jnp.expm1(gap)) > c.clip, w),
         }
         return total, metrics
 
@@ -377,13 +380,30 @@ def _rewards(spec: EnvSpec, reward: RewardOf, each: Array) -> Array:
     return jnp.stack(paid, -1)
 
 
+def _ends(c: PPOConfig, t: Transition) -> tuple[Array, Array, Array]:
+    """Discount, ends of returns and lambda: [T, B], [T, B, N] or [], as agents differ in them."""
+    if t.credit is None:
+        return jnp.where(t.terminated, 0.0, c.gamma), t.done, jnp.float32(c.lambda_)
+    keep = jnp.where(t.credit.held, 1.0, c.lambda_)
+    return jnp.where(t.credit.terminated, 0.0, c.gamma), t.credit.ended, keep
+
+
 def _returns(
-    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
 ) -> Array:
     """`lambda_returns` f32 [T, B, N]; less the values, they are GAE's advantages."""
-    batched = jax.vmap(lambda_returns, (1, 1, 1, 1, None), 1)
-    batched = jax.vmap(batched, (2, None, 2, None, None), 2)
-    return batched(reward, discount, next_value, done, lambda_)
+    inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
+    batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)
+    batched = jax.vmap(batched, [2 if x.ndim == 3 else None for x in inputs], 2)
+    return batched(*inputs)
+
+
+def _mean(x: Array, weight: Array | None, axes: tuple[int, ...] | None = None) -> Array:
+    """The mean of `x` over `axes`, all if None; with `weight` of the same shape, the weighted."""
+    if weight is None:
+        return x.mean(axes, keepdims=axes is not None)
+    total = jnp.maximum(weight.sum(axes, keepdims=axes is not None), 1e-6)
+    return (x * weight).sum(axes, keepdims=axes is not None) / total
 
 
 def _scale(config: PPOConfig, seen: Moments) -> tuple[Array, Array]:
@@ -398,13 +418,13 @@ def _unscaled(config: PPOConfig, seen: Moments, value: Array) -> Array:
     return value * spread + centre
 
 
-def _normalised(config: PPOConfig, advantage: Array) -> Array:
+def _normalised(config: PPOConfig, advantage: Array, weight: Array | None) -> Array:
     """Over all agents where they are paid alike, over each agent's own where they are not."""
     if not config.normalise_advantage:
         return advantage
     axes = None if config.reward == "team" else (0, 1)
-    centred = advantage - advantage.mean(axes, keepdims=True)
-    return centred / (advantage.std(axes, keepdims=True) + 1e-8)
+    centred = advantage - _mean(advantage, weight, axes)
+    return centred / (jnp.sqrt(_mean(centred**2, weight, axes)) + 1e-8)
 
 
 def _windows(x: Array, window: int) -> Array:

@@ -26,6 +26,19 @@ class Observation(NamedTuple):
     global_state: Array  # f32 [S], for centralised training
 
 
+class Credit(NamedTuple):
+    """How a step counts for each agent, where a composite learner says other than the environment.
+
+    Agents that share one value, a team's, share the step too: it counts as much as for the agent
+    for whom it counts most, ends where it ends for any, and is held while all of them hold.
+    """
+
+    weight: Array  # f32 [N], factor of the step's part in losses
+    terminated: Array  # bool [N], nothing of value follows
+    ended: Array  # bool [N], returns are not run across what follows, as at an episode's end
+    held: Array  # bool [N], the choice made here or before goes on: the return runs through
+
+
 class Transition(NamedTuple):
     """One environment step as the rollout records it; leading axes ``[T, B]``."""
 
@@ -37,6 +50,7 @@ class Transition(NamedTuple):
     next_obs: Observation  # after the step and *before* any reset
     memory: Tree  # the acting memory that `action` was chosen with
     extras: Tree  # what the learner's `act` added
+    credit: Credit | None = None  # None: the episode's ends are everyone's, and every step counts
 
     @property
     def done(self) -> Array:
