@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marlx.learner import Learner
     from marlx.registry import Algorithm, Family, algorithm, algorithms, families, make
     from marlx.runs import Policy, load_policy
+    from marlx.subgoals import with_subgoals
     from marlx.training import TrainConfig, train
     from marlx.types import EnvSpec, Observation, Transition
 
@@ -43,6 +44,7 @@ _HOME = {
     "train": "training",
     "vector_reset": "environment",
     "vector_step": "environment",
+    "with_subgoals": "subgoals",
 }
 """Public name -> module it lives in; the packages themselves have none."""
 
@@ -86,4 +88,5 @@ __all__ = [
     "train",
     "vector_reset",
     "vector_step",
+    "with_subgoals",
 ]

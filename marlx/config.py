@@ -61,14 +61,15 @@ class Experiment(NamedTuple):
     env: Environment[Any, Any]
 
     def build(self) -> tuple[Environment[Any, Any], EnvParams, Learner]:
-        """The environment, its parameters and the learner.
+        """The environment as the algorithm has it prepared, its parameters and the learner.
 
         Raises:
           ValueError: settings that do not go together.
         """
-        params = self.env.default_params
-        learner = algorithm(self.algorithm).build(self.env.spec(params), self.learner)
-        return self.env, params, learner
+        record = algorithm(self.algorithm)
+        env = self.env if record.prepare is None else record.prepare(self.env)
+        params = env.default_params
+        return env, params, record.build(env.spec(params), self.learner)
 
     def settings(self) -> dict[str, Any]:
         """Every setting, in the layout of a YAML file."""

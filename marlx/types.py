@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
+
+if TYPE_CHECKING:
+    from marlx.subgoals import SubgoalLayout
 
 Array = jax.Array
 Tree = Any
@@ -80,6 +83,7 @@ class EnvSpec:
       scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so
         that their networks read numbers of order one.
       optimum: best possible team return per episode, where it is known.
+      subgoals: those that observations tell of, see `marlx.subgoals.with_subgoals`; or None.
     """
 
     id: str
@@ -96,6 +100,7 @@ class EnvSpec:
     storage: Literal["float32", "int8", "int16"] = "float32"
     scale: float = 1.0
     optimum: float | None = None
+    subgoals: SubgoalLayout | None = None
 
     def __post_init__(self) -> None:
         groups = self.groups or (("agents", tuple(range(self.num_agents))),)
