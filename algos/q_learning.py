@@ -238,7 +238,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         if not c.mixing_delay:
             return value
         alone = jax.vmap(jax.vmap(mixers.chosen))(utilities.q, action)
-        return jnp.where(steps < c.mixing_delay, alone, value[..., None])
+        return jnp.where(steps <= c.mixing_delay, alone, value[..., None])
 
     def init(key: Array, example: Transition) -> QState:
         length = example.terminated.shape[0]
@@ -314,7 +314,7 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         if items.credit is None:
             goal = _targets(reward, items.discount, next_value, items.done, c.lambda_)
         else:
-            alone = steps < c.mixing_delay if c.mixing_delay else None
+            alone = steps <= c.mixing_delay if c.mixing_delay else None
             credit = _of_value(items.credit, value, alone)
             discount = jnp.where(credit.terminated, 0.0, c.gamma)
             keep = jnp.where(credit.held, 1.0, c.lambda_)
