@@ -24,6 +24,7 @@ from marlx.pursuit import (
     Refresh,
     Rules,
     Tally,
+    by_chance,
     high_view,
     low_view,
     scripted,
@@ -31,7 +32,6 @@ from marlx.pursuit import (
     with_goals,
 )
 from marlx.registry import Algorithm
-from marlx.returns import uniform_legal
 from marlx.subgoals import SubgoalLayout, with_subgoals
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -45,7 +45,7 @@ class HierarchicalConfig:
     refresh: Refresh = "achieved"
     """A subgoal is kept until achieved or given up, or always for `period` steps."""
     chooser: Literal["learned", "scripted", "uniform"] = "learned"
-    """Who chooses subgoals: the high level; the task tree, by what is available; or chance."""
+    """Who chooses subgoals: the high level; the task tree, or chance, among what is available."""
     mixing: bool = True
     """Mix the agents' values of subgoals; without, each agent chooses for itself."""
     external: float = 0.0
@@ -228,10 +228,10 @@ def hierarchical(
         if c.chooser == "scripted":
             goal = scripted(layout, obs, options)
         elif c.chooser == "uniform":
-            goal = uniform_legal(key_chance, options)
+            goal = by_chance(layout, key_chance, obs, options)
         elif explore:  # the low level's stage
-            by_chance = uniform_legal(key_chance, options)
-            goal = jnp.where(policy.steps < c.low_steps, by_chance, goal)
+            drawn = by_chance(layout, key_chance, obs, options)
+            goal = jnp.where(policy.steps < c.low_steps, drawn, goal)
         pursuit = Pursuit(
             goal,
             jnp.where(begin, 0, memory.pursuit.clock),

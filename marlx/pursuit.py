@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.returns import masked_argmax
+from marlx.returns import masked_argmax, uniform_legal
 from marlx.subgoals import SubgoalLayout
 from marlx.types import Array, Credit, Observation, Transition, Tree
 
@@ -187,6 +187,12 @@ def tally(rules: Rules, t: Transition) -> Tally:
         total(over * after.clock),
         total(arrived * rules.reward(pursuit)),
     )
+
+
+def by_chance(layout: SubgoalLayout, key: Array, obs: Observation, options: Array) -> Array:
+    """int32 [..., N], a uniform one of the options that are available, or of all if none is."""
+    good = options & layout.available(obs)
+    return uniform_legal(key, jnp.where(good.any(-1, keepdims=True), good, options))
 
 
 def scripted(layout: SubgoalLayout, obs: Observation, options: Array) -> Array:
