@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from marlx.algos.ppo import PPOConfig, ippo
 from marlx.algos.q_learning import QConfig, iql, qmix
+from marlx.generators import Layout, declared, novelty, regions, unwatched
 from marlx.learner import Learner
 from marlx.pursuit import (
     Chosen,
@@ -32,7 +33,7 @@ from marlx.pursuit import (
     with_goals,
 )
 from marlx.registry import Algorithm
-from marlx.subgoals import SubgoalLayout, with_subgoals
+from marlx.subgoals import with_declared
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 
@@ -43,7 +44,14 @@ class HierarchicalConfig:
     period: int = 16
     """A subgoal is given up after so many steps."""
     refresh: Refresh = "achieved"
-    """A subgoal is kept until achieved or given up, or always for `period` steps."""
+    """A subgoal is kept until achieved or given up; always for `period` steps; or as the first, but
+    chosen anew too where the agent sees what an auto-encoder does not expect."""
+    quantile: float = 0.95
+    """With `changed`: the share of observations that are expected."""
+    subgoals: Literal["declared", "learned"] = "declared"
+    """The environment's, or regions of what agents see: clusters of an auto-encoder's codes."""
+    regions: int = 8
+    """Number of learned subgoals."""
     chooser: Literal["learned", "scripted", "uniform"] = "learned"
     """Who chooses subgoals: the high level; the task tree, or chance, among what is available."""
     mixing: bool = True
@@ -63,10 +71,13 @@ class HierarchicalConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}")
 
         check("period", self.period >= 1, "at least 1")
+        check("regions", self.regions >= 2, "at least 2")
+        check("quantile", 0 < self.quantile < 1, "between 0 and 1")
         for name in ("external", "low_steps", "unmixed_steps"):
             check(name, getattr(self, name) >= 0, "0 or more")
         for name, accepted in (
-            ("refresh", ("achieved", "fixed")),
+            ("refresh", ("achieved", "fixed", "changed")),
+            ("subgoals", ("declared", "learned")),
             ("chooser", ("learned", "scripted", "uniform")),
             ("low_after", ("train", "freeze")),
         ):
@@ -109,11 +120,19 @@ class HierarchicalMemory(NamedTuple):
     pursuit: Pursuit
 
 
+class Sources(NamedTuple):
+    """States, or parameters, of what tells subgoals and changes of the world."""
+
+    subgoals: Tree
+    novelty: Tree
+
+
 class HierarchicalPolicy(NamedTuple):
     """What acting needs."""
 
     high: Tree
     low: Tree
+    sources: Sources
     steps: Array  # int32 [], environment steps observed
 
 
@@ -122,7 +141,9 @@ class HierarchicalState(NamedTuple):
 
     high: Tree
     low: Tree
+    sources: Sources
     tally: Tally
+    told: dict[str, Array]  # what the sources had to tell of the last rollout
     steps: Array  # int32 [], environment steps observed
 
 
@@ -139,26 +160,25 @@ def hierarchical(
     The low level is asked at every step.
 
     Args:
-      spec: of an environment wrapped by `marlx.subgoals.with_subgoals`.
+      spec: of an environment; for declared subgoals, one wrapped by `marlx.subgoals.with_subgoals`.
       config: when subgoals end, who chooses, and who learns when; the parts' settings are not read.
       high: makes the level that chooses subgoals, given a spec whose actions are subgoals.
       low: makes the level that acts, given a spec whose observations hold subgoals.
 
     Raises:
-      ValueError: the spec tells of no subgoals.
+      ValueError: the spec tells of no subgoals, and they are not to be learned.
 
     Source: GMAH, arXiv 2408.11416, of which abstract and code were read; Sutton, Precup & Singh
     1999 for choices that last. Differs from: GMAH's code, where the high level is PPO, trained on
     every step as if a subgoal lasted for one; see docs/gmah.md.
     """
     c = config
-    if spec.subgoals is None:
-        raise ValueError(
-            f"the spec of {spec.id} tells of no subgoals; make it from "
-            f"marlx.with_subgoals(env), for an environment that declares some"
-        )
-    rules = Rules(spec.subgoals, c.period, c.refresh)
-    layout, count, num_agents = spec.subgoals, rules.number, spec.num_agents
+    source = declared(spec) if c.subgoals == "declared" else regions(spec, number=c.regions)
+    shape: Layout = source.bind(source.policy(jax.eval_shape(source.init, jax.random.key(0))))
+    count, num_agents = len(shape.names), spec.num_agents
+    changes = unwatched()
+    if c.refresh == "changed":
+        changes = novelty(spec, shape.obs_size, quantile=c.quantile)
     mark = spec.scale if spec.storage == "float32" else max(1.0, float(int(spec.scale)))
     own = dataclasses.replace(spec, subgoals=None)
     upper = high(
@@ -167,49 +187,66 @@ def hierarchical(
             num_actions=count,
             action_sizes=(),
             continuous=False,
-            obs_size=layout.obs_size,
+            obs_size=shape.obs_size,
             obs_sizes=(),
-            state_size=layout.state_size,
+            state_size=shape.state_size,
         )
     )
     lower = low(
         dataclasses.replace(
             own,
-            obs_size=layout.obs_size + count,
+            obs_size=shape.obs_size + count,
             obs_sizes=(),
-            state_size=layout.state_size + num_agents * count,
+            state_size=shape.state_size + num_agents * count,
         )
     )
 
-    def views(t: Transition) -> tuple[Transition, Transition]:
+    def rules_of(params: Sources) -> Rules:
+        subgoals, changed = source.bind(params.subgoals), changes.bind(params.novelty)
+        return Rules(subgoals, c.period, c.refresh, changed)
+
+    def bound(state: Sources) -> Sources:
+        return Sources(source.policy(state.subgoals), changes.policy(state.novelty))
+
+    def views(rules: Rules, t: Transition) -> tuple[Transition, Transition]:
         if t.extras == ():  # as in the first example of shapes that `init` is shown
             blank = memory(1).pursuit
-            shape = (*t.terminated.shape, num_agents)
-            pursuit = jax.tree.map(lambda x: jnp.broadcast_to(x[0], shape), blank)
+            axes = (*t.terminated.shape, num_agents)
+            pursuit = jax.tree.map(lambda x: jnp.broadcast_to(x[0], axes), blank)
             t = t._replace(extras=Chosen(pursuit, pursuit.reached, (), ()))
         paid = c.external * spec.team_reward(t.reward)
         return high_view(rules, t), low_view(rules, mark, paid, t)
 
     def init(key: Array, example: Transition) -> HierarchicalState:
-        example_high, example_low = jax.eval_shape(views, example)
-        key_high, key_low = jax.random.split(key)
+        key_high, key_low, key_source, key_changes = jax.random.split(key, 4)
+        sources = Sources(source.init(key_source), changes.init(key_changes))
+        example_high, example_low = jax.eval_shape(
+            lambda sources, t: views(rules_of(bound(sources)), t), sources, example
+        )
+        told = jax.eval_shape(learned, sources, example)[1]
         return HierarchicalState(
             upper.init(key_high, example_high),
             lower.init(key_low, example_low),
+            sources,
             Tally(*jnp.zeros((5, count))),
+            jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told),
             jnp.int32(0),
         )
 
+    def learned(sources: Sources, t: Transition) -> tuple[Sources, dict[str, Array]]:
+        subgoals, told = source.learn(sources.subgoals, t.obs.local)
+        seen, more = changes.learn(sources.novelty, t.obs.local)
+        return Sources(subgoals, seen), told | more
+
     def memory(num_envs: int) -> HierarchicalMemory:
-        shape = (num_envs, num_agents)
+        axes = (num_envs, num_agents)
         # as if the time for a subgoal were over, so that the first step begins with a choice
-        idle = Pursuit(
-            jnp.zeros(shape, jnp.int32), jnp.full(shape, c.period), jnp.zeros(shape, bool)
-        )
+        idle = Pursuit(jnp.zeros(axes, jnp.int32), jnp.full(axes, c.period), jnp.zeros(axes, bool))
         return HierarchicalMemory(upper.memory(num_envs), lower.memory(num_envs), idle)
 
     def policy(state: HierarchicalState) -> HierarchicalPolicy:
-        return HierarchicalPolicy(upper.policy(state.high), lower.policy(state.low), state.steps)
+        high, low = upper.policy(state.high), lower.policy(state.low)
+        return HierarchicalPolicy(high, low, bound(state.sources), state.steps)
 
     def act(
         policy: HierarchicalPolicy,
@@ -219,6 +256,8 @@ def hierarchical(
         explore: bool,
     ) -> tuple[Array, HierarchicalMemory, Chosen]:
         key_high, key_chance, key_low = jax.random.split(key, 3)
+        rules = rules_of(policy.sources)
+        layout = rules.layout
         begin, achieved = rules.begin(memory.pursuit, obs)
         options = rules.options(memory.pursuit, begin, obs)
         seen = layout.plain(obs)._replace(action_mask=options)
@@ -245,7 +284,8 @@ def hierarchical(
         return action, HierarchicalMemory(memory_high, memory_low, after), chosen
 
     def observe(state: HierarchicalState, t: Transition) -> HierarchicalState:
-        for_high, for_low = views(t)
+        rules = rules_of(bound(state.sources))  # as they were while acting
+        for_high, for_low = views(rules, t)
         if c.chooser == "learned":
             # what the low level's stage shows is no guide to choosing: it cannot yet do as told
             credit = for_high.credit
@@ -253,15 +293,18 @@ def hierarchical(
             weight = credit.weight * (state.steps >= c.low_steps)
             for_high = for_high._replace(credit=credit._replace(weight=weight))
             state = state._replace(high=upper.observe(state.high, for_high))
+        sources, told = learned(state.sources, t)
         return state._replace(
             low=lower.observe(state.low, for_low),
+            sources=sources,
             tally=tally(rules, t),
+            told=told,
             steps=state.steps + t.done.size,
         )
 
     def update(state: HierarchicalState, key: Array) -> tuple[HierarchicalState, dict[str, Array]]:
         key_high, key_low = jax.random.split(key)
-        metrics = _told(layout, state.tally)
+        metrics = _told(shape.names, state.tally) | state.told
         learns = (
             jnp.bool_(True) if c.low_after == "train" else state.steps <= jnp.int32(c.low_steps)
         )
@@ -277,7 +320,7 @@ def hierarchical(
     def describe(memory: HierarchicalMemory, chosen: Chosen) -> str:
         del memory
         goals = enumerate(chosen.pursuit.goal.tolist())
-        return "   ".join(f"{agent}: {layout.names[goal]}" for agent, goal in goals)
+        return "   ".join(f"{agent}: {shape.names[goal]}" for agent, goal in goals)
 
     return Learner(
         init, memory, policy, act, observe, update, lower.warmup, config, describe=describe
@@ -304,14 +347,14 @@ def _where(
     return end
 
 
-def _told(layout: SubgoalLayout, t: Tally) -> dict[str, Array]:
+def _told(names: tuple[str, ...], t: Tally) -> dict[str, Array]:
     """Metrics of a tally; what is asked of subgoals that did not occur is nan."""
     metrics = {
         "low_return": t.intrinsic.sum() / t.over.sum(),
         "achieved": t.achieved.sum() / t.over.sum(),
         "duration": t.duration.sum() / t.over.sum(),
     }
-    for g, name in enumerate(layout.names):
+    for g, name in enumerate(names):
         word = name.replace(" ", "_")
         metrics[f"goal_{word}"] = t.held[g] / t.held.sum()
         metrics[f"achieved_{word}"] = t.achieved[g] / t.over[g]
@@ -356,7 +399,7 @@ ALGORITHMS = (
         GMAHConfig,
         gmah,
         parts=(("high", "qmix"), ("low", "ippo")),
-        prepare=with_subgoals,
+        prepare=with_declared,
     ),
     Algorithm(
         "gmah_q",
@@ -365,6 +408,6 @@ ALGORITHMS = (
         gmah_q,
         preset="gmah",
         parts=(("high", "qmix"), ("low", "iql")),
-        prepare=with_subgoals,
+        prepare=with_declared,
     ),
 )

@@ -7,16 +7,17 @@ what was seen, each level gets its own account of the same rollout, in the shape
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from marlx.generators import Layout
 from marlx.returns import masked_argmax, uniform_legal
-from marlx.subgoals import SubgoalLayout
 from marlx.types import Array, Credit, Observation, Transition, Tree
 
-Refresh = Literal["achieved", "fixed"]
+Refresh = Literal["achieved", "fixed", "changed"]
 
 
 class Pursuit(NamedTuple):
@@ -39,9 +40,10 @@ class Chosen(NamedTuple):
 class Rules(NamedTuple):
     """When subgoals end and what they pay: all that both views of a rollout are computed from."""
 
-    layout: SubgoalLayout
+    layout: Layout
     period: int
     refresh: Refresh
+    changed: Callable[[Observation], Array] | None = None  # bool [..., N], the world has; or never
 
     @property
     def number(self) -> int:
@@ -58,7 +60,11 @@ class Rules(NamedTuple):
         hot = jax.nn.one_hot(pursuit.goal, self.number, dtype=bool)
         achieved = (self.layout.achieved(obs) & hot).any(-1)
         over = pursuit.clock >= self.period
-        return over | (achieved if self.refresh == "achieved" else False), achieved
+        if self.refresh != "fixed":
+            over |= achieved
+        if self.changed is not None:
+            over |= self.changed(obs)
+        return over, achieved
 
     def options(self, pursuit: Pursuit, begin: Array, obs: Observation) -> Array:
         """Bool [..., N, G], what each agent may pursue now: who is busy, only what it does."""
@@ -189,13 +195,13 @@ def tally(rules: Rules, t: Transition) -> Tally:
     )
 
 
-def by_chance(layout: SubgoalLayout, key: Array, obs: Observation, options: Array) -> Array:
+def by_chance(layout: Layout, key: Array, obs: Observation, options: Array) -> Array:
     """int32 [..., N], a uniform one of the options that are available, or of all if none is."""
     good = options & layout.available(obs)
     return uniform_legal(key, jnp.where(good.any(-1, keepdims=True), good, options))
 
 
-def scripted(layout: SubgoalLayout, obs: Observation, options: Array) -> Array:
+def scripted(layout: Layout, obs: Observation, options: Array) -> Array:
     """int32 [..., N], the deepest option in the task tree that is available and not achieved.
 
     Of several as deep, the first; where there is none, the first option. It knows what nobody sees

@@ -147,7 +147,12 @@ def with_subgoals(env: Environment[Any, Any]) -> Environment[Any, Any]:
         return env
     if env.subgoals(env.default_params) is None:
         raise ValueError(
-            f"{env.spec(env.default_params).id} declares no subgoals; a learner that chooses among "
-            f"declared subgoals needs an environment with some, such as Foraging-8x8-2p-2f-coop-v3"
+            f"{env.spec(env.default_params).id} declares no subgoals; Foraging-8x8-2p-2f-coop-v3 "
+            f"and grid/doorkey-8x8, for instance, do"
         )
     return WithSubgoals(env=env)
+
+
+def with_declared(env: Environment[Any, Any]) -> Environment[Any, Any]:
+    """`env`, showing its subgoals where it declares some."""
+    return env if env.subgoals(env.default_params) is None else with_subgoals(env)
