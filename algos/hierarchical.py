@@ -27,6 +27,7 @@ from marlx.pursuit import (
     Tally,
     by_chance,
     high_view,
+    hindsight,
     low_view,
     scripted,
     tally,
@@ -57,7 +58,7 @@ class HierarchicalConfig:
     mixing: bool = True
     """Mix the agents' values of subgoals; without, each agent chooses for itself."""
     external: float = 0.0
-    """The share of the team's reward that the low level is paid too."""
+    """Weight of the team's reward in what the low level is paid, beside 1 for its subgoals."""
     low_steps: int = 0
     """Environment steps at first in which only the low level learns, with subgoals by chance."""
     low_after: Literal["train", "freeze"] = "train"
@@ -110,6 +111,13 @@ class GMAHQConfig(HierarchicalConfig):
     """Of the level that chooses subgoals; its steps and rates count environment steps."""
     low: QConfig = dataclasses.field(default_factory=QConfig)
     """Of the level that acts; each agent is paid for its own subgoal, whatever `reward` says."""
+    hindsight: float = 0.0
+    """The share of environments whose failures the low level learns from as what they achieved."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.hindsight <= 1:
+            raise ValueError(f"hindsight is {self.hindsight}; it must be between 0 and 1")
 
 
 class HierarchicalMemory(NamedTuple):
@@ -152,6 +160,8 @@ def hierarchical(
     config: HierarchicalConfig,
     high: Callable[[EnvSpec], Learner],
     low: Callable[[EnvSpec], Learner],
+    *,
+    relabelled: float = 0.0,
 ) -> Learner:
     """A learner of two levels; `gmah` is an instance.
 
@@ -164,6 +174,8 @@ def hierarchical(
       config: when subgoals end, who chooses, and who learns when; the parts' settings are not read.
       high: makes the level that chooses subgoals, given a spec whose actions are subgoals.
       low: makes the level that acts, given a spec whose observations hold subgoals.
+      relabelled: the share of environments in which failures are told to the low level as pursuits
+        of what they achieved; only for one that learns from any behaviour.
 
     Raises:
       ValueError: the spec tells of no subgoals, and they are not to be learned.
@@ -215,7 +227,8 @@ def hierarchical(
             pursuit = jax.tree.map(lambda x: jnp.broadcast_to(x[0], axes), blank)
             t = t._replace(extras=Chosen(pursuit, pursuit.reached, (), ()))
         paid = c.external * spec.team_reward(t.reward)
-        return high_view(rules, t), low_view(rules, mark, paid, t)
+        given = hindsight(rules, relabelled, t) if relabelled else t
+        return high_view(rules, t), low_view(rules, mark, paid, given)
 
     def init(key: Array, example: Transition) -> HierarchicalState:
         key_high, key_low, key_source, key_changes = jax.random.split(key, 4)
@@ -389,7 +402,8 @@ def gmah_q(spec: EnvSpec, config: GMAHQConfig | None = None, **settings: Any) ->
     """Subgoal QMIX with goal-conditioned independent Q-learning below."""
     c = dataclasses.replace(config or GMAHQConfig(), **settings)
     low = dataclasses.replace(c.low, reward="own")
-    return hierarchical(spec, c, _high(c, c.high), lambda spec: iql(spec, low))
+    high = _high(c, c.high)
+    return hierarchical(spec, c, high, lambda spec: iql(spec, low), relabelled=c.hindsight)
 
 
 ALGORITHMS = (

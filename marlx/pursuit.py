@@ -164,6 +164,40 @@ def low_view(rules: Rules, mark: float, external: Array, t: Transition) -> Trans
     )
 
 
+def hindsight(rules: Rules, share: float, t: Transition) -> Transition:
+    """The rollout as if some agents that failed had pursued what they achieved on the way.
+
+    Steps that lead to another subgoal than the one pursued, within a pursuit that fails, get that
+    other one. For learners from any behaviour only: the actions were not chosen for it.
+
+    Args:
+      rules: when subgoals end.
+      share: of the environments, the first ones, that are told so.
+      t: [T, B, ...], with `Chosen` as extras.
+
+    Source: Andrychowicz et al. 2017. Differs from: them in what is told instead of, not besides,
+    what was.
+    """
+    chosen: Chosen = t.extras
+    goal = chosen.pursuit.goal
+    after = chosen.pursuit._replace(clock=chosen.pursuit.clock + 1)
+    begin_next, achieved = rules.begin(after, t.next_obs)
+    last = begin_next | t.done[..., None]
+    news = rules.layout.achieved(t.next_obs) & ~rules.layout.achieved(t.obs)
+
+    def back(later: tuple[Array, Array], step: tuple[Array, ...]) -> Tree:
+        (other, won), (goal, last, achieved, news) = later, step
+        won = jnp.where(last, achieved, won)
+        other = jnp.where(news.any(-1), news.argmax(-1), jnp.where(last, -1, other))
+        return (other, won), jnp.where(won | (other < 0), goal, other)
+
+    start = jnp.full(goal.shape[1:], -1), jnp.zeros(goal.shape[1:], bool)
+    _, told = jax.lax.scan(back, start, (goal, last, achieved, news), reverse=True)
+    some = jnp.arange(goal.shape[1]) < round(share * goal.shape[1])
+    goal = jnp.where(some[:, None], told, goal).astype(goal.dtype)
+    return t._replace(extras=chosen._replace(pursuit=chosen.pursuit._replace(goal=goal)))
+
+
 class Tally(NamedTuple):
     """What became of subgoals in the last rollout: sums over steps and agents, f32 [G] each."""
 

@@ -176,6 +176,18 @@ def test_with_a_fixed_period_what_is_achieved_is_held_on_to_and_not_paid_twice()
     np.testing.assert_array_equal(high.credit.held[:, 0, 0], [1, 1, 0])
 
 
+def test_hindsight_tells_a_failure_as_what_it_achieved():
+    """`far` fails, but leads past `near`: two steps are told as its pursuit. Nothing else is."""
+    told = pursuit.hindsight(RULES, 1.0, ALONE)
+    np.testing.assert_array_equal(told.extras.pursuit.goal[:, 0, 0], [0, 0, 1, 0, 0, 1, 0])
+    view = pursuit.low_view(RULES, 1.0, jnp.zeros((7, 1)), told)
+    paid = 1 - 0.5 * 2 / 3
+    np.testing.assert_allclose(view.reward[:, 0, 0], [0, paid, 0, 0, paid, 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(view.credit.ended[:, 0, 0], [0, 1, 1, 0, 1, 1, 0])
+    same = pursuit.hindsight(RULES, 0.4, ALONE)  # no whole environment
+    np.testing.assert_array_equal(same.extras.pursuit.goal, ALONE.extras.pursuit.goal)
+
+
 def test_a_tally_counts_what_became_of_subgoals():
     told = pursuit.tally(RULES, ALONE)
     np.testing.assert_array_equal(told.held, [3, 4])
