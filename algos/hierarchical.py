@@ -318,10 +318,10 @@ def hierarchical(
     def update(state: HierarchicalState, key: Array) -> tuple[HierarchicalState, dict[str, Array]]:
         key_high, key_low = jax.random.split(key)
         metrics = _told(shape.names, state.tally) | state.told
-        learns = (
-            jnp.bool_(True) if c.low_after == "train" else state.steps <= jnp.int32(c.low_steps)
-        )
-        after, told = _where(learns, lower.update, state.low, key_low)
+        if c.low_after == "train":
+            after, told = lower.update(state.low, key_low)
+        else:
+            after, told = _where(state.steps <= c.low_steps, lower.update, state.low, key_low)
         metrics |= {f"low_{name}": value for name, value in told.items()}
         state = state._replace(low=after)
         if c.chooser == "learned":
