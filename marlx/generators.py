@@ -84,8 +84,8 @@ def declared(spec: EnvSpec) -> Generator:
     layout = spec.subgoals
     if layout is None:
         raise ValueError(
-            f"{spec.id} tells of no subgoals: choose an environment that declares some (its spec is "
-            f"to be made from marlx.with_subgoals(env)), or set subgoals to 'learned'"
+            f"{spec.id} tells of no subgoals: choose an environment that declares some (and make "
+            f"its spec from marlx.with_subgoals(env)), or set subgoals to 'learned'"
         )
     return _nothing(lambda params: layout)
 
