@@ -154,6 +154,21 @@ def test_a_team_learns_what_its_choices_are_worth_over_time():
     assert right == pytest.approx(0.7**2, abs=0.08)
 
 
+def test_both_levels_learn_together():
+    """From scratch, where a subgoal is nothing but an end to walk to: who is told walks there."""
+    env = marlx.with_subgoals(Corridor())
+    high = dataclasses.replace(
+        HIGH, gamma=0.9, lr=5e-3, epsilon_end=0.1, epsilon_steps=4_000, window=6, batch=16,
+        target_period=50, warmup=1_000, updates_per_step=1 / 16,
+    )  # fmt: skip
+    low = PPOConfig(hidden=16, lr=1e-2, epochs=4, minibatches=1, gamma=0.9, entropy=0.001)
+    learner = gmah(env.spec(), GMAHConfig(period=6, high=high, low=low))
+    result = train(env, learner, total_steps=16_000, num_envs=8, rollout_length=12, evals=4)
+    told = result.history[-1].metrics
+    assert told["achieved_left"][0] > 0.9 and told["achieved_right"][0] > 0.9
+    assert result.random_returns.mean() < 0.5 and result.returns.mean() > 0.95
+
+
 def test_the_low_level_is_frozen_to_the_bit_and_the_stages_follow_each_other():
     """First only the low level learns, then only the agents, then the agents and the mixer."""
     env = marlx.with_subgoals(Corridor())
