@@ -5,21 +5,18 @@
 
 Runs are named below; each leaves `benchmarks/results/gmah/NAME.json` with every seed's curve, final
 returns, settings and command, and for two levels the share of assigned subgoals that the greedy low
-level achieves. What is given selects the runs whose names contain it. `--plot` draws the curves.
+level achieves. Seeds are trained one after another and added to what is stored, so that a run may
+be stopped. What is given selects the runs whose names contain it. `--plot` draws the curves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import Any
 
-import jax
-
-jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
-
 import _timing
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -28,8 +25,13 @@ from marlx.learner import Learner
 from marlx.rollout import rollout, start
 
 FLAT: dict[str, Any] = {}
+FLAT_PPO = {
+    "num_envs": 32,
+    "rollout_length": 64,
+    "learner": {"lr": 1e-3, "entropy": 0.03, "gamma": 0.97},
+}
 ADAPTIVE = {"learner": {"refresh": "achieved"}}
-FIXED = {"learner": {"refresh": "fixed"}}
+FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
 UNIFORM = {"learner": {"chooser": "uniform"}}
 UNMIXED = {"learner": {"mixing": False}}
@@ -43,7 +45,7 @@ def doorkey(horizon: int, left: float) -> dict[str, tuple[str, str, dict[str, An
         for kind, algorithm, settings in (
             ("adaptive", "gmah", ADAPTIVE),
             ("fixed", "gmah", FIXED),
-            ("flat", "ippo", FLAT),
+            ("flat", "ippo", FLAT_PPO),
             ("scripted", "gmah", SCRIPTED),
         )
     }
@@ -64,43 +66,50 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def run(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train, and say what came out."""
+def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) -> dict[str, Any]:
+    """Train one more seed, and say what came out of it and of those that are stored."""
     algorithm, task, own = RUNS[name]
-    experiment = config.experiment(algorithm, task, **own, **settings)
+    experiment = config.experiment(algorithm, task, **own, **settings, seed=seed)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
-    low, high = statistics.bootstrap_interval(result.returns)
     flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]
-    flags += [
-        f"--{block}.{key.replace('_', '-')} {value}"
-        for block, values in own.items()
-        for key, value in values.items()
-    ]
-    told = sorted({key for p in result.history for key in p.metrics if "_" in key or key == "low"})
+    for block, values in own.items():
+        inner = values.items() if isinstance(values, dict) else [("", values)]
+        names = [(f"{block}.{key}" if key else block, value) for key, value in inner]
+        flags += [f"--{key.replace('_', '-')} {value}" for key, value in names]
+    returns = [*stored.get("returns", []), *result.returns.round(4).tolist()]
+    low, high = statistics.bootstrap_interval(np.array(returns))
+    mine = {
+        key: [round(float(p.metrics[key][0]), 3) for p in result.history[1:]]
+        for key in result.history[-1].metrics
+        if key.startswith(("goal_", "achieved", "duration"))
+    }
     achieved = {}
     if env.spec(params).subgoals is not None:
         achieved = assess(experiment, result.policies)
+    old = stored.get("subgoals", {}), stored.get("achieved", {})
     return {
         "algorithm": algorithm,
         "environment": task,
         "command": " ".join(["marlx train", algorithm, task, *flags]),
-        "return": statistics.mean(result.returns),
+        "seeds": [*stored.get("seeds", []), seed],
+        "return": statistics.mean(np.array(returns)),
         "interval": [low, high],
-        "per_seed": result.returns.mean(-1).round(4).tolist(),
-        "episodes_per_seed": result.returns.shape[1],
+        "per_seed": np.mean(returns, axis=-1).round(4).tolist(),
         "random_return": float(result.random_returns.mean()),
         "optimum": env.spec(params).optimum,
-        "achieved": achieved,
+        "achieved": {k: [*old[1].get(k, []), *v] for k, v in achieved.items()},
         "steps": [p.steps for p in result.history],
-        "curve": [p.metrics["return"].round(4).tolist() for p in result.history],
-        "subgoals": {
-            key: [np.round(p.metrics[key], 3).tolist() for p in result.history[1:]]
-            for key in told
-            if key.startswith(("goal_", "achieved_", "duration_"))
-        },
+        "curve": [  # [evaluations][seeds]
+            [*before, round(float(p.metrics["return"][0]), 4)]
+            for before, p in zip(
+                stored.get("curve") or [[] for _ in result.history], result.history, strict=True
+            )
+        ],
+        "subgoals": {k: [*old[0].get(k, []), v] for k, v in mine.items()},  # [seeds][evaluations]
         "seconds": {key: round(value, 1) for key, value in result.phases.items()},
         "settings": experiment.settings(),
+        "returns": returns,
     }
 
 
@@ -179,22 +188,25 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="parts of names of runs; everything if none")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
+    parser.add_argument("--evals", type=int, help="greedy evaluations on the way")
+    parser.add_argument("--again", action="store_true", help="forget what is stored")
     parser.add_argument("--plot", action="store_true", help="only draw what is stored")
     args = parser.parse_args()
-    settings: dict[str, Any] = {"seeds": args.seeds}
-    if args.total_steps is not None:
-        settings["total_steps"] = args.total_steps
+    settings: dict[str, Any] = {}
+    for option in ("total_steps", "evals"):
+        if getattr(args, option) is not None:
+            settings[option] = getattr(args, option)
     for name in [] if args.plot else RUNS:
         if args.names and not any(part in name for part in args.names):
             continue
-        record = run(name, settings)
-        _timing.write(f"gmah/{name}", record, ("marlx", "flax", "optax"))
-        low, high = record["interval"]
-        print(
-            f"{name:28} {record['return']:7.3f} [{low:.3f}, {high:.3f}]  seeds "
-            f"{record['per_seed']}  achieved {record['achieved']}",
-            flush=True,
-        )
+        path = _timing.RESULTS / "gmah" / f"{name}.json"
+        record = {} if args.again or not path.exists() else json.loads(path.read_text())
+        for seed in range(len(record.get("seeds", [])), args.seeds):
+            record = run(name, settings, seed, record)
+            _timing.write(f"gmah/{name}", record, ("marlx", "flax", "optax"))
+            low, high = record["interval"]
+            print(f"{name:24} {record['return']:.3f} [{low:.3f}, {high:.3f}]", flush=True)
+            print(f"  seeds {record['per_seed']}  achieved {record['achieved']}", flush=True)
     plot()
 
 
