@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from marlx.distributions import Bounded, distribution
-from marlx.learner import Learner
+from marlx.learner import Learner, is_zero
 from marlx.moments import Moments, extend, moments
 from marlx.networks import AgentNetwork, SharingMode, central_network, team_network
 from marlx.registry import Algorithm
@@ -297,7 +297,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         sequences = jax.tree.map(lambda x: _windows(x, window), data)  # [window, S, ...]
         count = sequences.done.shape[1]
         starts = jax.tree.map(lambda x: x[::window].reshape(count, *x.shape[2:]), memory)
-        rate = c.lr * (jnp.maximum(0.0, 1.0 - state.steps / c.lr_steps) if c.lr_steps else 1.0)
+        left = 1.0 if is_zero(c.lr_steps) else jnp.maximum(0.0, 1.0 - state.steps / c.lr_steps)
+        rate = c.lr * left
 
         def one(
             carry: tuple[PPOParams, optax.OptState], chosen: Array
@@ -362,7 +363,7 @@ def clipped_value_loss(value: Array, old: Array, target: Array, clip: float) -> 
       clip: how far a value may move from `old` before it gets no more gradient.
     """
     error = (value - target) ** 2
-    if clip:
+    if not is_zero(clip):
         error = jnp.maximum(error, (old + jnp.clip(value - old, -clip, clip) - target) ** 2)
     return 0.5 * error
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from marlx.subgoals import with_subgoals
     from marlx.training import TrainConfig, train
     from marlx.types import EnvSpec, Observation, Transition
+    from marlx.vmapped import train_many
 
 _HOME = {
     "Algorithm": "registry",
@@ -42,6 +43,7 @@ _HOME = {
     "load_policy": "policies",
     "make": "registry",
     "train": "training",
+    "train_many": "vmapped",
     "vector_reset": "environment",
     "vector_step": "environment",
     "with_subgoals": "subgoals",
@@ -86,6 +88,7 @@ __all__ = [
     "load_policy",
     "make",
     "train",
+    "train_many",
     "vector_reset",
     "vector_step",
     "with_subgoals",

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from marlx import __version__
+from marlx.cli.doctor import doctor_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
+from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
 
@@ -29,12 +31,15 @@ Cooperative multi-agent reinforcement learning in JAX.
 
 commands:
   train ALGO ENV [options]   train, several seeds at once, into a run folder
+  train --resume RUN         go on with a run that was stopped or killed
   eval RUN [options]         greedy returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
+  doctor RUN                 what looks wrong with a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
   report RUN... [options]    everything about runs as one HTML page
+  sweep FILE [options]       try the settings that a sweep file describes
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -74,9 +79,11 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "doctor": doctor_command,
         "export": export_command,
         "plot": plot_command,
         "report": report_command,
+        "sweep": sweep_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):

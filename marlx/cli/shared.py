@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ def use_compilation_cache() -> None:
     """Keep compiled programs between runs; JAX's own variables say where, and whether."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
+
+
+def complain(line: str) -> None:
+    """Print a line on stderr."""
+    print(f"marlx: {line}", file=sys.stderr, flush=True)
 
 
 def print_returns(
