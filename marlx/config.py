@@ -66,10 +66,15 @@ class Experiment(NamedTuple):
         Raises:
           ValueError: settings that do not go together.
         """
-        record = algorithm(self.algorithm)
-        env = self.env if record.prepare is None else record.prepare(self.env)
+        env = self.prepared()
         params = env.default_params
-        return env, params, record.build(env.spec(params), self.learner)
+        return env, params, algorithm(self.algorithm).build(env.spec(params), self.learner)
+
+    def prepared(self, env: Environment[Any, Any] | None = None) -> Environment[Any, Any]:
+        """The environment, or another one, as the algorithm needs it."""
+        env = self.env if env is None else env
+        prepare = algorithm(self.algorithm).prepare
+        return env if prepare is None else prepare(env)
 
     def settings(self) -> dict[str, Any]:
         """Every setting, in the layout of a YAML file."""

@@ -86,6 +86,11 @@ class WithSubgoals(Environment[Any, EnvParams]):
         params: EnvParams = self.env.default_params
         return params
 
+    @property
+    def unwrapped(self) -> Environment[Any, Any]:
+        """The environment that declares the subgoals."""
+        return self.env
+
     def _declared(self, params: EnvParams | None) -> Subgoals:
         declared = self.env.subgoals(params)
         assert declared is not None, "checked by with_subgoals"
