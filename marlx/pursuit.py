@@ -203,7 +203,7 @@ class Tally(NamedTuple):
 
     held: Array  # steps under it
     over: Array  # times that it ended, for whatever reason
-    achieved: Array  # times that it was achieved
+    achieved: Array  # times that it ended and had been achieved
     duration: Array  # steps that those which ended had been pursued for
     intrinsic: Array  # reward paid for achieving it
 
@@ -223,7 +223,7 @@ def tally(rules: Rules, t: Transition) -> Tally:
     return Tally(
         total(jnp.ones_like(over, jnp.float32)),
         total(over),
-        total(arrived),
+        total(over & (achieved | pursuit.reached)),
         total(over * after.clock),
         total(arrived * rules.reward(pursuit)),
     )

@@ -172,6 +172,10 @@ def test_with_a_fixed_period_what_is_achieved_is_held_on_to_and_not_paid_twice()
     low = pursuit.low_view(rules, 1.0, jnp.zeros((3, 1)), held)
     np.testing.assert_allclose(low.reward[:, 0, 0], [1 - 0.5 / 3, 0, 0], rtol=1e-6)
     np.testing.assert_array_equal(low.credit.weight[:, 0, 0], [1, 0, 0])
+    told = pursuit.tally(rules, held)
+    np.testing.assert_array_equal(
+        [told.over, told.achieved, told.duration], [[1, 0], [1, 0], [3, 0]]
+    )
     high = pursuit.high_view(rules, held)
     np.testing.assert_array_equal(high.credit.held[:, 0, 0], [1, 1, 0])
 
