@@ -14,6 +14,7 @@ BUILT_IN = (
     "marlx.algos.q_learning:ALGORITHMS",
     "marlx.algos.ppo:ALGORITHMS",
     "marlx.algos.mansa:ALGORITHMS",
+    "marlx.algos.hierarchical:ALGORITHMS",
 )
 """Where the built-in `marlx.registry.Algorithm` records are; imported when first needed."""
 

@@ -159,7 +159,7 @@ class Sequence(NamedTuple):
     value: Array  # f32 [N], normalised, when it was collected
     target: Array  # f32 [N], the return, normalised
     advantage: Array  # f32 [N]
-    weight: Array | None  # f32 [], how much is learned from the step; None: all alike
+    weight: Array | None  # f32 [N], how much is learned from the step; None: all alike
 
 
 def critic_network(spec: EnvSpec, config: PPOConfig, central: bool) -> Critic:
@@ -273,13 +273,13 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         value, after = critic.along(params, state.memory, t.obs, t.done)
         next_value = critic.once(params, after, t.next_obs)
         centre, spread = _scale(c, state.returns)
-        discount = jnp.where(t.terminated, 0.0, c.gamma)
+        discount, ended, keep = _ends(c, t)
         goal = _returns(
             _rewards(spec, c.reward, t.reward),
             discount,
             next_value * spread + centre,
-            t.done,
-            c.lambda_,
+            ended,
+            keep,
         )
         advantage = goal - (value * spread + centre)
         returns = extend(state.returns, goal, keep=0.99)
@@ -290,8 +290,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         before = jnp.concatenate([state.memory[None], carried[:-1]])
         state = state._replace(memory=carried[-1], returns=returns)
         obs = t.obs
-        mask = obs.action_mask
-        data = Sequence(obs, mask, t.done, t.extras, moved, target, advantage, t.weight)
+        mask, weight = obs.action_mask, _weight(t)
+        data = Sequence(obs, mask, t.done, t.extras, moved, target, advantage, weight)
         return state, data, (t.memory, before)
 
     def loss(
@@ -303,19 +303,19 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         else:
             value, _ = critic.along(params.critic, memory[1], data.obs, data.done)
         log_prob = kind.log_prob(outputs, data.mask, data.acted.raw)
-        entropy = _mean(kind.entropy(outputs, data.mask, data.acted.raw), data.weight)
+        w = data.weight
+        entropy = _mean(kind.entropy(outputs, data.mask, data.acted.raw), w)
         gap = log_prob - data.acted.log_prob
-        advantage = _normalised(c, data.advantage, data.weight)
-        policy_loss = _mean(clipped_policy_loss(gap, advantage, c.clip), data.weight)
-        value_loss = clipped_value_loss(value, data.value, data.target, c.value_clip)
-        value_loss = _mean(value_loss, data.weight)
+        advantage = _normalised(c, data.advantage, w)
+        policy_loss = _mean(clipped_policy_loss(gap, advantage, c.clip), w)
+        value_loss = _mean(clipped_value_loss(value, data.value, data.target, c.value_clip), w)
         total = policy_loss + c.value_weight * value_loss - c.entropy * entropy
         metrics = {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": entropy,
-            "kl": _mean(jnp.expm1(gap) - gap, data.weight),  # Schulman's estimate, never negative
-            "clipped": _mean(jnp.abs(jnp.expm1(gap)) > c.clip, data.weight),
+            "kl": _mean(jnp.expm1(gap) - gap, w),  # Schulman's estimate, never negative
+            "clipped": _mean(jnp.abs(jnp.expm1(gap)) > c.clip, w),
         }
         return total, metrics
 
@@ -342,11 +342,12 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
 
         orders = _orders(key, c.epochs, count).reshape(c.epochs * c.minibatches, -1)
         start = state.params, state.optimiser
-        if sequences.weight is None:
+        learned = state.rollout.weight
+        if learned is None:
             (params, optimiser), metrics = jax.lax.scan(one, start, orders)
             metrics = jax.tree.map(jnp.mean, metrics)
         else:
-            wanted = sequences.weight.any(0)
+            wanted = _windows(learned > 0, window).any(0)
             (params, optimiser), metrics = _some(one, start, orders, wanted, c.epochs)
         spread = jnp.var(data.target)
         unexplained = jnp.var(data.target - data.value) / jnp.maximum(spread, 1e-8)
@@ -355,7 +356,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             "value": _unscaled(c, state.returns, data.value).mean(),
             "explained_variance": 1.0 - unexplained,
             "lr": jnp.asarray(rate, jnp.float32),
-            "samples": jnp.float32(data.done.size) if data.weight is None else data.weight.sum(),
+            "samples": jnp.float32(data.done.size) if learned is None else learned.sum(),
         }
         metrics["samples"] *= c.epochs  # steps that gradients were taken of
         if len(spec.groups) > 1:  # where groups compete, a return over all of them says little
@@ -415,13 +416,38 @@ def _rewards(spec: EnvSpec, reward: RewardOf, each: Array) -> Array:
     return jnp.stack(paid, -1)
 
 
+def _ends(c: PPOConfig, t: Transition) -> tuple[Array, Array, Array]:
+    """Discount, ends of returns and lambda: [T, B], [T, B, N] or [], as agents differ in them."""
+    if t.credit is None:
+        return jnp.where(t.terminated, 0.0, c.gamma), t.done, jnp.float32(c.lambda_)
+    keep = jnp.where(t.credit.held, 1.0, c.lambda_)
+    return jnp.where(t.credit.terminated, 0.0, c.gamma), t.credit.ended, keep
+
+
+def _weight(t: Transition) -> Array | None:
+    """f32 [T, B, N], how much each agent learns from each step; None where all count alike."""
+    share = None if t.credit is None else t.credit.weight
+    if t.weight is None:
+        return share
+    return jnp.broadcast_to(t.weight[..., None], t.reward.shape) * (1.0 if share is None else share)
+
+
 def _returns(
-    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
 ) -> Array:
     """`lambda_returns` f32 [T, B, N]; less the values, they are GAE's advantages."""
-    batched = jax.vmap(lambda_returns, (1, 1, 1, 1, None), 1)
-    batched = jax.vmap(batched, (2, None, 2, None, None), 2)
-    return batched(reward, discount, next_value, done, lambda_)
+    inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
+    batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)
+    batched = jax.vmap(batched, [2 if x.ndim == 3 else None for x in inputs], 2)
+    return batched(*inputs)
+
+
+def _mean(x: Array, weight: Array | None, axes: tuple[int, ...] | None = None) -> Array:
+    """The mean of `x` over `axes`, all if None; with `weight` of the same shape, the weighted."""
+    if weight is None:
+        return x.mean(axes, keepdims=axes is not None)
+    total = jnp.maximum(weight.sum(axes, keepdims=axes is not None), 1e-6)
+    return (x * weight).sum(axes, keepdims=axes is not None) / total
 
 
 def _scale(config: PPOConfig, seen: Moments) -> tuple[Array, Array]:
@@ -441,20 +467,8 @@ def _normalised(config: PPOConfig, advantage: Array, weight: Array | None) -> Ar
     if not config.normalise_advantage:
         return advantage
     axes = None if config.reward == "team" else (0, 1)
-    if weight is None:
-        centred = advantage - advantage.mean(axes, keepdims=True)
-        return centred / (advantage.std(axes, keepdims=True) + 1e-8)
-    share = jnp.broadcast_to(weight[..., None], advantage.shape)
-    share = share / jnp.maximum(share.sum(axes, keepdims=True), 1.0)
-    centred = advantage - (share * advantage).sum(axes, keepdims=True)
-    return centred / (jnp.sqrt((share * centred**2).sum(axes, keepdims=True)) + 1e-8)
-
-
-def _mean(x: Array, weight: Array | None) -> Array:
-    """f32 [], the mean of [T, b, N], where steps may have a weight [T, b]."""
-    if weight is None:
-        return x.mean()
-    return (x.mean(-1) * weight).sum() / jnp.maximum(weight.sum(), 1.0)
+    centred = advantage - _mean(advantage, weight, axes)
+    return centred / (jnp.sqrt(_mean(centred**2, weight, axes)) + 1e-8)
 
 
 def _some(

@@ -21,7 +21,7 @@ from marlx.moments import Moments, extend, moments
 from marlx.networks import AgentNetwork, SharingMode, dormant, team_network
 from marlx.registry import Algorithm
 from marlx.returns import epsilon_greedy, lambda_returns
-from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.types import Array, Credit, EnvSpec, Observation, Transition, Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class QConfig:
     """And after `epsilon_steps`."""
     epsilon_steps: int = 100_000
     """Environment steps over which it falls linearly."""
+    epsilon_delay: int = 0
+    """Environment steps before it begins to fall."""
     double: bool = True
     """Choose the next action with the online network, value it with the target (double Q)."""
     lambda_: float = 0.0
@@ -66,6 +68,8 @@ class QConfig:
     """If above 0, move the target this far at every update instead (soft updates)."""
     reward_scaling: Literal["none", "scale", "standardise"] = "none"
     """Divide the team reward by its running deviation; `standardise` also subtracts the mean."""
+    reward: Literal["team", "own"] = "team"
+    """Whose reward an agent learns from: the team's, or (independent learners only) its own."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this global norm."""
     hidden: int = 64
@@ -82,6 +86,8 @@ class QConfig:
     """Hidden width of the mixer's networks."""
     mixer_embed: int = 32
     """Width of QMIX's mixing network."""
+    mixing_delay: int = 0
+    """Environment steps in which agents learn each for itself, before their utilities are mixed."""
 
     def __post_init__(self) -> None:
         def check(name: str, ok: bool, accepted: str) -> None:
@@ -102,12 +108,20 @@ class QConfig:
             "mixer_embed",
         ):
             check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup", "epsilon_steps", "priority_exponent", "importance_exponent"):
+        for name in (
+            "warmup",
+            "epsilon_steps",
+            "epsilon_delay",
+            "mixing_delay",
+            "priority_exponent",
+            "importance_exponent",
+        ):
             check(name, getattr(self, name) >= 0, "0 or more")
         check("burn_in", 0 <= self.burn_in < self.window, f"less than window ({self.window})")
         for name, accepted in (
             ("sharing", ("all", "group", "none")),
             ("reward_scaling", ("none", "scale", "standardise")),
+            ("reward", ("team", "own")),
         ):
             check(name, getattr(self, name) in accepted, " or ".join(map(repr, accepted)))
 
@@ -144,11 +158,12 @@ class Item(NamedTuple):
 
     obs: Observation
     action: Array  # int [N]
-    reward: Array  # f32 [], the team's
+    reward: Array  # f32 [], the team's, or [N], each agent's own
     discount: Array  # f32 [], what multiplies the next value: gamma, 0 at a true end
     done: Array  # bool [], the episode ended, for either reason
     next_obs: Observation  # before any reset
     weight: Array | None  # f32 [], how much is learned from the step; None: all alike
+    credit: Credit | None  # where the step counts otherwise than the environment says
 
 
 class QNetwork(NamedTuple):
@@ -225,6 +240,14 @@ def q_learner(
     values = jax.vmap(jax.vmap(mixer.value, (None, 0, 0)), (None, 0, 0))
     greedy = jax.vmap(mixer.greedy, (None, 0))
     slopes = jax.vmap(functools.partial(mixer_slope, mixer), (None, 0, 0))
+    _check_mixer(spec, c, mixer)
+
+    def value_of(params: Tree, utilities: Utilities, action: Array, steps: Array) -> Array:
+        value = values(params, utilities, action)
+        if not c.mixing_delay:
+            return value
+        alone = jax.vmap(jax.vmap(mixers.chosen))(utilities.q, action)
+        return jnp.where(steps <= c.mixing_delay, alone, value[..., None])
 
     def init(key: Array, example: Transition) -> QState:
         length = example.terminated.shape[0]
@@ -252,7 +275,8 @@ def q_learner(
         utilities, memory = net.once(policy.params.agents, memory, obs)
         action = greedy(policy.params.mixer, utilities)
         if explore:
-            action = epsilon_greedy(key, action, obs.action_mask, epsilon(policy.steps))
+            falling = jnp.maximum(0, policy.steps - c.epsilon_delay)
+            action = epsilon_greedy(key, action, obs.action_mask, epsilon(falling))
         return action, memory, ()
 
     def epsilon(steps: Array) -> Array:
@@ -271,8 +295,9 @@ def q_learner(
 
         action = t.action.astype(jnp.int8 if spec.num_actions <= 127 else jnp.int32)
         discount = jnp.where(t.terminated, 0.0, c.gamma)
-        reward = spec.team_reward(t.reward)
-        item = Item(pack(t.obs), action, reward, discount, t.done, pack(t.next_obs), t.weight)
+        reward = spec.team_reward(t.reward) if c.reward == "team" else t.reward
+        next_obs = pack(t.next_obs)
+        item = Item(pack(t.obs), action, reward, discount, t.done, next_obs, t.weight, t.credit)
         return replay.Rollout(item, t.memory, None if t.weight is None else t.weight > 0)
 
     def observe(state: QState, t: Transition) -> QState:
@@ -287,28 +312,36 @@ def q_learner(
         )
 
     def loss(
-        params: QParams, target: QParams, rewards: Moments, draw: replay.Draw
+        params: QParams, target: QParams, rewards: Moments, steps: Array, draw: replay.Draw
     ) -> tuple[Array, dict[str, Array]]:
         items: Item = draw.items  # [T, b, ...]
         items = items._replace(action=items.action.astype(jnp.int32))
         online, after = net.along(params.agents, draw.start, items.obs, items.done)
-        value = values(params.mixer, online, items.action)  # [T, b] or [T, b, N]
+        value = value_of(params.mixer, online, items.action, steps)  # [T, b] or [T, b, N]
         _, target_after = net.along(target.agents, draw.start, items.obs, items.done)
         target_next, _ = net.once(target.agents, target_after, items.next_obs)
         online_next, _ = net.once(params.agents, after, items.next_obs)
         chooser = (params.mixer, online_next) if c.double else (target.mixer, target_next)
         best = jax.vmap(greedy, (None, 0))(*chooser)
-        next_value = values(target.mixer, target_next, best)
+        next_value = value_of(target.mixer, target_next, best, steps)
         reward = _scaled(c.reward_scaling, rewards, items.reward)
         reward = reward if price is None else reward - price(items)
-        goal = _targets(reward, items.discount, next_value, items.done, c.lambda_)
-        error = value - goal
         counted = (jnp.arange(c.window) >= c.burn_in).astype(jnp.float32)
-        counted = counted.reshape(-1, *[1] * (error.ndim - 1)) * jnp.ones_like(error)
+        counted = counted.reshape(-1, *[1] * (value.ndim - 1)) * jnp.ones_like(value)
+        if items.credit is None:
+            goal = _targets(reward, items.discount, next_value, items.done, c.lambda_)
+        else:
+            alone = steps <= c.mixing_delay if c.mixing_delay else None
+            credit = _of_value(items.credit, value, alone)
+            discount = jnp.where(credit.terminated, 0.0, c.gamma)
+            keep = jnp.where(credit.held, 1.0, c.lambda_)
+            goal = _targets(reward, discount, next_value, credit.ended, keep)
+            counted = counted * credit.weight * _complete(credit)
+        error = value - goal
         if items.weight is not None:
             counted = counted * items.weight.reshape(*error.shape[:2], *[1] * (error.ndim - 2))
-        number = jnp.maximum(counted.sum(), 1.0)
         weight = draw.weight.reshape(1, -1, *[1] * (error.ndim - 2))
+        number = jnp.maximum(counted.sum(), 1.0)
         squared = (counted * weight * error**2).sum() / number
         size = jnp.abs(error) * counted
         steps = jnp.mean(size, axis=tuple(range(2, error.ndim)))  # [T, b]
@@ -335,7 +368,7 @@ def q_learner(
             state, sums = carry
             draw = source.draw(state.replay, jax.random.fold_in(key, i))
             gradient, metrics = jax.grad(loss, has_aux=True)(
-                state.params, state.target, state.rewards, draw
+                state.params, state.target, state.rewards, state.steps, draw
             )
             step, optimiser = adam.update(gradient, state.optimiser, state.params)
             params = optax.apply_updates(state.params, step)
@@ -360,7 +393,8 @@ def q_learner(
         state, sums = jax.lax.fori_loop(0, due, one, (state, sums))
         metrics = {name: total / due for name, total in sums.items()}  # nan when none was due
         metrics["samples"] = sums["samples"]  # steps that gradients were taken of
-        metrics["epsilon"] = jnp.asarray(epsilon(state.steps), jnp.float32)
+        falling = jnp.maximum(0, state.steps - c.epsilon_delay)
+        metrics["epsilon"] = jnp.asarray(epsilon(falling), jnp.float32)
         if c.reward_scaling != "none":
             metrics["reward_scale"] = state.rewards.deviation
         return state._replace(owed=state.owed - due), metrics
@@ -389,14 +423,64 @@ def _source(c: QConfig) -> replay.Replay:
     return replay.uniform(c.capacity, c.batch, c.window)
 
 
+def _check_mixer(spec: EnvSpec, c: QConfig, mixer: Mixer) -> None:
+    """Raise where settings need values of single agents, or of a team, and `mixer` has the other.
+
+    Raises:
+      ValueError: see above.
+    """
+    n, a = spec.num_agents, spec.num_actions
+
+    def value(key: Array) -> Array:
+        mask, state = jnp.ones((n, a), bool), jnp.zeros(spec.state_size)
+        utilities = Utilities(jnp.zeros((n, a)), jnp.zeros((n, c.hidden)), mask, state)
+        return mixer.value(mixer.init(key), utilities, jnp.zeros(n, jnp.int32))
+
+    single = bool(jax.eval_shape(value, jax.random.key(0)).shape)
+    if c.reward == "own" and not single:
+        raise ValueError("reward is 'own'; only independent learners can learn from their own")
+    if c.mixing_delay and single:
+        raise ValueError(f"mixing_delay is {c.mixing_delay}; independent learners mix nothing")
+
+
+def _of_value(credit: Credit, value: Array, alone: Array | None) -> Credit:
+    """What `credit` [T, b, N] says of `value`: [T, b] of a team, or [T, b, N] of single agents.
+
+    `alone` bool [] tells whether the latter are single agents' as yet, or the team's N times over;
+    None where they always are single agents'.
+    """
+    team = Credit(
+        credit.weight.max(-1),
+        credit.terminated.any(-1),
+        credit.ended.any(-1),
+        credit.held.all(-1),
+    )
+    if value.ndim == 2:
+        return team
+    if alone is None:
+        return credit
+    own: Credit = jax.tree.map(lambda x, all_: jnp.where(alone, x, all_[..., None]), credit, team)
+    return own
+
+
+def _complete(credit: Credit) -> Array:
+    """f32, 0 for the choices at a window's end of which the window does not see the end."""
+    over = (credit.ended | ~credit.held).astype(jnp.int32)
+    return jax.lax.cummax(over, axis=0, reverse=True).astype(jnp.float32)
+
+
 def _targets(
-    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
 ) -> Array:
-    """`lambda_returns` for [T, b], or for [T, b, N] where every agent has a value of its own."""
-    batched = jax.vmap(lambda_returns, (1, 1, 1, 1, None), 1)
+    """`lambda_returns` for [T, b], or for [T, b, N] where every agent has a value of its own.
+
+    What is the same for all agents has no agents' axis, and `lambda_` may be a number.
+    """
+    inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
+    batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)
     if next_value.ndim == 3:
-        batched = jax.vmap(batched, (None, None, 2, None, None), 2)
-    return batched(reward, discount, next_value, done, lambda_)
+        batched = jax.vmap(batched, [2 if x.ndim == 3 else None for x in inputs], 2)
+    return batched(*inputs)
 
 
 def _scaled(mode: str, stats: Moments, reward: Array) -> Array:
@@ -435,6 +519,8 @@ def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Lear
 def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """One Q over joint actions, centralised in training and acting: the upper bound."""
     c = _configured(config, settings)
+    if c.mixing_delay:
+        raise ValueError(f"mixing_delay is {c.mixing_delay}; a joint action has no single values")
     return q_learner(spec, c, mixers.joint(spec, features=c.hidden, hidden=c.mixer_hidden))
 
 

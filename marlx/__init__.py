@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marlx.learner import Learner
     from marlx.policies import Policy, load_policy
     from marlx.registry import Algorithm, Family, algorithm, algorithms, families, make
+    from marlx.subgoals import with_subgoals
     from marlx.training import TrainConfig, train
     from marlx.types import EnvSpec, Observation, Transition
     from marlx.vmapped import train_many
@@ -45,6 +46,7 @@ _HOME = {
     "train_many": "vmapped",
     "vector_reset": "environment",
     "vector_step": "environment",
+    "with_subgoals": "subgoals",
 }
 """Public name -> module it lives in; the packages themselves have none."""
 
@@ -89,4 +91,5 @@ __all__ = [
     "train_many",
     "vector_reset",
     "vector_step",
+    "with_subgoals",
 ]

@@ -61,14 +61,20 @@ class Experiment(NamedTuple):
     env: Environment[Any, Any]
 
     def build(self) -> tuple[Environment[Any, Any], EnvParams, Learner]:
-        """The environment, its parameters and the learner.
+        """The environment as the algorithm has it prepared, its parameters and the learner.
 
         Raises:
           ValueError: settings that do not go together.
         """
-        params = self.env.default_params
-        learner = algorithm(self.algorithm).build(self.env.spec(params), self.learner)
-        return self.env, params, learner
+        env = self.prepared()
+        params = env.default_params
+        return env, params, algorithm(self.algorithm).build(env.spec(params), self.learner)
+
+    def prepared(self, env: Environment[Any, Any] | None = None) -> Environment[Any, Any]:
+        """The environment, or another one, as the algorithm needs it."""
+        env = self.env if env is None else env
+        prepare = algorithm(self.algorithm).prepare
+        return env if prepare is None else prepare(env)
 
     def settings(self) -> dict[str, Any]:
         """Every setting, in the layout of a YAML file."""

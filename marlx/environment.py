@@ -86,6 +86,11 @@ class Environment(abc.ABC, Generic[S, P]):
     def observe(self, state: S, params: P) -> Observation:
         """What `state` shows."""
 
+    @property
+    def unwrapped(self) -> Environment[Any, Any]:
+        """The environment whose settings this one's are; itself, unless it only adds to another."""
+        return self
+
     def render(self, state: S, params: P | None = None) -> np.ndarray:
         """uint8 [height, width, 3], a picture of one (unbatched) state."""
         raise ValueError(f"{type(self).__name__} has no picture; write its `render` method")

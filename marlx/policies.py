@@ -143,8 +143,10 @@ class Policy:
         """
         from marlx.registry import algorithm
 
+        home = self.experiment
+        env = home.prepared(env)
         params = env.default_params if params is None else params
-        home, spec = self.experiment, env.spec(params)
+        spec = env.spec(params)
         if self.spec.continuous != spec.continuous:
             kinds = ("discrete", "continuous")
             raise ValueError(

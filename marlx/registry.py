@@ -63,6 +63,8 @@ class Algorithm(NamedTuple):
       parts: `(setting, algorithm)` of a learner that is made of others: the setting holds that
         algorithm's config, and the algorithm's preset fills it. Of training settings, which there
         can be only one of, the first part's win.
+      prepare: `(env) -> env`, what the learner needs done to an environment before it can learn in
+        it, such as `marlx.subgoals.with_subgoals`. Policies act in what it returns.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Algorithm(NamedTuple):
     build: Callable[[EnvSpec, Any], Learner]
     preset: str = ""
     parts: tuple[tuple[str, str], ...] = ()
+    prepare: Callable[[Environment[Any, Any]], Environment[Any, Any]] | None = None
 
     def __call__(self, spec: EnvSpec, **settings: Any) -> Learner:
         """The learner for `spec`, with `settings` of `config` by keyword.

@@ -41,7 +41,7 @@ def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> A
 
 
 def lambda_returns(
-    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
 ) -> Array:
     """f32 [T], TD(lambda) targets of one stretch of steps, without gradient.
 
@@ -54,19 +54,21 @@ def lambda_returns(
       discount: f32 [T], what multiplies the next value: gamma, 0 at a true end.
       next_value: f32 [T], value of each step's `next_obs`, before any reset.
       done: bool [T], the episode ended there, for either reason.
-      lambda_: in [0, 1]; 0 is one-step TD.
+      lambda_: in [0, 1]; 0 is one-step TD. f32 [T] gives each step its own: with 1 where a choice
+        goes on, the target of the step it was made at is `sum_k gamma^k r_k + gamma^tau v`, over
+        the tau steps that it lasts.
 
     Source: Sutton & Barto 2018, eq. 12.18. Differs from: implementations that set `d_t` to 0 at
     time limits too, or that let the return run across the end.
     """
     chex.assert_rank([reward, discount, next_value, done], 1)
 
-    def back(later: Array, step: tuple[Array, Array, Array, Array]) -> tuple[Array, Array]:
-        reward, discount, value, done = step
-        later = jnp.where(done, value, (1.0 - lambda_) * value + lambda_ * later)
+    def back(later: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        reward, discount, value, done, keep = step
+        later = jnp.where(done, value, (1.0 - keep) * value + keep * later)
         target = reward + discount * later
         return target, target
 
-    steps = (reward, discount, next_value, done)
+    steps = (reward, discount, next_value, done, jnp.broadcast_to(lambda_, reward.shape))
     _, targets = jax.lax.scan(back, next_value[-1], steps, reverse=True)
     return jax.lax.stop_gradient(targets)

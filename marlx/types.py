@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
+
+if TYPE_CHECKING:
+    from marlx.subgoals import SubgoalLayout
 
 Array = jax.Array
 Tree = Any
@@ -26,6 +29,19 @@ class Observation(NamedTuple):
     global_state: Array  # f32 [S], for centralised training
 
 
+class Credit(NamedTuple):
+    """How a step counts for each agent, where a composite learner says other than the environment.
+
+    Agents that share one value, a team's, share the step too: it counts as much as for the agent
+    for whom it counts most, ends where it ends for any, and is held while all of them hold.
+    """
+
+    weight: Array  # f32 [N], factor of the step's part in losses
+    terminated: Array  # bool [N], nothing of value follows
+    ended: Array  # bool [N], returns are not run across what follows, as at an episode's end
+    held: Array  # bool [N], the choice made here or before goes on: the return runs through
+
+
 class Transition(NamedTuple):
     """One environment step as the rollout records it; leading axes ``[T, B]``."""
 
@@ -37,8 +53,10 @@ class Transition(NamedTuple):
     next_obs: Observation  # after the step and *before* any reset
     memory: Tree  # the acting memory that `action` was chosen with
     extras: Tree  # what the learner's `act` added
-    weight: Array | None = None  # f32 [], how much is to be learned from the step, 0 is nothing;
-    # a composite learner sets it for its parts. None: every step counts alike
+    # What a composite learner tells its parts; None where it has nothing to tell.
+    weight: Array | None = None  # f32 [], how much is to be learned from the step: work is in
+    # proportion to it, and where it is 0 none is done. None: every step counts alike
+    credit: Credit | None = None  # None: the episode's ends are everyone's, and every step counts
 
     @property
     def done(self) -> Array:
@@ -68,6 +86,7 @@ class EnvSpec:
       scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so
         that their networks read numbers of order one.
       optimum: best possible team return per episode, where it is known.
+      subgoals: those that observations tell of, see `marlx.subgoals.with_subgoals`; or None.
     """
 
     id: str
@@ -84,6 +103,7 @@ class EnvSpec:
     storage: Literal["float32", "int8", "int16"] = "float32"
     scale: float = 1.0
     optimum: float | None = None
+    subgoals: SubgoalLayout | None = None
 
     def __post_init__(self) -> None:
         groups = self.groups or (("agents", tuple(range(self.num_agents))),)

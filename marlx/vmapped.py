@@ -268,10 +268,11 @@ def _fits(experiment: Experiment, names: frozenset[str], plain: Any) -> bool:
 def _shapes(experiment: Experiment, names: frozenset[str]) -> Any:
     """Structure, shapes and types that the loop gives, with the settings `names` abstract."""
     c: TrainConfig = dataclasses.replace(experiment.train, seeds=1)
-    params = experiment.env.default_params
+    env = experiment.prepared()
+    params = env.default_params
 
     def run(values: dict[str, Array], key: Array) -> Tree:
-        functions = loop(experiment.env, params, _learner(experiment, values), c)
+        functions = loop(env, params, _learner(experiment, values), c)
         state = functions.init(key)
         after, metrics = functions.block(state)
         return state, after, metrics, functions.evaluate(after, key)
@@ -288,8 +289,8 @@ def _shapes(experiment: Experiment, names: frozenset[str]) -> Any:
 
 def _learner(experiment: Experiment, values: Mapping[str, Any]) -> Learner:
     """The experiment's learner, with some of its settings being `values`, which nobody checks."""
-    params = experiment.env.default_params
-    spec = experiment.env.spec(params)
+    env = experiment.prepared()
+    spec = env.spec(env.default_params)
     return algorithm(experiment.algorithm).build(spec, _holding(experiment.learner, values))
 
 

@@ -45,7 +45,9 @@ def eval_command(argv: Sequence[str]) -> int:
 
     policy = load_policy(path, options.policy_seed)
     if other or env_words:
-        policy = policy.on(with_settings(make_env(other) if other else policy.env, env_words))
+        policy = policy.on(
+            with_settings(make_env(other) if other else policy.env.unwrapped, env_words)
+        )
     key_play, key_random = jax.random.split(jax.random.key(options.seed))
 
     @jax.jit
@@ -88,12 +90,13 @@ def _evaluation(
     from marlx.registry import settings_of
     from marlx.statistics import bootstrap_interval, iqm, mean
 
+    env = policy.env.unwrapped
     return {
         "run": path,
         "seed": policy.seed,
         "steps": policy.steps,
         "environment": policy.spec.id,
-        "env": {name: getattr(policy.env, name) for name in settings_of(policy.env)},
+        "env": {name: getattr(env, name) for name in settings_of(env)},
         "explore": explore,
         "return": {
             "mean": mean(returns),
