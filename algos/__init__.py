@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from marlx.registry import Algorithm
 
-BUILT_IN = ("marlx.algos.q_learning:ALGORITHMS", "marlx.algos.ppo:ALGORITHMS")
+BUILT_IN = (
+    "marlx.algos.q_learning:ALGORITHMS",
+    "marlx.algos.ppo:ALGORITHMS",
+    "marlx.algos.clam:ALGORITHMS",
+)
 """Where the built-in `marlx.registry.Algorithm` records are; imported when first needed."""
 
 

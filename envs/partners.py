@@ -382,6 +382,7 @@ class _Named(Roles):
     ego: tuple[int, ...]
     every_seed: bool
     epsilon: float
+    privileged: bool
 
     def __post_init__(self) -> None:
         inner_id = self.name.removeprefix("partners/")
@@ -404,6 +405,11 @@ SETTINGS = {
         float,
         0.0,
         "how often an agent of a run's policy does something random instead.",
+    ),
+    "privileged": (
+        bool,
+        False,
+        "the global state also tells who the partner is, what the partners see and what they did.",
     ),
 }
 """What `partners/...` adds to the settings of the environment: type, default, help."""
