@@ -106,8 +106,8 @@ def episodes(capacity: int, horizon: int) -> Episodes:
     def whole(state: EpisodeState) -> Array:
         """Bool [capacity], entries whose steps have not been written over."""
         rows = jax.tree.leaves(state.steps)[0].shape[0]
-        there: Array = jnp.arange(capacity) < state.ended
-        return there & (state.table.first >= state.written - rows)
+        still: Array = state.table.first >= state.written - rows
+        return still & (jnp.arange(capacity) < state.ended)
 
     def draw(state: EpisodeState, key: Array, number: int) -> EpisodeTable:
         upto = jnp.cumsum(whole(state))

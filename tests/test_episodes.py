@@ -9,7 +9,7 @@ from marlx.episodes import episodes
 
 
 def stream(rng, num_envs, rollouts, length, horizon):
-    """Rollouts of numbered steps with episodes of 1 to `horizon` steps, and the episodes by hand."""
+    """Rollouts of numbered steps, and their episodes of 1 to `horizon` steps by hand."""
     left = rng.integers(1, horizon + 1, num_envs)
     under_way = [[] for _ in range(num_envs)]
     whole, out, number = [], [], 0
