@@ -226,6 +226,11 @@ class Roles(Environment[RolesState, EnvParams]):
             global_state=told,
         )
 
+    @property
+    def partner_names(self) -> tuple[str, ...]:
+        """The partners, or teams, that are drawn from; `info["partner"]` is a place in it."""
+        return self.cast.names
+
     def partner_name(self, state: RolesState) -> str:
         """The name of the partner, or the names of the team, of one (unbatched) state."""
         return self.cast.names[int(state.draw)]

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from marlx import __version__
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
+from marlx.cli.partners import embeddings_command
 from marlx.cli.play import eval_command, render_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
@@ -31,6 +32,7 @@ commands:
   eval RUN [options]         greedy returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
+  embeddings RUN [options]   what a run's embeddings tell of its partners
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -70,6 +72,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "embeddings": embeddings_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):
