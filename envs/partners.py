@@ -456,8 +456,8 @@ SETTINGS = {
     "pool": (
         tuple[str, ...],
         (),
-        "heuristics (h1) and run folders, one of which is drawn for each episode; none given: "
-        "every heuristic made for the environment, or random where there is none.",
+        "heuristics (h1), run folders and folders of them, one of which is drawn for each episode; "
+        "none given: every heuristic made for the environment, or random where there is none.",
     ),
     "ego": (tuple[int, ...], (0,), "the agents that learn; the partners play the others."),
     "every_seed": (bool, False, "all seeds of a run are in the pool, not its best one alone."),
@@ -486,8 +486,8 @@ def pool_of(
 
     Args:
       env: what they are to play in.
-      pool: names of `heuristics(env)` and run folders; empty: every heuristic made for `env`, or
-        `random` where there is none.
+      pool: names of `heuristics(env)`, run folders, and folders of run folders; empty: every
+        heuristic made for `env`, or `random` where there is none.
       every_seed: all seeds of a run, not its best one alone.
       epsilon: how often agents of trained policies do something random; see `from_runs`.
 
@@ -501,10 +501,16 @@ def pool_of(
         if name not in known and not Path(name).is_dir():
             where = f"the pool of {env.spec().id} (heuristics, or the folders of runs)"
             raise unknown("partner", name, known, where)
-    paths = [name for name in pool if name not in known]
+    paths = [path for name in pool if name not in known for path in _runs_in(name)]
     trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)
     names = pool or [name for name in known if name != "random"] or ["random"]
     return (*[known[name] for name in names if name in known], *trained)
+
+
+def _runs_in(name: str) -> list[str]:
+    """The folder itself or, where it is not a run's, those of the runs in it."""
+    inside = [str(path) for path in sorted(Path(name).iterdir()) if (path / "policy").is_dir()]
+    return inside or [name]
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from marlx import __version__
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
-from marlx.cli.partners import embeddings_command
+from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, render_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
@@ -33,6 +33,8 @@ commands:
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
   embeddings RUN [options]   what a run's embeddings tell of its partners
+  crossplay RUN... [options] every run's policy with every other's
+  pool train ENV --out DIR   partners of several algorithms and seeds, some held out
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -73,6 +75,8 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "eval": eval_command,
         "render": render_command,
         "embeddings": embeddings_command,
+        "crossplay": crossplay_command,
+        "pool": pool_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):

@@ -126,6 +126,20 @@ def run_and_options(
     return names[0], parsed
 
 
+def names_and_options(
+    argv: Sequence[str], command: str, options: type[Options], usage: str
+) -> tuple[list[str], Options]:
+    """What stands before the options of `marlx command`, one or more, and the options."""
+    from marlx.registry import settings_of
+
+    names, rest = positionals(argv)
+    if not names and rest[:1] not in (["-h"], ["--help"]):
+        raise ValueError(f"marlx {command} takes {usage} before its options")
+    args = _canonical(rest, settings_of(options))
+    prog, about = f"marlx {command} {usage}", (options.__doc__ or "").strip()
+    return names, _tyro(options(), args, prog, about)
+
+
 def parse_play(env_id: str, argv: Sequence[str]) -> tuple[Any, PlayOptions]:
     """The environment and the options of `marlx render ENV`.
 

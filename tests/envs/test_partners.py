@@ -442,7 +442,7 @@ def test_speakers_say_and_understand_their_code() -> None:
             assert (action // 5 == jnp.array(said)).all()
             now, reward, *_ = step(jax.random.key(t), now, action, pair.default_params)
         if number == other:
-            assert reward.min() > -0.01  # both are there
+            assert reward.min() > -0.02  # both are there
             np.testing.assert_allclose(now.agent_pos[0], places["landmark_pos"][2], atol=0.1)
     # code 3 has no word 2, which code 7 has for landmark 0: the second stays where it is
     np.testing.assert_allclose(now.agent_pos[1], state.agent_pos[1], atol=0.1)
