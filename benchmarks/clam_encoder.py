@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from typing import Any, NamedTuple
 
 import _timing
@@ -124,7 +125,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         found = judge(state, keys[1])
         rows["trained"].append(embeddings.scores(found, times))
         if seed == 0:
-            path = _timing.RESULTS / "clam" / f"{name.replace(' ', '-').replace(',', '')}.png"
+            path = _timing.RESULTS / "clam" / f"{re.sub('[^a-z]+', '-', name).strip('-')}.png"
             path.parent.mkdir(exist_ok=True)
             title = f"{name}: untold encoder, the agent acts at random"
             embeddings.picture(path, found, env.partner_names, rows["trained"][0], title=title)
