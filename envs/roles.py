@@ -28,7 +28,7 @@ from marlx.suggest import unknown
 from marlx.types import Array, EnvSpec, Observation, Subgoals, Tree
 
 if TYPE_CHECKING:
-    from marlx.runs import Policy
+    from marlx.policies import Policy
 
 
 class Partner(NamedTuple):
@@ -369,7 +369,7 @@ def from_runs(
     Raises:
       ValueError: a folder holds no policy, or one of another environment.
     """
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
 
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon is {epsilon}; it must be between 0 and 1")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
     from marlx.evaluation import evaluate
     from marlx.learner import Learner
+    from marlx.policies import Policy, load_policy
     from marlx.registry import Algorithm, Family, algorithm, algorithms, families, make
-    from marlx.runs import Policy, load_policy
     from marlx.training import TrainConfig, train
     from marlx.types import EnvSpec, Observation, Transition
 
@@ -29,7 +29,7 @@ _HOME = {
     "Family": "registry",
     "Learner": "learner",
     "Observation": "types",
-    "Policy": "runs",
+    "Policy": "policies",
     "TrainConfig": "training",
     "Transition": "types",
     "algorithm": "registry",
@@ -38,7 +38,7 @@ _HOME = {
     "envs": "",
     "evaluate": "evaluation",
     "families": "registry",
-    "load_policy": "runs",
+    "load_policy": "policies",
     "make": "registry",
     "train": "training",
     "vector_reset": "environment",

@@ -12,7 +12,7 @@ import numpy as np
 
 from marlx.evaluation import evaluate
 from marlx.learner import Learner
-from marlx.runs import Policy
+from marlx.policies import Policy
 from marlx.types import Array, Observation, Tree
 
 

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from marlx.returns import masked_argmax
 from marlx.types import Array, EnvSpec, Tree
@@ -68,6 +69,21 @@ def additive() -> Mixer:
     return Mixer(lambda key: {}, lambda _, u, a: chosen(u.q, a).sum(), _agents_greedy, False)
 
 
+def _dense(width: int, x: Array, name: str) -> Array:
+    """A dense layer whose biases are drawn too, from +-1/sqrt(fan in), as PyTorch's are.
+
+    With flax's zero biases a state of zeros, which is all that a stateless game has, gives weights
+    of exactly zero. Neither `abs` nor `relu` passes a gradient there: the mixer would never learn.
+    """
+    bound = 1.0 / np.sqrt(max(1, x.shape[-1]))
+
+    def bias(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    out: Array = nn.Dense(width, bias_init=bias, name=name)(x)
+    return out
+
+
 class _MonotonicNet(nn.Module):
     embed: int
     hypernet: int
@@ -75,15 +91,14 @@ class _MonotonicNet(nn.Module):
     @nn.compact
     def __call__(self, q: Array, state: Array) -> Array:
         def hyper(width: int, name: str) -> Array:
-            hidden = nn.relu(nn.Dense(self.hypernet, name=f"{name}_hidden")(state))
-            return nn.Dense(width, name=name)(hidden)
+            hidden = nn.relu(_dense(self.hypernet, state, f"{name}_hidden"))
+            return _dense(width, hidden, name)
 
         n = q.shape[0]
         w1 = jnp.abs(hyper(n * self.embed, "w1")).reshape(n, self.embed)
         w2 = jnp.abs(hyper(self.embed, "w2"))
-        b1 = nn.Dense(self.embed, name="b1")(state)
-        hidden = nn.elu(q @ w1 + b1)
-        v = nn.Dense(1, name="v")(nn.relu(nn.Dense(self.embed, name="v_hidden")(state)))[0]
+        hidden = nn.elu(q @ w1 + _dense(self.embed, state, "b1"))
+        v = _dense(1, nn.relu(_dense(self.embed, state, "v_hidden")), "v")[0]
         mixed: Array = hidden @ w2 + v
         return mixed
 
@@ -122,9 +137,7 @@ class _DuplexNet(nn.Module):
         n = action.shape[0]
 
         def mlp(x: Array, width: int, name: str) -> Array:
-            return nn.Dense(width, name=name)(
-                nn.relu(nn.Dense(self.hidden, name=f"{name}_hidden")(x))
-            )
+            return _dense(width, nn.relu(_dense(self.hidden, x, f"{name}_hidden")), name)
 
         w = jnp.abs(mlp(state, n, "w")) + 1e-10
         b = mlp(state, n, "b")

@@ -1,14 +1,26 @@
-"""Learning curves as PNG files."""
+"""Pictures of numbers: a run's learning curve, and several runs side by side."""
 
 from __future__ import annotations
 
+import html
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from marlx.statistics import bootstrap_interval
+from marlx.statistics import Array, bootstrap_interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, QUIET = "#16181d", "#80868f"
+"""Of text, and of what should stay in the background: readable on white and on black."""
 
 
 def learning_curve(
@@ -30,12 +42,8 @@ def learning_curve(
       random_return: of the uniform policy, drawn as a dashed line.
       optimum: the best possible return where it is known, drawn as a dashed line.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
-
     x, y = np.asarray(steps, float), np.asarray(returns, float)
-    figure = Figure(figsize=(7.2, 4.2), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(7.2, 4.2)
     axes: Any = figure.add_subplot()
     seeds = y.shape[1]
     if seeds > 1:
@@ -72,3 +80,204 @@ def _steps(value: float, position: int | None = None) -> str:
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"
     return f"{value:.4g}"
+
+
+# Several runs side by side
+
+COLORS = ("#1f6fb4", "#d1603d", "#2e8540", "#7b5ea7", "#b8860b", "#c2478d", "#3a9a9a", "#7a7a7a")
+"""Of methods, in their order."""
+DASHES = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+"""Of methods beyond the colours."""
+
+
+class Line(NamedTuple):
+    """A line with its band: x [K], and the y [K] of the middle and of both ends."""
+
+    label: str
+    x: Array
+    middle: Array
+    low: Array
+    high: Array
+
+
+class Panel(NamedTuple):
+    """Lines in one pair of axes, and levels drawn across by name."""
+
+    title: str
+    lines: Sequence[Line]
+    levels: Mapping[str, float] = MappingProxyType({})
+
+
+class Dot(NamedTuple):
+    """A number with its interval."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+def style(labels: Sequence[str], label: str) -> dict[str, Any]:
+    """Colour and dashes of a method: the same in every picture of one page."""
+    place = list(labels).index(label)
+    dashes = DASHES[place // len(COLORS) % len(DASHES)]
+    return {"color": COLORS[place % len(COLORS)], "linestyle": dashes}
+
+
+def panels(
+    figures: Sequence[Panel],
+    labels: Sequence[str],
+    *,
+    x_label: str,
+    y_label: str,
+    x_in_steps: bool = False,
+) -> Figure:
+    """Lines with bands, a panel each, with one legend for all.
+
+    Args:
+      figures: the panels.
+      labels: of all methods; their order gives the colours.
+      x_label: below each panel.
+      y_label: at the left.
+      x_in_steps: write `20k` for 20,000.
+    """
+    across = min(len(figures), 3)
+    down = math.ceil(len(figures) / across)
+    shown = [label for label in labels if any(label == x.label for p in figures for x in p.lines)]
+    wide = {1: 7.2, 2: 9.6, 3: 12.0}[across]
+    figure = _figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / 3) + 0.3)
+    for place, panel in enumerate(figures):
+        axes: Any = figure.add_subplot(down, across, place + 1)
+        for line in panel.lines:
+            look = style(labels, line.label)
+            axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, lw=0)
+            marker = "o" if len(line.x) < 3 else None
+            axes.plot(line.x, line.middle, lw=2.0, marker=marker, **look)
+        for name, level in panel.levels.items():
+            _level(axes, name, level)
+        _plain(axes)
+        axes.set_title(panel.title, fontsize=10.5)
+        axes.set_xlabel(x_label)
+        if place % across == 0:
+            axes.set_ylabel(y_label)
+        if x_in_steps:
+            axes.xaxis.set_major_formatter(_steps)
+        if panel.lines:
+            ends = [x for line in panel.lines for x in (line.x.min(), line.x.max())]
+            axes.set_xlim(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
+    handles = [_handle(label, style(labels, label)) for label in shown]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(max(len(shown), 1), 4 if across > 1 else 3),
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9,
+    )
+    return figure
+
+
+def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Figure:
+    """Numbers with their intervals: a column per statistic, a row per method."""
+    rows = len(next(iter(columns.values())))
+    figure = _figure(min(2.0 + 2.6 * len(columns), 12.4), 0.85 + 0.34 * rows)
+    for place, (title, dots) in enumerate(columns.items()):
+        axes: Any = figure.add_subplot(1, len(columns), place + 1)
+        for row, dot in enumerate(dots):
+            color = style(labels, dot.label)["color"]
+            axes.barh(row, dot.high - dot.low, 0.5, dot.low, color=color, alpha=0.35, lw=0)
+            axes.plot([dot.value] * 2, [row - 0.25, row + 0.25], color=color, lw=2.4)
+        _plain(axes)
+        axes.set_title(title, fontsize=10.5)
+        axes.set_yticks(range(rows), [dot.label for dot in dots] if place == 0 else [])
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=4)
+        axes.use_sticky_edges = False
+        axes.margins(x=0.06)
+        axes.set_ylim(rows - 0.4, -0.6)
+    return figure
+
+
+def write_figure(path: str | Path, figure: Figure) -> None:
+    """Write a picture; the ending of `path` says which kind: png, svg or pdf."""
+    figure.savefig(path, format=Path(path).suffix.lstrip(".") or "png", dpi=160)
+
+
+def inline_svg(figure: Figure, title: str, salt: str) -> str:
+    """The figure as SVG to stand in a page: text stays text, and takes the page's colour.
+
+    Args:
+      figure: to draw.
+      title: what is to be seen, for those who do not see it.
+      salt: apart from that of any other figure on the page, since ids are made with it.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        out = io.StringIO()
+        figure.savefig(
+            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
+    text = re.sub(
+        r"<g id=\"[^\"]*\">", "<g>", text
+    )  # matplotlib numbers these alike in all figures
+    text = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg role="img" viewBox="\1">', text, count=1
+    )
+    text = text.replace(INK, "currentColor")
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    width = round(figure.get_figwidth() * 82)
+    return text.replace(
+        '<svg role="img"',
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" style="width: {width}px" '
+        f'aria-label="{html.escape(title)}"',
+        1,
+    )
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07)
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _handle(label: str, look: Mapping[str, Any]) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], lw=2.4, label=label, **look)
+
+
+def _level(axes: Any, name: str, level: float) -> None:
+    """A dotted line across, with its name at the right."""
+    axes.axhline(level, color=QUIET, ls=":", lw=1.2)
+    axes.annotate(
+        f"{name} {level:.3g}",
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(-3, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=QUIET,
+    )
+
+
+def _plain(axes: Any) -> None:
+    """Axes without a box, in the ink of the page."""
+    axes.grid(color=QUIET, alpha=0.22, lw=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(QUIET)
+    axes.tick_params(color=QUIET, labelsize=9, labelcolor=INK)
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set_color(INK)

@@ -1,12 +1,11 @@
-"""The run folder, and trained policies read back from it.
+"""The run folder.
 
 A run is a folder that needs no account and no training code to be read:
 
     config.yaml           every setting; `marlx train --config` runs it again
     environment.json      versions and device
     metrics.jsonl         a line per evaluation, every metric per seed
-    policy/policy.json    what the arrays belong to
-    policy/arrays.safetensors
+    policy/               see `marlx.policies`
     result.json           final returns, intervals, times
     curve.png, episode.gif
 
@@ -16,7 +15,6 @@ Files are replaced in one step, so that whatever stops a run leaves whole files 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -34,12 +32,7 @@ import numpy as np
 from marlx.config import Experiment, Layer, build, dump, merge, parse, schema
 
 if TYPE_CHECKING:
-    from marlx.environment import Environment, EnvParams
-    from marlx.learner import Learner
     from marlx.training import Progress
-    from marlx.types import Array, EnvSpec, Observation, Tree
-
-FORMAT = 1
 
 
 class RunFolder:
@@ -159,145 +152,6 @@ def metrics_record(progress: Progress) -> dict[str, Any]:
     }
 
 
-def save_policy(
-    folder: RunFolder, experiment: Experiment, policies: Tree, progress: Progress
-) -> None:
-    """Write `policy/`: arrays with a seed axis, and what is needed to act with them again.
-
-    The JSON does not change while a run lasts; what does change is in the arrays' file itself, so
-    that the two never disagree.
-    """
-    from safetensors.numpy import save
-
-    if not (folder.path / "policy" / "policy.json").exists():
-        first, count = experiment.train.seed, experiment.train.seeds
-        content = {
-            "format": FORMAT,
-            "marlx": _version("marlx"),
-            "seeds": list(range(first, first + count)),
-            "settings": experiment.settings(),
-        }
-        folder.write_json("policy/policy.json", content)
-    arrays = {name: np.ascontiguousarray(array) for name, array in _named(policies).items()}
-    returns = np.asarray(progress.metrics["return"]).tolist()
-    metadata = {"steps": str(progress.steps), "returns": json.dumps(_finite(returns))}
-    folder.write("policy/arrays.safetensors", save(arrays, metadata))
-
-
-class Policy:
-    """A trained policy, greedy unless told otherwise; made by `load_policy`.
-
-    Attributes:
-      env: the environment it was trained in.
-      params: its parameters.
-      learner: whose `act` it calls.
-      arrays: what that `act` takes as its policy.
-      seed: which run of several it is.
-      steps: environment steps it was trained for.
-    """
-
-    def __init__(
-        self,
-        env: Environment[Any, Any],
-        params: EnvParams,
-        learner: Learner,
-        arrays: Tree,
-        seed: int,
-        steps: int,
-    ) -> None:
-        import jax
-
-        self.env, self.params, self.learner = env, params, learner
-        self.arrays, self.seed, self.steps = arrays, seed, steps
-        self._act = jax.jit(learner.act, static_argnums=4)
-
-    @property
-    def spec(self) -> EnvSpec:
-        """Static facts of the environment."""
-        return self.env.spec(self.params)
-
-    def initial_memory(self, batch: int | None = None) -> Tree:
-        """The acting memory at an episode's start, of `batch` episodes or of a single one."""
-        import jax
-
-        memory = self.learner.memory(1 if batch is None else batch)
-        return jax.tree.map(lambda x: x[0], memory) if batch is None else memory
-
-    def act(
-        self, obs: Observation, memory: Tree, key: Array | None = None, *, explore: bool = False
-    ) -> tuple[Array, Tree]:
-        """Actions int32 [N] for one observation, or [B, N] for a batch, and the next memory.
-
-        Args:
-          obs: as the environment emits it, with or without a leading batch axis.
-          memory: from `initial_memory`, or from the call before.
-          key: consumed; needed only to explore.
-          explore: act as in training instead of greedily.
-        """
-        import jax
-
-        if key is None:
-            if explore:
-                raise ValueError("explore needs a key")
-            key = jax.random.key(0)
-        if np.ndim(obs.local) == 3:
-            action, memory, _ = self._act(self.arrays, memory, obs, key, explore)
-            return action, memory
-        one = jax.tree.map(lambda x: np.asarray(x)[None], (memory, obs))
-        action, memory, _ = self._act(self.arrays, *one, key, explore)
-        return jax.tree.map(lambda x: x[0], (action, memory))  # type: ignore[no-any-return]
-
-
-def load_policy(path: str | Path, seed: int | None = None) -> Policy:
-    """The policy of a run.
-
-    Args:
-      path: of the run folder, or of the `policy` folder in it.
-      seed: which of the run's seeds; the one with the best return by default.
-
-    Raises:
-      ValueError: there is no policy, no such seed, or it does not fit this version of marlx.
-    """
-    import jax
-    from safetensors import SafetensorError, safe_open
-
-    folder = Path(path)
-    folder = folder / "policy" if (folder / "policy").is_dir() else folder
-    try:
-        content = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
-        with safe_open(folder / "arrays.safetensors", framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-            metadata = file.metadata()
-    except OSError:
-        raise ValueError(f"{path} holds no policy; give the folder of a run") from None
-    except (ValueError, SafetensorError) as error:
-        raise ValueError(f"the policy in {path} is damaged: {error}") from None
-    if content.get("format") != FORMAT:
-        raise ValueError(
-            f"the policy in {path} has format {content.get('format')}; this marlx reads {FORMAT}"
-        )
-    seeds: list[int] = content["seeds"]
-    if seed is None:
-        returns = np.array(json.loads(metadata["returns"]), float)
-        index = 0 if np.isnan(returns).all() else int(np.nanargmax(returns))
-    elif seed in seeds:
-        index = seeds.index(seed)
-    else:
-        raise ValueError(f"{path} has no seed {seed}; it has {', '.join(map(str, seeds))}")
-    experiment = experiment_of(content["settings"], str(folder / "policy.json"))
-    env, params, learner = experiment.build()
-    shape = _policy_shape(env, params, learner, experiment)
-    expected = {name: tuple(x.shape) for name, x in _named(shape).items()}
-    if expected != {name: array.shape[1:] for name, array in arrays.items()}:
-        raise ValueError(
-            f"the policy in {path} does not fit {experiment.algorithm} of marlx "
-            f"{_version('marlx')}; it was made with {content.get('marlx')}"
-        )
-    leaves = [jax.numpy.asarray(arrays[name][index]) for name in expected]
-    policy = jax.tree.unflatten(jax.tree.structure(shape), leaves)
-    return Policy(env, params, learner, policy, seeds[index], int(metadata["steps"]))
-
-
 def load_experiment(path: str | Path) -> Experiment:
     """The experiment that a run folder's `config.yaml` holds.
 
@@ -328,27 +182,6 @@ def config_text(experiment: Experiment) -> str:
     return "# Every setting of this run. Run it again: marlx train --config THIS_FILE\n" + dump(
         experiment.settings()
     )
-
-
-def _policy_shape(
-    env: Environment[Any, Any], params: EnvParams, learner: Learner, experiment: Experiment
-) -> Tree:
-    """The structure and shapes of one seed's policy, without an array being made."""
-    import jax
-
-    from marlx.training import loop
-
-    train = dataclasses.replace(experiment.train, seeds=1)
-    init = loop(env, params, learner, train).init
-    return jax.eval_shape(lambda: learner.policy(init(jax.random.key(0)).learner))
-
-
-def _named(tree: Tree) -> dict[str, Any]:
-    """Leaves by the path that leads to them, e.g. `params/agents/encoder/kernel`."""
-    import jax
-
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _version(name: str) -> str:

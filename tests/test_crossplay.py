@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import marlx
-from marlx import registry
+from marlx import config, registry
 from marlx.cli import run
 from marlx.crossplay import cross_play, heat_map
-from marlx.runs import Policy
+from marlx.policies import Policy
 
 
 def fixed(env, params, action):
@@ -18,7 +18,8 @@ def fixed(env, params, action):
     spec = env.spec(params)
     learner = registry.algorithm("tiny")(spec)
     logits = jnp.zeros((spec.num_agents, spec.num_actions)).at[:, action].set(1.0)
-    return Policy(env, params, learner, {"logits": logits}, 0, 0)
+    home = config.experiment("tiny", spec.id)
+    return Policy(home, env, params, learner, {"logits": logits}, 0, 0)
 
 
 def test_rows_play_the_ego_and_columns_the_others(tiny_algorithm, tmp_path):
@@ -61,7 +62,7 @@ BAD = [
     (["pool"], "marlx pool takes train, ENV and --out"),
     (["pool", "train", "matrix/climbing"], "takes one ENV, and --out for the pool's folder"),
     (["pool", "train", "matrix/climbing", "--out", "p", "--seeds", "0"], "--seeds is 0"),
-    (["crossplay"], "marlx crossplay takes RUN... before its options"),
+    (["crossplay"], "marlx crossplay takes one run folder or more before its options"),
     (["crossplay", "nowhere"], "nowhere holds no policy"),
     (["crossplay", "nowhere", "--episodes", "0"], "--episodes is 0; it must be at least 1"),
     (["embeddings"], "marlx embeddings takes one run folder"),

@@ -77,6 +77,25 @@ def test_monotonic_in_every_utility_and_not_additive():
     assert np.max(slopes) - np.min(slopes) > 0.1  # the state matters
 
 
+@pytest.mark.parametrize("name", ["monotonic", "duplex"])
+def test_a_state_of_zeros_leaves_no_mixer_dead(name):
+    """All that a stateless game has: utilities and every weight must still get a gradient."""
+    mixer, u = MIXERS[name], draw(0)._replace(global_state=jnp.zeros(6))
+    u = u._replace(action_mask=jnp.ones((3, 4), bool))
+    action = (mixer.greedy({}, u) + 1) % 4  # duplex gives the best action no advantage to weigh
+
+    def value(params, q):
+        return mixer.value(params, u._replace(q=q), action)
+
+    params = mixer.init(jax.random.key(0))
+    of_params, of_q = jax.grad(value, (0, 1))(params, u.q)
+    assert (np.abs(of_q[np.arange(3), action]) > 1e-3).all()
+    for path, gradient in jax.tree_util.tree_leaves_with_path(of_params):
+        name = jax.tree_util.keystr(path)
+        if "hidden" not in name or "bias" in name:  # what reads the zeros themselves gets none
+            assert np.any(gradient) or ("b1" in name and "kernel" in name), name
+
+
 def test_duplex_reaches_what_no_monotonic_mixer_can():
     """The lambda-weighted advantages depend on the joint action, at unchanged utilities."""
     mixer, u = MIXERS["duplex"], draw(3)._replace(action_mask=jnp.ones((3, 4), bool))

@@ -3,13 +3,11 @@ import json
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from marlx import config, load_policy, runs
-from marlx.environment import vector_reset
+from marlx import config, runs
 from marlx.loggers import Console, JsonLines, duration, short
 from marlx.plots import learning_curve
 from marlx.training import Progress
@@ -18,101 +16,13 @@ from marlx.video import write_gif
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 
 
-@pytest.fixture
-def saved(tiny_algorithm, tmp_path):
-    """A run folder with the policies of three seeds, of which seed 11 is best."""
+def test_config_of_a_run_is_complete(tiny_algorithm, tmp_path):
     experiment = config.experiment("tiny", FORAGING, seeds=3, seed=10, total_steps=4096)
-    env, params, _ = experiment.build()
-    spec = env.spec(params)
-    logits = jax.random.normal(jax.random.key(0), (3, spec.num_agents, spec.num_actions))
-    policies = {"logits": logits}
-    progress = Progress(640, 4096, 1.0, {"return": np.array([0.1, 0.9, np.nan])}, {}, dict)
     folder = runs.RunFolder(tmp_path / "run")
     folder.write("config.yaml", runs.config_text(experiment))
-    runs.save_policy(folder, experiment, policies, progress)
-    assert not folder.failed
-    return folder.path, experiment, policies
-
-
-def test_a_policy_read_back_acts_as_it_did(saved):
-    path, experiment, policies = saved
-    env, params, learner = experiment.build()
-    obs, _ = vector_reset(env, params, jax.random.key(1), 5)
-    for index, seed in enumerate((10, 11, 12)):
-        policy = load_policy(path, seed)
-        assert (policy.seed, policy.steps) == (seed, 640)
-        own = {"logits": policies["logits"][index]}
-        expected, *_ = learner.act(own, learner.memory(5), obs, jax.random.key(0), False)
-        action, memory = policy.act(obs, policy.initial_memory(5))
-        np.testing.assert_array_equal(action, expected)
-        assert memory.shape == (5, 1) and float(memory[0, 0]) == 1
-        for i in range(5):  # one by one, as in a batch
-            single = jax.tree.map(lambda x, i=i: x[i], obs)
-            alone, memory = policy.act(single, policy.initial_memory())
-            np.testing.assert_array_equal(alone, expected[i])
-            assert memory.shape == (1,)
-
-
-def test_the_best_seed_is_taken_unless_another_is_asked_for(saved):
-    assert load_policy(saved[0]).seed == 11
-    assert load_policy(saved[0] / "policy").seed == 11
-    with pytest.raises(ValueError, match="no seed 3; it has 10, 11, 12"):
-        load_policy(saved[0], 3)
-
-
-def test_exploring_takes_a_key(saved):
-    policy = load_policy(saved[0])
-    obs, _ = policy.env.reset(jax.random.key(0), policy.params)
-    with pytest.raises(ValueError, match="needs a key"):
-        policy.act(obs, policy.initial_memory(), explore=True)
-    keys = jax.random.split(jax.random.key(0), 20)
-    actions = [policy.act(obs, policy.initial_memory(), key, explore=True)[0] for key in keys]
-    assert len({tuple(np.asarray(action)) for action in actions}) > 1
-    assert all(bool(obs.action_mask[jnp.arange(2), action].all()) for action in actions)
-
-
-def test_a_policy_that_does_not_fit_is_refused(saved):
-    path, _, _ = saved
-    file = path / "policy" / "policy.json"
-    content = json.loads(file.read_text())
-    other = {**content, "settings": {**content["settings"], "environment": "matrix/climbing"}}
-    other["settings"]["env"] = {}
-    file.write_text(json.dumps(other))
-    with pytest.raises(ValueError, match="does not fit tiny"):
-        load_policy(path)
-    file.write_text(json.dumps({**content, "format": 99}))
-    with pytest.raises(ValueError, match="has format 99"):
-        load_policy(path)
-    file.write_text("{")
-    with pytest.raises(ValueError, match="is damaged"):
-        load_policy(path)
-    file.write_text(json.dumps(content))
-    (path / "policy" / "arrays.safetensors").write_bytes(b"\x00" * 20)
-    with pytest.raises(ValueError, match="is damaged"):
-        load_policy(path)
-
-
-def test_a_real_learner_survives_the_file(tmp_path):
-    """QMIX's policy is nested records of several kinds; all leaves come back where they were."""
-    settings = {"hidden": 8, "mixer_hidden": 8, "mixer_embed": 4}
-    experiment = config.experiment("qmix", "matrix/two_step", learner=settings, seeds=2)
-    env, params, learner = experiment.build()
-    shape = runs._policy_shape(env, params, learner, experiment)
-    rng = np.random.default_rng(0)
-    policies = jax.tree.map(lambda x: rng.normal(size=(2, *x.shape)).astype(x.dtype), shape)
-    folder = runs.RunFolder(tmp_path)
-    progress = Progress(1, 2, 1.0, {"return": np.array([1.0, 0.0])}, {}, dict)
-    runs.save_policy(folder, experiment, policies, progress)
-    policy = load_policy(tmp_path)
-    first = jax.tree.map(lambda x: x[0], policies)
-    assert jax.tree.structure(policy.arrays) == jax.tree.structure(first)
-    jax.tree.map(np.testing.assert_array_equal, policy.arrays, first)
-
-
-def test_config_of_a_run_is_complete(saved):
-    assert runs.load_experiment(saved[0]) == saved[1]
+    assert runs.load_experiment(folder.path) == experiment
     with pytest.raises(ValueError, match=r"has no config\.yaml"):
-        runs.load_experiment(saved[0] / "policy")
+        runs.load_experiment(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: `marlx train`, `marlx eval`, `marlx render`, `marlx list`.
+"""The command line: `marlx train`, `marlx eval`, `marlx report` and so on.
 
 JAX is imported only once a command needs it, so that help and most mistakes are answered at once.
 Whatever is wrong with the input is one line on stderr and exit code 2, before anything is compiled.
@@ -18,7 +18,8 @@ from marlx import __version__
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
-from marlx.cli.play import eval_command, render_command
+from marlx.cli.play import eval_command, export_command, render_command
+from marlx.cli.report import plot_command, report_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
 
@@ -32,6 +33,9 @@ commands:
   eval RUN [options]         greedy returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
+  export RUN [options]       a trained policy as StableHLO, for programs without marlx
+  plot RUN... [options]      learning curves of several runs, with intervals
+  report RUN... [options]    everything about runs as one HTML page
   embeddings RUN [options]   what a run's embeddings tell of its partners
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
@@ -74,6 +78,9 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "export": export_command,
+        "plot": plot_command,
+        "report": report_command,
         "embeddings": embeddings_command,
         "crossplay": crossplay_command,
         "pool": pool_command,

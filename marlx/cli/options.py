@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import io
 import re
 import typing
@@ -36,14 +37,61 @@ class Output:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """How to evaluate."""
+    """Greedy returns of a trained policy on fresh episodes.
+
+    --env ID plays another environment, --env.NAME X changes a setting of it or of the run's own.
+    """
 
     episodes: int = 100
     """Fresh episodes."""
+    json: bool = False
+    """Print JSON, with every episode's return."""
     policy_seed: int | None = None
     """Which of the run's seeds acts; the one with the best return if not given."""
     seed: int = 0
     """Seed of the episodes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """A trained policy as StableHLO, with its arrays and a description of both."""
+
+    out: str | None = None
+    """Folder to write to; `export` in the run folder if not given."""
+    policy_seed: int | None = None
+    """Which of the run's seeds; the one with the best return if not given."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlotOptions:
+    """Learning curves of runs: a panel per task, a line and a band per method.
+
+    RUN is a run folder, a folder of them, or a file in marl-eval's format.
+    """
+
+    out: str = "curves.png"
+    """Picture to write: .png, .svg or .pdf."""
+    metric: str = "return"
+    """What to draw, a name in metrics.jsonl."""
+    x: str = "steps"
+    """Against what: `steps`, `seconds` or any metric that grows along a run."""
+    statistic: Literal["iqm", "mean", "median"] = "iqm"
+    """Over seeds; bands are 95% stratified bootstrap intervals of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """One HTML page about runs, which needs no network.
+
+    RUN is a run folder, a folder of them, or a file in marl-eval's format.
+    """
+
+    out: str = "report.html"
+    """Page to write."""
+    marl_eval: str | None = None
+    """Also write the runs to this file, for marl-eval's tools."""
+    bounds: str | None = None
+    """YAML file with lines `TASK: [LOW, HIGH]`: the returns that score 0 and 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,7 +162,7 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
 def run_and_options(
     argv: Sequence[str], command: str, options: type[Options]
 ) -> tuple[str, Options]:
-    """The run folder and the options of `marlx eval` and `marlx render`."""
+    """The run folder and the options of a command that takes one."""
     from marlx.registry import settings_of
 
     names, rest = positionals(argv)
@@ -122,22 +170,8 @@ def run_and_options(
     if len(names) != 1 and not wants_help:
         raise ValueError(f"marlx {command} takes one run folder before its options")
     args = _canonical(rest, settings_of(options))
-    parsed = _tyro(options(), args, f"marlx {command} RUN", (options.__doc__ or "").strip())
+    parsed = _tyro(options(), args, f"marlx {command} RUN", inspect.cleandoc(options.__doc__ or ""))
     return names[0], parsed
-
-
-def names_and_options(
-    argv: Sequence[str], command: str, options: type[Options], usage: str
-) -> tuple[list[str], Options]:
-    """What stands before the options of `marlx command`, one or more, and the options."""
-    from marlx.registry import settings_of
-
-    names, rest = positionals(argv)
-    if not names and rest[:1] not in (["-h"], ["--help"]):
-        raise ValueError(f"marlx {command} takes {usage} before its options")
-    args = _canonical(rest, settings_of(options))
-    prog, about = f"marlx {command} {usage}", (options.__doc__ or "").strip()
-    return names, _tyro(options(), args, prog, about)
 
 
 def parse_play(env_id: str, argv: Sequence[str]) -> tuple[Any, PlayOptions]:
@@ -159,6 +193,60 @@ def parse_play(env_id: str, argv: Sequence[str]) -> tuple[Any, PlayOptions]:
         if getattr(parsed.env, name) != getattr(env, name)
     }
     return make_env(env_id, **changed), parsed.play
+
+
+def runs_and_options(
+    argv: Sequence[str],
+    command: str,
+    options: type[Options],
+    takes: str = "one run folder or more",
+    usage: str = "RUN...",
+) -> tuple[list[str], Options]:
+    """The runs, or what else it `takes`, and the options of a command that takes several."""
+    from marlx.registry import settings_of
+
+    names, rest = positionals(argv)
+    if not names and rest[:1] not in (["-h"], ["--help"]):
+        raise ValueError(f"marlx {command} takes {takes} before its options")
+    args = _canonical(rest, settings_of(options))
+    return names, _tyro(
+        options(), args, f"marlx {command} {usage}", inspect.cleandoc(options.__doc__ or "")
+    )
+
+
+def env_options(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
+    """What `--env ID` names, the words of `--env.NAME X`, and the other words."""
+    other, chosen, rest = None, list[str](), list[str]()
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "--env" or word.startswith("--env="):
+            inline = word.partition("=")[2]
+            if not inline and (not words or words[0].startswith("--")):
+                raise ValueError("--env needs the id of an environment")
+            other = inline or words.pop(0)
+            continue
+        into = chosen if word.startswith("--env.") else rest
+        into.append(word)
+        while words and not re.match(r"-[-a-zA-Z]", words[0]):
+            into.append(words.pop(0))
+    return other, chosen, rest
+
+
+def with_settings(env: Any, argv: Sequence[str]) -> Any:
+    """`env` changed by the words of `--env.NAME X`.
+
+    Raises:
+      ValueError: anything unknown, ill-typed or refused, in one line.
+    """
+    from marlx.registry import settings_of
+
+    known = settings_of(env)
+    default = _together({"env": (_unchecked(env), False)})
+    parsed = _tyro(default, _canonical(argv, {"env": known}), "marlx eval", "").env
+    new = {name: getattr(parsed, name) for name in known}
+    changed = {name: value for name, value in new.items() if value != getattr(env, name)}
+    return dataclasses.replace(env, **changed) if changed else env
 
 
 def positionals(argv: Sequence[str]) -> tuple[list[str], list[str]]:

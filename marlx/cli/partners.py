@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marlx.cli.options import names_and_options, run_and_options
+from marlx.cli.options import run_and_options, runs_and_options
 from marlx.cli.shared import use_compilation_cache
 from marlx.cli.train import train_command
 
@@ -42,7 +42,7 @@ def embeddings_command(argv: Sequence[str]) -> int:
     import jax
 
     from marlx.embeddings import Embedded, embed, moments_of, picture, scores
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     acting = policy.env, policy.params, policy.learner
@@ -85,7 +85,7 @@ class CrossplayOptions:
 
 def crossplay_command(argv: Sequence[str]) -> int:
     """`marlx crossplay RUN... [options]`."""
-    paths, options = names_and_options(argv, "crossplay", CrossplayOptions, "RUN...")
+    paths, options = runs_and_options(argv, "crossplay", CrossplayOptions)
     folder = Path(options.out)
     if not folder.is_dir():
         raise ValueError(f"cannot write to {folder}: there is no such folder")
@@ -93,7 +93,7 @@ def crossplay_command(argv: Sequence[str]) -> int:
         raise ValueError(f"--episodes is {options.episodes}; it must be at least 1")
     use_compilation_cache()
     from marlx.crossplay import cross_play, heat_map
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
 
     policies = [load_policy(path) for path in paths]
     returns = cross_play(policies, options.ego, options.episodes, options.seed)
@@ -133,7 +133,7 @@ def pool_command(argv: Sequence[str]) -> int:
     """`marlx pool train ENV --out POOL [options]`."""
     if list(argv[:1]) != ["train"]:
         raise ValueError("marlx pool takes train, ENV and --out before its other options")
-    names, options = names_and_options(argv[1:], "pool train", PoolOptions, "ENV")
+    names, options = runs_and_options(argv[1:], "pool train", PoolOptions, "ENV", "ENV")
     if len(names) != 1 or options.out is None:
         raise ValueError("marlx pool train takes one ENV, and --out for the pool's folder")
     env_id = names[0].removeprefix("partners/")

@@ -1,23 +1,38 @@
-"""`marlx eval` and `marlx render`: what a policy does, in numbers and in pictures."""
+"""`marlx eval`, `render` and `export`: a policy in numbers, in pictures and as a file."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marlx.cli.options import EvalOptions, RenderOptions, parse_play, positionals, run_and_options
+from marlx.cli.options import (
+    EvalOptions,
+    ExportOptions,
+    RenderOptions,
+    env_options,
+    parse_play,
+    positionals,
+    run_and_options,
+    with_settings,
+)
 from marlx.cli.shared import print_returns, use_compilation_cache
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
+    from marlx.policies import Policy
 
 
 def eval_command(argv: Sequence[str]) -> int:
     """`marlx eval RUN [options]`."""
-    path, options = run_and_options(argv, "eval", EvalOptions)
+    names, rest = positionals(argv)
+    other, env_words, rest = env_options(rest)
+    path, options = run_and_options([*names, *rest], "eval", EvalOptions)
     if options.episodes < 1:
         raise ValueError(f"--episodes is {options.episodes}; it must be at least 1")
     use_compilation_cache()
@@ -25,9 +40,12 @@ def eval_command(argv: Sequence[str]) -> int:
     import numpy as np
 
     from marlx.evaluation import evaluate, random_learner
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
+    from marlx.registry import make_env
 
     policy = load_policy(path, options.policy_seed)
+    if other or env_words:
+        policy = policy.on(with_settings(make_env(other) if other else policy.env, env_words))
     key_play, key_random = jax.random.split(jax.random.key(options.seed))
 
     @jax.jit
@@ -38,8 +56,54 @@ def eval_command(argv: Sequence[str]) -> int:
         return chosen, drawn
 
     returns, random_returns = (np.asarray(x, float) for x in play(key_play, key_random))
-    print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps")
+    if options.json:
+        print(json.dumps(_evaluation(path, policy, returns, random_returns), default=str))
+        return 0
+    elsewhere = f", on {' '.join([policy.spec.id, *env_words])}" if other or env_words else ""
+    print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps{elsewhere}")
     print_returns(returns[None], random_returns, policy.spec.optimum)
+    return 0
+
+
+def _evaluation(
+    path: str,
+    policy: Policy,
+    returns: np.ndarray[Any, Any],
+    random_returns: np.ndarray[Any, Any],
+) -> dict[str, Any]:
+    """What `marlx eval --json` prints."""
+    from marlx.registry import settings_of
+    from marlx.statistics import bootstrap_interval, iqm, mean
+
+    return {
+        "run": path,
+        "seed": policy.seed,
+        "steps": policy.steps,
+        "environment": policy.spec.id,
+        "env": {name: getattr(policy.env, name) for name in settings_of(policy.env)},
+        "return": {
+            "mean": mean(returns),
+            "interval_95": list(bootstrap_interval(returns[None])),
+            "iqm": iqm(returns),
+            "per_episode": returns.tolist(),
+        },
+        "random_return": mean(random_returns),
+        "optimum": policy.spec.optimum,
+    }
+
+
+def export_command(argv: Sequence[str]) -> int:
+    """`marlx export RUN [options]`."""
+    path, options = run_and_options(argv, "export", ExportOptions)
+    use_compilation_cache()
+    from marlx.export import export
+    from marlx.policies import load_policy
+
+    policy = load_policy(path, options.policy_seed)
+    files = export(policy, options.out or Path(path) / "export")
+    print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps")
+    for file in files:
+        print(f"  {file}  {file.stat().st_size:,} bytes")
     return 0
 
 
@@ -51,7 +115,7 @@ def render_command(argv: Sequence[str]) -> int:
     path, options = run_and_options(argv, "render", RenderOptions)
     out = _gif(options.out or Path(path) / "episode.gif", options.fps)
     use_compilation_cache()
-    from marlx.runs import load_policy
+    from marlx.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     acting = policy.learner, policy.arrays

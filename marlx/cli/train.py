@@ -72,7 +72,7 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
 def _train(experiment: Experiment, training: Run, folder: RunFolder, output: Output) -> int:
     """Train, telling every logger, and write what a run leaves behind."""
     from marlx.loggers import Console, JsonLines, Logger, Wandb
-    from marlx.runs import save_policy
+    from marlx.policies import save_policy
 
     spec = training.env.spec(training.params)
     for line in _describe(experiment, training, folder):

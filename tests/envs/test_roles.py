@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import marlx
-from marlx import config, load_policy, runs
+from marlx import config, load_policy, policies, runs
 from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
 from marlx.envs.foraging import Foraging
 from marlx.envs.roles import Partner, from_runs, with_partners
@@ -410,7 +410,7 @@ def saved_run(folder: Path, env_id: str, seed: int, seeds: int = 1, **env: Any) 
     shape = (seeds, spec.num_agents, spec.num_actions)
     logits = jax.random.normal(jax.random.key(seed), shape)
     progress = Progress(1, 2, 1.0, {"return": np.zeros(seeds)}, {}, dict)
-    runs.save_policy(runs.RunFolder(folder), experiment, {"logits": logits}, progress)
+    policies.save_policy(runs.RunFolder(folder), experiment, {"logits": logits}, progress)
     return folder
 
 

@@ -1,0 +1,116 @@
+"""`marlx plot` and `marlx report`: runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marlx.cli.options import PlotOptions, ReportOptions, runs_and_options
+
+if TYPE_CHECKING:
+    from marlx.results import Comparison
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def plot_command(argv: Sequence[str]) -> int:
+    """`marlx plot RUN... [options]`."""
+    paths, options = runs_and_options(argv, "plot", PlotOptions)
+    out = _writable(options.out)
+    if out.suffix not in PICTURES:
+        raise ValueError(f"--out is {out}; it must end in {', '.join(PICTURES)}")
+    from marlx.analysis import curve_panels
+    from marlx.plots import panels, write_figure
+    from marlx.results import compare, read_all, task_bounds
+
+    comparison = compare(*read_all(paths))
+    figure = panels(
+        curve_panels(
+            comparison, options.metric, options.x, options.statistic, task_bounds(comparison)
+        ),
+        comparison.methods,
+        x_label="environment steps per seed" if options.x == "steps" else _words(options.x),
+        y_label="greedy team return" if options.metric == "return" else _words(options.metric),
+        x_in_steps=options.x != "seconds",
+    )
+    try:
+        write_figure(out, figure)
+    except OSError as error:
+        raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
+    name = {"iqm": "interquartile mean"}.get(options.statistic, options.statistic)
+    print(f"{out}: {_summary(comparison)}, {name} and 95% band over seeds")
+    _print_notes(comparison)
+    return 0
+
+
+def report_command(argv: Sequence[str]) -> int:
+    """`marlx report RUN... [options]`."""
+    paths, options = runs_and_options(argv, "report", ReportOptions)
+    out = _writable(options.out)
+    exported = None if options.marl_eval is None else _writable(options.marl_eval)
+    from marlx.marl_eval import to_marl_eval
+    from marlx.reports import report
+    from marlx.results import compare, read_all
+
+    comparison = compare(*read_all(paths))
+    _write(out, report(comparison, _bounds(options.bounds)))
+    print(f"{out}: {_summary(comparison)}")
+    if exported is not None:
+        _write(exported, json.dumps(to_marl_eval(comparison), indent=1) + "\n")
+        print(f"{exported}: the same runs for marl-eval")
+    _print_notes(comparison)
+    return 0
+
+
+def _bounds(path: str | None) -> dict[str, tuple[float, float]]:
+    """Low and high by task, from a YAML file."""
+    if path is None:
+        return {}
+    from marlx.config import coerce, file_layer
+
+    bounds = {}
+    for task, pair in file_layer(path)[2].values.items():
+        try:
+            bounds[task] = coerce(pair, tuple[float, float])
+        except ValueError as error:
+            raise ValueError(f"{task} in {path}: {error}; write [LOW, HIGH]") from None
+    return bounds
+
+
+def _summary(comparison: Comparison) -> str:
+    unfinished = sum(not run.finished for run in comparison.runs)
+    text = ", ".join(
+        f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+        for noun, things in (
+            ("run", comparison.runs),
+            ("method", comparison.methods),
+            ("task", comparison.tasks),
+        )
+    )
+    return text + (f" ({unfinished} unfinished)" if unfinished else "")
+
+
+def _print_notes(comparison: Comparison) -> None:
+    for note in comparison.notes:
+        print(f"  {note}")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _writable(path: str) -> Path:
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    if Path(path).is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
+    return Path(path)
+
+
+def _write(path: Path, text: str) -> Any:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from None
