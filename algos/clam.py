@@ -12,93 +12,27 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
+from marlx.algos.contrast import ContrastConfig, EncoderConfig, contrastive
 from marlx.algos.liam import LiamConfig, liam
 from marlx.algos.modelling import (
-    Before,
     Model,
-    Step,
     TokenKind,
-    Tokens,
     check,
     no_model,
     oracle,
-    partner_of,
     shuffled,
     tokens,
     untrained,
 )
 from marlx.algos.ppo import PPOConfig, ppo_learner
-from marlx.attention import Pool, PooledEncoder
-from marlx.contrastive import nt_xent, supervised_contrastive
-from marlx.episodes import EpisodeState, EpisodeTable, episodes
 from marlx.learner import Learner
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 ModelKind = Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Size of the encoder."""
-
-    width: int = 64
-    """Of all its layers."""
-    heads: int = 4
-    """Of its attention; they divide the width."""
-    seeds: int = 4
-    """Learned queries that pool the trajectory."""
-
-    def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        check(self, (("width", *count), ("heads", *count), ("seeds", *count)))
-        divides = (lambda x: self.width % x == 0, f"a divisor of width ({self.width})")
-        check(self, (("heads", *divides), ("width", lambda x: x % 2 == 0, "even")))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ContrastConfig:
-    """How the encoder is trained."""
-
-    lr: float = 3e-3
-    """Adam's step size."""
-    updates: int = 1
-    """Gradient steps after each rollout."""
-    batch: int = 64
-    """Trajectories in each; nothing is learned before as many have ended."""
-    capacity: int = 10_000
-    """Trajectories kept, the last ones."""
-    temperature: float = 0.5
-    """Of the similarities."""
-    shortest: int = 8
-    """Steps of the shortest part of a trajectory that is a view."""
-    longest: int = 48
-    """Steps of the longest."""
-    mask: float = 0.3
-    """Share of the first view's steps that are blanked."""
-    prefix: float = 0.5
-    """How often the second view is instead a beginning of any length, as in acting."""
-    momentum: float = 0.99
-    """How much of the acting copy stays at each gradient step."""
-    projection: int = 64
-    """Width of the space where views are compared."""
-
-    def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        share: tuple[Callable[[Any], bool], str] = (lambda x: 0 <= x <= 1, "between 0 and 1")
-        above: tuple[Callable[[Any], bool], str] = (lambda x: x > 0, "above 0")
-        names = ("updates", "capacity", "shortest", "projection")
-        check(self, tuple((name, *count) for name in names))
-        check(self, tuple((name, *share) for name in ("mask", "prefix", "momentum")))
-        check(self, (("lr", *above), ("temperature", *above)))
-        check(self, (("batch", lambda x: 2 <= x <= self.capacity, "2 up to capacity"),))
-        at_least = (lambda x: x >= self.shortest, f"at least shortest ({self.shortest})")
-        check(self, (("longest", *at_least),))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -239,260 +173,42 @@ def modelled(spec: EnvSpec, config: PPOConfig, model: Model, size: int) -> Learn
     )
 
 
-# ------------------------------------------------------------------- the contrastive model
-
-
-class Reading(NamedTuple):
-    """The encoder's acting memory: a trajectory so far, of any length, in a fixed size."""
-
-    pool: Pool  # [B, N, ...]
-    vector: Array  # f32 [B, N, E], the embedding of the steps so far; 0 where there is none
-    token: Array  # f32 [B, N, F], the last one; 0 at first
-    before: Before
-    time: Array  # int32 [B], tokens so far
-
-
-class Record(NamedTuple):
-    """What the store keeps of a step."""
-
-    step: Step
-    label: Array  # int16 [], the partner, where the environment tells; -1 elsewhere
-
-
-class ContrastState(NamedTuple):
-    """The contrastive model."""
-
-    params: Tree  # encoder and projector
-    target: Tree  # the encoder's acting copy
-    optimiser: optax.OptState
-    store: EpisodeState
-
-
-class Projector(nn.Module):
-    """Embeddings to where they are compared; batch statistics, since only losses use it."""
-
-    hidden: int
-    size: int
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """f32 [M, size] of f32 [M, E]."""
-        x = nn.Dense(self.hidden, use_bias=False)(x)
-        x = (x - x.mean(0)) * jax.lax.rsqrt(x.var(0) + 1e-5)
-        scale = self.param("scale", nn.initializers.ones, (self.hidden,))
-        bias = self.param("bias", nn.initializers.zeros, (self.hidden,))
-        return nn.Dense(self.size)(nn.relu(x * scale + bias))
-
-
-def unit(x: Array) -> Array:
-    """`x` f32 [..., E] at length 1."""
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)
-
-
-def with_context(token: Array) -> Array:
-    """f32 [..., L, 2 F], each token of f32 [..., L, F] beside the one before it (0 at first)."""
-    before = jnp.concatenate([jnp.zeros_like(token[..., :1, :]), token[..., :-1, :]], -2)
-    return jnp.concatenate([token, before], -1)
-
-
-def view_rows(
-    key: Array, length: Array, shortest: int, longest: int, prefix: float
-) -> tuple[Array, Array]:
-    """A random part of a trajectory: first step and number of steps, int32 [] each.
-
-    `shortest` to `longest` steps in a row from anywhere or, with probability `prefix`, 1 to
-    `longest` from the beginning; less where the trajectory, int32 [] `length`, is shorter.
-    """
-    key_coin, key_size, key_start = jax.random.split(key, 3)
-    most = jnp.minimum(longest, length)
-    whether = jax.random.uniform(key_coin) < prefix
-    least = jnp.where(whether, 1, jnp.minimum(shortest, most))
-    size = jax.random.randint(key_size, (), least, most + 1)
-    start = jax.random.randint(key_start, (), 0, length - size + 1)
-    return jnp.where(whether, 0, start), size
-
-
-def blanks(key: Array, size: Array, width: int, share: float) -> Array:
-    """Bool [width], True at `ceil(share * size)` random ones of the first `size` steps."""
-    rank = jnp.where(jnp.arange(width) < size, jax.random.uniform(key, (width,)), 2.0)
-    number = jnp.ceil(share * size).astype(jnp.int32)
-    smallest = jnp.sort(rank)[jnp.maximum(number - 1, 0)]
-    return (rank <= smallest) & (number > 0)
-
-
-def contrastive(spec: EnvSpec, config: CLAMConfig, *, labels: bool = False) -> Model:
-    """The contrastive model: an encoder of the agent's own trajectory, and its training.
-
-    At step t it gives the embedding, at length 1, of the tokens 0 to t-1 of this episode, and 0
-    before the first. Acting extends a pooled average by a token (`marlx.attention`), with a copy
-    of the encoder that follows it slowly; where that copy changes within an episode, tokens taken
-    in earlier stay as they were.
-
-    Source: Ma et al. 2024 (CLAM), arXiv 2401.00132, and its authors' repository (two asymmetric
-    views, blanked steps, NT-Xent, momentum copy). Differs from: the repository, where tokens attend
-    to each other (here each sees the one before it, and seeds attend to tokens); views are drawn
-    per trajectory, not per batch, and half of the second ones are beginnings, which acting reads;
-    the first embedding is 0 instead of the last episode's.
-
-    Args:
-      spec: the environment's.
-      config: settings.
-      labels: positives are all trajectories with the same partner: an upper bound, not CLAM.
-
-    Raises:
-      ValueError: labels, or tokens, that the environment does not tell.
-    """
-    c, e = config.contrast, config.encoder
-    token = tokens(spec, config.token, config.inputs)
-    part, _ = partner_of(spec) if labels else (slice(0, 0), 0)
-    encoder = PooledEncoder(config.embedding, e.width, e.heads, e.seeds)
-    projector = Projector(2 * c.projection, c.projection)
-    longest = min(c.longest, spec.horizon)
-    store = episodes(c.capacity, spec.horizon)
-    adam = optax.adam(c.lr)
-    encode: Callable[..., Any] = encoder.apply
-    project: Callable[..., Any] = projector.apply
-
-    def record(memory: Before, obs: Observation) -> Record:
-        label = jnp.full(obs.global_state.shape[:-1], -1, jnp.int16)
-        if labels:
-            label = obs.global_state[..., part].argmax(-1).astype(jnp.int16)
-        return Record(token.step(memory, obs), label)
-
-    def memory(num_envs: int) -> Reading:
-        batch = (num_envs, spec.num_agents)
-        return Reading(
-            encoder.empty(batch),
-            jnp.zeros((*batch, config.embedding)),
-            jnp.zeros((*batch, token.width)),
-            token.before(num_envs),
-            jnp.zeros(num_envs, jnp.int32),
-        )
-
-    def push(params: Tree, memory: Reading, obs: Observation, action: Array) -> Reading:
-        new = token.expand(token.step(memory.before, obs))
-        x = jnp.concatenate([new, memory.token], -1)
-        pool, out = encode(params, memory.pool, x, memory.time[:, None], method="step")
-        before = token.after(memory.before, obs, action)
-        return Reading(pool, unit(out), new, before, memory.time + 1)
-
-    def init(key: Array, example: Transition) -> ContrastState:
-        key_encoder, key_projector = jax.random.split(key)
-        x, there = jnp.zeros((1, 2 * token.width)), jnp.ones(1, bool)
-        params = {
-            "encoder": encoder.init(key_encoder, x, there),
-            "projector": projector.init(key_projector, jnp.zeros((2, config.embedding))),
-        }
-        kept = jax.eval_shape(record, example.memory.before, example.obs)
-        return ContrastState(params, params["encoder"], adam.init(params), store.init(kept))
-
-    def observe(state: ContrastState, rollout: Transition) -> ContrastState:
-        kept = record(rollout.memory.before, rollout.obs)
-        return state._replace(store=store.add(state.store, kept, rollout.done))
-
-    def views(state: ContrastState, key: Array) -> tuple[Array, Array, Array]:
-        """Tokens f32 [2, b, L, F], which of them are there bool [2, b, L], labels int [b]."""
-        key_draw, key_agent, *keys = jax.random.split(key, 5)
-        drawn: EpisodeTable = store.draw(state.store, key_draw, c.batch)
-        agent = jax.random.randint(key_agent, (c.batch,), 0, spec.num_agents)
-        tokens, there = [], []
-        for first, key_view in zip((True, False), keys[:2], strict=True):
-            each = jax.random.split(key_view, c.batch)
-            prefix = 0.0 if first else c.prefix
-            start, size = jax.vmap(view_rows, (0, 0, None, None, None))(
-                each, drawn.length, c.shortest, longest, prefix
-            )
-            rows = start[:, None] + jnp.arange(longest)
-            kept: Record = store.take(state.store, drawn, rows)
-            x = token.expand(kept.step)[jnp.arange(c.batch), :, agent]
-            if first:
-                blank = jax.vmap(blanks, (0, 0, None, None))(
-                    jax.random.split(keys[2], c.batch), size, longest, c.mask
-                )
-                x = jnp.where(blank[..., None], 0.0, x)
-            tokens.append(x)
-            there.append(jnp.arange(longest) < size[:, None])
-        return jnp.stack(tokens), jnp.stack(there), kept.label[:, 0]
-
-    def loss(params: Tree, tokens: Array, there: Array, label: Array) -> tuple[Array, Array]:
-        x = with_context(tokens).reshape(2 * c.batch, longest, -1)
-        out = encode(params["encoder"], x, there.reshape(2 * c.batch, longest))
-        h = project(params["projector"], out)
-        own = nt_xent(h[: c.batch], h[c.batch :], c.temperature)
-        if not labels:
-            return own, own
-        return supervised_contrastive(h, jnp.tile(label, 2), c.temperature), own
-
-    def update(state: ContrastState, key: Array) -> tuple[ContrastState, dict[str, Array]]:
-        ready = store.held(state.store) >= c.batch
-
-        def one(carry: Tree, key: Array) -> tuple[Tree, tuple[Array, Array]]:
-            params, target, optimiser = carry
-            (_, own), gradient = jax.value_and_grad(loss, has_aux=True)(params, *views(state, key))
-            step, optimiser = adam.update(gradient, optimiser, params)
-            params = optax.apply_updates(params, step)
-            target = optax.incremental_update(params["encoder"], target, 1.0 - c.momentum)
-            new = params, target, optimiser
-            kept = jax.tree.map(lambda new, old: jnp.where(ready, new, old), new, carry)
-            return kept, (own, optax.tree.norm(gradient))
-
-        carry = state.params, state.target, state.optimiser
-        carry, (own, norm) = jax.lax.scan(one, carry, jax.random.split(key, c.updates))
-        params, target, optimiser = carry
-        metrics = {
-            "contrastive_loss": jnp.where(ready, own.mean(), jnp.nan),
-            "contrastive_grad_norm": jnp.where(ready, norm.mean(), jnp.nan),
-        }
-        return state._replace(params=params, target=target, optimiser=optimiser), metrics
-
-    return Model(
-        init=init,
-        memory=memory,
-        policy=lambda state: state.target,
-        read=lambda params, memory, obs: memory.vector,
-        push=push,
-        observe=observe,
-        update=update,
-    )
-
-
 def model_of(spec: EnvSpec, config: CLAMConfig) -> Model:
     """The model that `config.model` names.
 
     Raises:
       ValueError: it needs what the environment does not tell.
     """
-    small = dataclasses.replace(
-        config, contrast=dataclasses.replace(config.contrast, batch=2, capacity=2)
-    )
+    c, size = config, config.embedding
+    few = dataclasses.replace(c.contrast, batch=2, capacity=2)  # a store that is never used
+
+    def read_by(training: ContrastConfig, *, labels: bool = False) -> Model:
+        token = tokens(spec, c.token, c.inputs)
+        return contrastive(spec, token, size, c.encoder, training, labels=labels)
+
     makers: dict[ModelKind, Callable[[], Model]] = {
-        "clam": lambda: contrastive(spec, config),
-        "labels": lambda: contrastive(spec, config, labels=True),
-        "shuffled": lambda: shuffled(contrastive(spec, config)),
-        "random": lambda: untrained(contrastive(spec, small)),
-        "liam": lambda: liam(spec, tokens_of(spec, config), config.embedding, config.liam),
-        "oracle": lambda: oracle(spec, config.embedding),
-        "none": lambda: no_model(spec, config.embedding),
+        "clam": lambda: read_by(c.contrast),
+        "labels": lambda: read_by(c.contrast, labels=True),
+        "shuffled": lambda: shuffled(read_by(c.contrast)),
+        "random": lambda: untrained(read_by(few)),
+        "liam": lambda: liam(spec, tokens(spec, c.token, c.inputs), size, c.liam),
+        "oracle": lambda: oracle(spec, size),
+        "none": lambda: no_model(spec, size),
     }
     try:
-        return makers[config.model]()
+        return makers[c.model]()
     except ValueError as error:
         if "has no part" not in str(error):
             raise
-        what = "model 'code'" if config.token == "code" else f"model {config.model!r}"
+        what = "token 'code'" if c.token == "code" else f"model {c.model!r}"
         raise ValueError(
             f"{what} needs an environment that tells of the partners: {error}; give a "
             "partners/... environment with privileged on (--env.privileged)"
         ) from None
 
 
-def tokens_of(spec: EnvSpec, config: CLAMConfig) -> Tokens:
-    """What the models of `config` read."""
-    return tokens(spec, config.token, config.inputs)
-
-
 def clam(spec: EnvSpec, config: CLAMConfig | None = None, **settings: Any) -> Learner:
-    """PPO with a model of whom it plays with; see `contrastive` and `modelled`."""
+    """PPO with a model of whom it plays with; see `model_of` and `modelled`."""
     config = dataclasses.replace(config or CLAMConfig(), **settings)
     learner = modelled(spec, config.ppo, model_of(spec, config), config.embedding)
     return learner._replace(config=config)

@@ -10,7 +10,6 @@ and judged on fresh ones, half of which are the reference of 5 nearest neighbour
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import re
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ import numpy as np
 
 import marlx
 from marlx import embeddings
-from marlx.algos.clam import CLAMConfig, ContrastConfig, contrastive
+from marlx.algos.clam import CLAMConfig, model_of
+from marlx.algos.contrast import ContrastConfig
 from marlx.algos.modelling import Model
 from marlx.evaluation import random_learner
 from marlx.learner import Learner
@@ -92,8 +92,8 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     env, params = marlx.make(case.task, **case.env, privileged=True)
     spec = env.spec(params)
     contrast = ContrastConfig(batch=args.batch, updates=args.updates // 5, capacity=args.episodes)
-    config = dataclasses.replace(CLAMConfig(contrast=contrast), **case.settings)
-    model = contrastive(spec, config, labels=args.labels)
+    kind = "labels" if args.labels else "clam"
+    model = model_of(spec, CLAMConfig(model=kind, contrast=contrast, **case.settings))
     learner, times = wanderer(model, spec), embeddings.moments_of(spec.horizon)
 
     @jax.jit

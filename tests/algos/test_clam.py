@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marlx.algos import clam as module
-from marlx.algos.clam import CLAMConfig, ContrastConfig, EncoderConfig, clam
+from marlx.algos import contrast
+from marlx.algos.clam import CLAMConfig, clam, model_of
+from marlx.algos.contrast import ContrastConfig, EncoderConfig
 from marlx.algos.liam import LiamConfig, reconstruction
 from marlx.algos.modelling import tokens
 from marlx.algos.ppo import PPOConfig
@@ -146,11 +147,11 @@ def test_vectors_are_what_the_encoder_makes_of_the_steps_before(acted):
         found.append(t.extras.vector[i, b, 0])
         after.append(t.extras.next_vector[i, b, 0])
     x, there = jnp.array(inputs), jnp.array(there)
-    out = module.unit(encoder.apply(policy.model, module.with_context(x), there))
+    out = contrast.unit(encoder.apply(policy.model, contrast.with_context(x), there))
     np.testing.assert_allclose(np.array(after), out, atol=1e-5)  # all steps up to this one
     last = there.sum(-1) - 1
     fewer = there & (jnp.arange(6) < last[:, None])
-    out = module.unit(encoder.apply(policy.model, module.with_context(x), fewer))
+    out = contrast.unit(encoder.apply(policy.model, contrast.with_context(x), fewer))
     expected = jnp.where(last[:, None] > 0, out, 0.0)  # nothing known at first
     np.testing.assert_allclose(np.array(found), expected, atol=1e-5)
 
@@ -230,15 +231,15 @@ def test_the_policy_reads_observation_and_vector(acted):
 def test_controls_read_what_they_should(acted):
     _, policy, t = acted
     obs = jax.tree.map(lambda x: x[5], t.obs)
-    oracle = module.model_of(SPEC, dataclasses.replace(TINY, model="oracle"))
+    oracle = model_of(SPEC, dataclasses.replace(TINY, model="oracle"))
     vector = oracle.read((), (), obs)
     who = obs.global_state[:, SPEC.state_part("partner")]
     np.testing.assert_array_equal(vector[:, 0, :3], who)
     assert (who.sum(-1) == 1).all() and not vector[..., 3:].any()
-    model = module.model_of(SPEC, TINY)
+    model = model_of(SPEC, TINY)
     memory = model.memory(8)
     memory = memory._replace(vector=jax.random.normal(jax.random.key(0), memory.vector.shape))
-    shuffled = module.model_of(SPEC, dataclasses.replace(TINY, model="shuffled"))
+    shuffled = model_of(SPEC, dataclasses.replace(TINY, model="shuffled"))
     read = shuffled.read(policy.model, memory, obs)
     np.testing.assert_array_equal(read, memory.vector[jnp.arange(-1, 7)])
 
@@ -271,7 +272,7 @@ def test_tokens_hold_what_their_kind_says(acted):
 def test_views_lie_within_their_trajectory():
     keys = jax.random.split(jax.random.key(0), 4_000)
     for length in (1, 5, 30):
-        rows = jax.vmap(module.view_rows, (0, None, None, None, None))
+        rows = jax.vmap(contrast.view_rows, (0, None, None, None, None))
         start, size = rows(keys, jnp.int32(length), 8, 20, 0.0)
         assert (start >= 0).all() and (start + size <= length).all()
         assert size.min() == min(8, length) and size.max() == min(20, length)
@@ -281,9 +282,9 @@ def test_views_lie_within_their_trajectory():
 
 def test_the_right_number_of_steps_is_blanked():
     for size, expected in ((1, 1), (10, 3), (11, 4)):
-        drawn = module.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
+        drawn = contrast.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
         assert drawn.sum() == expected and not drawn[size:].any()
-    assert not module.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
+    assert not contrast.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
 
 
 def test_the_encoder_learns_who_plays():
@@ -322,7 +323,7 @@ def test_liam_s_loss_by_hand():
 
 BAD = [
     ({"model": "clan"}, "model is clan; it must be clam or labels or"),
-    ({"token": "code"}, "model 'code' needs an environment that tells of the partners"),
+    ({"token": "code"}, "token 'code' needs an environment that tells of the partners"),
     (
         {"model": "oracle"},
         "model 'oracle' needs .* give a partners/... environment with privileged",
