@@ -42,8 +42,8 @@ class ContrastConfig:
 
     lr: float = 3e-3
     """Adam's step size."""
-    updates: int = 1
-    """Gradient steps after each rollout."""
+    updates: float = 0.5
+    """Gradient steps after each rollout; 0.5 is one after every other."""
     batch: int = 64
     """Trajectories in each; nothing is learned before as many have ended."""
     capacity: int = 10_000
@@ -67,10 +67,10 @@ class ContrastConfig:
         count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
         share: tuple[Callable[[Any], bool], str] = (lambda x: 0 <= x <= 1, "between 0 and 1")
         above: tuple[Callable[[Any], bool], str] = (lambda x: x > 0, "above 0")
-        names = ("updates", "capacity", "shortest", "projection")
+        names = ("capacity", "shortest", "projection")
         check(self, tuple((name, *count) for name in names))
         check(self, tuple((name, *share) for name in ("mask", "prefix", "momentum")))
-        check(self, (("lr", *above), ("temperature", *above)))
+        check(self, tuple((name, *above) for name in ("lr", "updates", "temperature")))
         check(self, (("batch", lambda x: 2 <= x <= self.capacity, "2 up to capacity"),))
         at_least = (lambda x: x >= self.shortest, f"at least shortest ({self.shortest})")
         check(self, (("longest", *at_least),))
@@ -100,6 +100,7 @@ class ContrastState(NamedTuple):
     target: Tree  # the encoder's acting copy
     optimiser: optax.OptState
     store: EpisodeState
+    owed: Array  # f32 [], gradient steps that are due, parts of one included
 
 
 class Projector(nn.Module):
@@ -228,7 +229,9 @@ def contrastive(
             "projector": projector.init(key_projector, jnp.zeros((2, size))),
         }
         kept = jax.eval_shape(record, example.memory.before, example.obs)
-        return ContrastState(params, params["encoder"], adam.init(params), store.init(kept))
+        return ContrastState(
+            params, params["encoder"], adam.init(params), store.init(kept), jnp.float32(0)
+        )
 
     def observe(state: ContrastState, rollout: Transition) -> ContrastState:
         kept = record(rollout.memory.before, rollout.obs)
@@ -269,25 +272,25 @@ def contrastive(
 
     def update(state: ContrastState, key: Array) -> tuple[ContrastState, dict[str, Array]]:
         ready = store.held(state.store) >= c.batch
+        owed = jnp.where(ready, state.owed + c.updates, 0.0)
+        due = jnp.floor(owed).astype(jnp.int32)
 
-        def one(carry: Tree, key: Array) -> tuple[Tree, tuple[Array, Array]]:
-            params, target, optimiser = carry
-            (_, own), gradient = jax.value_and_grad(loss, has_aux=True)(params, *views(state, key))
+        def one(i: Array, carry: Tree) -> Tree:
+            params, target, optimiser, total = carry
+            seen = views(state, jax.random.fold_in(key, i))
+            (_, own), gradient = jax.value_and_grad(loss, has_aux=True)(params, *seen)
             step, optimiser = adam.update(gradient, optimiser, params)
             params = optax.apply_updates(params, step)
             target = optax.incremental_update(params["encoder"], target, 1.0 - c.momentum)
-            new = params, target, optimiser
-            kept = jax.tree.map(lambda new, old: jnp.where(ready, new, old), new, carry)
-            return kept, (own, optax.tree.norm(gradient))
+            return params, target, optimiser, total + jnp.stack([own, optax.tree.norm(gradient)])
 
-        carry = state.params, state.target, state.optimiser
-        carry, (own, norm) = jax.lax.scan(one, carry, jax.random.split(key, c.updates))
-        params, target, optimiser = carry
-        metrics = {
-            "contrastive_loss": jnp.where(ready, own.mean(), jnp.nan),
-            "contrastive_grad_norm": jnp.where(ready, norm.mean(), jnp.nan),
-        }
-        return state._replace(params=params, target=target, optimiser=optimiser), metrics
+        # a loop of as many steps as are due is skipped where none is, under `vmap` over seeds too
+        carry = state.params, state.target, state.optimiser, jnp.zeros(2)
+        params, target, optimiser, total = jax.lax.fori_loop(0, due, one, carry)
+        own, norm = jnp.where(due > 0, total / due, jnp.nan)
+        metrics = {"contrastive_loss": own, "contrastive_grad_norm": norm}
+        new = ContrastState(params, target, optimiser, state.store, owed - due)
+        return new, metrics
 
     return Model(
         init=init,

@@ -91,7 +91,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     case = CASES[name]
     env, params = marlx.make(case.task, **case.env, privileged=True)
     spec = env.spec(params)
-    contrast = ContrastConfig(batch=args.batch, updates=args.updates // 5, capacity=args.episodes)
+    contrast = ContrastConfig(batch=args.batch, updates=args.updates / 5, capacity=args.episodes)
     kind = "labels" if args.labels else "clam"
     model = model_of(spec, CLAMConfig(model=kind, contrast=contrast, **case.settings))
     learner, times = wanderer(model, spec), embeddings.moments_of(spec.horizon)

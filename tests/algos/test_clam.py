@@ -70,7 +70,7 @@ SPEC = ENV.spec()
 TINY = CLAMConfig(
     embedding=4,
     encoder=EncoderConfig(width=8, heads=2, seeds=2),
-    contrast=ContrastConfig(batch=8, capacity=50, shortest=2, longest=5, projection=8),
+    contrast=ContrastConfig(batch=8, updates=1, capacity=50, shortest=2, longest=5, projection=8),
     liam=LiamConfig(hidden=8, updates=2),
     ppo=PPOConfig(hidden=8, minibatches=2, epochs=1),
 )
@@ -309,6 +309,30 @@ def test_the_encoder_learns_who_plays():
     who = np.asarray(t.obs.global_state[..., SPEC.state_part("partner")].argmax(-1)[deep])
     likeness = vector @ vector.T - 9 * np.eye(len(vector))
     assert (who[likeness.argmax(-1)] == who).mean() > 0.8 > 1.5 * np.bincount(who).max() / len(who)
+
+
+def test_updates_are_owed_and_paid():
+    """Half an update per rollout: none after the first, one after the second."""
+    half = dataclasses.replace(TINY, contrast=dataclasses.replace(TINY.contrast, updates=0.5))
+    model = model_of(SPEC, half)
+    learner = clam(SPEC, half)
+    run = loop(ENV, PARAMS, learner, TRAIN)
+    state = jax.jit(run.warm_up)(jax.jit(run.init)(jax.random.key(0))).learner.model
+    update = jax.jit(model.update)
+    losses, moved = [], []
+    for i in range(4):
+        after, metrics = update(state, jax.random.key(i))
+        losses.append(float(metrics["contrastive_loss"]))
+        moved.append(
+            bool(
+                (
+                    after.params["encoder"]["params"]["queries"]
+                    != state.params["encoder"]["params"]["queries"]
+                ).any()
+            )
+        )
+        state = after
+    assert np.isfinite(losses).tolist() == moved == [False, True, False, True]
 
 
 def test_liam_s_loss_by_hand():
