@@ -54,6 +54,8 @@ class ContrastConfig:
     """Steps of the shortest part of a trajectory that is a view."""
     longest: int = 48
     """Steps of the longest."""
+    apart: bool = False
+    """The two views share no step: the second lies before a random cut, the first behind it."""
     mask: float = 0.3
     """Share of the first view's steps that are blanked."""
     prefix: float = 0.5
@@ -147,6 +149,23 @@ def view_rows(
     return jnp.where(whether, 0, start), size
 
 
+def two_views(key: Array, length: Array, config: ContrastConfig) -> tuple[Array, Array]:
+    """First steps and numbers of steps, int32 [2] each, of a pair of views of a trajectory.
+
+    Where `config.apart`, the second lies before a random cut and the first behind it; of a
+    trajectory of a single step the first is then empty.
+    """
+    c = config
+    key_cut, key_first, key_second = jax.random.split(key, 3)
+    begin, first, second = jnp.zeros_like(length), length, length
+    if c.apart:
+        cut = jax.random.randint(key_cut, (), 1, jnp.maximum(length, 2))
+        begin, first, second = cut, length - cut, cut
+    one = view_rows(key_first, first, c.shortest, c.longest, 0.0)
+    other = view_rows(key_second, second, c.shortest, c.longest, c.prefix)
+    return jnp.stack([begin + one[0], other[0]]), jnp.stack([one[1], other[1]])
+
+
 def blanks(key: Array, size: Array, width: int, share: float) -> Array:
     """Bool [width], True at `ceil(share * size)` random ones of the first `size` steps."""
     rank = jnp.where(jnp.arange(width) < size, jax.random.uniform(key, (width,)), 2.0)
@@ -192,7 +211,7 @@ def contrastive(
     part, _ = partner_of(spec) if labels else (slice(0, 0), 0)
     encoder = PooledEncoder(size, sizes.width, sizes.heads, sizes.seeds)
     projector = Projector(2 * c.projection, c.projection)
-    longest = min(c.longest, spec.horizon)
+    longest = min(c.longest, spec.horizon)  # no view is longer than an episode
     store = episodes(c.capacity, spec.horizon)
     adam = optax.adam(c.lr)
     encode: Callable[..., Any] = encoder.apply
@@ -239,27 +258,22 @@ def contrastive(
 
     def views(state: ContrastState, key: Array) -> tuple[Array, Array, Array]:
         """Tokens f32 [2, b, L, F], which of them are there bool [2, b, L], labels int [b]."""
-        key_draw, key_agent, *keys = jax.random.split(key, 5)
+        key_draw, key_agent, key_rows, key_blank = jax.random.split(key, 4)
         drawn: EpisodeTable = store.draw(state.store, key_draw, c.batch)
         agent = jax.random.randint(key_agent, (c.batch,), 0, spec.num_agents)
-        tokens, there = [], []
-        for first, key_view in zip((True, False), keys[:2], strict=True):
-            each = jax.random.split(key_view, c.batch)
-            prefix = 0.0 if first else c.prefix
-            start, size = jax.vmap(view_rows, (0, 0, None, None, None))(
-                each, drawn.length, c.shortest, longest, prefix
-            )
-            rows = start[:, None] + jnp.arange(longest)
-            kept: Record = store.take(state.store, drawn, rows)
-            x = token.expand(kept.step)[jnp.arange(c.batch), :, agent]
-            if first:
-                blank = jax.vmap(blanks, (0, 0, None, None))(
-                    jax.random.split(keys[2], c.batch), size, longest, c.mask
-                )
-                x = jnp.where(blank[..., None], 0.0, x)
-            tokens.append(x)
-            there.append(jnp.arange(longest) < size[:, None])
-        return jnp.stack(tokens), jnp.stack(there), kept.label[:, 0]
+        start, size = jax.vmap(lambda key, length: two_views(key, length, c))(
+            jax.random.split(key_rows, c.batch), drawn.length
+        )
+        rows = start[..., None] + jnp.arange(longest)  # [b, 2, L]
+        kept: Record = store.take(state.store, drawn, rows.reshape(c.batch, -1))
+        seen = token.expand(kept.step)[jnp.arange(c.batch), :, agent]
+        first, second = jnp.unstack(seen.reshape(c.batch, 2, longest, -1), axis=1)
+        blank = jax.vmap(lambda key, size: blanks(key, size, longest, c.mask))(
+            jax.random.split(key_blank, c.batch), size[:, 0]
+        )
+        there = jnp.arange(longest) < size.T[..., None]
+        first = jnp.where(blank[..., None], 0.0, first)
+        return jnp.stack([first, second]), there, kept.label[:, 0]
 
     def loss(params: Tree, tokens: Array, there: Array, label: Array) -> tuple[Array, Array]:
         x = with_context(tokens).reshape(2 * c.batch, longest, -1)

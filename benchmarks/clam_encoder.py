@@ -91,7 +91,12 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     case = CASES[name]
     env, params = marlx.make(case.task, **case.env, privileged=True)
     spec = env.spec(params)
-    contrast = ContrastConfig(batch=args.batch, updates=args.updates / 5, capacity=args.episodes)
+    contrast = ContrastConfig(
+        batch=args.batch,
+        updates=args.updates / 5,
+        capacity=args.episodes,
+        apart=args.apart,
+    )
     kind = "labels" if args.labels else "clam"
     model = model_of(spec, CLAMConfig(model=kind, contrast=contrast, **case.settings))
     learner, times = wanderer(model, spec), embeddings.moments_of(spec.horizon)
@@ -148,6 +153,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=1_000, help="gradient steps")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--labels", action="store_true", help="an upper bound: told who is alike")
+    parser.add_argument("--apart", action="store_true", help="views share no step")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     args = parser.parse_args()
     path = _timing.RESULTS / "clam_encoder.json"

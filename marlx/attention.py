@@ -2,9 +2,9 @@
 
 `PooledEncoder` reads a sequence of tokens as a set: every token is encoded by itself, learned seeds
 attend to all of them, and a layer mixes the seeds. Since tokens do not attend to tokens, what the
-seeds have gathered is a softmax average that can be extended by a token exactly, in time and memory that
-do not grow with the sequence (`push`). So what is trained on whole sequences (`__call__`) is what
-acts step by step.
+seeds have gathered is a softmax average that can be extended by a token exactly, in time and memory
+that do not grow with the sequence (`push`). So what is trained on whole sequences (`__call__`) is
+what acts step by step.
 """
 
 from __future__ import annotations

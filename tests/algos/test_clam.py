@@ -280,6 +280,18 @@ def test_views_lie_within_their_trajectory():
         assert (start == 0).all() and size.min() == 1 and size.max() == min(20, length)
 
 
+def test_views_apart_share_no_step():
+    config = ContrastConfig(shortest=2, longest=48, apart=True)
+    keys = jax.random.split(jax.random.key(1), 2_000)
+    for length in (1, 2, 20):
+        start, size = jax.vmap(lambda key, n=length: contrast.two_views(key, jnp.int32(n), config))(
+            keys
+        )
+        assert (start >= 0).all() and (start + size <= length).all()
+        assert (start[:, 1] + size[:, 1] <= start[:, 0]).all()
+        assert (size[:, 1] >= 1).all() and (size[:, 0] >= min(1, length - 1)).all()
+
+
 def test_the_right_number_of_steps_is_blanked():
     for size, expected in ((1, 1), (10, 3), (11, 4)):
         drawn = contrast.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
