@@ -87,7 +87,7 @@ def example(env: Any, params: Any, model: Model, actors: Any, length: int) -> An
     return jax.eval_shape(roll)[1]._replace(memory=memory)
 
 
-def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, label: str, args: argparse.Namespace) -> dict[str, Any]:
     case = CASES[name]
     env, params = marlx.make(case.task, **case.env, privileged=True)
     spec = env.spec(params)
@@ -130,12 +130,12 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
         found = judge(state, keys[1])
         rows["trained"].append(embeddings.scores(found, times))
         if seed == 0:
-            path = _timing.RESULTS / "clam" / f"{re.sub('[^a-z]+', '-', name).strip('-')}.png"
+            path = _timing.RESULTS / "clam" / f"{re.sub('[^a-z]+', '-', label).strip('-')}.png"
             path.parent.mkdir(exist_ok=True)
-            title = f"{name}: untold encoder, the agent acts at random"
+            title = f"{label}; the agent acts at random"
             embeddings.picture(path, found, env.partner_names, rows["trained"][0], title=title)
     return {
-        "case": name,
+        "case": label,
         "task": case.task,
         "settings": case.settings,
         "partners": list(env.partner_names),
@@ -163,8 +163,9 @@ def main() -> None:
     for name in CASES:
         if args.only not in name:
             continue
-        row = known[name] = {**measure(name, args), **vars(args)}
-        print(f"{name}: loss {row['loss']} of {row['log(2B-1)']}, chance {row['chance']:.2f}")
+        label = name + ", told labels" * args.labels + ", views apart" * args.apart
+        row = known[label] = {**measure(name, label, args), **vars(args)}
+        print(f"{label}: loss {row['loss']} of {row['log(2B-1)']}, chance {row['chance']:.2f}")
         for which in ("untrained", "trained"):
             for k, moment in enumerate(row[which][0]):
                 each = [seed[k]["accuracy"] for seed in row[which]]
@@ -175,7 +176,7 @@ def main() -> None:
                     flush=True,
                 )
         what = "policy accuracy of 5 nearest neighbours over the episode, 5 partners"
-        rows = [known[name] for name in CASES if name in known]
+        rows = [known[name] for name in sorted(known)]
         _timing.write("clam_encoder", {"what": what, "rows": rows}, ("marlx", "flax", "optax"))
 
 

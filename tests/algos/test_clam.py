@@ -299,6 +299,7 @@ def test_the_right_number_of_steps_is_blanked():
     assert not contrast.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
 
 
+@pytest.mark.slow
 def test_the_encoder_learns_who_plays():
     """Partners that always do the same are told apart: loss below log(2B-1), neighbours agree."""
     config = dataclasses.replace(
