@@ -6,6 +6,7 @@ One learner; what tells the five apart is the mixer (`marlx.mixers`), nothing el
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -14,10 +15,10 @@ import jax.numpy as jnp
 import optax
 
 from marlx import mixers, replay
-from marlx.learner import Learner
-from marlx.mixers import Mixer, Utilities
+from marlx.learner import Learner, is_zero
+from marlx.mixers import Mixer, Utilities, mixer_slope
 from marlx.moments import Moments, extend, moments
-from marlx.networks import AgentNetwork, SharingMode, team_network
+from marlx.networks import AgentNetwork, SharingMode, dormant, team_network
 from marlx.registry import Algorithm
 from marlx.returns import epsilon_greedy, lambda_returns
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -210,12 +211,12 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
     c = config
     net = q_network(spec, c)
     adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
-    epsilon = optax.linear_schedule(c.epsilon_start, c.epsilon_end, max(1, c.epsilon_steps))
     source = _source(c)
 
     # mixers are written for one state
     values = jax.vmap(jax.vmap(mixer.value, (None, 0, 0)), (None, 0, 0))
     greedy = jax.vmap(mixer.greedy, (None, 0))
+    slopes = jax.vmap(functools.partial(mixer_slope, mixer), (None, 0, 0))
 
     def init(key: Array, example: Transition) -> QState:
         length = example.terminated.shape[0]
@@ -245,6 +246,11 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         if explore:
             action = epsilon_greedy(key, action, obs.action_mask, epsilon(policy.steps))
         return action, memory, ()
+
+    def epsilon(steps: Array) -> Array:
+        over = jnp.maximum(1, c.epsilon_steps)
+        left = 1 - jnp.minimum(steps, over) / over
+        return (c.epsilon_start - c.epsilon_end) * left + c.epsilon_end
 
     def store(t: Transition) -> replay.Rollout:
         """A rollout as the replay takes it: small integers stay small, unread states stay out."""
@@ -295,7 +301,15 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
         steps = jnp.mean(size, axis=tuple(range(2, error.ndim)))  # [T, b]
         # R2D2's mixture of a window's largest and mean error
         priority = 0.9 * steps.max(0) + 0.1 * steps.sum(0) / (c.window - c.burn_in)
-        metrics = {"loss": squared, "td_error": size.sum() / counted.sum(), "q": value.mean()}
+        # a few states of each batch are enough to tell over many updates
+        few = jax.tree.map(lambda x: x[-1, :4], online)
+        metrics = {
+            "loss": squared,
+            "td_error": size.sum() / counted.sum(),
+            "q": value.mean(),
+            "mixer_slope": slopes(params.mixer, few, items.action[-1, :4]).mean(),
+            "dormant": dormant(online.features[-1]),
+        }
         return squared, {**metrics, "priority": priority}
 
     def update(state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
@@ -312,10 +326,10 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             step, optimiser = adam.update(gradient, state.optimiser, state.params)
             params = optax.apply_updates(state.params, step)
             updates = state.updates + 1
-            if c.target_rate > 0:
-                target = optax.incremental_update(params, state.target, c.target_rate)
-            else:
+            if is_zero(c.target_rate):
                 target = optax.periodic_update(params, state.target, updates, c.target_period)
+            else:
+                target = optax.incremental_update(params, state.target, c.target_rate)
             priority = metrics.pop("priority")
             metrics["grad_norm"] = optax.tree.norm(gradient)
             state = state._replace(
@@ -327,11 +341,13 @@ def q_learner(spec: EnvSpec, config: QConfig, mixer: Mixer) -> Learner:
             )
             return state, jax.tree.map(jnp.add, sums, metrics)
 
-        names = ("loss", "td_error", "q", "grad_norm")
+        names = ("loss", "td_error", "q", "mixer_slope", "dormant", "grad_norm")
         sums = {name: jnp.float32(0) for name in names}
         state, sums = jax.lax.fori_loop(0, due, one, (state, sums))
         metrics = {name: total / due for name, total in sums.items()}  # nan when none was due
         metrics["epsilon"] = jnp.asarray(epsilon(state.steps), jnp.float32)
+        if c.reward_scaling != "none":
+            metrics["reward_scale"] = state.rewards.deviation
         return state._replace(owed=state.owed - due), metrics
 
     return Learner(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from marlx.registry import Algorithm, Family, algorithm, algorithms, families, make
     from marlx.training import TrainConfig, train
     from marlx.types import EnvSpec, Observation, Transition
+    from marlx.vmapped import train_many
 
 _HOME = {
     "Algorithm": "registry",
@@ -41,6 +42,7 @@ _HOME = {
     "load_policy": "policies",
     "make": "registry",
     "train": "training",
+    "train_many": "vmapped",
     "vector_reset": "environment",
     "vector_step": "environment",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "load_policy",
     "make",
     "train",
+    "train_many",
     "vector_reset",
     "vector_step",
 ]

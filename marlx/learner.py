@@ -54,3 +54,13 @@ class Learner(NamedTuple):
     update: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]]
     warmup: int = 0
     config: Any = None
+
+
+def is_zero(setting: Any) -> bool:
+    """Whether a number among the settings is 0, which often means that something is off.
+
+    A learner may be built with settings that are arguments of a compiled program, so that many
+    values of one train side by side (`marlx.vmapped`). Such a setting is never 0, and `if setting:`
+    cannot be asked of it; this can.
+    """
+    return isinstance(setting, int | float) and setting == 0

@@ -53,6 +53,26 @@ def chosen(q: Array, action: Array) -> Array:
     return jnp.take_along_axis(q, action[:, None], axis=-1)[:, 0]
 
 
+def mixer_slope(mixer: Mixer, params: Tree, u: Utilities, action: Array) -> Array:
+    """f32 [], how far the value moves with what an agent contributes: the gradient's mean size.
+
+    1 where utilities are summed or independent. A mixer whose slope is 0 passes nothing on to its
+    agents, who then learn nothing, however good the value looks.
+
+    Args:
+      mixer: whose `value` is asked.
+      params: its parameters.
+      u: of one state.
+      action: int32 [N].
+    """
+
+    def value(q: Array, features: Array) -> Array:
+        return mixer.value(params, u._replace(q=q, features=features), action).sum()
+
+    by_q, by_features = jax.grad(value, (0, 1))(u.q, u.features)
+    return (jnp.abs(by_q).sum() + jnp.abs(by_features).sum()) / len(action)
+
+
 def _agents_greedy(params: Tree, utilities: Utilities) -> Array:
     """Each agent's own best action: the joint argmax wherever IGM holds."""
     del params

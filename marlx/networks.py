@@ -170,6 +170,17 @@ def unroll(
     return apply(features, method="head"), features, memories
 
 
+def dormant(features: Array, threshold: float = 0.025) -> Array:
+    """f32 [], the share of units that do next to nothing, from features f32 [..., H].
+
+    A unit is dormant if its mean size is at most `threshold` of the layer's average.
+
+    Source: Sokar et al. 2023, definition 3.1, for the layer that the head reads.
+    """
+    size = jnp.abs(features).reshape(-1, features.shape[-1]).mean(0)
+    return (size <= threshold * size.mean()).mean()
+
+
 class TeamNetwork(NamedTuple):
     """A network of several agents as functions of its stacked parameters and of observations.
 

@@ -6,6 +6,7 @@ A run is a folder that needs no account and no training code to be read:
     environment.json      versions and device
     metrics.jsonl         a line per evaluation, every metric per seed
     policy/               see `marlx.policies`
+    checkpoints/          what `marlx train --resume` goes on from
     result.json           final returns, intervals, times
     curve.png, episode.gif
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import importlib.metadata
 import json
 import math
@@ -23,7 +25,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ import numpy as np
 from marlx.config import Experiment, Layer, build, dump, merge, parse, schema
 
 if TYPE_CHECKING:
-    from marlx.training import Progress
+    from marlx.training import Progress, TrainConfig
 
 
 class RunFolder:
@@ -42,22 +44,30 @@ class RunFolder:
     once, in one line, and listed in `failed`, for a full disk must not cost the training.
     """
 
-    def __init__(self, path: str | Path, complain: Callable[[str], None] | None = None) -> None:
-        """Make the folder.
+    def __init__(
+        self,
+        path: str | Path,
+        complain: Callable[[str], None] | None = None,
+        *,
+        resume: bool = False,
+    ) -> None:
+        """Make the folder, or open it again.
 
         Args:
           path: of the folder; it must be empty or not there yet.
           complain: is given a line for each file that cannot be written; prints it by default.
+          resume: it may hold a run, which is going on.
 
         Raises:
           ValueError: it cannot be made or written to, or holds something already.
         """
         self.path = Path(path)
         self.failed: set[str] = set()
+        self._lock: int | None = None
         self._complain = complain or (lambda line: print(line, file=sys.stderr))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
+            if not resume and any(self.path.iterdir()):
                 raise ValueError(
                     f"{path} is not empty; give a run a folder of its own, empty or new"
                 )
@@ -97,9 +107,51 @@ class RunFolder:
         return self.write(name, json.dumps(_finite(content), indent=2) + "\n")
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
-        """Append a line of JSON, and flush it."""
-        with self._guard(name), open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(record)) + "\n")
+        """Append a whole line of JSON, or nothing, and flush it."""
+        with self._guard(name), open(self.path / name, "ab", buffering=0) as file:
+            size = file.tell()
+            line = (json.dumps(_finite(record)) + "\n").encode("utf-8")
+            try:
+                if file.write(line) < len(line):  # on a full disk a part of it fits
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+
+    def cut(self, name: str, content: str) -> None:
+        """Cut a file that begins with `content` down to it, or write it where none does."""
+        expected = content.encode("utf-8")
+        with self._guard(name):
+            path = self.path / name
+            if path.exists() and path.read_bytes().startswith(expected):
+                os.truncate(path, len(expected))  # works on a full disk, too
+            else:
+                self.write(name, expected)
+
+    def lock(self) -> None:
+        """Keep other processes from training in this folder, until `unlock` or the process ends.
+
+        Raises:
+          ValueError: another process does so now.
+        """
+        try:
+            import fcntl
+        except ImportError:  # there are none on Windows
+            return
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.unlock()
+            raise ValueError(f"{self.path} is being trained by another process") from None
+        except OSError:
+            self.unlock()  # a file system without locks
+
+    def unlock(self) -> None:
+        """Let other processes train in this folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @contextlib.contextmanager
     def _guard(self, name: str) -> Iterator[None]:
@@ -149,6 +201,39 @@ def metrics_record(progress: Progress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 3),
         "phases": phases,
         **metrics,
+    }
+
+
+def metrics_text(history: Sequence[Progress]) -> str:
+    """What `metrics.jsonl` holds."""
+    return "".join(json.dumps(_finite(metrics_record(progress))) + "\n" for progress in history)
+
+
+def result_record(
+    config: TrainConfig,
+    last: Progress,
+    returns: np.ndarray[Any, Any],
+    random_returns: np.ndarray[Any, Any],
+    optimum: float | None,
+    phases: Mapping[str, float],
+) -> dict[str, Any]:
+    """What `result.json` says of returns f64 [seeds, episodes] and random ones f64 [episodes]."""
+    from marlx.statistics import bootstrap_interval, iqm, mean
+
+    low, high = bootstrap_interval(returns)
+    return {
+        "steps": last.steps,
+        "seeds": list(range(config.seed, config.seed + config.seeds)),
+        "episodes_per_seed": returns.shape[1],
+        "return": {
+            "mean": mean(returns),
+            "interval_95": [low, high],
+            "iqm": iqm(returns),
+            "per_seed": returns.mean(1).tolist(),
+        },
+        "random_return": mean(random_returns),
+        "optimum": optimum,
+        "seconds": {name: round(seconds, 3) for name, seconds in phases.items()},
     }
 
 

@@ -11,8 +11,9 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,9 @@ from marlx.evaluation import evaluate, random_learner
 from marlx.learner import Learner
 from marlx.rollout import Actors, Finished, rollout, start
 from marlx.types import Array, Transition, Tree
+
+if TYPE_CHECKING:
+    from marlx.loggers import Logger
 
 MIN_FINAL_EPISODES = 100
 
@@ -115,10 +119,12 @@ class Loop(NamedTuple):
     blocks: int
 
 
-def loop(
-    env: Environment[Any, Any], params: EnvParams, learner: Learner, config: TrainConfig
-) -> Loop:
-    """The training loop of one seed, as pure functions."""
+def _schedule(learner: Learner, config: TrainConfig) -> tuple[int, int, int]:
+    """Rollouts of the warm-up, rollouts of a block, and blocks.
+
+    Raises:
+      ValueError: there are no steps left after the warm-up.
+    """
     c = config
     per_rollout = c.num_envs * c.rollout_length
     rollouts = math.ceil(c.total_steps / per_rollout)
@@ -129,6 +135,30 @@ def loop(
             f"them ({warm} rollouts of {c.num_envs} x {c.rollout_length}), so it must be more"
         )
     per_block = math.ceil((rollouts - warm) / c.evals)
+    return warm, per_block, math.ceil((rollouts - warm) / per_block)
+
+
+def with_total_steps(config: TrainConfig, learner: Learner, total_steps: int) -> TrainConfig:
+    """`config` for other `total_steps`, with evaluations as far apart as they are now.
+
+    What is trained between two evaluations is one compiled block. With blocks as they were, a run
+    that goes on to `total_steps` is, to the bit, the run that was given the new config at once.
+    """
+    _, per_block, _ = _schedule(learner, config)
+    longer = dataclasses.replace(config, total_steps=total_steps, evals=1)
+    warm, rollouts, _ = _schedule(learner, longer)
+    evals = math.ceil(rollouts / per_block)
+    if math.ceil(rollouts / evals) != per_block:  # then no number of evaluations fits: fill up
+        total_steps = (warm + evals * per_block) * config.num_envs * config.rollout_length
+    return dataclasses.replace(config, total_steps=total_steps, evals=evals)
+
+
+def loop(
+    env: Environment[Any, Any], params: EnvParams, learner: Learner, config: TrainConfig
+) -> Loop:
+    """The training loop of one seed, as pure functions."""
+    c = config
+    warm, per_block, blocks = _schedule(learner, config)
 
     def collect(run: RunState, key: Array) -> tuple[RunState, Finished]:
         policy = learner.policy(run.learner)
@@ -169,7 +199,6 @@ def loop(
     def evaluate_run(run: RunState, key: Array) -> Array:
         return evaluate(env, params, learner, learner.policy(run.learner), key, c.eval_episodes)
 
-    blocks = math.ceil((rollouts - warm) / per_block)
     return Loop(init, warm_up, block, evaluate_run, warm, per_block, blocks)
 
 
@@ -202,7 +231,9 @@ def train(
     params: EnvParams | None = None,
     *,
     config: TrainConfig | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[Progress], None] | Logger | Sequence[Logger] | None = None,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> Result:
     """Train `learner` in `env`, several seeds at once.
@@ -212,30 +243,71 @@ def train(
       learner: built for `env.spec(params)`.
       params: the environment's parameters; its defaults if None.
       config: how long and how wide; defaults if None.
-      report: called after every evaluation, on the host.
+      report: called after every evaluation, on the host; a function, or loggers
+        (`marlx.loggers`), which are also closed at the end and cannot stop the training.
+      checkpoints: a folder to keep checkpoints in, one a minute at most; none if None.
+      resume: go on from the newest checkpoint there, if there is one. With other `total_steps` than
+        it had, evaluations stay as far apart as they were.
       **settings: fields of `TrainConfig`, over those of `config`.
 
     Returns:
       A `Result`.
 
     Raises:
-      ValueError: settings that cannot work, before anything is compiled.
+      ValueError: settings that cannot work, or that are not those of the checkpoint, before
+        anything is compiled.
     """
+    from marlx.loggers.base import together
+    from marlx.runs import result_record
+
     config = dataclasses.replace(config or TrainConfig(), **settings)
     params = env.default_params if params is None else params
-    run = Run(env, params, learner, config)
-    history = []
-    for progress in run.blocks():
-        history.append(progress)
-        if report is not None:
-            report(progress)
-    returns = run.final_returns()
+    history: list[Progress] = []
+    record = None
+    if checkpoints is None:
+        if resume:
+            raise ValueError("resume is True; name the folder of its checkpoints")
+        run, keep = Run(env, params, learner, config), None
+    else:
+        from marlx.checkpoints import resumable  # orbax takes a second to import
+
+        run, keep, history = resumable(env, params, learner, config, checkpoints, resume)
+    logger = together(report)
+    try:
+        for progress in run.blocks():
+            history.append(progress)
+            logger.log(progress)
+            if keep is not None:
+                keep.step(run, history)
+        returns, random_returns = run.final_returns(), run.random_returns()
+        optimum = env.spec(params).optimum
+        record = result_record(config, history[-1], returns, random_returns, optimum, run.phases)
+    finally:
+        logger.close(record)
     policies = jax.device_get(run.policies())
-    return Result(history, policies, returns, run.random_returns(), run.phases, learner)
+    return Result(history, policies, returns, random_returns, run.phases, learner)
+
+
+class Variants(NamedTuple):
+    """Runs of one compiled program that differ in numbers only: `marlx.vmapped` finds which may.
+
+    Attributes:
+      values: those numbers by name, each [V]; they reach the program as arguments.
+      learner: `(values of one variant) -> Learner`, called while the program is traced.
+      first_seeds: int [V], where each variant's seeds begin.
+    """
+
+    values: dict[str, np.ndarray[Any, Any]]
+    learner: Callable[[dict[str, Array]], Learner]
+    first_seeds: np.ndarray[Any, Any]
 
 
 class Run:
-    """A training run on the host: compiles the loop, steps it block by block and keeps the time."""
+    """A training run on the host: compiles the loop, steps it block by block and keeps the time.
+
+    With `variants`, every variant trains all seeds, and what has a leading axis [seeds] elsewhere
+    has [variants x seeds] here, the seeds of a variant side by side. `learner` is one of them.
+    """
 
     def __init__(
         self,
@@ -243,75 +315,147 @@ class Run:
         params: EnvParams,
         learner: Learner,
         config: TrainConfig,
+        variants: Variants | None = None,
     ) -> None:
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
-        self._lanes = _lanes(config.seeds)
-        self._seeds = config.seed + jnp.arange(self._lanes.width)
+        self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
+        seeds = (self._variants.first_seeds[:, None] + np.arange(config.seeds)).reshape(-1)
+        self._count = len(seeds)
+        self._lanes = _lanes(self._count)
+        self._seeds = self._lanes.filled(seeds)
+        self._values = {
+            name: self._placed(self._lanes.filled(np.repeat(value, config.seeds)))
+            for name, value in self._variants.values.items()
+        }
         self._keys = self._placed(jax.vmap(jax.random.key)(self._seeds))
         # every setting that cannot work is found here, before the first compilation
         self.state_shape = jax.eval_shape(self.loop.init, jax.random.key(0))
         self._state: RunState | None = None
+        self._blocks = 0
         self._evaluations = 0
-        self._evaluate: Callable[..., Array] | None = None
+        self._rollout_seconds = 0.0
+        self._programs: dict[str, Callable[..., Any]] = {}
 
     def sizes(self) -> dict[str, int]:
         """Bytes of a seed's state by the learner's fields and `environments`, largest first."""
         learner = self.state_shape.learner
         fields = learner._asdict() if hasattr(learner, "_asdict") else {"learner": learner}
         fields["environments"] = self.state_shape.actors
-        sizes = {name: _nbytes(tree) for name, tree in fields.items()}
+        sizes = {name: nbytes(tree) for name, tree in fields.items()}
         return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
     def policies(self) -> Tree:
         """What acting needs, leading axis [seeds]."""
         assert self._state is not None, "the run has not started"
         policies = self.learner.policy(self._state.learner)
-        return jax.tree.map(lambda x: x[: self.config.seeds], policies)
+        return jax.tree.map(lambda x: x[: self._count], policies)
+
+    @property
+    def device_count(self) -> int:
+        """Devices that the seeds are laid over."""
+        return len(self._lanes.sharding.device_set)
+
+    @property
+    def total_steps(self) -> int:
+        """Environment steps per seed at the end: whole blocks, so at least those asked for."""
+        return self._steps(self.loop.blocks)
+
+    def lanes_shape(self) -> RunState:
+        """Shapes of the state of all seeds, leading axis [lanes]; at least `seeds` of them."""
+        width = self._lanes.width
+        shape: RunState = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype), self.state_shape
+        )
+        return shape
+
+    def snapshot(self) -> tuple[RunState, dict[str, Any]]:
+        """All that `restore` needs to go on from here: state [lanes], and counters as in JSON."""
+        assert self._state is not None, "the run has not started"
+        return self._state, {
+            "blocks": self._blocks,
+            "evaluations": self._evaluations,
+            "rollout_seconds": self._rollout_seconds,
+            "phases": dict(self.phases),
+        }
+
+    def restore(self, state: RunState, counters: Mapping[str, Any]) -> None:
+        """Stand where a `snapshot` was taken, by a run with the same settings.
+
+        Args:
+          state: on the host, with at least the lanes of all seeds; further ones are made up or
+            left out, as this run's devices need.
+          counters: as they were.
+        """
+        lanes = np.arange(self._lanes.width)
+
+        def fit(x: Any) -> Any:
+            return x if len(x) == len(lanes) else x[np.where(lanes < len(x), lanes, 0)]
+
+        # the arrays are going to be donated, so they must not lie in memory of numpy's
+        self._state = jax.device_put(
+            jax.tree.map(fit, state), self._lanes.sharding, may_alias=False
+        )
+        self._blocks, self._evaluations = counters["blocks"], counters["evaluations"]
+        self._rollout_seconds = counters["rollout_seconds"]
+        self.phases.update(counters["phases"])
+
+    def compile(self) -> None:
+        """Compile what is going to be called; `blocks` does it where it was not done before."""
+        if not self._programs:
+            self._programs = self._compile()
 
     def blocks(self) -> Iterator[Progress]:
-        """Train, yielding before the first update and after every block."""
-        c, loop = self.config, self.loop
-        per_rollout = c.num_envs * c.rollout_length
-        total = (loop.warm_up_rollouts + loop.blocks * loop.block_rollouts) * per_rollout
+        """Train, yielding before the first update and after every block that is still to do."""
+        self.compile()
+        if self._state is None:
+            state = self._programs["init"](self._keys)
+            self._state, seconds = _timed(self._programs["warm_up"], state)
+            self.phases["rollout"] += seconds
+            self._rollout_seconds = seconds / self.loop.warm_up_rollouts
+            yield self._progress({})
+        while self._blocks < self.loop.blocks:
+            (self._state, metrics), seconds = _timed(self._programs["block"], self._state)
+            self._blocks += 1
+            # one program, so its parts are told apart by what a rollout took without updates
+            rolling = min(seconds, self._rollout_seconds * self.loop.block_rollouts)
+            self.phases["rollout"] += rolling
+            self.phases["update"] += seconds - rolling
+            yield self._progress(metrics)
 
-        init, warm_up, block, self._evaluate = self._compile()
-        state = init(self._keys)
-        state, seconds = _timed(warm_up, state)
-        self.phases["rollout"] += seconds
-        rollout_seconds = seconds / loop.warm_up_rollouts
-        for done in range(loop.blocks + 1):
-            metrics: dict[str, Array] = {}
-            if done:
-                (state, metrics), seconds = _timed(block, state)
-                # one program, so its parts are told apart by what a rollout took without updates
-                rolling = min(seconds, rollout_seconds * loop.block_rollouts)
-                self.phases["rollout"] += rolling
-                self.phases["update"] += seconds - rolling
-            self._state = state
-            metrics = {"return": self._evaluated().mean(-1), **metrics}
-            yield Progress(
-                (loop.warm_up_rollouts + done * loop.block_rollouts) * per_rollout,
-                total,
-                sum(self.phases.values()) - self.phases["compile"],
-                {k: np.asarray(v, float)[: c.seeds] for k, v in metrics.items()},
-                dict(self.phases),
-                self.policies,
-            )
+    def _progress(self, metrics: dict[str, Array]) -> Progress:
+        """Evaluate, and put it before the learner's `metrics` of the block."""
+        metrics = {"return": self._evaluated().mean(-1), **metrics}
+        return Progress(
+            self._steps(self._blocks),
+            self.total_steps,
+            sum(self.phases.values()) - self.phases["compile"],
+            {k: np.asarray(v, float)[: self._count] for k, v in metrics.items()},
+            dict(self.phases),
+            self.policies,
+        )
+
+    def _steps(self, blocks: int) -> int:
+        rollouts = self.loop.warm_up_rollouts + blocks * self.loop.block_rollouts
+        return rollouts * self.config.num_envs * self.config.rollout_length
 
     def final_returns(self) -> np.ndarray[Any, Any]:
         """F64 [seeds, episodes], greedy returns of at least 100 fresh episodes per seed."""
         rounds = math.ceil(MIN_FINAL_EPISODES / self.config.eval_episodes)
         return np.concatenate([self._evaluated() for _ in range(rounds)], axis=-1)
 
-    def random_returns(self) -> np.ndarray[Any, Any]:
+    def random_returns(self, variant: int = 0) -> np.ndarray[Any, Any]:
         """F64 [episodes], returns of uniform legal actions on at least 100 episodes."""
+        first_seed = int(self._variants.first_seeds[variant])
+        key = jax.random.fold_in(jax.random.key(first_seed), 2**31 - 1)
+        return np.asarray(self._random(key), float)
+
+    @functools.cached_property
+    def _random(self) -> Callable[[Array], Array]:
         episodes = max(MIN_FINAL_EPISODES, self.config.eval_episodes)
-        key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 - 1)
         idle = random_learner(self.env.spec(self.params))
-        play = jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
-        return np.asarray(play(key), float)
+        return jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
 
     def _placed(self, keys: Array) -> Array:
         placed: Array = jax.device_put(keys, self._lanes.sharding)
@@ -328,35 +472,47 @@ class Run:
 
     def _evaluated(self) -> np.ndarray[Any, Any]:
         """F64 [seeds, eval_episodes], greedy returns now."""
-        assert self._evaluate is not None, "the run has not started"
-        returns, seconds = _timed(self._evaluate, self._state, self._eval_keys())
+        assert self._state is not None, "the run has not started"
+        returns, seconds = _timed(self._programs["evaluate"], self._state, self._eval_keys())
         self._evaluations += 1
         self.phases["evaluation"] += seconds
-        return np.asarray(returns, float)[: self.config.seeds]
+        return np.asarray(returns, float)[: self._count]
 
-    def _compile(self) -> list[Callable[..., Any]]:
+    def _compile(self) -> dict[str, Callable[..., Any]]:
         """The loop's init, warm_up, block and evaluate, over all seeds and devices.
 
         They are compiled ahead of their first calls, and side by side: a compiler keeps one core
         busy, and compiling is most of what a short run costs.
         """
         began = time.perf_counter()
-        over, loop = self._lanes.over, self.loop
-        state = jax.eval_shape(over(loop.init), self._keys)
-        keys = self._eval_keys()
+        over, values = self._over, self._values
+        state, keys = self.lanes_shape(), self._eval_keys()
         jit = functools.partial(
             jax.jit, in_shardings=self._lanes.sharding, out_shardings=self._lanes.sharding
         )
-        lowered = [
-            jit(over(loop.init)).lower(self._keys),
-            jit(over(loop.warm_up), donate_argnums=0).lower(state),
-            jit(over(loop.block), donate_argnums=0).lower(state),
-            jit(over(loop.evaluate)).lower(state, keys),
-        ]
+        lowered = {
+            "block": jit(over("block"), donate_argnums=1).lower(values, state),
+            "evaluate": jit(over("evaluate")).lower(values, state, keys),
+        }
+        if self._state is None:  # nothing was restored
+            lowered |= {
+                "init": jit(over("init")).lower(values, self._keys),
+                "warm_up": jit(over("warm_up"), donate_argnums=1).lower(values, state),
+            }
         with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
-            compiled = list(pool.map(lambda program: program.compile(), lowered))
+            compiled = pool.map(lambda program: program.compile(), lowered.values())
+            programs = dict(zip(lowered, compiled, strict=True))
         self.phases["compile"] += time.perf_counter() - began
-        return compiled
+        return {name: functools.partial(program, values) for name, program in programs.items()}
+
+    def _over(self, name: str) -> Callable[..., Tree]:
+        """`(values, ...) -> ...`, the loop's function `name` over all lanes, with their values."""
+
+        def one(values: dict[str, Array], *args: Tree) -> Tree:
+            learner = self._variants.learner(values)
+            return getattr(loop(self.env, self.params, learner, self.config), name)(*args)
+
+        return self._lanes.over(one)
 
 
 class Lanes(NamedTuple):
@@ -364,27 +520,42 @@ class Lanes(NamedTuple):
 
     Seeds have nothing to say to each other, so no device waits for another. Where they do not
     divide evenly, the devices with fewer train one more that nobody asked for, and `Run` drops it:
-    a device that would otherwise stand idle.
+    a device that would otherwise stand idle. A device with one seed runs its function as it is.
     """
 
     width: int  # seeds that are run, at least as many as were asked for
     over: Callable[[Callable[..., Tree]], Callable[..., Tree]]
     sharding: Sharding
 
+    def filled(self, values: np.ndarray[Any, Any]) -> Array:
+        """`[width]` of a value per seed asked for: what is added repeats the last."""
+        return jnp.asarray(np.pad(values, (0, self.width - len(values)), mode="edge"))
+
 
 def _lanes(seeds: int) -> Lanes:
     devices = jax.local_devices()[:seeds]
+    width = math.ceil(seeds / len(devices)) * len(devices)
+    each = jax.vmap if width > len(devices) else _alone
     if len(devices) == 1:
-        return Lanes(seeds, jax.vmap, SingleDeviceSharding(devices[0]))
+        return Lanes(width, each, SingleDeviceSharding(devices[0]))
     mesh, spec = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
 
     def over(function: Callable[..., Tree]) -> Callable[..., Tree]:
         return jax.shard_map(
-            jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+            each(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
         )
 
-    width = math.ceil(seeds / len(devices)) * len(devices)
     return Lanes(width, over, NamedSharding(mesh, spec))
+
+
+def _alone(function: Callable[..., Tree]) -> Callable[..., Tree]:
+    """`jax.vmap` for an axis of one: under `vmap`, both sides of every branch are computed."""
+
+    def call(*args: Tree) -> Tree:
+        result = function(*jax.tree.map(lambda x: x[0], args))
+        return jax.tree.map(lambda x: x[None], result)
+
+    return call
 
 
 def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
@@ -393,7 +564,8 @@ def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     return out, time.perf_counter() - began
 
 
-def _nbytes(tree: Tree) -> int:
+def nbytes(tree: Tree) -> int:
+    """Bytes of all arrays, or shapes of arrays, in `tree`."""
     leaves = jax.tree.leaves(tree)
     return sum(math.prod(x.shape) * _itemsize(x) for x in leaves)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,11 @@ BAD = [
     ([*QMIX, "--wandb", "maybe"], "expected off or offline or online, got 'maybe'"),
     ([*QMIX, "--out", "/dev/null/run"], "cannot write to /dev/null/run"),
     ([*QMIX, "--out", "{full}"], "is not empty"),
+    ([*QMIX, "--keep-checkpoints", "0"], "keep_checkpoints is 0; it must be at least 1"),
+    ([*QMIX, "--checkpoint-seconds", "-1"], "checkpoint_seconds is -1.0; it must be at least 0"),
+    (["train", "--resume"], "takes ALGO and ENV before its options"),
+    (["train", "--resume", "/nowhere"], "/nowhere is not the folder of a run"),
+    (["train", "--resume", "{full}"], "it has no config.yaml"),
     ([*QMIX, "--config", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
     ([*QMIX, "--config", "{full}/bad.yaml"], "'learner.lrr' in"),
     (["train", "matrix/climbing", "qmix"], "unknown algorithm 'matrix/climbing'"),
@@ -236,7 +242,8 @@ def test_a_run_from_start_to_end(tiny_algorithm, tmp_path, capsys):
     assert folder.name.startswith("tiny-matrix-climbing-20")
     assert str(folder.relative_to(tmp_path)) in out
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert names == {
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000000000072"]
+    assert {name for name in names if not name.startswith("checkpoints/")} == {
         *("config.yaml", "environment.json", "metrics.jsonl", "result.json", "curve.png"),
         *("episode.gif", "policy/policy.json", "policy/arrays.safetensors"),
     }
@@ -267,29 +274,138 @@ def test_a_run_from_start_to_end(tiny_algorithm, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_leaves_what_it_reached(
+def test_a_stopped_run_is_resumed_as_if_nothing_had_been(
     number, tiny_algorithm, tmp_path, capsys, monkeypatch
 ):
     log = loggers.Console.log
 
     def log_and_stop(self, progress):
         log(self, progress)
-        if progress.steps > 8:
+        if progress.steps == 40:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(loggers.Console, "log", log_and_stop)
+    assert cli.run([*RUN, "--out", "alone"]) == 0
     handler = signal.getsignal(number)
-    assert cli.run([*RUN, "--out", "run"]) == 128 + number
+    with monkeypatch.context() as patch:
+        patch.setattr(loggers.Console, "log", log_and_stop)
+        capsys.readouterr()
+        assert cli.run([*RUN, "--out", "run", "--checkpoint-seconds", "9"]) == 128 + number
     assert signal.getsignal(number) is handler
-    assert capsys.readouterr().err.splitlines() == [
-        "marlx: stopped; run holds what was reached at 40 steps"
-    ]
-    assert not (tmp_path / "run" / "result.json").exists()
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == "marlx: stopped at 40 steps; go on with: marlx train --resume run"
+    assert [line for line in said if "a second signal stops at once" in line] == said[:-1]
+    run = tmp_path / "run"
+    assert not (run / "result.json").exists()
     for name in ("config.yaml", "metrics.jsonl", "policy/arrays.safetensors", "curve.png"):
-        assert (tmp_path / "run" / name).stat().st_size
+        assert (run / name).stat().st_size
     from marlx import load_policy
 
-    assert load_policy("run").steps == 8
+    assert load_policy("run").steps == 40
+
+    with open(run / "metrics.jsonl", "a") as file:  # what a kill may leave
+        file.write('{"steps": 72, "ret')
+    assert cli.run(["train", "--resume", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and "going on from 40 of 72 steps" in out
+    assert without_times(run) == without_times(tmp_path / "alone")
+    facts = json.loads((run / "environment.json").read_text())
+    assert [part["steps"] for part in facts["resumed"]] == [40]
+    assert facts["output"] == {"checkpoint_seconds": 9.0}
+
+    assert cli.run(["train", "--resume", "run"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith("run is finished, at 72 steps") and out.count("\n") == 1
+
+
+def without_times(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    result = json.loads((folder / "result.json").read_text())
+    kept = [{k: v for k, v in x.items() if k not in ("seconds", "phases")} for x in lines]
+    return kept, {k: v for k, v in result.items() if k != "seconds"}
+
+
+def test_a_finished_run_gets_more_steps(tiny_algorithm, tmp_path, capsys):
+    assert cli.run([*RUN, "--out", "run"]) == 0
+    assert cli.run(["train", "--resume", "run", "--total-steps", "128"]) == 0
+    assert "going on from 72 of 136 steps" in capsys.readouterr().out
+    longer = ["--total-steps", "128", "--evals", "4"]
+    at = RUN.index("--total-steps")
+    words = [*RUN[:at], *RUN[at + 2 :], *longer, "--out", "alone"]
+    del words[words.index("--evals") : words.index("--evals") + 2]
+    assert cli.run(words) == 0
+    assert without_times(tmp_path / "run") == without_times(tmp_path / "alone")
+    assert (tmp_path / "run/config.yaml").read_text() == (
+        tmp_path / "alone/config.yaml"
+    ).read_text()
+    policy = json.loads((tmp_path / "run/policy/policy.json").read_text())
+    assert policy["settings"]["total_steps"] == 128
+
+    capsys.readouterr()
+    for options, answer in [
+        (["--total-steps", "64"], "is at 136 already"),
+        (["--seeds", "2"], "seeds is 2; the run has 1"),
+        (["--evals", "9"], "evals is 9; the run has 4"),
+        (["--learner.lr", "0.1"], "learner.lr is 0.1; the run has 0.5"),
+        (["--env.horizon", "4"], "env.horizon is 4; the run has 3"),
+        (["--out", "x"], "--out cannot be given with --resume"),
+        (["--config", "x"], "--config cannot be given with --resume"),
+    ]:
+        before = (tmp_path / "run" / "config.yaml").read_text()
+        assert cli.run(["train", "--resume", "run", *options]) == 2, options
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and answer in err
+        assert (tmp_path / "run" / "config.yaml").read_text() == before
+    assert cli.run(["train", "qmix", "matrix/climbing", "--resume", "run"]) == 2
+    assert "run is a run of tiny, not of qmix" in capsys.readouterr().err
+
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert cli.run(["train", "--resume", "run", "--total-steps", "500"]) == 2
+    assert "is finished and has no checkpoint" in capsys.readouterr().err
+    (tmp_path / "run" / "result.json").unlink()
+    assert cli.run(["train", "--resume", "run"]) == 0
+    assert "begins again from the start" in capsys.readouterr().err
+    assert without_times(tmp_path / "run") == without_times(tmp_path / "alone")
+
+
+def test_a_run_without_checkpoints(tiny_algorithm, tmp_path, capsys, monkeypatch):
+    assert cli.run([*RUN, "--out", "run", "--no-checkpoints"]) == 0
+    out, _ = capsys.readouterr()
+    assert "checkpoint" not in out and not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tiny_algorithm, tmp_path, capsys):
+    from marlx import runs
+
+    assert cli.run([*RUN, "--out", "run"]) == 0
+    folder = runs.RunFolder(tmp_path / "run", resume=True)
+    folder.lock()
+    capsys.readouterr()
+    assert cli.run(["train", "--resume", "run", "--total-steps", "500"]) == 2
+    assert capsys.readouterr().err == "marlx: run is being trained by another process\n"
+    folder.unlock()
+    folder.lock()
+    folder.unlock()
+
+
+def test_the_second_signal_leaves_while_compiled_code_runs():
+    """The main thread sits in a lock that no signal interrupts, as it does in compiled code."""
+    code = """
+import ctypes, os, signal, sys, threading
+from marlx.cli.stopping import stoppable
+
+say = lambda word: print(word, flush=True)
+with stoppable(lambda: say("first"), lambda: say("second")) as stop:
+    stop.patient = True
+    say("ready")
+    pthread = ctypes.CDLL(None)
+    while True:
+        pthread.sleep(1)  # C restarts it; Python's handlers run in between at most
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as it:
+        for expected in ("ready", "first", "second"):
+            assert it.stdout.readline().strip() == expected
+            it.send_signal(signal.SIGTERM)
+        assert it.wait(30) == 143
 
 
 def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypatch):
@@ -306,7 +422,7 @@ def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypa
     assert "greedy return" in out
     lines = err.splitlines()
     assert all("No space left on device" in line for line in lines)
-    assert len(lines) == len(set(lines)) == 6, "each file is told of once"
+    assert len(lines) == len(set(lines)) == 7, "each file is told of once, and checkpoints are"
 
 
 def test_an_error_in_the_training_is_no_wrong_input(tiny_algorithm, monkeypatch):

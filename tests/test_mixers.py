@@ -7,6 +7,7 @@ import pytest
 
 from marlx import mixers
 from marlx.mixers import Utilities
+from marlx.networks import dormant
 from marlx.types import EnvSpec
 
 SPEC = EnvSpec("three", num_agents=3, num_actions=4, obs_size=5, state_size=6, horizon=7)
@@ -117,3 +118,31 @@ def test_joint_refuses_too_many_joint_actions():
     spec = EnvSpec("wide", num_agents=9, num_actions=6, obs_size=1, state_size=1, horizon=1)
     with pytest.raises(ValueError, match=r"6\^9 = 10077696.*at most 4096"):
         mixers.joint(spec, features=4)
+
+
+def test_the_slope_is_the_gradient_with_respect_to_the_utilities():
+    """1 for sums, the hypernetworks' product for QMIX, and 0 where they give none."""
+    u, action = draw(0), jnp.array([0, 1, 2])
+    for name in ("additive", "independent"):
+        assert float(mixers.mixer_slope(MIXERS[name], {}, u, action)) == pytest.approx(1.0)
+    mixer = MIXERS["monotonic"]
+    params, step = mixer.init(jax.random.key(1)), 1e-2
+
+    def moved(agent, by):
+        q = u.q.at[agent, action[agent]].add(by)
+        return float(mixer.value(params, u._replace(q=q), action))
+
+    expected = np.mean([moved(i, step) - moved(i, -step) for i in range(3)]) / (2 * step)
+    slope = float(mixers.mixer_slope(mixer, params, u, action))
+    assert slope == pytest.approx(expected, rel=2e-2) and slope > 1e-2
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    assert float(mixers.mixer_slope(mixer, nothing, u, action)) == 0
+
+
+def test_dormant_units_are_those_far_below_the_average():
+    """Sizes 1, 1, 2, 0.02 and 0 have the mean 0.804: two are below 0.025 of it, 0.0201."""
+    units = jnp.array([1.0, -1.0, 2.0, 0.02, 0.0])
+    features = jnp.stack([units, -units]).reshape(2, 1, 5)  # signs do not matter
+    assert float(dormant(features)) == pytest.approx(0.4)
+    assert float(dormant(features, threshold=0.01)) == pytest.approx(0.2)
+    assert float(dormant(jnp.zeros((3, 4)))) == 1.0

@@ -21,7 +21,9 @@ def packaged() -> set[str]:
     for package, folder in SETUPTOOLS["package-dir"].items():
         inside = package.replace(".", "/")
         for path in (ROOT / folder).iterdir():
-            if path.suffix == ".py" or (package == "marlx.configs" and path.suffix == ".yaml"):
+            if path.suffix == ".py" or (
+                package.startswith("marlx.configs") and path.suffix == ".yaml"
+            ):
                 files.add(f"{inside}/{path.name}")
     return files
 

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import re
@@ -40,6 +41,50 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
     assert [path.name for path in folder.path.iterdir()] == ["a.txt"]
     assert said == [f"cannot write {folder.path / 'a.txt'}: No space left on device"]
     assert folder.failed == {"a.txt"}
+
+
+def test_a_file_is_cut_back_to_what_it_should_hold(tmp_path):
+    folder = runs.RunFolder(tmp_path / "run")
+    for index in range(3):
+        folder.append("a.jsonl", {"index": index})
+    with open(folder.path / "a.jsonl", "a") as file:
+        file.write('{"ind')  # killed
+    inode = (folder.path / "a.jsonl").stat().st_ino
+    folder.cut("a.jsonl", '{"index": 0}\n{"index": 1}\n')
+    assert (folder.path / "a.jsonl").read_text() == '{"index": 0}\n{"index": 1}\n'
+    assert (folder.path / "a.jsonl").stat().st_ino == inode, "in place: the disk may be full"
+    folder.cut("a.jsonl", '{"other": 0}\n')  # lines were lost to a full disk
+    assert (folder.path / "a.jsonl").read_text() == '{"other": 0}\n'
+    folder.cut("b.jsonl", "")
+    assert (folder.path / "b.jsonl").read_text() == "" and not folder.failed
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
+    """On a full disk the first bytes of a line may still fit."""
+    said = []
+    folder = runs.RunFolder(tmp_path / "run", said.append)
+    folder.append("a.jsonl", {"index": 0})
+    real = open
+
+    def short(path, mode, **settings):
+        file = real(path, mode, **settings)
+
+        class Short:
+            tell, truncate = file.tell, file.truncate
+
+            close = file.close
+
+            def write(self, data):
+                return file.write(data[:5])
+
+        return contextlib.closing(Short())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", short)
+        folder.append("a.jsonl", {"index": 1})
+    assert said == [f"cannot write {folder.path / 'a.jsonl'}: No space left on device"]
+    folder.append("a.jsonl", {"index": 2})
+    assert (folder.path / "a.jsonl").read_text() == '{"index": 0}\n{"index": 2}\n'
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):

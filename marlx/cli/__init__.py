@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from marlx import __version__
+from marlx.cli.doctor import doctor_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
+from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
 
@@ -30,12 +32,15 @@ Cooperative multi-agent reinforcement learning in JAX.
 
 commands:
   train ALGO ENV [options]   train, several seeds at once, into a run folder
-  eval RUN [options]         greedy returns of a trained policy on fresh episodes
+  train --resume RUN         go on with a run that was stopped or killed
+  eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
+  doctor RUN                 what looks wrong with a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
   report RUN... [options]    everything about runs as one HTML page
+  sweep FILE [options]       try the settings that a sweep file describes
   embeddings RUN [options]   what a run's embeddings tell of its partners
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
@@ -78,9 +83,11 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "doctor": doctor_command,
         "export": export_command,
         "plot": plot_command,
         "report": report_command,
+        "sweep": sweep_command,
         "embeddings": embeddings_command,
         "crossplay": crossplay_command,
         "pool": pool_command,

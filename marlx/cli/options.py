@@ -29,27 +29,55 @@ class Output:
     """Run folder, new or empty; runs/ALGO-ENV-DATE-TIME if not given."""
     wandb: Literal["off", "offline", "online"] = "off"
     """Log to Weights & Biases too; `offline` keeps its files in the run folder."""
-    wandb_project: str = "marlx"
-    """Project there."""
+    wandb_project: str | None = None
+    """Project there; what WANDB_PROJECT says, or `marlx`, if not given."""
+    wandb_entity: str | None = None
+    """Team or user there; the account's own if not given."""
+    wandb_group: str | None = None
+    """Show it there together with the other runs of this group."""
+    wandb_tags: tuple[str, ...] = ()
+    """Words to find it by."""
+    wandb_runs: Literal["one", "seeds"] = "one"
+    """`one` run with all seeds, or one for each of the `seeds`, as a group."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the run folder too."""
     devices: str = "auto"
     """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
+    resume: str | None = None
+    """Run folder to go on with; only total_steps and these options may be given with it."""
+    checkpoints: bool = True
+    """Keep checkpoints in the run folder, from which the run can be resumed."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two; the first and the last evaluation always have one."""
+    keep_checkpoints: int = 2
+    """How many of the newest are kept while the run lasts; afterwards the last one is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """Greedy returns of a trained policy on fresh episodes.
+    """Returns of a trained policy on fresh episodes.
 
     --env ID plays another environment, --env.NAME X changes a setting of it or of the run's own.
     """
 
     episodes: int = 100
     """Fresh episodes."""
+    explore: bool = False
+    """Act as in training instead of greedily: policy gradients draw their actions."""
     json: bool = False
     """Print JSON, with every episode's return."""
     policy_seed: int | None = None
     """Which of the run's seeds acts; the one with the best return if not given."""
     seed: int = 0
     """Seed of the episodes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """What looks wrong with a run, and the settings to look at."""
+
+    strict: bool = False
+    """Leave with exit code 1 if anything does."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,6 +148,26 @@ class RenderOptions:
     """Steps per second."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """How to run a sweep, or where to find what came out of it."""
+
+    trials: int | None = None
+    """How many, over all processes; `run_cap` of the file or the whole grid if not given."""
+    vmap: int = 1
+    """Trials trained at once in one compiled program, where they fit in memory."""
+    out: str | None = None
+    """Sweep folder; runs/sweep-NAME if not given."""
+    storage: str | None = None
+    """Optuna storage URL, for several machines; study.db in the sweep folder if not given."""
+    study: str | None = None
+    """Name of the sweep in that storage; the folder's if not given."""
+    seed: int = 0
+    """Of the search."""
+    devices: str = "auto"
+    """CPU devices to lay trials and seeds over: a number, or `auto`."""
+
+
 def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, Output]:
     """The experiment and the output options of a command line.
 
@@ -137,7 +185,8 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
     given = [*names, None, None]
     algo, env_id, layers = sources(given[0], given[1], value_of(argv, "config"))
     known, output_known = schema(algo, env_id), settings_of(Output)
-    in_file = {name: hint for name, hint in output_known.items() if name not in ("config", "out")}
+    not_in_file = ("config", "out", "resume")
+    in_file = {name: hint for name, hint in output_known.items() if name not in not_in_file}
     values = merge({**known, **in_file}, layers)
     learner, env = values.pop("learner", {}), values.pop("env", {})
     output = {name: values.pop(name) for name in in_file if name in values}
@@ -160,15 +209,15 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
 
 
 def run_and_options(
-    argv: Sequence[str], command: str, options: type[Options]
+    argv: Sequence[str], command: str, options: type[Options], what: str = "run folder"
 ) -> tuple[str, Options]:
-    """The run folder and the options of a command that takes one."""
+    """The run folder, or `what` else, and the options of a command that takes one."""
     from marlx.registry import settings_of
 
     names, rest = positionals(argv)
     wants_help = not names and rest[:1] in (["-h"], ["--help"])
     if len(names) != 1 and not wants_help:
-        raise ValueError(f"marlx {command} takes one run folder before its options")
+        raise ValueError(f"marlx {command} takes one {what} before its options")
     args = _canonical(rest, settings_of(options))
     parsed = _tyro(options(), args, f"marlx {command} RUN", inspect.cleandoc(options.__doc__ or ""))
     return names[0], parsed
@@ -284,6 +333,9 @@ def _canonical(argv: Sequence[str], known: Schema) -> list[str]:
             raise ValueError(f"unexpected {word!r}; options are written --name value")
         given, _, inline = word[2:].partition("=")
         name = given.replace("-", "_")
+        if "=" in word and name in _blocks(known):
+            words = [*_inside(name, inline), *words]
+            continue
         block, _, last = name.rpartition(".")
         off = f"{block}.{last[3:]}".lstrip(".") if last.startswith("no_") else ""
         if hints.get(off) is bool and name not in hints:
@@ -302,6 +354,8 @@ def _canonical(argv: Sequence[str], known: Schema) -> list[str]:
                 raise ValueError(f"--{given} needs a value")
             values = ["true"]
         try:
+            if _is_list(hints[name]) and len(values) == 1 and values[0].startswith(("[", "(")):
+                values = values[0].strip("[]() ").replace(",", " ").split()
             value = coerce(values if _is_list(hints[name]) else values[0], hints[name])
         except ValueError as error:
             raise ValueError(f"--{given}: {error}") from None
@@ -316,6 +370,23 @@ def _flat(known: Schema, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(hint, f"{prefix}{name}.")
         else:
             yield prefix + name, hint
+
+
+def _blocks(known: Schema, prefix: str = "") -> set[str]:
+    """Dotted names of the blocks that hold settings."""
+    found: set[str] = set()
+    for name, hint in known.items():
+        if isinstance(hint, dict):
+            found |= {prefix + name} | _blocks(hint, f"{prefix}{name}.")
+    return found
+
+
+def _inside(block: str, text: str) -> list[str]:
+    """`--learner.lr=0.1` for `--learner={'lr': 0.1}`: so wandb's agent gives nested parameters."""
+    from marlx.config import parse
+
+    content = parse(text, f"--{block}")
+    return [f"--{block}.{name}={value}" for name, value in content.items()]
 
 
 def _dashed(name: str) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import signal
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import Output, parse_train, positionals, value_of
-from marlx.cli.shared import print_returns, use_compilation_cache
+from marlx.cli.resume import open_checkpoints, output_facts, parse_resume, reopen
+from marlx.cli.shared import complain, print_returns, use_compilation_cache
+from marlx.cli.stopping import Stopped, stoppable
+from marlx.cli.tracking import check_loggers, loggers_of
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from marlx.checkpoints import Checkpoints
     from marlx.config import Experiment
     from marlx.runs import RunFolder
     from marlx.training import Progress, Run
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 TRAIN_USAGE = """\
 usage: marlx train ALGO ENV [options]
        marlx train --config FILE [options]
+       marlx train --resume RUN [options]
 
 Train ALGO in ENV, several seeds at once; `marlx list` shows both. Results go to a run folder.
 
@@ -36,9 +42,14 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --env.NAME X         a setting of the environment
   --config FILE        settings from a YAML file, below those of the command line
   --out FOLDER         run folder, new or empty (default: runs/ALGO-ENV-DATE-TIME)
-  --wandb MODE         off, offline or online (default: off)
+  --wandb MODE         Weights & Biases: off, offline or online (default: off)
+  --tensorboard        write TensorBoard's files into the run folder too
   --devices N          CPU devices to lay seeds over (default: auto)
+  --resume RUN         go on with a run that was stopped, killed or is to get more --total-steps
+  --no-checkpoints     keep none; such a run cannot be resumed
 """
+
+WAITING = "stopping when the block under way is done; a second signal stops at once"
 
 
 def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
@@ -47,14 +58,20 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     if not names and (not rest or rest[0] in ("-h", "--help")):
         print(TRAIN_USAGE, end="", file=sys.stdout if rest else sys.stderr)
         return 0 if rest else 2
-    if len(names) > 2 or (len(names) < 2 and value_of(rest, "config") is None):
+    known = value_of(rest, "config") or value_of(rest, "resume")
+    if len(names) > 2 or (len(names) < 2 and known is None):
         raise ValueError(
             f"marlx train takes ALGO and ENV before its options, got {' '.join(names) or 'neither'}"
             "; for example: marlx train qmix Foraging-8x8-2p-2f-coop-v3"
         )
     use_compilation_cache()
-    experiment, output = parse_train(names, rest)
-    _use_cpu_devices(output.devices, experiment.train.seeds)
+    was: Experiment | None = None
+    if value_of(rest, "resume") is None:
+        experiment, output = parse_train(names, rest)
+    else:
+        experiment, output, was = parse_resume(names, rest)
+    check_loggers(output)
+    use_cpu_devices(output.devices, experiment.train.seeds)
 
     from marlx.runs import RunFolder, config_text, default_path, environment_facts
     from marlx.training import Run
@@ -62,67 +79,119 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     env, params, learner = experiment.build()
     training = Run(env, params, learner, experiment.train)
     _check_memory(sum(training.sizes().values()) * experiment.train.seeds)
+    if was is not None:
+        reopened = reopen(experiment, training, output, was)
+        return 0 if reopened is None else functools.partial(_train, experiment, training, *reopened)
     path = output.out or default_path(experiment.algorithm, experiment.environment)
-    folder = RunFolder(path, lambda line: print(f"marlx: {line}", file=sys.stderr))
+    checkpoints = open_checkpoints(path, output)
+    folder = RunFolder(path, complain)
+    folder.lock()
     folder.write("config.yaml", config_text(experiment))
-    folder.write_json("environment.json", environment_facts())
-    return functools.partial(_train, experiment, training, folder, output)
+    folder.write_json("environment.json", environment_facts() | {"output": output_facts(output)})
+    return functools.partial(_train, experiment, training, folder, output, checkpoints)
 
 
-def _train(experiment: Experiment, training: Run, folder: RunFolder, output: Output) -> int:
-    """Train, telling every logger, and write what a run leaves behind."""
-    from marlx.loggers import Console, JsonLines, Logger, Wandb
+def _train(
+    experiment: Experiment,
+    training: Run,
+    folder: RunFolder,
+    output: Output,
+    checkpoints: Checkpoints | None = None,
+    reported: Sequence[Progress] = (),
+) -> int:
+    """Train, telling every logger, and write what a run leaves behind.
+
+    Args:
+      experiment: what `training` was made from.
+      training: new, or restored.
+      folder: locked; this unlocks it.
+      output: where results go.
+      checkpoints: where to keep them, if at all.
+      reported: what a restored run has reported until then.
+    """
+    from marlx.loggers import Console
     from marlx.policies import save_policy
 
-    spec = training.env.spec(training.params)
-    for line in _describe(experiment, training, folder):
+    history = list(reported)
+    optimum = training.env.spec(training.params).optimum
+    for line in _describe(experiment, training, folder, checkpoints, history):
         print(line, flush=True)
-    console = Console(experiment.train.seeds, spec.optimum)
-    loggers: list[Logger] = [JsonLines(folder), console]
-    history: list[Progress] = []
+    console = Console(experiment.train.seeds, optimum)
+    loggers = loggers_of(experiment, folder, output, console)
+    random_returns: np.ndarray[Any, Any] | None = None
     result: dict[str, Any] | None = None
-    stopped = 0
+
+    def leave() -> None:
+        console.close(None)
+        complain(_stopped(folder, checkpoints, history))
+
     try:
-        with _stoppable():
+        with stoppable(lambda: complain(WAITING), leave) as stop:
             console.start()
             random_returns = training.random_returns()
             console.random_return = float(random_returns.mean())
-            if output.wandb != "off":
-                settings = experiment.settings()
-                loggers.append(Wandb(output.wandb, folder.path, settings, output.wandb_project))
+            training.compile()
+            stop.patient = True
+            if history:  # of a resumed run: where it stands, until there is more to show
+                console.log(history[-1])
             for progress in training.blocks():
                 history.append(progress)
-                for logger in loggers:
-                    logger.log(progress)
+                loggers.log(progress)
                 save_policy(folder, experiment, progress.policies(), progress)
+                if checkpoints is not None:
+                    checkpoints.step(training, history, now=bool(stop.number))
+                if stop.number and progress.steps < progress.total_steps:
+                    raise Stopped
             returns = training.final_returns()
-        result = _result(experiment, training, history, returns, random_returns, spec.optimum)
-        folder.write_json("result.json", result)
-    except _Stopped as stop:
-        stopped = stop.code
+        phases = training.phases
+        result = full_result(experiment, phases, history, returns, random_returns, optimum)
+        if folder.write_json("result.json", result) and checkpoints is not None:
+            checkpoints.finish()
+    except Stopped:
+        pass
     finally:
-        for logger in loggers:
-            logger.close(result)
-    if history:
-        _draw(experiment, training, folder, history, random_returns, spec.optimum, bool(result))
-    if stopped:
-        steps = history[-1].steps if history else 0
-        print(
-            f"marlx: stopped; {folder.path} holds what was reached at {steps:,} steps",
-            file=sys.stderr,
-        )
-        return stopped
+        console.close(result)
+        if history and random_returns is not None:  # loggers take the pictures along
+            _draw(experiment, training, folder, history, random_returns, optimum, bool(result))
+        loggers.close(result)
+        folder.unlock()
+    if checkpoints is not None and checkpoints.failed:
+        folder.failed.add("checkpoints")
+    if result is None or random_returns is None:
+        complain(_stopped(folder, checkpoints, history))
+        return 128 + stop.number
     steps = history[-1].steps
     print(f"\n{experiment.algorithm} on {experiment.environment}, {steps:,} steps per seed")
-    print_returns(returns, random_returns, spec.optimum)
+    print_returns(returns, random_returns, optimum)
     _print_times(training.phases, history[-1], experiment.train.seeds)
     _print_files(folder)
     return 1 if folder.failed else 0
 
 
-def _describe(experiment: Experiment, training: Run, folder: RunFolder) -> Iterator[str]:
-    """What is about to run, and the memory it takes."""
+def _stopped(
+    folder: RunFolder, checkpoints: Checkpoints | None, history: Sequence[Progress]
+) -> str:
+    """What a stopped run leaves, in one line."""
+    steps = history[-1].steps if history else 0
+    if checkpoints is None:
+        return f"stopped; {folder.path} holds what was reached at {steps:,} steps"
+    kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
+    if checkpoints.steps is None:
+        kept = ", before the first checkpoint"
+    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {folder.path}"
+
+
+def _describe(
+    experiment: Experiment,
+    training: Run,
+    folder: RunFolder,
+    checkpoints: Checkpoints | None,
+    history: Sequence[Progress],
+) -> Iterator[str]:
+    """What is about to run, the memory it takes, and what it takes on the disk."""
     import jax
+
+    from marlx.checkpoints import nbytes
 
     train, devices = experiment.train, jax.local_devices()
     seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
@@ -132,46 +201,43 @@ def _describe(experiment: Experiment, training: Run, folder: RunFolder) -> Itera
         f"{len(devices)} x {devices[0].device_kind}"
     )
     sizes = training.sizes()
-    parts = ", ".join(f"{name} {_bytes(size)}" for name, size in sizes.items() if size >= 1e3)
-    yield f"  memory per seed: {_bytes(sum(sizes.values()))} ({parts})"
+    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
+    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
+    if checkpoints is not None:
+        size, free = nbytes(training), shutil.disk_usage(folder.path).free
+        kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
+        yield f"  checkpoints: at most {bytes_text(size)} each, {kept}"
+        if size * (checkpoints.keep + 1) > free:
+            yield f"  checkpoints may not fit: there are {bytes_text(free)} free"
     yield f"  run folder: {folder.path}"
+    if history:
+        yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def _bytes(size: float) -> str:
+def bytes_text(size: float) -> str:
+    """`size` for people, e.g. `1.5 MB`."""
     for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.3g} {letters}"
     return f"{size:.0f} B"
 
 
-def _result(
+def full_result(
     experiment: Experiment,
-    training: Run,
+    phases: Mapping[str, float],
     history: Sequence[Progress],
     returns: np.ndarray[Any, Any],
     random_returns: np.ndarray[Any, Any],
     optimum: float | None,
 ) -> dict[str, Any]:
     """What `result.json` holds."""
-    from marlx.statistics import bootstrap_interval, iqm, mean
+    from marlx.runs import result_record
 
-    low, high = bootstrap_interval(returns)
-    first = experiment.train.seed
+    config, last = experiment.train, history[-1]
     return {
         "algorithm": experiment.algorithm,
         "environment": experiment.environment,
-        "steps": history[-1].steps,
-        "seeds": list(range(first, first + experiment.train.seeds)),
-        "episodes_per_seed": returns.shape[1],
-        "return": {
-            "mean": mean(returns),
-            "interval_95": [low, high],
-            "iqm": iqm(returns),
-            "per_seed": returns.mean(1).tolist(),
-        },
-        "random_return": mean(random_returns),
-        "optimum": optimum,
-        "seconds": {name: round(seconds, 3) for name, seconds in training.phases.items()},
+        **result_record(config, last, returns, random_returns, optimum, phases),
     }
 
 
@@ -232,38 +298,18 @@ def _print_files(folder: RunFolder) -> None:
         "config.yaml": f"every setting; again: marlx train --config {folder.path}/config.yaml",
         "environment.json": "versions and device",
         "metrics.jsonl": "a line per evaluation, every metric per seed",
+        "checkpoints": f"more steps: marlx train --resume {folder.path} --total-steps N",
         "policy": f'marlx.load_policy("{folder.path}")',
         "result.json": "the numbers above",
         "curve.png": "learning curve",
         "episode.gif": "a greedy episode of the best seed",
+        "tensorboard": f"tensorboard --logdir {folder.path}/tensorboard",
+        "wandb": f"Weights & Biases; what is offline: wandb sync {folder.path}/wandb/offline-run-*",
     }
     print(f"  run folder      {folder.path}")
     for name, text in about.items():
         if (folder.path / name).exists():
             print(f"    {name:<17} {text}")
-
-
-class _Stopped(Exception):
-    """Ctrl-C or SIGTERM."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__()
-        self.code = code
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Raise `_Stopped` on SIGINT and SIGTERM, which the shell's exit codes then tell."""
-
-    def stop(number: int, frame: object) -> None:
-        raise _Stopped(128 + number)
-
-    old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _check_memory(needed: int) -> None:
@@ -272,24 +318,34 @@ def _check_memory(needed: int) -> None:
     Raises:
       ValueError: the state of all seeds is larger than the memory of all devices.
     """
+    there = device_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"this run needs {bytes_text(needed)} and there are {bytes_text(there)}; give it fewer "
+            "seeds, fewer environments or a smaller replay"
+        )
+
+
+def device_memory(*, free: bool = False) -> int | None:
+    """Bytes that all devices have, or of these the ones not in use; None where nobody can say."""
     import jax
 
     devices = jax.local_devices()
     stats = [device.memory_stats() for device in devices]
     if all(stat and "bytes_limit" in stat for stat in stats):
-        there = sum(stat["bytes_limit"] for stat in stats if stat)
-    elif devices[0].platform == "cpu" and hasattr(os, "sysconf"):
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    else:
-        return
-    if needed > there:
-        raise ValueError(
-            f"this run needs {_bytes(needed)} and there are {_bytes(there)}; give it fewer seeds, "
-            "fewer environments or a smaller replay"
-        )
+        used = "bytes_in_use" if free else ""
+        return sum(int(stat["bytes_limit"] - stat.get(used, 0)) for stat in stats if stat)
+    if devices[0].platform != "cpu" or not hasattr(os, "sysconf"):
+        return None
+    if free:
+        with contextlib.suppress(OSError, ValueError):  # Linux; it counts caches as free
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+            facts = dict(line.split(":", 1) for line in lines)
+            return int(facts["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _use_cpu_devices(devices: str, seeds: int) -> None:
+def use_cpu_devices(devices: str, seeds: int) -> None:
     """Split the CPU into devices before JAX starts it; accelerators are left as they are."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if devices == "auto":

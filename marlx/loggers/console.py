@@ -1,47 +1,16 @@
-"""Where a run's progress goes: the run folder, the terminal, Weights & Biases."""
+"""Progress for people, in a terminal or in a file of lines."""
 
 from __future__ import annotations
 
-import inspect
-import json
-import logging
-import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from marlx.runs import RunFolder, metrics_record
-
 if TYPE_CHECKING:
     from marlx.training import Progress
-
-
-class Logger(Protocol):
-    """What a run tells its progress to."""
-
-    def log(self, progress: Progress) -> None:
-        """Take in an evaluation and the training before it."""
-
-    def close(self, result: Mapping[str, Any] | None) -> None:
-        """The run is over; `result` as in `result.json`, or None where it was stopped."""
-
-
-class JsonLines:
-    """`metrics.jsonl` in the run folder."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-
-    def log(self, progress: Progress) -> None:
-        """Append a line."""
-        self._folder.append("metrics.jsonl", metrics_record(progress))
-
-    def close(self, result: Mapping[str, Any] | None) -> None:
-        """Nothing to close: every line is flushed as it is written."""
 
 
 class Console:
@@ -127,81 +96,6 @@ class Console:
             return "", ""  # the first look is at the warm-up, which tells nothing of what follows
         left = (progress.total_steps - progress.steps) * spent / taken
         return f"{taken * self._seeds / spent:,.0f} steps/s", f"{duration(left)} left"
-
-
-class Wandb:
-    """Weights & Biases; whatever goes wrong with it costs a line, never the training.
-
-    Args:
-      mode: `offline` writes to the run folder, `online` also sends. Nothing ever prompts: `online`
-        without being logged in is `offline`, with a line that says so.
-      folder: the run folder.
-      config: every setting, as in `config.yaml`.
-      project: of Weights & Biases.
-    """
-
-    def __init__(
-        self, mode: str, folder: Path, config: Mapping[str, Any], project: str = "marlx"
-    ) -> None:
-        self._run: Any = None
-        os.environ.setdefault("WANDB_SILENT", "true")
-        logging.getLogger("wandb").setLevel(logging.ERROR)
-        with _harmless("start"):
-            import wandb
-
-            if mode == "online" and not _logged_in(wandb):
-                print("wandb: not logged in, so this run is kept offline", file=sys.stderr)
-                mode = "offline"
-            self._run = wandb.init(
-                mode="online" if mode == "online" else "offline",
-                project=project,
-                name=folder.name,
-                dir=str(folder),
-                config=dict(config),
-                settings=wandb.Settings(silent=True, init_timeout=30),
-            )
-
-    def log(self, progress: Progress) -> None:
-        """Send means over seeds under the metric's name, and each seed's under `seed_{i}/`."""
-        values: dict[str, float] = {"seconds": progress.seconds}
-        for name, per_seed in progress.metrics.items():
-            each = np.atleast_1d(np.asarray(per_seed, float))
-            values[name] = float(each.mean())
-            if len(each) > 1:
-                values |= {f"seed_{i}/{name}": float(value) for i, value in enumerate(each)}
-        if self._run is not None:
-            with _harmless("log"):
-                self._run.log(values, step=progress.steps)
-
-    def close(self, result: Mapping[str, Any] | None) -> None:
-        """Hand over the result as the run's summary."""
-        if self._run is not None:
-            with _harmless("finish"):
-                self._run.summary.update(json.loads(json.dumps(result or {})))
-                self._run.finish(exit_code=0 if result else 1)
-
-
-def _logged_in(wandb: Any) -> bool:
-    """Whether runs can be sent, found out without a prompt."""
-    if "prompt" in inspect.signature(wandb.login).parameters:
-        return bool(wandb.login(prompt=False))
-    return bool(wandb.api.api_key)  # before wandb had the argument
-
-
-class _harmless:  # noqa: N801
-    """A block that may fail, with a line on stderr and nothing else."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if isinstance(error, Exception):
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"wandb: could not {self._what}: {reason[:200]}", file=sys.stderr)
-            return True
-        return False
 
 
 def duration(seconds: float) -> str:

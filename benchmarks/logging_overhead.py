@@ -1,0 +1,145 @@
+"""What loggers cost a training: the same run with and without them, in turns.
+
+    python benchmarks/logging_overhead.py                       # the run of `make train`
+    python benchmarks/logging_overhead.py --steps 100000 --seeds 2 --repeats 2
+
+Every run is `marlx train` in a process of its own, with its programs compiled before. Two times are
+taken: the wall clock from start to end, start and finish of the logger included; and the processor
+time of the process and of those it starts, which says the same where a machine is busy with other
+things. `added` is the median over repeats of the difference to the run without; milliseconds per
+evaluation are how long the training waits each time it logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import _timing
+import numpy as np
+
+ARMS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "none": ([], {}),
+    "wandb offline": (["--wandb", "offline"], {}),
+    "wandb, server down": (
+        ["--wandb", "online"],
+        {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40},
+    ),
+    "tensorboard": (["--tensorboard"], {}),
+}
+
+
+def run(arm: str, steps: int, seeds: int) -> tuple[float, float]:
+    """Wall-clock and processor seconds of a whole training."""
+    options, extra = ARMS[arm]
+    folder = tempfile.mkdtemp()
+    command = [
+        sys.executable,
+        "-c",
+        "from marlx.cli import main; main()",
+        "train",
+        "qmix",
+        "Foraging-8x8-2p-2f-coop-v3",
+    ]
+    command += ["--total-steps", str(steps), "--seeds", str(seeds), "--out", folder, *options]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, env={**os.environ, **extra}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    shutil.rmtree(folder, ignore_errors=True)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return wall, usage.ru_utime + usage.ru_stime
+
+
+def waits(evaluations: int = 200, seeds: int = 4) -> dict[str, float]:
+    """Milliseconds that `log` takes on the thread of the training, by logger; medians."""
+    from marlx.loggers import JsonLines, TensorBoard, Wandb
+    from marlx.runs import RunFolder
+    from marlx.training import Progress
+
+    metrics = {f"metric_{i}": np.linspace(0, 1, seeds) for i in range(12)}
+    metrics["return"] = np.linspace(0, 1, seeds)
+    taken = {}
+    for name in ("jsonl", "wandb", "tensorboard"):
+        with tempfile.TemporaryDirectory() as path, contextlib.redirect_stderr(io.StringIO()):
+            logger: Any
+            if name == "wandb":
+                logger = Wandb("offline", Path(path), {}, seeds=range(seeds))
+            elif name == "tensorboard":
+                logger = TensorBoard(Path(path), seeds=range(seeds))
+            else:
+                logger = JsonLines(RunFolder(path))
+            each = []
+            for i in range(evaluations):
+                progress = Progress(1000 * i, 10**6, 1.0 * i, metrics, {}, dict)
+                began = time.perf_counter()
+                logger.log(progress)
+                each.append(1000 * (time.perf_counter() - began))
+                time.sleep(0.01)
+            logger.close(None)
+        taken[name] = round(statistics.median(each), 3)
+    return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=500_000)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    args = parser.parse_args()
+    arms = list(dict.fromkeys(["none", *args.arms]))
+    run("none", args.steps, args.seeds)  # compiles
+    wall: dict[str, list[float]] = {arm: [] for arm in arms}
+    processor: dict[str, list[float]] = {arm: [] for arm in arms}
+    for i in range(args.repeats):
+        for arm in arms[i % len(arms) :] + arms[: i % len(arms)]:
+            seconds = run(arm, args.steps, args.seeds)
+            wall[arm].append(seconds[0])
+            processor[arm].append(seconds[1])
+            print(f"  {arm:<20} {seconds[0]:7.1f} s, processor {seconds[1]:7.1f} s", flush=True)
+    rows = []
+    for arm in arms:
+        row: dict[str, Any] = {"logger": arm}
+        for name, times in (("wall", wall), ("processor", processor)):
+            base = statistics.median(times["none"])
+            added = statistics.median(x - y for x, y in zip(times[arm], times["none"], strict=True))
+            row |= {
+                f"{name}_s": round(statistics.median(times[arm]), 2),
+                f"{name}_added_s": round(added, 2),
+                f"{name}_added_percent": round(100 * added / base, 2),
+            }
+        rows.append(row)
+    print(_timing.table(rows))
+    milliseconds = waits()
+    print("milliseconds per evaluation:", milliseconds)
+    _timing.write(
+        "logging_overhead",
+        {
+            "what": "qmix on foraging with and without loggers, whole processes in turns",
+            "steps": args.steps,
+            "seeds": args.seeds,
+            "repeats": args.repeats,
+            "rows": rows,
+            "milliseconds_per_evaluation": milliseconds,
+        },
+        ("marlx", "wandb", "tensorboard"),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sweep files: for `marlx sweep FILE`, and for `wandb sweep FILE` with `wandb agent`."""

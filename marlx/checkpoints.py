@@ -1,0 +1,417 @@
+"""Checkpoints: all that a run needs to go on to the bit, and never half of it.
+
+A folder of checkpoints holds one folder for each, named after its environment steps:
+
+    000000011776/state.json     counters, history, settings, versions, and what the arrays are
+    000000011776/arrays/        parameters, optimisers, replays, environments, keys; by orbax
+    000000011776/manifest.json  size and checksum of every file above
+
+It is written beside its place, flushed to the disk and then moved there. Before one is read, its
+files are held against the manifest, and one that does not fit is passed over for the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.policies import named
+from marlx.sameness import (
+    changes,
+    check_settings,
+    facts_of,
+    schedule_of,
+    settings_of_run,
+    stored_form,
+)
+
+if TYPE_CHECKING:
+    from marlx.environment import Environment, EnvParams
+    from marlx.learner import Learner
+    from marlx.training import Progress, Run, TrainConfig
+    from marlx.types import Tree
+
+FORMAT = 1
+SHARE = 20
+"""A checkpoint is followed by at least this many times the seconds it took: 5 % of a run."""
+
+
+class Saved(NamedTuple):
+    """A checkpoint on disk whose files are whole.
+
+    Attributes:
+      path: its folder.
+      state: what `state.json` holds.
+    """
+
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """Environment steps per seed it was taken at."""
+        return int(self.state["steps"])
+
+
+class Checkpoints:
+    """The checkpoints of one run: when to take one, and which to keep.
+
+    No failure to write raises, for a full disk must not cost the training: it is told of in one
+    line, and the checkpoints that were there stay.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        keep: int = 2,
+        seconds: float = 60.0,
+        complain: Callable[[str], None] | None = None,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+          path: of the folder; made when it is needed.
+          keep: how many of the newest are kept.
+          seconds: the least time between two, except for the first and the last of a run.
+          complain: is given what cannot be written or read, in one line each; prints it by default.
+
+        Raises:
+          ValueError: a setting that makes no sense.
+        """
+        if keep < 1:
+            raise ValueError(f"keep_checkpoints is {keep}; it must be at least 1")
+        if not seconds >= 0:
+            raise ValueError(f"checkpoint_seconds is {seconds}; it must be at least 0")
+        self.path, self.keep, self.seconds = Path(path), keep, seconds
+        self.failed = False
+        """Whether the last one that was due could not be written."""
+        self.steps: int | None = None
+        """Where the newest one was taken that this run has written or been restored from."""
+        self._complain = complain or (lambda line: print(line, file=sys.stderr))
+        self._wait, self._last = 0.0, 0.0
+        self._damaged: list[Path] = []
+
+    def begin(self) -> None:
+        """Make sure that a new run does not mix its checkpoints with those of another.
+
+        Raises:
+          ValueError: there are some already.
+        """
+        if _finished_folders(self.path):
+            raise ValueError(f"{self.path} holds checkpoints already; resume them, or name another")
+
+    def step(self, run: Run, history: Sequence[Progress], *, now: bool = False) -> None:
+        """Take a checkpoint if one is due, or in any case if `now`, unless it is there already."""
+        progress = history[-1]
+        if progress.steps == self.steps:
+            return
+        due = self.steps is None or progress.steps >= progress.total_steps
+        if now or due or time.perf_counter() - self._last >= max(self.seconds, self._wait):
+            self.save(run, history)
+
+    def save(self, run: Run, history: Sequence[Progress]) -> bool:
+        """Take a checkpoint; False if that failed."""
+        began, target = time.perf_counter(), self.path / f"{history[-1].steps:012d}"
+        partial = self.path / f".{target.name}.partial"
+        try:
+            self._clear()
+            partial.mkdir(parents=True)
+            _write(partial, run, history)
+            if target.exists():  # a damaged one, or of a run that was restored from one before it
+                shutil.rmtree(target)
+            os.replace(partial, target)
+            _flush(self.path)
+        except Exception as error:  # whatever a storage library raises must not cost the training
+            shutil.rmtree(partial, ignore_errors=True)
+            if not self.failed:
+                self._complain(f"cannot write checkpoint {target}: {_reason(error)}{self._left()}")
+            self.failed = True
+        else:
+            self.failed, self.steps = False, history[-1].steps
+            for damaged in self._damaged:  # none of those that are kept
+                if damaged != target:
+                    shutil.rmtree(damaged, ignore_errors=True)
+            self._damaged.clear()
+            for old in _finished_folders(self.path)[: -self.keep]:
+                shutil.rmtree(old, ignore_errors=True)
+        # after a failure it is tried again, but no more often than if it had worked
+        self._last = time.perf_counter()
+        self._wait = SHARE * (self._last - began)
+        run.phases["checkpoint"] = run.phases.get("checkpoint", 0.0) + self._last - began
+        return not self.failed
+
+    def finish(self) -> None:
+        """The run is over: of its checkpoints the last one stays, from which it can be extended."""
+        for old in _finished_folders(self.path)[:-1]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def newest(self) -> Saved | None:
+        """The newest checkpoint that is whole, or None where none was taken.
+
+        Raises:
+          ValueError: there are some, and none can be used.
+        """
+        folders = _finished_folders(self.path)
+        for folder in reversed(folders):
+            try:
+                return Saved(folder, _checked(folder))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._damaged.append(folder)
+                self._complain(f"checkpoint {folder} is damaged and left out: {_reason(error)}")
+        if folders:
+            raise ValueError(
+                f"none of the {len(folders)} checkpoints in {self.path} is whole; delete them to "
+                "start the run again"
+            )
+        return None
+
+    def restore(self, run: Run, saved: Saved) -> list[Progress]:
+        """Let `run` go on from `saved`; what it had reported until then.
+
+        Raises:
+          ValueError: the run has other settings, or its state has another form.
+        """
+        check_settings(run, saved)
+        state = _fitted(run, saved)
+        history = [_progress(run, record) for record in saved.state["history"]]
+        run.restore(state, saved.state["counters"])
+        for line in changes(saved.state["facts"], facts_of(run)):
+            self._complain(line)
+        self.steps, self._last = saved.steps, time.perf_counter()
+        return history
+
+    def _clear(self) -> None:
+        """Remove what was left half-written."""
+        for partial in self.path.glob(".*.partial"):
+            shutil.rmtree(partial)
+
+    def _left(self) -> str:
+        steps = [int(path.name) for path in _finished_folders(self.path)]
+        return f"; the one at {max(steps):,} steps stays" if steps else "; there is none yet"
+
+
+def resumable(
+    env: Environment[Any, Any],
+    params: EnvParams,
+    learner: Learner,
+    config: TrainConfig,
+    folder: str | Path,
+    resume: bool,
+) -> tuple[Run, Checkpoints, list[Progress]]:
+    """A run with a folder of checkpoints, restored from the newest one if `resume` and it has any.
+
+    Raises:
+      ValueError: settings that cannot work, or that are not those of the checkpoint.
+    """
+    from marlx.training import Run, TrainConfig, with_total_steps
+
+    checkpoints = Checkpoints(folder)
+    if not resume:
+        checkpoints.begin()
+        return Run(env, params, learner, config), checkpoints, []
+    saved = checkpoints.newest()
+    if saved is None:
+        return Run(env, params, learner, config), checkpoints, []
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    old = {name: saved.state["settings"].get(name) for name in names}
+    if config.total_steps != old["total_steps"] and config == dataclasses.replace(
+        TrainConfig(**old), total_steps=config.total_steps
+    ):
+        config = with_total_steps(TrainConfig(**old), learner, config.total_steps)
+    run = Run(env, params, learner, config)
+    return run, checkpoints, checkpoints.restore(run, saved)
+
+
+def nbytes(run: Run) -> int:
+    """Bytes of a checkpoint of `run` before they are compressed."""
+    stored = _stored(run.lanes_shape()).values()
+    return sum(math.prod(x.shape) * int(x.dtype.itemsize) for x in stored)
+
+
+def _finished_folders(path: Path) -> list[Path]:
+    """The folders that were moved to their place, oldest first."""
+    if not path.is_dir():
+        return []
+    return sorted(child for child in path.iterdir() if child.name.isdecimal())
+
+
+# --- writing ---
+
+
+def _write(folder: Path, run: Run, history: Sequence[Progress]) -> None:
+    """Write all of a checkpoint into `folder`, and flush it to the disk."""
+    state, counters = run.snapshot()
+    arrays = {name: stored_form(x) for name, x in named(state).items()}
+    _save_arrays(folder / "arrays", arrays)
+    content = {
+        "format": FORMAT,
+        "steps": history[-1].steps,
+        "counters": counters,
+        "settings": settings_of_run(run),
+        "schedule": schedule_of(run),
+        "facts": facts_of(run),
+        "arrays": {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items()},
+        "history": [_record(progress) for progress in history],
+    }
+    # not JSON to the letter: NaN and Infinity are kept, so that what is read is what was written
+    (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
+    manifest = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        manifest[path.relative_to(folder).as_posix()] = _sum(path)
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+    for path in folder.rglob("*"):
+        _flush(path)
+    _flush(folder)
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    import orbax.checkpoint as ocp
+
+    with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        # an array of no size has nothing to save, and orbax refuses it
+        full = {name: x for name, x in arrays.items() if x.size}
+        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(full))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep orbax from logging: its errors are raised as well, and told of once."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file or a folder to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # folders cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sum(path: Path) -> list[int]:
+    """Size and CRC-32 of a file."""
+    size, crc = 0, 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            size, crc = size + len(block), zlib.crc32(block, crc)
+    return [size, crc]
+
+
+def _stored(tree: Tree) -> dict[str, Any]:
+    """Shapes and types that the leaves of `tree` are stored with, by name."""
+    return named(jax.eval_shape(lambda tree: jax.tree.map(stored_form, tree), tree))
+
+
+def _record(progress: Progress) -> dict[str, Any]:
+    record = progress._replace(policies=lambda: None)._asdict()
+    del record["policies"]
+    record["metrics"] = {name: np.asarray(x).tolist() for name, x in progress.metrics.items()}
+    return record
+
+
+# --- reading ---
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """What `state.json` holds, after every file was held against the manifest.
+
+    Raises:
+      ValueError: a file is not as it was written, or the format is another.
+      OSError: one cannot be read.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if "state.json" not in manifest:
+        raise ValueError("manifest.json names no state.json")
+    for name, expected in manifest.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing")
+        if _sum(folder / name) != expected:
+            raise ValueError(f"{name} is not as it was written")
+    state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["format"] != FORMAT:
+        raise ValueError(f"it has format {state['format']}; this marlx reads {FORMAT}")
+    return state
+
+
+def _progress(run: Run, record: Mapping[str, Any]) -> Progress:
+    from marlx.training import Progress
+
+    metrics = {name: np.array(values, float) for name, values in record["metrics"].items()}
+    return Progress(**{**record, "metrics": metrics, "policies": run.policies})
+
+
+def _fitted(run: Run, saved: Saved) -> Tree:
+    """The saved arrays as `run` holds them, on the host, with as many lanes as were saved."""
+    shape = run.lanes_shape()
+    expected = {name: (str(x.dtype), tuple(x.shape)) for name, x in _stored(shape).items()}
+    there = {name: (dtype, tuple(dims)) for name, (dtype, dims) in saved.state["arrays"].items()}
+    for name in sorted(expected.keys() | there.keys()):
+        was, now = _described(there.get(name)), _described(expected.get(name))
+        if was != now:
+            raise ValueError(
+                f"{saved.path} does not fit marlx {facts_of(run)['marlx']}, it was made with "
+                f"{saved.state['facts']['marlx']}: {name} was {was} and is {now}"
+            )
+    arrays = read_arrays(saved)
+    leaves = [_as(arrays[name], x) for name, x in named(shape).items()]
+    return jax.tree.unflatten(jax.tree.structure(shape), leaves)
+
+
+def _described(array: tuple[str, tuple[int, ...]] | None) -> str:
+    """Type and shape in words, without the leading axis: other devices may have other lanes."""
+    return f"{array[0]}{list(array[1][1:])}" if array else "not there"
+
+
+def read_arrays(saved: Saved) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a checkpoint by name, leading axis [lanes]; keys as the numbers in them."""
+    import orbax.checkpoint as ocp
+
+    there = {name: (dims, dtype) for name, (dtype, dims) in saved.state["arrays"].items()}
+    host = ocp.RestoreArgs(restore_type=np.ndarray)
+    full = {name: host for name, (dims, _) in there.items() if math.prod(dims)}
+    try:
+        with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            arrays = checkpointer.restore(
+                (saved.path / "arrays").absolute(), args=ocp.args.PyTreeRestore(restore_args=full)
+            )
+    except Exception as error:  # whole files, but another version of orbax perhaps
+        raise ValueError(f"orbax cannot read {saved.path}: {_reason(error)}") from error
+    return {name: arrays[name] if name in full else np.zeros(*there[name]) for name in there}
+
+
+def _as(array: np.ndarray[Any, Any], like: Any) -> Any:
+    """A stored array as `like`, which may be keys."""
+    if not jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return array
+    kind = jax.random.key_impl(jnp.empty((), like.dtype))
+    return jax.random.wrap_key_data(jnp.asarray(array), impl=kind)
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in one line."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:90]} ... {text[-100:]}"

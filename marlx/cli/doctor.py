@@ -1,0 +1,34 @@
+"""`marlx doctor`: what looks wrong with a run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from marlx.cli.options import DoctorOptions, run_and_options
+
+
+def doctor_command(argv: Sequence[str]) -> int:
+    """`marlx doctor RUN [options]`."""
+    path, options = run_and_options(argv, "doctor", DoctorOptions)
+    from marlx.doctor import CHECKS, examine
+    from marlx.record import read_record
+
+    record = read_record(path)
+    state = "finished" if record.result else "not finished"
+    name = f"{record.settings.get('algorithm')} on {record.settings.get('environment')}"
+    print(f"{path}: {name}, {record.steps[-1]:,.0f} steps, {state}")
+    findings = examine(record)
+    for finding in findings:
+        print("\n" + _filled(f"{finding.title}: {finding.seen}", "  ", "    "))
+        print(_filled(f"look at: {', '.join(finding.look_at)}", "    ", " " * 13))
+    if not findings:
+        print("  nothing looks wrong")
+    names = ", ".join(check.__name__.replace("_", " ") for check in CHECKS)
+    print("\n" + _filled(f"checked, as far as the run tells: {names}", "  ", "  "))
+    return 1 if findings and options.strict else 0
+
+
+def _filled(text: str, first: str, rest: str) -> str:
+    """Lines of at most 98 characters."""
+    return textwrap.fill(text, 98, initial_indent=first, subsequent_indent=rest)

@@ -1,0 +1,52 @@
+"""The loggers that a command line asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marlx.cli.options import Output
+    from marlx.config import Experiment
+    from marlx.loggers import Console, Loggers
+    from marlx.runs import RunFolder
+
+
+def check_loggers(output: Output) -> None:
+    """Refuse what cannot be logged to.
+
+    Raises:
+      ValueError: a package is missing; the line says how to install it.
+    """
+    if output.tensorboard:
+        from marlx.loggers.tensorboard import check_tensorboard
+
+        check_tensorboard()
+
+
+def loggers_of(
+    experiment: Experiment, folder: RunFolder, output: Output, console: Console
+) -> Loggers:
+    """The run folder's own, the terminal, and what else was asked for, as one."""
+    from marlx.loggers import JsonLines, Logger, Loggers, TensorBoard, Wandb
+    from marlx.runs import environment_facts
+
+    settings, train = experiment.settings(), experiment.train
+    seeds = range(train.seed, train.seed + train.seeds)
+    loggers: list[Logger] = [JsonLines(folder), console]
+    if output.tensorboard:
+        loggers.append(TensorBoard(folder.path, seeds, settings))
+    if output.wandb != "off":
+        wandb = Wandb(
+            output.wandb,
+            folder.path,
+            settings,
+            output.wandb_project,
+            entity=output.wandb_entity,
+            group=output.wandb_group,
+            tags=output.wandb_tags,
+            seeds=seeds,
+            runs=output.wandb_runs,
+            facts=environment_facts(),
+        )
+        loggers.append(wandb)
+    return Loggers(loggers)

@@ -1,0 +1,132 @@
+"""TensorBoard: event files in the run folder.
+
+They are written with TensorBoard's own writer, which needs no TensorFlow and comes with what shows
+them. It has a thread of its own, so logging waits for nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marlx.loggers.base import by_seed, pictures
+
+if TYPE_CHECKING:
+    from marlx.training import Progress
+
+
+class TensorBoard:
+    """A curve per seed and one of their mean, in `tensorboard/`; `tensorboard --logdir` shows it.
+
+    A run that is continued in the same folder replaces what it logged from there on.
+    """
+
+    def __init__(
+        self, folder: Path, seeds: Sequence[int] = (0,), config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Open the event files.
+
+        Args:
+          folder: the run folder.
+          seeds: the run's seeds.
+          config: every setting, shown as text.
+
+        Raises:
+          ValueError: TensorBoard is not installed.
+        """
+        check_tensorboard()
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        names: dict[int | None, str] = {None: "mean"} if len(seeds) > 1 else {}
+        names |= {index: f"seed_{seed}" for index, seed in enumerate(seeds)}
+        home = folder / "tensorboard"
+        self._folder, self._config, self._steps = folder, config, -1
+        self._writers = {lane: EventFileWriter(str(home / name)) for lane, name in names.items()}
+
+    def log(self, progress: Progress) -> None:
+        """Add a point to every curve."""
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+
+        if self._steps < 0:
+            self._begin(progress.steps)
+        self._steps = progress.steps
+        for seed, values in by_seed(progress):
+            points = [
+                summary_pb2.Summary.Value(tag=name, simple_value=value)
+                for name, value in values.items()
+            ]
+            if seed in self._writers:
+                summary = summary_pb2.Summary(value=points)
+                self._add(seed, event_pb2.Event(step=progress.steps, summary=summary))
+
+    def close(self, result: Mapping[str, Any] | None) -> None:
+        """Add the pictures, and close the files."""
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+
+        first = next(iter(self._writers))
+        for name, path in pictures(self._folder).items():
+            image = _image(path)
+            value = summary_pb2.Summary.Value(tag=name, image=image)
+            summary = summary_pb2.Summary(value=[value])
+            self._add(first, event_pb2.Event(step=max(0, self._steps), summary=summary))
+        for writer in self._writers.values():
+            writer.close()
+
+    def _begin(self, steps: int) -> None:
+        """Say where the curves begin, which hides what a stopped run wrote of later steps."""
+        from tensorboard.compat.proto import event_pb2
+
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        for lane in self._writers:
+            self._add(lane, event_pb2.Event(step=steps, session_log=log))
+        if self._config is not None:
+            event = event_pb2.Event(step=steps, summary=_text("config", self._config))
+            self._add(next(iter(self._writers)), event)
+
+    def _add(self, lane: int | None, event: Any) -> None:
+        event.wall_time = time.time()
+        self._writers[lane].add_event(event)
+
+
+def check_tensorboard() -> None:
+    """Raise a ValueError that says what to install, if TensorBoard is not."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ValueError(
+            "--tensorboard needs the package tensorboard: pip install 'marlx[tensorboard]'"
+        )
+
+
+def _image(path: Path) -> Any:
+    """A picture as it is: browsers show a GIF that is called an image."""
+    from PIL import Image
+    from tensorboard.compat.proto import summary_pb2
+
+    with Image.open(path) as picture:
+        width, height = picture.size
+    return summary_pb2.Summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()
+    )
+
+
+def _text(tag: str, config: Mapping[str, Any]) -> Any:
+    """Settings as the text plug-in shows them: Markdown, indented as code."""
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+
+    from marlx.config import dump
+
+    lines = "".join(f"    {line}\n" for line in dump(config).splitlines())
+    tensor = tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_STRING,
+        string_val=[lines.encode()],
+        tensor_shape=tensor_shape_pb2.TensorShapeProto(
+            dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)]
+        ),
+    )
+    data = summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
+    value = summary_pb2.Summary.Value(
+        tag=tag, tensor=tensor, metadata=summary_pb2.SummaryMetadata(plugin_data=data)
+    )
+    return summary_pb2.Summary(value=[value])
