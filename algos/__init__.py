@@ -15,6 +15,7 @@ BUILT_IN = (
     "marlx.algos.ppo:ALGORITHMS",
     "marlx.algos.mansa:ALGORITHMS",
     "marlx.algos.hierarchical:ALGORITHMS",
+    "marlx.algos.clam:ALGORITHMS",
 )
 """Where the built-in `marlx.registry.Algorithm` records are; imported when first needed."""
 

@@ -21,6 +21,7 @@ import numpy as np
 from marlx.environment import Environment
 from marlx.envs.foraging import EAST, LOAD, NORTH, SOUTH, WEST, Foraging
 from marlx.envs.mpe.core import DAMPING, MOVES, STEP, Particles
+from marlx.envs.mpe.liam import MARKS, SYMBOLS, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
 from marlx.envs.roles import Partner, Roles, from_runs, make_cast
 from marlx.registry import Family, make_env, settings_of
@@ -39,6 +40,8 @@ def heuristics(env: Environment[Any, Any]) -> dict[str, Partner]:
         found |= {partner.name: partner for partner in foraging_heuristics(env)}
     elif isinstance(env, Spread):
         found |= {partner.name: partner for partner in spread_heuristics(env)}
+    elif isinstance(env, LiamSpeakerListener):
+        found |= {partner.name: partner for partner in speaker_heuristics(env)}
     elif isinstance(env, Particles) and has_predators(env):
         found |= {partner.name: partner for partner in predator_heuristics(env)}
     return {**found, "random": random(env)}
@@ -256,6 +259,19 @@ LIAM_TEAMS = (
 )
 """The ten teams that LIAM's prey meets, of predators 0, 1 and 2: places in a pool of `PREDATORS`
 and six trained policies, the first three of which act at random as in training."""
+LIAM_CODES = (
+    (0, 1, 2),
+    (1, 2, 3),
+    (1, 0, 3),
+    (3, 0, 4),
+    (0, 2, 4),
+    (4, 3, 2),
+    (3, 2, 1),
+    (2, 4, 0),
+    (3, 4, 1),
+    (2, 1, 0),
+)
+"""The symbols that LIAM's ten speakers have for the three landmarks."""
 COVERERS = ("nearest", "assigned", "stay")
 """Rules for spread; likewise."""
 
@@ -285,6 +301,23 @@ def spread_heuristics(env: Spread) -> tuple[Partner, ...]:
     """
     act = functools.partial(_cover, env)
     return tuple(Partner(name, _nothing, act, rule) for rule, name in enumerate(COVERERS))
+
+
+def speaker_heuristics(env: LiamSpeakerListener) -> tuple[Partner, ...]:
+    """Ten partners that each speak and understand a code of their own: `code_012`, ...
+
+    They say their symbol for the landmark that they know of, and go to the landmark that they were
+    told of in the same code, pushing along the longer axis and resting near it, as in spread. What
+    is no word of their code, and silence, leaves them where they are.
+
+    Source: the codes are LIAM's (Papoudakis et al. 2021, arXiv 2006.09447). Differs from: LIAM,
+    whose partners move by ten trained networks and speak by the code, but do not listen by it.
+    """
+    act = functools.partial(_converse, env)
+    return tuple(
+        Partner(f"code_{''.join(map(str, code))}", _nothing, act, np.array(code, np.int32))
+        for code in LIAM_CODES
+    )
 
 
 def has_predators(env: Environment[Any, Any]) -> bool:
@@ -332,11 +365,38 @@ def _cover(
         ways = list(zip(numbers[::2], numbers[1::2], strict=True))
         near = _largest([-(x * x + y * y) for x, y in ways])
         x, y = (_case(jnp.where(rule == 0, near, i), way) for way in zip(*ways, strict=True))
-        x, y = x - COAST * vx, y - COAST * vy
-        away = jnp.maximum(jnp.abs(x), jnp.abs(y)) > 0.5 * agent.accel * STEP * COAST
-        push = _push(env, x, y, jnp.abs(x) >= jnp.abs(y))
-        actions.append(jnp.where(away & (rule != 2), push, 0))
+        push = _approach(env, agent.accel, x - COAST * vx, y - COAST * vy)
+        actions.append(jnp.where(rule != 2, push, 0))
     return _as_actions(env, actions), memory
+
+
+def _converse(
+    env: LiamSpeakerListener, code: Array, memory: Tree, obs: Observation, key: Array
+) -> tuple[Array, Tree]:
+    """Actions of both agents, by the code int32 [3]."""
+    del key
+    moves, symbols = [], []
+    for i, (agent, size) in enumerate(zip(env.agents, env.spec().obs_sizes, strict=True)):
+        seen = obs.local[i, :size]
+        vx, vy, *numbers = jnp.unstack(seen[: 2 + 2 * MARKS])
+        known, heard = seen[-MARKS - SYMBOLS : -SYMBOLS], seen[-SYMBOLS:]
+        symbols.append(code[known.argmax()])
+        meant = heard[code]  # f32 [3], 1 at the landmark that this symbol stands for
+        ways = zip(numbers[::2], numbers[1::2], strict=True)
+        x, y = (_case(meant.argmax(), way) for way in zip(*ways, strict=True))
+        told = meant.max() > 0
+        x, y = (jnp.where(told, way, 0.0) - COAST * v for way, v in ((x, vx), (y, vy)))
+        moves.append(_approach(env, agent.accel, x, y))
+    if env.continuous_actions:
+        said = jax.nn.one_hot(jnp.stack(symbols), SYMBOLS)
+        return jnp.concatenate([jax.nn.one_hot(jnp.stack(moves), MOVES), said], -1), memory
+    return (jnp.stack(moves) + MOVES * jnp.stack(symbols)).astype(jnp.int32), memory
+
+
+def _approach(env: Particles, accel: float, x: Array, y: Array) -> Array:
+    """int32 [], the push towards what is (x, y) away after rolling out; none near it."""
+    away = jnp.maximum(jnp.abs(x), jnp.abs(y)) > 0.5 * accel * STEP * COAST
+    return jnp.where(away, _push(env, x, y, jnp.abs(x) >= jnp.abs(y)), 0)
 
 
 def _push(env: Particles, x: Array, y: Array, along_x: Array) -> Array:
@@ -382,6 +442,7 @@ class _Named(Roles):
     ego: tuple[int, ...]
     every_seed: bool
     epsilon: float
+    privileged: bool
 
     def __post_init__(self) -> None:
         inner_id = self.name.removeprefix("partners/")
@@ -395,8 +456,8 @@ SETTINGS = {
     "pool": (
         tuple[str, ...],
         (),
-        "heuristics (h1) and run folders, one of which is drawn for each episode; none given: "
-        "every heuristic made for the environment, or random where there is none.",
+        "heuristics (h1), run folders and folders of them, one of which is drawn for each episode; "
+        "none given: every heuristic made for the environment, or random where there is none.",
     ),
     "ego": (tuple[int, ...], (0,), "the agents that learn; the partners play the others."),
     "every_seed": (bool, False, "all seeds of a run are in the pool, not its best one alone."),
@@ -404,6 +465,11 @@ SETTINGS = {
         float,
         0.0,
         "how often an agent of a run's policy does something random instead.",
+    ),
+    "privileged": (
+        bool,
+        False,
+        "the global state also tells who the partner is, what the partners see and what they did.",
     ),
 }
 """What `partners/...` adds to the settings of the environment: type, default, help."""
@@ -420,8 +486,8 @@ def pool_of(
 
     Args:
       env: what they are to play in.
-      pool: names of `heuristics(env)` and run folders; empty: every heuristic made for `env`, or
-        `random` where there is none.
+      pool: names of `heuristics(env)`, run folders, and folders of run folders; empty: every
+        heuristic made for `env`, or `random` where there is none.
       every_seed: all seeds of a run, not its best one alone.
       epsilon: how often agents of trained policies do something random; see `from_runs`.
 
@@ -435,10 +501,16 @@ def pool_of(
         if name not in known and not Path(name).is_dir():
             where = f"the pool of {env.spec().id} (heuristics, or the folders of runs)"
             raise unknown("partner", name, known, where)
-    paths = [name for name in pool if name not in known]
+    paths = [path for name in pool if name not in known for path in _runs_in(name)]
     trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)
     names = pool or [name for name in known if name != "random"] or ["random"]
     return (*[known[name] for name in names if name in known], *trained)
+
+
+def _runs_in(name: str) -> list[str]:
+    """The folder itself or, where it is not a run's, those of the runs in it."""
+    inside = [str(path) for path in sorted(Path(name).iterdir()) if (path / "policy").is_dir()]
+    return inside or [name]
 
 
 @functools.cache
@@ -476,7 +548,8 @@ def _attributes(cls: type[Any]) -> str:
 def make(id: str) -> Roles:
     """The environment of an id `partners/{environment}`, with the default pool.
 
-    The learner controls agent 0 or, where predators chase a prey, the prey.
+    The learner controls agent 0 or, where predators chase a prey, the prey; of LIAM's speakers the
+    second, as there.
 
     Raises:
       ValueError: the environment is unknown, or has a setting whose name is taken.
@@ -490,6 +563,8 @@ def make(id: str) -> Roles:
     values = {name: getattr(inner, name) for name in settings}
     if has_predators(inner):  # LIAM's setting: the prey learns, the predators are given
         values["ego"] = (inner.spec().num_agents - 1,)
+    if isinstance(inner, LiamSpeakerListener):
+        values["ego"] = (1,)
     made: Roles = _class_for(type(inner))(name=id, **values)
     return made
 
@@ -502,6 +577,7 @@ FAMILY = Family(
         "partners/Foraging-8x8-2p-2f-coop-v3",
         "partners/Foraging-2s-8x8-3p-2f-v3",
         "partners/mpe/liam_predator_prey",
+        "partners/mpe/liam_speaker_listener",
     ),
     make=make,
 )

@@ -60,6 +60,7 @@ class RolesState(EnvState):
     env_state: Tree  # of the environment that is played in
     draw: Array  # int32 [], which team, or partner where there are no teams
     memory: Tree  # the partners' acting memories
+    did: Tree  # f32 [M, A], what the partners did last, one-hot; `()` unless it is told
 
 
 class _Kind(NamedTuple):
@@ -97,6 +98,7 @@ class Roles(Environment[RolesState, EnvParams]):
     """An environment in which the learner controls only some agents; see `with_partners`."""
 
     cast: Cast
+    privileged: bool
 
     @property
     def default_params(self) -> EnvParams:
@@ -107,14 +109,27 @@ class Roles(Environment[RolesState, EnvParams]):
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
         """The environment's own facts, of the learner's agents only; no optimum is known.
 
-        What a team can reach depends on the partners, so `optimum` is None.
+        What a team can reach depends on the partners, so `optimum` is None. Where `privileged`,
+        the environment's global state is followed by what `with_partners` says, and `state_parts`
+        tells where.
         """
         spec, ego = self.cast.env.spec(params), self.cast.ego
         groups = [(name, [i for i, a in enumerate(ego) if a in own]) for name, own in spec.groups]
         obs_sizes = tuple(spec.obs_sizes[a] for a in ego)
         action_sizes = tuple(spec.action_sizes[a] for a in ego)
+        parts: tuple[tuple[str, int], ...] = ()
+        if self.privileged:
+            others = len(self.cast.others)
+            parts = (
+                ("state", spec.state_size),
+                ("partner", len(self.cast.names)),
+                ("partner_observation", others * spec.obs_size),
+                ("partner_action", others * spec.num_actions),
+            )
         return dataclasses.replace(
             spec,
+            state_size=sum(width for _, width in parts) or spec.state_size,
+            state_parts=parts,
             id=f"partners/{spec.id}",
             num_agents=len(ego),
             num_actions=max(action_sizes),
@@ -143,7 +158,18 @@ class Roles(Environment[RolesState, EnvParams]):
             env_state=env_state,
             draw=draw,
             memory=jax.tree.map(jnp.asarray, memory),
+            did=self._told([]),
         )
+
+    def _told(self, actions: list[Array]) -> Tree:
+        """The state's `did` after the partners' `actions`, after none where there are none."""
+        if not self.privileged:
+            return ()
+        spec = self.cast.env.spec()  # widths do not depend on `params`
+        if not actions:
+            return jnp.zeros((len(self.cast.others), spec.num_actions))
+        done = jnp.stack(actions)
+        return done if spec.continuous else jax.nn.one_hot(done, spec.num_actions)
 
     def step_env(
         self, key: Array, state: RolesState, action: Array, params: EnvParams
@@ -176,18 +202,34 @@ class Roles(Environment[RolesState, EnvParams]):
             "partner_action": jnp.stack(partner_action),
             "partner_observation": obs.local[np.array(cast.others)],
         }
-        state = RolesState(time=env_state.time, env_state=env_state, draw=state.draw, memory=memory)
+        state = RolesState(
+            time=env_state.time,
+            env_state=env_state,
+            draw=state.draw,
+            memory=memory,
+            did=self._told(partner_action),
+        )
         return state, reward[np.array(cast.ego)], terminated, info
 
     def observe(self, state: RolesState, params: EnvParams) -> Observation:
-        """What the learner's agents see; the global state is the environment's own."""
+        """What the learner's agents see; the global state is as `spec` says."""
         ego, spec = np.array(self.cast.ego), self.spec()  # widths do not depend on `params`
         obs = self.cast.env.observe(state.env_state.replace(time=state.time), params)
+        told = obs.global_state
+        if self.privileged:
+            partner = jax.nn.one_hot(state.draw, len(self.cast.names))
+            seen = obs.local[np.array(self.cast.others)].reshape(-1)
+            told = jnp.concatenate([told, partner, seen, state.did.reshape(-1)])
         return Observation(
             local=obs.local[ego, : spec.obs_size],
             action_mask=obs.action_mask[ego, : spec.num_actions],
-            global_state=obs.global_state,
+            global_state=told,
         )
+
+    @property
+    def partner_names(self) -> tuple[str, ...]:
+        """The partners, or teams, that are drawn from; `info["partner"]` is a place in it."""
+        return self.cast.names
 
     def partner_name(self, state: RolesState) -> str:
         """The name of the partner, or the names of the team, of one (unbatched) state."""
@@ -251,6 +293,7 @@ class Partnered(Roles):
     ego: tuple[int, ...] | str = (0,)
     teams: tuple[tuple[int, ...], ...] | None = None
     weights: tuple[float, ...] | None = None
+    privileged: bool = False
     cast: Cast = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -265,6 +308,7 @@ def with_partners(
     *,
     teams: Sequence[Sequence[int]] | None = None,
     weights: Sequence[float] | None = None,
+    privileged: bool = False,
 ) -> Partnered:
     """`env` with a learner in the place of the `ego` agents and fixed policies in all others.
 
@@ -281,6 +325,9 @@ def with_partners(
       teams: what to draw from instead of single policies: for each team, indices into `policies`
         for the other agents, in ascending order of agents.
       weights: how likely each policy (or team) is, up to a factor; None for all alike.
+      privileged: the global state goes on with the draw (one-hot), what the other agents see, in
+        ascending order, and what they did last (one-hot; zeros at first). This is for training,
+        upper bounds and analysis; what the agents see does not change.
 
     Raises:
       ValueError: there is no policy, `ego` is not a part of the agents, `teams` or `weights` do not
@@ -295,6 +342,7 @@ def with_partners(
         ego=ego if isinstance(ego, str) else tuple(ego),
         teams=None if teams is None else tuple(tuple(team) for team in teams),
         weights=None if weights is None else tuple(weights),
+        privileged=privileged,
     )
 
 

@@ -85,6 +85,8 @@ class EnvSpec:
       storage: dtype that holds `local` and `global_state` without loss in a replay.
       scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so
         that their networks read numbers of order one.
+      state_parts: `(name, width)` of the stretches that `global_state` is made of, in their order,
+        where the environment tells; empty otherwise.
       optimum: best possible team return per episode, where it is known.
       subgoals: those that observations tell of, see `marlx.subgoals.with_subgoals`; or None.
     """
@@ -102,6 +104,7 @@ class EnvSpec:
     continuous: bool = False
     storage: Literal["float32", "int8", "int16"] = "float32"
     scale: float = 1.0
+    state_parts: tuple[tuple[str, int], ...] = ()
     optimum: float | None = None
     subgoals: SubgoalLayout | None = None
 
@@ -124,6 +127,22 @@ class EnvSpec:
             for group, agents in groups:
                 if len({sizes[i] for i in agents}) > 1:
                     raise ValueError(f"{name} differ within the group {group!r}: {sizes}")
+        told = sum(width for _, width in self.state_parts)
+        if self.state_parts and told != self.state_size:
+            raise ValueError(f"state_parts hold {told} numbers; state_size is {self.state_size}")
+
+    def state_part(self, name: str) -> slice:
+        """Where in `global_state` the part called `name` is.
+
+        Raises:
+          ValueError: this environment tells of no such part.
+        """
+        names = [part for part, _ in self.state_parts]
+        if name not in names:
+            raise ValueError(f"the global state of {self.id} has no part {name!r}")
+        before = names.index(name)
+        first = sum(width for _, width in self.state_parts[:before])
+        return slice(first, first + self.state_parts[before][1])
 
     def team_reward(self, reward: Array) -> Array:
         """f32 [...], the team's reward from the agents' rewards f32 [..., N]."""

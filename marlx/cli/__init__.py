@@ -18,6 +18,7 @@ from marlx import __version__
 from marlx.cli.doctor import doctor_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
+from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.sweep import sweep_command
@@ -40,6 +41,9 @@ commands:
   plot RUN... [options]      learning curves of several runs, with intervals
   report RUN... [options]    everything about runs as one HTML page
   sweep FILE [options]       try the settings that a sweep file describes
+  embeddings RUN [options]   what a run's embeddings tell of its partners
+  crossplay RUN... [options] every run's policy with every other's
+  pool train ENV --out DIR   partners of several algorithms and seeds, some held out
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -84,6 +88,9 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "plot": plot_command,
         "report": report_command,
         "sweep": sweep_command,
+        "embeddings": embeddings_command,
+        "crossplay": crossplay_command,
+        "pool": pool_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):

@@ -245,17 +245,21 @@ def parse_play(env_id: str, argv: Sequence[str]) -> tuple[Any, PlayOptions]:
 
 
 def runs_and_options(
-    argv: Sequence[str], command: str, options: type[Options]
+    argv: Sequence[str],
+    command: str,
+    options: type[Options],
+    takes: str = "one run folder or more",
+    usage: str = "RUN...",
 ) -> tuple[list[str], Options]:
-    """The runs and the options of a command that takes several."""
+    """The runs, or what else it `takes`, and the options of a command that takes several."""
     from marlx.registry import settings_of
 
     names, rest = positionals(argv)
     if not names and rest[:1] not in (["-h"], ["--help"]):
-        raise ValueError(f"marlx {command} takes one run folder or more before its options")
+        raise ValueError(f"marlx {command} takes {takes} before its options")
     args = _canonical(rest, settings_of(options))
     return names, _tyro(
-        options(), args, f"marlx {command} RUN...", inspect.cleandoc(options.__doc__ or "")
+        options(), args, f"marlx {command} {usage}", inspect.cleandoc(options.__doc__ or "")
     )
 
 

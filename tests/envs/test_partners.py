@@ -20,7 +20,7 @@ from marlx.environment import vector_reset, vector_step
 from marlx.envs import foraging, partners
 from marlx.envs.foraging import Foraging
 from marlx.envs.mpe.core import Particles
-from marlx.envs.mpe.liam import LiamPredatorPrey
+from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
 from marlx.envs.mpe.tag import Tag
 from marlx.envs.roles import Partner, with_partners
@@ -418,3 +418,31 @@ def test_spread_by_rules(settings: dict[str, Any]) -> None:
     assert own.mean() > 0.7
     moved = np.abs(after.agent_pos[2] - before.agent_pos[2])
     assert np.median(moved) < 1e-6  # those that began in contact are pushed apart
+
+
+def test_speakers_say_and_understand_their_code() -> None:
+    """Two of one code bring each other to the landmark that only the other knows of."""
+    env, _ = marlx.make("partners/mpe/liam_speaker_listener", horizon=40)
+    assert env.cast.ego == (1,) and len(env.partner_names) == 10
+    pair = env.cast.env
+    assert isinstance(pair, LiamSpeakerListener)
+    codes = partners.speaker_heuristics(pair)
+    act = jax.jit(codes[0].act)
+    places = {"landmark_pos": [[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]]}
+    places |= {"agent_pos": [[0.0, 0.0], [0.5, 0.0]], "agent_vel": [[0.0, 0.0], [0.0, 0.0]]}
+    state = pair.make_state(goal=[0, 2], **places)
+    step = jax.jit(pair.step_env)
+    for number, other in ((7, 7), (7, 3)):
+        now = state
+        for t in range(40):
+            obs = pair.observe(now, pair.default_params)
+            both = [act(codes[n].policy, (), obs, jax.random.key(0))[0] for n in (number, other)]
+            action = jnp.stack([both[0][0], both[1][1]])
+            said = [partners.LIAM_CODES[n][goal] for n, goal in ((number, 0), (other, 2))]
+            assert (action // 5 == jnp.array(said)).all()
+            now, reward, *_ = step(jax.random.key(t), now, action, pair.default_params)
+        if number == other:
+            assert reward.min() > -0.02  # both are there
+            np.testing.assert_allclose(now.agent_pos[0], places["landmark_pos"][2], atol=0.1)
+    # code 3 has no word 2, which code 7 has for landmark 0: the second stays where it is
+    np.testing.assert_allclose(now.agent_pos[1], state.agent_pos[1], atol=0.1)

@@ -541,3 +541,38 @@ def test_states_of_partners_that_are_not_there_are_refused() -> None:
         env.make_state(inner, "d")
     with pytest.raises(ValueError, match="partner is 3; it must be 0 to 2"):
         env.make_state(inner, 3)
+
+
+def test_what_is_told_is_told_at_the_right_time() -> None:
+    """The draw, what partners see now and what they did last; what agents see is as before."""
+    env = with_partners(Echo(), [counter("a", 0), counter("b", 1)], ego=(2, 0), privileged=True)
+    plain = with_partners(Echo(), [counter("a", 0), counter("b", 1)], ego=(2, 0))
+    spec = env.spec()
+    assert spec.state_part("state") == slice(0, 5)
+    assert [name for name, _ in spec.state_parts][1:] == [
+        "partner",
+        "partner_observation",
+        "partner_action",
+    ]
+    key = jax.random.key(5)
+    (obs, state), (plain_obs, _) = env.reset(key), plain.reset(key)
+    step = jax.jit(env.step)
+    did = np.zeros((2, 3))
+    for t in range(8):
+        told = np.asarray(obs.global_state)
+        part = {name: told[spec.state_part(name)] for name, _ in spec.state_parts}
+        inner = env.cast.env.observe(state.env_state, env.default_params)
+        np.testing.assert_array_equal(part["state"], inner.global_state)
+        np.testing.assert_array_equal(part["partner"], np.eye(2)[int(state.draw)])
+        seen = inner.local[np.array([1, 3])].reshape(-1)
+        np.testing.assert_array_equal(part["partner_observation"], seen)
+        np.testing.assert_array_equal(part["partner_action"].reshape(2, 3), did)
+        obs, state, _, _, truncated, info = step(jax.random.key(t), state, jnp.array([1, 0]))
+        did = np.zeros((2, 3)) if truncated else np.eye(3)[np.asarray(info["partner_action"])]
+        last = np.asarray(info["final_observation"].global_state)[spec.state_part("partner_action")]
+        np.testing.assert_array_equal(
+            last.reshape(2, 3), np.eye(3)[np.asarray(info["partner_action"])]
+        )
+    np.testing.assert_array_equal(plain_obs.local, env.reset(key)[0].local)
+    with pytest.raises(ValueError, match="has no part 'partner'"):
+        plain.spec().state_part("partner")

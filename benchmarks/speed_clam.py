@@ -1,0 +1,71 @@
+"""What CLAM costs: wall time per environment step against plain PPO, at the default sizes.
+
+    python benchmarks/speed_clam.py
+
+Both are trained in the same environment with the same policy settings, one seed on one device; a
+block of rollouts and updates of each is timed in turn, so that whatever else the machine does hits
+both. `--model` times another of the learner's models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from typing import Any
+
+import _timing
+import jax
+
+from marlx import config, training
+
+TASK = "partners/mpe/liam_predator_prey"
+
+
+def block(algorithm: str, rollouts: int, **learner: Any) -> tuple[Any, int]:
+    """A function that trains on for a block, and the environment steps of one."""
+    experiment = config.experiment(
+        algorithm,
+        TASK,
+        num_envs=64,
+        rollout_length=50,
+        total_steps=64 * 50 * (rollouts + 1),
+        evals=1,
+        learner=learner,
+    )
+    env, params, made = experiment.build()
+    run = training.loop(env, params, made, experiment.train)
+    carry = [jax.jit(run.warm_up)(jax.jit(run.init)(jax.random.key(0)))]
+    step = jax.jit(run.block, donate_argnums=0)
+
+    def go() -> Any:
+        carry[0], metrics = step(carry[0])
+        return metrics
+
+    return go, run.block_rollouts * 64 * 50
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--rollouts", type=int, default=5, help="per block")
+    parser.add_argument("--model", default="clam")
+    args = parser.parse_args()
+    policy = {"lr": 1e-3}
+    slow, steps = block("clam", args.rollouts, model=args.model, ppo=policy)
+    fast, _ = block("ippo", args.rollouts, **policy)
+    seconds = _timing.interleaved({"clam": slow, "ppo": fast}, args.repeats)
+    result = {
+        "what": f"training, {TASK}, 64 environments x 50 steps, default sizes",
+        "model": args.model,
+        "ratio": round(_timing.ratio(seconds, "clam", "ppo"), 3),
+        "steps_per_second": {
+            name: round(steps / statistics.median(times)) for name, times in seconds.items()
+        },
+        "seconds": seconds,
+    }
+    print({key: result[key] for key in ("model", "ratio", "steps_per_second")})
+    _timing.write("speed_clam", result, ("marlx", "flax", "optax"))
+
+
+if __name__ == "__main__":
+    main()

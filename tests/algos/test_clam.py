@@ -1,0 +1,387 @@
+"""CLAM: what the policy reads, what the encoder learns from, and what must not reach either."""
+
+import dataclasses
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marlx.algos import contrast
+from marlx.algos.clam import CLAMConfig, clam, model_of
+from marlx.algos.contrast import ContrastConfig, EncoderConfig
+from marlx.algos.liam import LiamConfig, reconstruction
+from marlx.algos.modelling import tokens
+from marlx.algos.ppo import PPOConfig
+from marlx.attention import PooledEncoder
+from marlx.environment import Environment, EnvParams, EnvState
+from marlx.envs.roles import Partner, with_partners
+from marlx.training import TrainConfig, loop
+from marlx.types import EnvSpec, Observation
+
+
+@flax.struct.dataclass
+class SeenState(EnvState):
+    last: jax.Array  # int32 [2], what was done last
+    noise: jax.Array  # f32 []
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signs(Environment[SeenState, EnvParams]):
+    """Two agents see noise and what the other did; they end early when agent 0 does 2."""
+
+    horizon: int = 6
+
+    @property
+    def default_params(self):
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params=None):
+        return EnvSpec("test/signs", 2, 3, 4, 1, self.horizon)
+
+    def reset_env(self, key, params):
+        return SeenState(jnp.int32(0), jnp.zeros(2, jnp.int32), jax.random.normal(key))
+
+    def step_env(self, key, state, action, params):
+        after = SeenState(state.time + 1, action, jax.random.normal(key))
+        reward = (action[0] == action[1]).astype(jnp.float32)
+        return after, jnp.full(2, reward), action[0] == 2, {}
+
+    def observe(self, state, params):
+        other = jax.nn.one_hot(state.last[::-1], 3)
+        local = jnp.concatenate([jnp.full((2, 1), state.noise), other], -1)
+        return Observation(local, jnp.ones((2, 3), bool), jnp.ones(1))
+
+
+def steady(policy, memory, obs, key):
+    """Does the same all the time."""
+    return jnp.full(2, policy, jnp.int32), memory
+
+
+def nothing():
+    return ()
+
+
+POOL = tuple(Partner(f"does {a}", nothing, steady, a) for a in range(3))
+ENV = with_partners(Signs(), POOL, privileged=True)
+PARAMS = ENV.default_params
+SPEC = ENV.spec()
+TINY = CLAMConfig(
+    embedding=4,
+    encoder=EncoderConfig(width=8, heads=2, seeds=2),
+    contrast=ContrastConfig(batch=8, updates=1, capacity=50, shortest=2, longest=5, projection=8),
+    liam=LiamConfig(hidden=8, updates=2),
+    ppo=PPOConfig(hidden=8, minibatches=2, epochs=1),
+)
+TRAIN = TrainConfig(total_steps=400, num_envs=8, rollout_length=10, evals=1, eval_episodes=2)
+
+
+@pytest.mark.parametrize("name", ["labels", "liam", "random"])
+def test_models_train(name):
+    learner = clam(SPEC, TINY, model=name)
+    run = loop(ENV, PARAMS, learner, TRAIN)
+    before = jax.jit(run.init)(jax.random.key(0))
+    after, metrics = jax.jit(run.block)(before)
+    before, after = before.learner, after.learner
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(after.policy.params)))
+    changed = [
+        not np.array_equal(a, b)
+        for a, b in zip(
+            *(jax.tree.leaves(learner.policy(s).model) for s in (before, after)), strict=True
+        )
+    ]
+    assert any(changed) == (name != "random")
+    assert ("contrastive_loss" in metrics) == (name == "labels")
+    assert ("action_nll" in metrics) == (name == "liam")
+
+
+@pytest.fixture(scope="module")
+def acted():
+    """A `clam` learner, a policy of it, and a rollout [T, B] with ends of both kinds."""
+    learner = clam(SPEC, TINY)
+    run = loop(ENV, PARAMS, learner, TRAIN)
+    state = jax.jit(run.init)(jax.random.key(3))
+    from marlx.rollout import rollout
+
+    policy = learner.policy(state.learner)
+
+    @jax.jit
+    def roll(actors, key):
+        return rollout(ENV, PARAMS, learner, policy, actors, key, 30)[1]
+
+    t = roll(state.actors, jax.random.key(4))
+    assert t.terminated.any() and t.truncated.any()
+    return learner, policy, t
+
+
+def beginnings(done):
+    """For each step [T, B] the step its episode began at."""
+    begin = np.zeros(done.shape, int)
+    for b in range(done.shape[1]):
+        start = 0
+        for t in range(len(done)):
+            begin[t, b] = start
+            if done[t, b]:
+                start = t + 1
+    return begin
+
+
+def test_vectors_are_what_the_encoder_makes_of_the_steps_before(acted):
+    """Recomputed by the whole-sequence encoder from what was stored, for every step."""
+    _, policy, t = acted
+    token = tokens(SPEC, "own")
+    encoder = PooledEncoder(4, 8, 2, 2)
+    done, action = np.asarray(t.done), np.asarray(t.action[..., 0])
+    begin = beginnings(done)
+    inputs, there, found, after = [], [], [], []
+    for i, b in np.ndindex(done.shape):
+        rows = range(begin[i, b], i + 1)
+        x = np.zeros((6, token.width), np.float32)
+        for k, row in enumerate(rows):
+            x[k, :4] = t.obs.local[row, b, 0]
+            if k:
+                x[k, 4 + action[row - 1, b]] = 1
+        inputs.append(x)
+        there.append(np.arange(6) < len(rows))
+        found.append(t.extras.vector[i, b, 0])
+        after.append(t.extras.next_vector[i, b, 0])
+    x, there = jnp.array(inputs), jnp.array(there)
+    out = contrast.unit(encoder.apply(policy.model, contrast.with_context(x), there))
+    np.testing.assert_allclose(np.array(after), out, atol=1e-5)  # all steps up to this one
+    last = there.sum(-1) - 1
+    fewer = there & (jnp.arange(6) < last[:, None])
+    out = contrast.unit(encoder.apply(policy.model, contrast.with_context(x), fewer))
+    expected = jnp.where(last[:, None] > 0, out, 0.0)  # nothing known at first
+    np.testing.assert_allclose(np.array(found), expected, atol=1e-5)
+
+
+def test_a_vector_depends_on_this_episode_s_earlier_steps_and_on_nothing_else(acted):
+    """By perturbation: acting is replayed with one observation of one environment changed."""
+    learner, policy, t = acted
+
+    @jax.jit
+    def replay(local):
+        """Vectors f32 [T, B, E] of acting on these observations, with the actions as they were."""
+
+        def step(memory, x):
+            obs, action, done = x
+            _, after, extras = learner.act(policy, memory, obs, jax.random.key(0), False)
+            before = after.model.before._replace(last=action)
+            after = after._replace(model=after.model._replace(before=before))
+            fresh = learner.memory(done.shape[0])
+            after = jax.tree.map(
+                lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
+                fresh,
+                after,
+            )
+            return after, extras.vector[:, 0]
+
+        obs = t.obs._replace(local=local)
+        return jax.lax.scan(step, learner.memory(t.done.shape[1]), (obs, t.action, t.done))[1]
+
+    base = replay(t.obs.local)
+    np.testing.assert_allclose(base, t.extras.vector[:, :, 0], atol=1e-5)
+    begin = beginnings(np.asarray(t.done))
+    checked = 0
+    for row, b in zip(*np.nonzero(begin == np.arange(30)[:, None]), strict=True):
+        if row + 2 >= 30 or checked > 12:
+            continue
+        moved = replay(t.obs.local.at[row, b].add(1.0))
+        differs = np.asarray((moved != base).any(-1))
+        same_episode = begin[:, b] == begin[row, b]
+        later = same_episode & (np.arange(len(begin)) > row)
+        assert not np.delete(differs, b, axis=1).any()
+        assert not differs[~later, b].any()
+        assert differs[later, b].all()
+        checked += later.sum()
+    assert checked > 12
+
+
+def test_the_policy_s_updates_leave_the_encoder_alone():
+    """Bit for bit: what PPO is paid changes its networks, and nothing of the model's."""
+    learner = clam(SPEC, TINY)
+    run = loop(ENV, PARAMS, learner, TRAIN)
+    state = jax.jit(run.warm_up)(jax.jit(run.init)(jax.random.key(0))).learner
+    update = jax.jit(learner.update)
+    rollout = state.policy.rollout
+    other = state.policy._replace(rollout=rollout._replace(reward=rollout.reward[::-1] * 10))
+    paths = [update(one, jax.random.key(1)) for one in (state, state._replace(policy=other))]
+    assert all(jnp.isfinite(metrics["contrastive_loss"]) for _, metrics in paths)
+    after = [one for one, _ in paths]
+    for a, b in zip(*(jax.tree.leaves(one.model) for one in after), strict=True):
+        np.testing.assert_array_equal(a, b)
+    before, moved = state.model.params["encoder"], after[0].model.params["encoder"]
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, moved)), strict=True))
+    actors = [one.policy.params.actor["params"]["encoder"]["kernel"] for one in after]
+    assert (actors[0] != actors[1]).any()
+
+
+def test_the_policy_reads_observation_and_vector(acted):
+    learner, policy, t = acted
+    obs = jax.tree.map(lambda x: x[0], t.obs)
+    memory = learner.memory(8)
+    key = jax.random.key(0)
+    log_prob = learner.act(policy, memory, obs, key, False)[2].policy.log_prob
+    vector = memory.model.vector + 5.0
+    moved = memory._replace(model=memory.model._replace(vector=vector))
+    assert (learner.act(policy, moved, obs, key, False)[2].policy.log_prob != log_prob).all()
+
+
+def test_controls_read_what_they_should(acted):
+    _, policy, t = acted
+    obs = jax.tree.map(lambda x: x[5], t.obs)
+    oracle = model_of(SPEC, dataclasses.replace(TINY, model="oracle"))
+    vector = oracle.read((), (), obs)
+    who = obs.global_state[:, SPEC.state_part("partner")]
+    np.testing.assert_array_equal(vector[:, 0, :3], who)
+    assert (who.sum(-1) == 1).all() and not vector[..., 3:].any()
+    model = model_of(SPEC, TINY)
+    memory = model.memory(8)
+    memory = memory._replace(vector=jax.random.normal(jax.random.key(0), memory.vector.shape))
+    shuffled = model_of(SPEC, dataclasses.replace(TINY, model="shuffled"))
+    read = shuffled.read(policy.model, memory, obs)
+    np.testing.assert_array_equal(read, memory.vector[jnp.arange(-1, 7)])
+
+
+def test_tokens_hold_what_their_kind_says(acted):
+    _, _, t = acted
+    obs = [jax.tree.map(lambda x, i=i: x[i, :1], t.obs) for i in range(2)]
+    action = t.action[0, :1]
+    own = [jax.nn.one_hot(-1, 3), jax.nn.one_hot(action[0, 0], 3)]
+    seen = [one.local[0, 0] for one in obs]
+    others = obs[1].global_state[0, SPEC.state_part("partner_action")]
+    expected = {
+        "own": [[*seen[0], *own[0]], [*seen[1], *own[1]]],
+        "change": [[0.0] * 4 + [*own[0]], [*(seen[1] - seen[0]), *own[1]]],
+        "code": [[*seen[0], 0.0, 0.0, 0.0], [*seen[1], *others]],
+    }
+    for kind, rows in expected.items():
+        token = tokens(SPEC, kind)
+        before = token.before(1)
+        first = token.expand(token.step(before, obs[0]))[0, 0]
+        before = token.after(before, obs[0], action)
+        second = token.expand(token.step(before, obs[1]))[0, 0]
+        np.testing.assert_allclose(jnp.stack([first, second]), rows, atol=1e-6)
+        assert token.width == len(rows[0])
+    few = tokens(SPEC, "own", (2, 0))
+    found = few.expand(few.step(few.before(1), obs[0]))[0, 0]
+    np.testing.assert_array_equal(found[:2], seen[0][jnp.array([2, 0])])
+
+
+def test_views_lie_within_their_trajectory():
+    keys = jax.random.split(jax.random.key(0), 4_000)
+    for length in (1, 5, 30):
+        rows = jax.vmap(contrast.view_rows, (0, None, None, None, None))
+        start, size = rows(keys, jnp.int32(length), 8, 20, 0.0)
+        assert (start >= 0).all() and (start + size <= length).all()
+        assert size.min() == min(8, length) and size.max() == min(20, length)
+        start, size = rows(keys, jnp.int32(length), 8, 20, 1.0)
+        assert (start == 0).all() and size.min() == 1 and size.max() == min(20, length)
+
+
+def test_views_apart_share_no_step():
+    config = ContrastConfig(shortest=2, longest=48, apart=True)
+    keys = jax.random.split(jax.random.key(1), 2_000)
+    for length in (1, 2, 20):
+        start, size = jax.vmap(lambda key, n=length: contrast.two_views(key, jnp.int32(n), config))(
+            keys
+        )
+        assert (start >= 0).all() and (start + size <= length).all()
+        assert (start[:, 1] + size[:, 1] <= start[:, 0]).all()
+        assert (size[:, 1] >= 1).all() and (size[:, 0] >= min(1, length - 1)).all()
+
+
+def test_the_right_number_of_steps_is_blanked():
+    for size, expected in ((1, 1), (10, 3), (11, 4)):
+        drawn = contrast.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
+        assert drawn.sum() == expected and not drawn[size:].any()
+    assert not contrast.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
+
+
+@pytest.mark.slow
+def test_the_encoder_learns_who_plays():
+    """Partners that always do the same are told apart: loss below log(2B-1), neighbours agree."""
+    config = dataclasses.replace(
+        TINY,
+        inputs=(1, 2, 3),
+        contrast=dataclasses.replace(TINY.contrast, updates=20, lr=1e-2),
+    )
+    learner = clam(SPEC, config)
+    run = loop(ENV, PARAMS, learner, dataclasses.replace(TRAIN, total_steps=1_600))
+    state, metrics = jax.jit(run.block)(jax.jit(run.init)(jax.random.key(0)))
+    state, metrics = jax.jit(run.block)(state)
+    assert metrics["contrastive_loss"] < np.log(15) - 0.3
+    from marlx.rollout import rollout
+
+    policy = learner.policy(state.learner)
+    roll = jax.jit(lambda: rollout(ENV, PARAMS, learner, policy, state.actors, state.key, 30)[1])
+    t = roll()
+    deep = t.memory.model.time >= 3
+    vector = np.asarray(t.extras.vector[:, :, 0][deep])
+    who = np.asarray(t.obs.global_state[..., SPEC.state_part("partner")].argmax(-1)[deep])
+    likeness = vector @ vector.T - 9 * np.eye(len(vector))
+    assert (who[likeness.argmax(-1)] == who).mean() > 0.8 > 1.5 * np.bincount(who).max() / len(who)
+
+
+def test_updates_are_owed_and_paid():
+    """Half an update per rollout: none after the first, one after the second."""
+    half = dataclasses.replace(TINY, contrast=dataclasses.replace(TINY.contrast, updates=0.5))
+    model = model_of(SPEC, half)
+    learner = clam(SPEC, half)
+    run = loop(ENV, PARAMS, learner, TRAIN)
+    state = jax.jit(run.warm_up)(jax.jit(run.init)(jax.random.key(0))).learner.model
+    update = jax.jit(model.update)
+    losses, moved = [], []
+    for i in range(4):
+        after, metrics = update(state, jax.random.key(i))
+        losses.append(float(metrics["contrastive_loss"]))
+        moved.append(
+            bool(
+                (
+                    after.params["encoder"]["params"]["queries"]
+                    != state.params["encoder"]["params"]["queries"]
+                ).any()
+            )
+        )
+        state = after
+    assert np.isfinite(losses).tolist() == moved == [False, True, False, True]
+
+
+def test_liam_s_loss_by_hand():
+    error, nll = reconstruction(
+        jnp.array([1.0, 3.0]),
+        jnp.zeros((2, 4)),
+        jnp.array([0.0, 1.0]),
+        jax.nn.one_hot(jnp.array([1, 2]), 4),
+    )
+    assert error == pytest.approx(0.5 * (1 + 4) / 2) and nll == pytest.approx(np.log(4))
+
+
+BAD = [
+    ({"model": "clan"}, "model is clan; it must be clam or labels or"),
+    ({"token": "code"}, "token 'code' needs an environment that tells of the partners"),
+    (
+        {"model": "oracle"},
+        "model 'oracle' needs .* give a partners/... environment with privileged",
+    ),
+    ({"model": "liam"}, "model 'liam' needs an environment"),
+    ({"inputs": (4,)}, r"inputs are \(4,\); observations have numbers 0 to 3"),
+    ({"embedding": 0}, "embedding is 0; it must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "answer"), BAD, ids=[str(one) for one, _ in BAD])
+def test_impossible_settings_are_refused(settings, answer):
+    plain = with_partners(Signs(), POOL).spec()
+    with pytest.raises(ValueError, match=answer):
+        clam(plain, TINY, **settings)
+
+
+def test_impossible_parts_are_refused():
+    with pytest.raises(ValueError, match=r"heads is 3; it must be a divisor of width \(64\)"):
+        EncoderConfig(heads=3)
+    with pytest.raises(ValueError, match=r"longest is 5; it must be at least shortest \(8\)"):
+        ContrastConfig(longest=5)
+    with pytest.raises(ValueError, match="embedding is 2; an oracle of 3 partners needs 3"):
+        clam(SPEC, TINY, model="oracle", embedding=2)
