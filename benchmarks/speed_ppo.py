@@ -3,11 +3,13 @@
     python benchmarks/speed_ppo.py
 
 Three agents, 16 environments, rollouts of 128 steps, 4 epochs; 4 minibatches (2 for the recurrent
-IPPO); layers of 64, or GRUs of 128 that are unrolled over the whole rollout, as there. One seed on
-one device; rollouts and updates are timed, compiling apart, evaluation not. JaxMARL's scripts
-are not in its package and are not run here: `JAXMARL` is what they reached, 41,100, 5,950 and 2,820
-environment steps per second, on two cores of a machine like the one the stored results are from, so
-the ratio is between two programs at two times, not in turns.
+IPPO); layers of 64, or GRUs of 128 that are unrolled over the whole rollout, as there. JaxMARL's
+recurrent IPPO has one GRU for actor and critic: "shared" is the case to hold against it.
+
+One seed on one device; rollouts and updates are timed, compiling apart, evaluation not. JaxMARL's
+scripts are not in its package and are not run here: `JAXMARL` is what they reached, 41,100, 5,950
+and 2,820 environment steps per second, on two cores of a machine like the one the stored results
+are from, so the ratio is between two programs at two times, not in turns.
 """
 
 from __future__ import annotations
@@ -25,10 +27,19 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ippo feed-forward": ("ippo", {"hidden": 64}),
     "mappo feed-forward": ("mappo", {"hidden": 64}),
     "ippo recurrent": ("ippo", {"hidden": 128, "recurrent": True, "window": 128, "minibatches": 2}),
+    "ippo recurrent, shared": (
+        "ippo",
+        {"hidden": 128, "recurrent": True, "window": 128, "minibatches": 2, "trunk": "shared"},
+    ),
     "mappo recurrent": ("mappo", {"hidden": 128, "recurrent": True, "window": 128}),
     "mappo recurrent, windows of 16": ("mappo", {"hidden": 128, "recurrent": True, "window": 16}),
 }
-JAXMARL = {"ippo feed-forward": 41_100, "ippo recurrent": 5_950, "mappo recurrent": 2_820}
+JAXMARL = {
+    "ippo feed-forward": 41_100,
+    "ippo recurrent": 5_950,
+    "ippo recurrent, shared": 5_950,
+    "mappo recurrent": 2_820,
+}
 
 
 def measure(name: str, updates: int, blocks: int) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def _forward(
 
 def _backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, ...]:
     recur, keep, memory, r, z, n, candidate = saved
+    back = recur.T
 
     def step(later: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
         gradient, keep, memory, r, z, n, candidate = inputs
@@ -72,7 +73,7 @@ def _backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, ...]:
         d_z = d_after * (memory - n) * z * (1.0 - z)
         d_r = d_n * candidate * r * (1.0 - r)
         d_h = jnp.concatenate([d_r, d_z, d_n * r], -1)
-        return d_h @ recur.T + d_after * z, (d_h, d_n)
+        return d_h @ back + d_after * z, (d_h, d_n)
 
     steps = (gradient, keep, memory, r, z, n, candidate)
     d_memory, (d_h, d_n) = jax.lax.scan(step, jnp.zeros_like(memory[0]), steps, reverse=True)

@@ -222,7 +222,7 @@ class Study:
             raise ValueError(f"cannot open the storage {_hidden(storage)}: {reason}") from None
         if study.user_attrs.setdefault("sweep", problem) != problem:
             raise ValueError(
-                f"the storage holds another sweep called {name}; give this one another --name"
+                f"the storage holds another sweep called {name}; give this one another --study"
             )
         study.set_user_attr("sweep", problem)
         return study

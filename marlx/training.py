@@ -520,7 +520,7 @@ class Lanes(NamedTuple):
 
     Seeds have nothing to say to each other, so no device waits for another. Where they do not
     divide evenly, the devices with fewer train one more that nobody asked for, and `Run` drops it:
-    a device that would otherwise stand idle.
+    a device that would otherwise stand idle. A device with one seed runs its function as it is.
     """
 
     width: int  # seeds that are run, at least as many as were asked for
@@ -534,17 +534,28 @@ class Lanes(NamedTuple):
 
 def _lanes(seeds: int) -> Lanes:
     devices = jax.local_devices()[:seeds]
+    width = math.ceil(seeds / len(devices)) * len(devices)
+    each = jax.vmap if width > len(devices) else _alone
     if len(devices) == 1:
-        return Lanes(seeds, jax.vmap, SingleDeviceSharding(devices[0]))
+        return Lanes(width, each, SingleDeviceSharding(devices[0]))
     mesh, spec = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
 
     def over(function: Callable[..., Tree]) -> Callable[..., Tree]:
         return jax.shard_map(
-            jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+            each(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
         )
 
-    width = math.ceil(seeds / len(devices)) * len(devices)
     return Lanes(width, over, NamedSharding(mesh, spec))
+
+
+def _alone(function: Callable[..., Tree]) -> Callable[..., Tree]:
+    """`jax.vmap` for an axis of one: under `vmap`, both sides of every branch are computed."""
+
+    def call(*args: Tree) -> Tree:
+        result = function(*jax.tree.map(lambda x: x[0], args))
+        return jax.tree.map(lambda x: x[None], result)
+
+    return call
 
 
 def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

@@ -63,6 +63,15 @@ def test_teams_learn_to_forage(algorithm, total_steps):
 
 
 @pytest.mark.slow
+def test_three_forage_on_a_larger_board():
+    """With drawn actions, the policy that PPO improves; its most probable actions get far less."""
+    experiment = config.experiment("mappo", "Foraging-10x10-3p-3f-v3", seeds=5)
+    env, params, learner = experiment.build()
+    result = train(env, learner, params, config=experiment.train)
+    assert result.history[-1].metrics["train_return"].mean() >= 0.95
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["iql", "vdn", "qmix"])
 def test_teams_learn_to_forage_with_little_in_sight(algorithm):
     got, _ = returns(algorithm, "Foraging-2s-8x8-2p-2f-coop-v3", seeds=5)

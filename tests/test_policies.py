@@ -332,6 +332,22 @@ def test_a_policy_acts_elsewhere_where_its_networks_fit(tmp_path):
         policy.on(*make("mpe/simple_spread_v3", continuous_actions=True))
 
 
+def test_eval_draws_actions_where_asked(tmp_path, tiny_algorithm, capsys, monkeypatch):
+    """With equal logits greedy is the first action, worth 11 a step; drawn ones differ."""
+    monkeypatch.chdir(tmp_path)
+    experiment = config.experiment("tiny", "matrix/climbing", env={"horizon": 2})
+    progress = Progress(8, 8, 1.0, {"return": np.array([0.0])}, {}, dict)
+    equal = {"logits": np.zeros((1, 2, 3), np.float32)}
+    policies.save_policy(runs.RunFolder("run"), experiment, equal, progress)
+    said = []
+    for options in ([], ["--explore"]):
+        assert cli.run(["eval", "run", "--json", "--episodes", "8", *options]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert [one["explore"] for one in said] == [False, True]
+    assert said[0]["return"]["per_episode"] == [22] * 8
+    assert len(set(said[1]["return"]["per_episode"])) > 2
+
+
 def test_eval_elsewhere_and_as_json(tmp_path, tiny_algorithm, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = config.experiment("tiny", "matrix/climbing", env={"horizon": 2}, seeds=2)

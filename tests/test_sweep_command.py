@@ -131,7 +131,7 @@ def test_worse_trials_are_stopped_early(tiny_algorithm, capfd):
 
 def test_a_trial_that_cannot_run_costs_itself_only(tiny_algorithm, capfd, tmp_path):
     write({"learner.capacity": {"values": [2, 8]}, "learner.batch": {"values": [1, 4]}})
-    elsewhere = ["--storage", f"sqlite:///{tmp_path / 'shared.db'}", "--name", "mine"]
+    elsewhere = ["--storage", f"sqlite:///{tmp_path / 'shared.db'}", "--study", "mine"]
     assert cli.run(["sweep", "s.yaml", "--vmap", "4", *elsewhere]) == 1
     assert not Path("runs/sweep-s/study.db").exists()
     assert cli.run(["sweep", "runs/sweep-s", *elsewhere]) == 0

@@ -32,7 +32,7 @@ Cooperative multi-agent reinforcement learning in JAX.
 commands:
   train ALGO ENV [options]   train, several seeds at once, into a run folder
   train --resume RUN         go on with a run that was stopped or killed
-  eval RUN [options]         greedy returns of a trained policy on fresh episodes
+  eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
   doctor RUN                 what looks wrong with a run, and the settings to look at

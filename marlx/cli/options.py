@@ -55,13 +55,15 @@ class Output:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalOptions:
-    """Greedy returns of a trained policy on fresh episodes.
+    """Returns of a trained policy on fresh episodes.
 
     --env ID plays another environment, --env.NAME X changes a setting of it or of the run's own.
     """
 
     episodes: int = 100
     """Fresh episodes."""
+    explore: bool = False
+    """Act as in training instead of greedily: policy gradients draw their actions."""
     json: bool = False
     """Print JSON, with every episode's return."""
     policy_seed: int | None = None
@@ -158,8 +160,8 @@ class SweepOptions:
     """Sweep folder; runs/sweep-NAME if not given."""
     storage: str | None = None
     """Optuna storage URL, for several machines; study.db in the sweep folder if not given."""
-    name: str | None = None
-    """Of the sweep in that storage; the folder's if not given."""
+    study: str | None = None
+    """Name of the sweep in that storage; the folder's if not given."""
     seed: int = 0
     """Of the search."""
     devices: str = "auto"

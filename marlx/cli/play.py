@@ -53,23 +53,36 @@ def eval_command(argv: Sequence[str]) -> int:
     @jax.jit
     def play(key_play: Any, key_random: Any) -> Any:
         args = policy.env, policy.params
-        chosen = evaluate(*args, policy.learner, policy.arrays, key_play, options.episodes)
+        chosen = evaluate(
+            *args,
+            policy.learner,
+            policy.arrays,
+            key_play,
+            options.episodes,
+            explore=options.explore,
+        )
         drawn = evaluate(*args, random_learner(policy.spec), (), key_random, options.episodes)
         return chosen, drawn
 
     returns, random_returns = (np.asarray(x, float) for x in play(key_play, key_random))
     if options.json:
-        print(json.dumps(_evaluation(path, policy, returns, random_returns), default=str))
+        print(
+            json.dumps(
+                _evaluation(path, policy, options.explore, returns, random_returns), default=str
+            )
+        )
         return 0
     elsewhere = f", on {' '.join([policy.spec.id, *env_words])}" if other or env_words else ""
     print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps{elsewhere}")
-    print_returns(returns[None], random_returns, policy.spec.optimum)
+    how = "drawn actions" if options.explore else "greedy return"
+    print_returns(returns[None], random_returns, policy.spec.optimum, how)
     return 0
 
 
 def _evaluation(
     path: str,
     policy: Policy,
+    explore: bool,
     returns: np.ndarray[Any, Any],
     random_returns: np.ndarray[Any, Any],
 ) -> dict[str, Any]:
@@ -84,6 +97,7 @@ def _evaluation(
         "steps": policy.steps,
         "environment": policy.spec.id,
         "env": {name: getattr(env, name) for name in settings_of(env)},
+        "explore": explore,
         "return": {
             "mean": mean(returns),
             "interval_95": list(bootstrap_interval(returns[None])),

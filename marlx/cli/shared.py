@@ -23,16 +23,19 @@ def complain(line: str) -> None:
 
 
 def print_returns(
-    returns: np.ndarray[Any, Any], random_returns: np.ndarray[Any, Any], optimum: float | None
+    returns: np.ndarray[Any, Any],
+    random_returns: np.ndarray[Any, Any],
+    optimum: float | None,
+    how: str = "greedy return",
 ) -> None:
-    """Returns f64 [seeds, episodes] beside a random policy's and the optimum."""
+    """Returns f64 [seeds, episodes] beside a random policy's and the optimum; `how` was acted."""
     from marlx.statistics import bootstrap_interval
 
     low, high = bootstrap_interval(returns)
     seeds, episodes = returns.shape
     over = f"{seeds} seeds x {episodes} episodes" if seeds > 1 else f"{episodes} episodes"
     known = "unknown" if optimum is None else f"{optimum:.3f}"
-    print(f"  greedy return   {returns.mean():.3f}   95% interval {low:.3f} to {high:.3f}, {over}")
+    print(f"  {how}   {returns.mean():.3f}   95% interval {low:.3f} to {high:.3f}, {over}")
     if seeds > 1:
         print(f"  by seed         {'  '.join(f'{value:.3f}' for value in returns.mean(1))}")
     print(f"  random policy   {random_returns.mean():.3f}")

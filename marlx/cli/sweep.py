@@ -40,7 +40,7 @@ options:
   --vmap N             trials trained at once in one compiled program, where they fit (default: 1)
   --out FOLDER         sweep folder (default: runs/sweep-NAME, NAME being the file's)
   --storage URL        Optuna storage, for several processes or machines (default: study.db in it)
-  --name NAME          of the sweep in that storage (default: the folder's)
+  --study NAME         of the sweep in that storage (default: the folder's)
   --seed N             of the search
   --devices N          CPU devices to lay trials and seeds over (default: auto)
 """
@@ -134,7 +134,7 @@ def _open(sweep: Sweep, folder: Path, options: SweepOptions, evaluations: int) -
 
     return Study(
         sweep,
-        options.name or folder.resolve().name,
+        options.study or folder.resolve().name,
         options.storage or sqlite(folder),
         trials=options.trials,
         evaluations=evaluations,

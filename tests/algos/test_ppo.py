@@ -10,6 +10,7 @@ import pytest
 from marlx.algos import ppo
 from marlx.algos.ppo import A2CConfig, PPOConfig
 from marlx.environment import EnvParams
+from marlx.networks import AgentNetwork, team_network
 from marlx.testing import Constant, Masked, Recall
 from marlx.training import TrainConfig, loop, train
 
@@ -59,18 +60,25 @@ def test_advantages_equal_a_loop_through_ends_and_time_limits():
             np.testing.assert_allclose(goal[:, b, i] - value[:, b, i], hand, atol=1e-5)
 
 
-@pytest.fixture(scope="module", params=["ippo", "mappo"])
+BUILD = {
+    "ippo": ppo.ippo,
+    "mappo": ppo.mappo,
+    "shared": lambda *args, **settings: ppo.ippo(*args, trunk="shared", **settings),
+}
+
+
+@pytest.fixture(scope="module", params=BUILD)
 def collected(request):
     """A recurrent learner after two updates, with a rollout that it has not learned from."""
     spec = RECALL.spec(LIMITED)
-    learner = getattr(ppo, request.param)(spec, TINY)
+    learner = BUILD[request.param](spec, TINY)
     config = TrainConfig(total_steps=80, num_envs=4, rollout_length=10, evals=1)
     run = loop(RECALL, LIMITED, learner, config)
     state = jax.jit(run.block)(jax.jit(run.init)(jax.random.key(0)))[0]
     state = jax.jit(run.block)(state)[0]
     state = jax.jit(run.warm_up)(state).learner
     assert state.rollout.done.any() and state.rollout.truncated.any()
-    return learner, state, jax.jit(learner.update)
+    return request.param, state, jax.jit(learner.update)
 
 
 def test_recomputing_a_rollout_gives_the_probabilities_of_acting(collected):
@@ -87,15 +95,19 @@ def test_recomputing_a_rollout_gives_the_probabilities_of_acting(collected):
 
 def test_a_critic_s_memory_runs_on_from_rollout_to_rollout(collected):
     """Its value at a step must be the one it would have had, had it been asked at every step."""
-    _, state, update = collected
+    name, state, update = collected
     after, _ = update(state, jax.random.key(0))
-    central = state.memory.shape[1] == 1
-    critic = ppo.critic_network(RECALL.spec(LIMITED), TINY, central)
+    spec, params = RECALL.spec(LIMITED), state.params.critic
+    critic = ppo.critic_network(spec, TINY, central=name == "mappo")
+    if name == "shared":  # one network, so one memory: the one that acting has
+        np.testing.assert_allclose(state.memory, state.rollout.memory[0], atol=1e-5)
+        net = AgentNetwork(spec.num_actions + 1, TINY.hidden, recurrent=True)
+        critic, params = ppo.second_head(team_network(net, spec, "all", True)), state.params.actor
     memory = state.memory
     for t in range(len(state.rollout.done)):
         obs = jax.tree.map(lambda x, t=t: x[t : t + 1], state.rollout.obs)
         none = jnp.zeros_like(state.rollout.done[:1])
-        _, memories = critic.along(state.params.critic, memory, obs, none)
+        _, memories = critic.along(params, memory, obs, none)
         memory = jnp.where(state.rollout.done[t, :, None, None], 0.0, memories[0])
     np.testing.assert_allclose(after.memory, memory, atol=1e-5)
 
@@ -158,10 +170,9 @@ def test_padding_reaches_no_loss():
     assert moved["readout"]["kernel"][0, :, 2].any()
 
 
-@pytest.mark.parametrize("central", [False, True])
-def test_values_go_through_a_time_limit(central):
+@pytest.mark.parametrize("build", BUILD.values(), ids=BUILD)
+def test_values_go_through_a_time_limit(build):
     env = Constant(horizon=4)
-    build = ppo.mappo if central else ppo.ippo
     learner = build(env.spec(), gamma=0.9, lr=3e-3, hidden=16)
     config = TrainConfig(
         total_steps=12_000, num_envs=8, rollout_length=16, evals=2, eval_episodes=4
@@ -185,6 +196,29 @@ def test_probes_are_solved(name):
     )
     result = train(env, learner, config=config)
     assert result.returns.mean() > enough
+
+
+@pytest.mark.parametrize("count", [8, 6])
+def test_orders_are_permutations_and_uniform(count):
+    number = 20_000
+    orders = np.asarray(ppo._orders(jax.random.key(0), number, count))
+    assert (np.sort(orders) == np.arange(count)).all()
+    for place in range(count):
+        share = np.bincount(orders[:, place], minlength=count) / number
+        np.testing.assert_allclose(share, 1 / count, atol=0.012)  # four deviations
+    follows = ((orders[:, 1] - orders[:, 0]) % count == 1).mean()  # nothing of the old order stays
+    assert follows == pytest.approx(1 / (count - 1), abs=0.012)
+
+
+def test_many_sequences_are_ordered_without_ties():
+    (order,) = np.asarray(ppo._orders(jax.random.key(0), 1, 70_000))
+    assert (np.sort(order) == np.arange(70_000)).all() and (order[:-1] < order[1:]).mean() < 0.52
+
+
+def test_a_critic_of_the_state_cannot_share_the_actor_s_network():
+    answer = "trunk is 'shared'; it must be 'separate' where the critic reads the global state"
+    with pytest.raises(ValueError, match=answer):
+        ppo.mappo(Constant().spec(), trunk="shared")
 
 
 def test_a2c_is_one_unclipped_pass():
