@@ -16,6 +16,7 @@ import optax
 
 from marlx.distributions import Bounded, distribution
 from marlx.learner import Learner, is_zero
+from marlx.minibatches import orders_of, scan_wanted, windows
 from marlx.moments import Moments, extend, moments
 from marlx.networks import (
     AgentNetwork,
@@ -25,7 +26,7 @@ from marlx.networks import (
     team_network,
 )
 from marlx.registry import Algorithm
-from marlx.returns import lambda_returns
+from marlx.returns import batched_lambda_returns
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 RewardOf = Literal["team", "group", "own"]
@@ -274,7 +275,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         next_value = critic.once(params, after, t.next_obs)
         centre, spread = _scale(c, state.returns)
         discount, ended, keep = _ends(c, t)
-        goal = _returns(
+        goal = batched_lambda_returns(
             _rewards(spec, c.reward, t.reward),
             discount,
             next_value * spread + centre,
@@ -322,7 +323,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     def update(state: PPOState, key: Array) -> tuple[PPOState, dict[str, Array]]:
         state, data, memory = prepare(state)
         window = c.window if c.recurrent else 1
-        sequences = jax.tree.map(lambda x: _windows(x, window), data)  # [window, S, ...]
+        sequences = jax.tree.map(lambda x: windows(x, window), data)  # [window, S, ...]
         count = sequences.done.shape[1]
         starts = jax.tree.map(lambda x: x[::window].reshape(count, *x.shape[2:]), memory)
         left = 1.0 if is_zero(c.lr_steps) else jnp.maximum(0.0, 1.0 - state.steps / c.lr_steps)
@@ -340,15 +341,15 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             metrics["grad_norm"] = optax.tree.norm(gradient)
             return (params, optimiser), metrics
 
-        orders = _orders(key, c.epochs, count).reshape(c.epochs * c.minibatches, -1)
+        orders = orders_of(key, c.epochs, count).reshape(c.epochs * c.minibatches, -1)
         start = state.params, state.optimiser
         learned = state.rollout.weight
         if learned is None:
             (params, optimiser), metrics = jax.lax.scan(one, start, orders)
             metrics = jax.tree.map(jnp.mean, metrics)
         else:
-            wanted = _windows(learned > 0, window).any(0)
-            (params, optimiser), metrics = _some(one, start, orders, wanted, c.epochs)
+            wanted = windows(learned > 0, window).any(0)
+            (params, optimiser), metrics = scan_wanted(one, start, orders, wanted, c.epochs)
         spread = jnp.var(data.target)
         unexplained = jnp.var(data.target - data.value) / jnp.maximum(spread, 1e-8)
         metrics = {
@@ -432,16 +433,6 @@ def _weight(t: Transition) -> Array | None:
     return jnp.broadcast_to(t.weight[..., None], t.reward.shape) * (1.0 if share is None else share)
 
 
-def _returns(
-    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
-) -> Array:
-    """`lambda_returns` f32 [T, B, N]; less the values, they are GAE's advantages."""
-    inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
-    batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)
-    batched = jax.vmap(batched, [2 if x.ndim == 3 else None for x in inputs], 2)
-    return batched(*inputs)
-
-
 def _mean(x: Array, weight: Array | None, axes: tuple[int, ...] | None = None) -> Array:
     """The mean of `x` over `axes`, all if None; with `weight` of the same shape, the weighted."""
     if weight is None:
@@ -469,57 +460,6 @@ def _normalised(config: PPOConfig, advantage: Array, weight: Array | None) -> Ar
     axes = None if config.reward == "team" else (0, 1)
     centred = advantage - _mean(advantage, weight, axes)
     return centred / (jnp.sqrt(_mean(centred**2, weight, axes)) + 1e-8)
-
-
-def _some(
-    one: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]],
-    carry: Tree,
-    orders: Array,
-    wanted: Array,
-    epochs: int,
-) -> tuple[Tree, dict[str, Array]]:
-    """`lax.scan(one, carry, orders)` over no more minibatches than those wanted fill.
-
-    In every epoch the sequences that are `wanted` bool [S] come first, in their order; minibatches
-    of others alone are left out. Metrics are means over those made, nan if there were none.
-    """
-    size = orders.shape[1]
-    each = orders.reshape(epochs, -1)  # [epochs, S]
-    first = jnp.argsort(~wanted[each], axis=1, stable=True)
-    each = jnp.take_along_axis(each, first, axis=1).reshape(epochs, -1, size)
-    needed = -(-wanted.sum() // size)
-    shapes = jax.eval_shape(one, carry, orders[0])[1]
-    sums = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-    def step(i: Array, state: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
-        carry, metrics = one(state[0], each[i // needed, i % needed])
-        return carry, jax.tree.map(jnp.add, state[1], metrics)
-
-    carry, sums = jax.lax.fori_loop(0, epochs * needed, step, (carry, sums))
-    return carry, jax.tree.map(lambda x: x / (epochs * needed), sums)
-
-
-def _orders(key: Array, number: int, count: int) -> Array:
-    """int32 [number, count], random orders of `range(count)`, by one sort each.
-
-    The low bits of random numbers are replaced by the index, so that only numbers are sorted; XLA
-    sorts these ten times as fast as pairs. Where their upper bits agree, as they seldom do, the
-    lower index comes first; beyond 65,536 they would agree too often.
-    """
-    if count > 2**16:
-        keys = jax.random.split(key, number)
-        orders: Array = jax.vmap(jax.random.permutation, (0, None))(keys, count)
-        return orders
-    low = jnp.uint32((1 << (count - 1).bit_length()) - 1)
-    tickets = jax.random.bits(key, (number, count)) & ~low | jnp.arange(count, dtype=jnp.uint32)
-    drawn: Array = (jnp.sort(tickets) & low).astype(jnp.int32)
-    return drawn
-
-
-def _windows(x: Array, window: int) -> Array:
-    """[window, S, ...] of [T, B, ...]: every stretch of `window` steps of every environment."""
-    chunks = x.reshape(-1, window, *x.shape[1:])  # [T / window, window, B, ...]
-    return jnp.moveaxis(chunks, 1, 0).reshape(window, -1, *x.shape[2:])
 
 
 def _learner(

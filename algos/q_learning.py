@@ -20,7 +20,7 @@ from marlx.mixers import Mixer, Utilities, mixer_slope
 from marlx.moments import Moments, extend, moments
 from marlx.networks import AgentNetwork, SharingMode, dormant, team_network
 from marlx.registry import Algorithm
-from marlx.returns import epsilon_greedy, lambda_returns
+from marlx.returns import batched_lambda_returns, epsilon_greedy
 from marlx.types import Array, Credit, EnvSpec, Observation, Transition, Tree
 
 
@@ -329,13 +329,13 @@ def q_learner(
         counted = (jnp.arange(c.window) >= c.burn_in).astype(jnp.float32)
         counted = counted.reshape(-1, *[1] * (value.ndim - 1)) * jnp.ones_like(value)
         if items.credit is None:
-            goal = _targets(reward, items.discount, next_value, items.done, c.lambda_)
+            goal = batched_lambda_returns(reward, items.discount, next_value, items.done, c.lambda_)
         else:
             alone = steps <= c.mixing_delay if c.mixing_delay else None
             credit = _of_value(items.credit, value, alone)
             discount = jnp.where(credit.terminated, 0.0, c.gamma)
             keep = jnp.where(credit.held, 1.0, c.lambda_)
-            goal = _targets(reward, discount, next_value, credit.ended, keep)
+            goal = batched_lambda_returns(reward, discount, next_value, credit.ended, keep)
             counted = counted * credit.weight * _complete(credit)
         error = value - goal
         if items.weight is not None:
@@ -467,20 +467,6 @@ def _complete(credit: Credit) -> Array:
     """f32, 0 for the choices at a window's end of which the window does not see the end."""
     over = (credit.ended | ~credit.held).astype(jnp.int32)
     return jax.lax.cummax(over, axis=0, reverse=True).astype(jnp.float32)
-
-
-def _targets(
-    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
-) -> Array:
-    """`lambda_returns` for [T, b], or for [T, b, N] where every agent has a value of its own.
-
-    What is the same for all agents has no agents' axis, and `lambda_` may be a number.
-    """
-    inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
-    batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)
-    if next_value.ndim == 3:
-        batched = jax.vmap(batched, [2 if x.ndim == 3 else None for x in inputs], 2)
-    return batched(*inputs)
 
 
 def _scaled(mode: str, stats: Moments, reward: Array) -> Array:

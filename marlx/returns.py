@@ -72,3 +72,17 @@ def lambda_returns(
     steps = (reward, discount, next_value, done, jnp.broadcast_to(lambda_, reward.shape))
     _, targets = jax.lax.scan(back, next_value[-1], steps, reverse=True)
     return jax.lax.stop_gradient(targets)
+
+
+def batched_lambda_returns(
+    reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
+) -> Array:
+    """`lambda_returns` for [T, b], or for [T, b, N] where every agent has a value of its own.
+
+    What is the same for all agents has no agents' axis, and `lambda_` may be a number.
+    """
+    inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
+    batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)
+    if next_value.ndim == 3:
+        batched = jax.vmap(batched, [2 if x.ndim == 3 else None for x in inputs], 2)
+    return batched(*inputs)

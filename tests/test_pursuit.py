@@ -10,6 +10,7 @@ from marlx import config, pursuit
 from marlx.algos import q_learning
 from marlx.evaluation import random_learner
 from marlx.pursuit import Chosen, Pursuit, Rules
+from marlx.returns import batched_lambda_returns
 from marlx.rollout import rollout, start
 from marlx.subgoals import SubgoalLayout
 from marlx.types import Observation, Transition
@@ -80,7 +81,7 @@ def targets(t, next_value, gamma=GAMMA, lambda_=0.0):
     discount = jnp.where(credit.terminated, 0.0, gamma)
     keep = jnp.where(credit.held, 1.0, lambda_)
     reward = view.reward if next_value.ndim == 3 else view.reward.sum(-1)
-    found = q_learning._targets(reward, discount, next_value, credit.ended, keep)
+    found = batched_lambda_returns(reward, discount, next_value, credit.ended, keep)
     return np.asarray(found), np.asarray(credit.weight * q_learning._complete(credit))
 
 

@@ -10,7 +10,9 @@ import pytest
 from marlx.algos import ppo
 from marlx.algos.ppo import A2CConfig, PPOConfig
 from marlx.environment import EnvParams
+from marlx.minibatches import orders_of
 from marlx.networks import AgentNetwork, team_network
+from marlx.returns import batched_lambda_returns
 from marlx.testing import Constant, Masked, Recall
 from marlx.training import TrainConfig, loop, train
 
@@ -46,7 +48,7 @@ def test_advantages_equal_a_loop_through_ends_and_time_limits():
     next_value = rng.normal(size=value.shape).astype(np.float32)
     next_value[:-1] = np.where(done[:-1, :, None], next_value[:-1], value[1:])
     discount = np.where(terminated, 0.0, 0.9).astype(np.float32)
-    goal = ppo._returns(reward, discount, next_value, done, 0.8)
+    goal = batched_lambda_returns(reward, discount, next_value, done, 0.8)
     for b in range(num_envs):
         for i in range(agents):
             hand = by_hand(
@@ -201,7 +203,7 @@ def test_probes_are_solved(name):
 @pytest.mark.parametrize("count", [8, 6])
 def test_orders_are_permutations_and_uniform(count):
     number = 20_000
-    orders = np.asarray(ppo._orders(jax.random.key(0), number, count))
+    orders = np.asarray(orders_of(jax.random.key(0), number, count))
     assert (np.sort(orders) == np.arange(count)).all()
     for place in range(count):
         share = np.bincount(orders[:, place], minlength=count) / number
@@ -211,7 +213,7 @@ def test_orders_are_permutations_and_uniform(count):
 
 
 def test_many_sequences_are_ordered_without_ties():
-    (order,) = np.asarray(ppo._orders(jax.random.key(0), 1, 70_000))
+    (order,) = np.asarray(orders_of(jax.random.key(0), 1, 70_000))
     assert (np.sort(order) == np.arange(70_000)).all() and (order[:-1] < order[1:]).mean() < 0.52
 
 
