@@ -420,7 +420,6 @@ ALGORITHMS = (
         "subgoals chosen by mixed values, pursued by Q-learning",
         GMAHQConfig,
         gmah_q,
-        preset="gmah",
         parts=(("high", "qmix"), ("low", "iql")),
         prepare=with_declared,
     ),

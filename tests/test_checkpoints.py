@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TinyConfig, tiny
+from tiny import TinyConfig, tiny
 
 from marlx import checkpoints, make, train
 from marlx.checkpoints import Checkpoints
