@@ -24,12 +24,22 @@ PPO = f"{SMALL} --total-steps 1500 --learner.window 8"
 
 MANSA = SMALL.replace("learner.hidden", "learner.independent.hidden")
 
+GMAH = (
+    SMALL.replace("learner.hidden", "learner.low.hidden")
+    + " --learner.high.window 8 --learner.high.hidden 8 --learner.high.warmup 200"
+)
+CLAM = SMALL.replace("--learner.hidden 8", "--learner.contrast.batch 8")
+
 # A learner joins with a line: name, environment, options that make it small.
 LEARNERS = [
     ("qmix", "matrix/two_step", f"{Q} --seeds 2"),
     ("mappo", "matrix/two_step", f"{PPO} --learner.recurrent"),
     ("mansa", "matrix/chain-2", f"{MANSA} --total-steps 4000 --learner.budget 2"),
+    ("gmah", "grid/doorkey-5x5", f"{GMAH} --total-steps 4000 --learner.period 8"),
+    ("clam", "partners/mpe/simple_tag_v3", f"{CLAM} --total-steps 4000"),
 ]
+# The first two stand for both cores; `make test-slow` tries all.
+PARAMS = [pytest.param(one, marks=[pytest.mark.slow] * (i > 1)) for i, one in enumerate(LEARNERS)]
 
 # The command line, but with a checkpoint at every evaluation, so that many a kill hits one.
 MARLX = "from marlx import checkpoints, cli; checkpoints.SHARE = 0; cli.main()"
@@ -117,7 +127,7 @@ def train_and_kill(words: list[str], folder: Path, kills: int, seed: int) -> tup
             return killed, torn
 
 
-@pytest.fixture(params=LEARNERS, ids=[name for name, *_ in LEARNERS], scope="module")
+@pytest.fixture(params=PARAMS, ids=[name for name, *_ in LEARNERS], scope="module")
 def alone(request, tmp_path_factory):
     """A run that was left alone, and the words that start it."""
     name, env, options = request.param
