@@ -44,6 +44,10 @@ P = TypeVar("P", bound=EnvParams)
 Step = tuple[Observation, S, Array, Array, Array, dict[str, Any]]
 
 
+FEW = 16
+"""Episodes below which launching kernels and threads, not arithmetic, is what a step costs."""
+
+
 class Environment(abc.ABC, Generic[S, P]):
     """Base of every environment: subclasses write five members and inherit the gymnax calls.
 
@@ -154,6 +158,20 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
     Returns:
       As `Environment.step`, every array with a leading `[B]`.
     """
+
+    def step(key: Array, state: S, action: Array, params: P) -> Any:
+        return _step(env, params, key, state, action)
+
+    if action.shape[0] >= FEW:
+        return step(key, state, action, params)
+    # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8 kernels
+    # and one of them touches more than 512 bytes, which a rollout's inputs do. Handing numbers from
+    # core to core then takes longer than the arithmetic. A branch's body is counted by itself.
+    return settled(step, state.time, key, state, action, params, whole=True)
+
+
+def _step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
+    """`vector_step`, wherever it runs."""
     num_envs = action.shape[0]
 
     def step(key: Array, state: S, action: Array, params: P) -> Any:
@@ -214,7 +232,7 @@ def _reset_where(
     return obs, state
 
 
-def settled(function: Callable[..., Tree], time: Array, *args: Tree) -> Tree:
+def settled(function: Callable[..., Tree], time: Array, *args: Tree, whole: bool = False) -> Tree:
     """`function(*args)`, computed once before anything that uses it.
 
     XLA's CPU compiler computes an element-wise intermediate again inside each of its consumers, and
@@ -226,12 +244,13 @@ def settled(function: Callable[..., Tree], time: Array, *args: Tree) -> Tree:
       function: pure; all that depends on the state must come through `args`, not by closure.
       time: int32, any array with values that are never negative, such as a state's `time`.
       args: pytrees of arrays.
+      whole: a branch even for a few numbers, which by default are computed again instead.
     """
 
     @jax.custom_batching.custom_vmap
     def call(time: Array, *args: Tree) -> Tree:
         shapes = jax.eval_shape(function, *args)
-        if time.size < 16 and len(jax.tree.leaves(shapes)) <= 16:
+        if time.size < FEW and len(jax.tree.leaves(shapes)) <= 16 and not whole:
             return function(*args)  # a few numbers are computed again faster than a branch is taken
 
         def branch(time: Array, *args: Tree) -> Tree:
@@ -247,7 +266,7 @@ def settled(function: Callable[..., Tree], time: Array, *args: Tree) -> Tree:
     def batch(size: int, batched: Any, time: Array, *args: Tree) -> tuple[Tree, Tree]:
         axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, tuple(batched[1:]))
         mapped = jax.vmap(function, axes, axis_size=size)
-        result = settled(mapped, time, *args)
+        result = settled(mapped, time, *args, whole=whole)
         return result, jax.tree.map(lambda _: True, result)
 
     return call(time, *args)
