@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import shutil
 import statistics
@@ -65,6 +66,36 @@ def run(arm: str, steps: int, seeds: int) -> tuple[float, float]:
     return wall, usage.ru_utime + usage.ru_stime
 
 
+def alone(evaluations: int = 20, seconds: float = 2.0) -> dict[str, float]:
+    """Processor seconds that wandb takes of this process, with nothing else going on in it.
+
+    Imported, started, told of `evaluations` evaluations of 4 seeds in as many times `seconds`, and
+    finished. The difference of two trainings, seconds of over a hundred, is lost in what else a
+    machine does; this is not. wandb's own process is not in it: it takes 0.1 s.
+    """
+    script = f"""
+import contextlib, io, tempfile, time
+from pathlib import Path
+import numpy as np
+from marlx.loggers import Wandb
+from marlx.training import Progress
+before = time.process_time()
+metrics = {{f"metric_{{i}}": np.linspace(0, 1, 4) for i in range(12)}}
+metrics["return"] = np.linspace(0, 1, 4)
+with tempfile.TemporaryDirectory() as path, contextlib.redirect_stderr(io.StringIO()):
+    logger = Wandb("offline", Path(path), {{}}, seeds=range(4))
+    for i in range({evaluations}):
+        logger.log(Progress(1000 * i, 10**6, 1.0 * i, metrics, {{}}, dict))
+        time.sleep({seconds})
+    logger.close(None)
+print(time.process_time() - before)
+"""
+    taken = [
+        float(subprocess.check_output([sys.executable, "-c", script], text=True)) for _ in range(3)
+    ]
+    return {"processor_s": round(statistics.median(taken), 2), "over_s": evaluations * seconds}
+
+
 def waits(evaluations: int = 200, seeds: int = 4) -> dict[str, float]:
     """Milliseconds that `log` takes on the thread of the training, by logger; medians."""
     from marlx.loggers import JsonLines, TensorBoard, Wandb
@@ -101,7 +132,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument(
+        "--alone", action="store_true", help="add the last figure to what is stored"
+    )
     args = parser.parse_args()
+    if args.alone:
+        stored = json.loads((_timing.RESULTS / "logging_overhead.json").read_text())
+        stored["wandb_alone"] = alone()
+        print("wandb alone:", stored["wandb_alone"])
+        _timing.write("logging_overhead", stored, ("marlx", "wandb", "tensorboard"))
+        return
     arms = list(dict.fromkeys(["none", *args.arms]))
     run("none", args.steps, args.seeds)  # compiles
     wall: dict[str, list[float]] = {arm: [] for arm in arms}
@@ -127,6 +167,7 @@ def main() -> None:
     print(_timing.table(rows))
     milliseconds = waits()
     print("milliseconds per evaluation:", milliseconds)
+    print("wandb alone:", by_itself := alone())
     _timing.write(
         "logging_overhead",
         {
@@ -136,6 +177,7 @@ def main() -> None:
             "repeats": args.repeats,
             "rows": rows,
             "milliseconds_per_evaluation": milliseconds,
+            "wandb_alone": by_itself,
         },
         ("marlx", "wandb", "tensorboard"),
     )

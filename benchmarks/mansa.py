@@ -3,6 +3,9 @@
     python benchmarks/mansa.py oracle      # matrix/chain-4: calls by cost of a call
     python benchmarks/mansa.py stages      # matrix/stages: MANSA, IQL, QMIX, joint-Q
     python benchmarks/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
+    python benchmarks/mansa.py smax        # the same on a SMAX map
+    python benchmarks/mansa.py ppo         # the same with IPPO and MAPPO, one foraging task
+    python benchmarks/mansa.py timing      # seconds by rate of calls
     python benchmarks/mansa.py map RUN     # where a trained switch calls, from a run folder
     python benchmarks/mansa.py plot        # pictures of what is stored
 
@@ -17,6 +20,7 @@ import argparse
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +41,10 @@ FORAGING = (
     "Foraging-2s-8x8-2p-2f-coop-v3",
     "Foraging-10x10-3p-3f-v3",
 )
+SMAX = ("jaxmarl/smax/3m",)
+PARTS = {"mansa": ("iql", "qmix"), "mansa_ppo": ("ippo", "mappo")}
 COSTS = (0.25, 0.5, 1.0, 3.0, 5.0, 7.0)
+WHAT = ("oracle", "stages", "foraging", "smax", "ppo", "timing", "map", "plot")
 PER_SEED = ("return", "call_rate", "calls_per_episode", "centralised_calls")
 
 
@@ -209,19 +216,22 @@ def stages(settings: dict[str, Any]) -> None:
         run(name, name, "matrix/stages", settings)
 
 
-def foraging(settings: dict[str, Any], only: list[str], cost: float | None) -> None:
-    """MANSA, its parts, and the controls with as many calls."""
-    chosen = [word for word in only if not word.startswith("Foraging")]
-    for task in [word for word in only if word.startswith("Foraging")] or FORAGING:
-        for name in ("mansa", "iql", "qmix", "random", "first"):
-            if chosen and name not in chosen:
+def compare(
+    algorithm: str, tasks: Sequence[str], settings: dict[str, Any], only: list[str], **own: Any
+) -> None:
+    """MANSA, its parts, and the controls with as many calls; `own` are MANSA's settings."""
+    parts = PARTS[algorithm]
+    prefix = "" if algorithm == "mansa" else f"{algorithm}-"
+    for task in [word for word in only if word in tasks] or tasks:
+        for name in ("mansa", *parts, "random", "first"):
+            if set(only) - set(tasks) and name not in only:
                 continue
-            if name in ("iql", "qmix"):
+            if name in parts:
                 run(name, name, task, settings)
                 continue
-            learner: dict[str, Any] = {} if cost is None else {"call_cost": cost}
+            learner = dict(own)
             if name != "mansa":
-                mine = stored("mansa", task)
+                mine = stored(f"{prefix}mansa", task)
                 if mine is None:
                     raise SystemExit(f"no MANSA run on {task} to take the number of calls from")
                 calls = float(np.mean(mine["centralised_calls"][-1]))
@@ -231,7 +241,39 @@ def foraging(settings: dict[str, Any], only: list[str], cost: float | None) -> N
                     if name == "random"
                     else {"first": round(calls)}
                 )
-            run(name, "mansa", task, {**settings, "learner": learner})
+            run(f"{prefix}{name}", algorithm, task, {**settings, "learner": learner})
+
+
+def timing(rates: Sequence[float] = (0.0, 0.1, 0.5, 1.0), steps: int = 100_000) -> None:
+    """What calls cost in time: one seed, a random switch of several rates, 100,000 steps.
+
+    The first row is IQL alone and the last QMIX alone. Times leave compilation out, and so do not
+    tell what it takes.
+    """
+    task, rows = FORAGING[0], []
+    cases: list[tuple[str, str, dict[str, Any]]] = [("iql", "iql", {})]
+    cases += [
+        (f"random {rate:g}", "mansa", {"switching": "random", "rate": rate}) for rate in rates
+    ]
+    for name, algorithm, learner in [*cases, ("qmix", "qmix", {})]:
+        experiment = config.experiment(
+            algorithm, task, seeds=1, total_steps=steps, evals=2, learner=learner
+        )
+        env, params, built = experiment.build()
+        result = training.train(env, built, params, config=experiment.train)
+        last = result.history[-1].metrics
+        rows.append(
+            {
+                "case": name,
+                "seconds": round(sum(result.phases[k] for k in ("rollout", "update")), 2),
+                "centralised_calls": int(np.mean(last.get("centralised_calls", np.zeros(1)))),
+                "centralised_samples": int(
+                    np.mean(last.get("centralised_samples_total", np.zeros(1)))
+                ),
+            }
+        )
+        print(rows[-1], result.phases, flush=True)
+    _timing.write("mansa/timing", {"environment": task, "total_steps": steps, "rows": rows})
 
 
 def draw_map(path: str, episodes: int = 256) -> None:
@@ -309,19 +351,19 @@ def plot() -> None:
 
 def calls_of(record: dict[str, Any]) -> list[Any]:
     """Centralised calls at every evaluation: a centralised learner's are its steps."""
-    if record["algorithm"] == "mansa":
+    if record["algorithm"].startswith("mansa"):
         return list(record["centralised_calls"])
-    return [[0 if record["algorithm"] == "iql" else steps] for steps in record["steps"]]
+    return [[0 if record["algorithm"] in ("iql", "ippo") else steps] for steps in record["steps"]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("oracle", "stages", "foraging", "map", "plot"))
+    parser.add_argument("what", choices=WHAT)
     parser.add_argument("path", nargs="?", type=Path, help="of a run folder, for the map")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
-    parser.add_argument("--cost", type=float, help="of a call on foraging, if not the preset's")
-    parser.add_argument("--only", nargs="*", default=[], help="learners; foraging tasks")
+    parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
+    parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
     args = parser.parse_args()
     settings = {"seeds": args.seeds}
     if args.total_steps is not None:
@@ -330,8 +372,13 @@ def main() -> None:
         oracle(args.seeds, args.total_steps or 60_000)
     elif args.what == "stages":
         stages(settings)
-    elif args.what == "foraging":
-        foraging(settings, args.only, args.cost)
+    elif args.what == "timing":
+        timing()
+    elif args.what in ("foraging", "smax", "ppo"):
+        algorithm = "mansa_ppo" if args.what == "ppo" else "mansa"
+        tasks = {"foraging": FORAGING, "smax": SMAX, "ppo": FORAGING[:1]}[args.what]
+        own = {} if args.cost is None else {"call_cost": args.cost}
+        compare(algorithm, tasks, settings, args.only, **own)
     elif args.what == "map":
         draw_map(args.path)
     plot()

@@ -1,16 +1,15 @@
-"""A run folder read back as numbers: settings, metrics, result."""
+"""A run as its examination sees it: what was recorded, and what its environment and policy tell."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marlx.config import parse
+from marlx.results import read_run
 
 if TYPE_CHECKING:
     from marlx.types import EnvSpec
@@ -70,55 +69,9 @@ def read_record(path: str | Path) -> Record:
     Raises:
       ValueError: it is not one, or there is nothing in it yet.
     """
+    run = read_run(path)
     folder = Path(path)
-    try:
-        settings = parse((folder / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
-    except OSError:
-        raise ValueError(f"{path} is not the folder of a run: it has no config.yaml") from None
-    lines = _lines(folder / "metrics.jsonl")
-    if not lines:
-        raise ValueError(f"{path} has no metrics yet; they come with the first evaluation")
-    names = dict.fromkeys(name for line in lines for name in line)
-    metrics = {name: _series(lines, name) for name in names.keys() - {"steps", "seconds", "phases"}}
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        result = {}
-    steps = np.array([line["steps"] for line in lines], float)
-    return Record(_flat(settings), steps, metrics, result, _spec(folder), _broken(folder))
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of `metrics.jsonl`; the last one may be half written."""
-    lines = []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    for line in text.splitlines():
-        try:
-            content = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(content, dict) and isinstance(content.get("steps"), int):
-            lines.append(content)
-    return lines
-
-
-def _series(lines: list[dict[str, Any]], name: str) -> Series:
-    seeds = max(len(line[name]) for line in lines if isinstance(line.get(name), list))
-    rows = [line.get(name) or [None] * seeds for line in lines]
-    return np.array([[np.nan if x is None else x for x in row] for row in rows], float)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= (
-            _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-        )
-    return flat
+    return Record(run.settings, run.steps, run.metrics, run.result, _spec(folder), _broken(folder))
 
 
 def _spec(folder: Path) -> EnvSpec | None:

@@ -116,6 +116,7 @@ def make_run(folder, kind, settings=EMPTY, metrics=EMPTY, *, seeds=2, random_ret
         "algorithm": "unheard-of",
         "environment": "Foraging-8x8-2p-2f-coop-v3",
         "total_steps": 500_000,
+        "seeds": seeds,
         "num_envs": 32,
         "learner": learner,
         "env": {},
@@ -228,17 +229,18 @@ def test_unfinished_and_unknown_runs_are_read_as_far_as_they_go(tmp_path, monkey
         assert examine(read_record(folder)) == []
     assert cli.run(["doctor", str(folder)]) == 0
     assert "not finished" in capsys.readouterr().out
-    (folder / "metrics.jsonl").write_text('{"steps": 5, "seconds": 1, "strange": [1.0, 2.0]}\n')
-    (folder / "config.yaml").write_text("learner: {}\n")
+    line = '{"steps": 5, "seconds": 1, "return": [0.0, 0.1], "strange": [1.0, 2.0]}\n'
+    (folder / "metrics.jsonl").write_text(line)
+    (folder / "config.yaml").write_text("{algorithm: other, environment: other, seeds: 2}\n")
     assert examine(read_record(folder)) == []
 
 
 def test_what_is_no_run_is_one_line(tmp_path, capsys):
     assert cli.run(["doctor", str(tmp_path)]) == 2
     assert "has no config.yaml" in capsys.readouterr().err
-    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "config.yaml").write_text("{algorithm: iql, environment: matrix/climbing}")
     assert cli.run(["doctor", str(tmp_path)]) == 2
-    assert "has no metrics yet" in capsys.readouterr().err
+    assert "holds nothing yet" in capsys.readouterr().err
     assert cli.run(["doctor"]) == 2
     assert cli.run(["doctor", str(tmp_path), "--strct"]) == 2
     assert "did you mean --strict" in capsys.readouterr().err
