@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from marlx.algos.modelling import Before, Model, Tokens, check
+from marlx.minibatches import chosen_of
 from marlx.networks import AgentNetwork, unroll
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -157,7 +158,7 @@ def liam(spec: EnvSpec, token: Tokens, size: int, config: LiamConfig) -> Model:
     def update(state: LiamState, key: Array) -> tuple[LiamState, dict[str, Array]]:
         def one(carry: Tree, chosen: Array) -> tuple[Tree, dict[str, Array]]:
             params, optimiser = carry
-            part = jax.tree.map(lambda x: x[:, chosen], state.rollout)
+            part = chosen_of(state.rollout, chosen, 1)
             gradient, metrics = jax.grad(loss, has_aux=True)(params, part)
             step, optimiser = adam.update(gradient, optimiser, params)
             return (optax.apply_updates(params, step), optimiser), metrics

@@ -16,7 +16,7 @@ import optax
 
 from marlx.distributions import Bounded, distribution
 from marlx.learner import Learner, is_zero
-from marlx.minibatches import orders_of, scan_wanted, windows
+from marlx.minibatches import chosen_of, orders_of, scan_wanted, windows
 from marlx.moments import Moments, extend, moments
 from marlx.networks import (
     AgentNetwork,
@@ -333,8 +333,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             carry: tuple[PPOParams, optax.OptState], chosen: Array
         ) -> tuple[tuple[PPOParams, optax.OptState], dict[str, Array]]:
             params, optimiser = carry
-            batch = jax.tree.map(lambda x: x[:, chosen], sequences)
-            start = jax.tree.map(lambda x: x[chosen], starts)
+            batch, start = chosen_of(sequences, chosen, 1), chosen_of(starts, chosen, 0)
             gradient, metrics = jax.grad(loss, has_aux=True)(params, batch, start)
             step, optimiser = adam.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - rate * s, params, step)

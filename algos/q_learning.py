@@ -21,6 +21,7 @@ from marlx.moments import Moments, extend, moments
 from marlx.networks import AgentNetwork, SharingMode, dormant, team_network
 from marlx.registry import Algorithm
 from marlx.returns import batched_lambda_returns, epsilon_greedy
+from marlx.sharding import whole_of
 from marlx.types import Array, Credit, EnvSpec, Observation, Transition, Tree
 
 
@@ -347,13 +348,17 @@ def q_learner(
         steps = jnp.mean(size, axis=tuple(range(2, error.ndim)))  # [T, b]
         # R2D2's mixture of a window's largest and mean error
         priority = 0.9 * steps.max(0) + 0.1 * steps.sum(0) / (c.window - c.burn_in)
+
+        def first_four(x: Array) -> Array:
+            return whole_of(x[-1])[:4]
+
         # a few states of each batch are enough to tell over many updates
-        few = jax.tree.map(lambda x: x[-1, :4], online)
+        few = jax.tree.map(first_four, (online, items.action))
         metrics = {
             "loss": squared,
             "td_error": size.sum() / number,
             "q": value.mean(),
-            "mixer_slope": slopes(params.mixer, few, items.action[-1, :4]).mean(),
+            "mixer_slope": slopes(params.mixer, *few).mean(),
             "dormant": dormant(online.features[-1]),
             "samples": counted.sum() / (error.size // items.done.size),
         }

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx import processes
 from marlx.policies import named
 from marlx.sameness import (
     changes,
@@ -42,6 +43,7 @@ from marlx.sameness import (
 
 if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
+    from marlx.lanes import Devices
     from marlx.learner import Learner
     from marlx.training import Progress, Run, TrainConfig
     from marlx.types import Tree
@@ -113,26 +115,34 @@ class Checkpoints:
         Raises:
           ValueError: there are some already.
         """
-        if _finished_folders(self.path):
+        if processes.is_first() and _finished_folders(self.path):
             raise ValueError(f"{self.path} holds checkpoints already; resume them, or name another")
 
     def step(self, run: Run, history: Sequence[Progress], *, now: bool = False) -> None:
-        """Take a checkpoint if one is due, or in any case if `now`, unless it is there already."""
+        """Take a checkpoint if one is due, or in any case if `now`, unless it is there already.
+
+        Of several processes all must call it; the clock of the first says when one is due.
+        """
         progress = history[-1]
-        if progress.steps == self.steps:
-            return
-        due = self.steps is None or progress.steps >= progress.total_steps
-        if now or due or time.perf_counter() - self._last >= max(self.seconds, self._wait):
+        due = now or self.steps is None or progress.steps >= progress.total_steps
+        due = due or time.perf_counter() - self._last >= max(self.seconds, self._wait)
+        wanted = due and progress.steps != self.steps
+        if processes.several():
+            wanted = bool(processes.gathered(wanted)[0, 0])
+        if wanted:
             self.save(run, history)
 
     def save(self, run: Run, history: Sequence[Progress]) -> bool:
-        """Take a checkpoint; False if that failed."""
+        """Take a checkpoint; False if that failed. Only the first of several processes writes."""
         began, target = time.perf_counter(), self.path / f"{history[-1].steps:012d}"
         partial = self.path / f".{target.name}.partial"
+        snapshot = run.snapshot()
+        if not processes.is_first():
+            return True
         try:
             self._clear()
             partial.mkdir(parents=True)
-            _write(partial, run, history)
+            _write(partial, run, history, snapshot)
             if target.exists():  # a damaged one, or of a run that was restored from one before it
                 shutil.rmtree(target)
             os.replace(partial, target)
@@ -213,6 +223,7 @@ def resumable(
     config: TrainConfig,
     folder: str | Path,
     resume: bool,
+    devices: Devices = "auto",
 ) -> tuple[Run, Checkpoints, list[Progress]]:
     """A run with a folder of checkpoints, restored from the newest one if `resume` and it has any.
 
@@ -221,20 +232,21 @@ def resumable(
     """
     from marlx.training import Run, TrainConfig, with_total_steps
 
-    checkpoints = Checkpoints(folder)
+    # of several processes the first one speaks for all
+    checkpoints = Checkpoints(folder, complain=None if processes.is_first() else lambda line: None)
     if not resume:
         checkpoints.begin()
-        return Run(env, params, learner, config), checkpoints, []
+        return Run(env, params, learner, config, devices=devices), checkpoints, []
     saved = checkpoints.newest()
     if saved is None:
-        return Run(env, params, learner, config), checkpoints, []
+        return Run(env, params, learner, config, devices=devices), checkpoints, []
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     old = {name: saved.state["settings"].get(name) for name in names}
     if config.total_steps != old["total_steps"] and config == dataclasses.replace(
         TrainConfig(**old), total_steps=config.total_steps
     ):
         config = with_total_steps(TrainConfig(**old), learner, config.total_steps)
-    run = Run(env, params, learner, config)
+    run = Run(env, params, learner, config, devices=devices)
     return run, checkpoints, checkpoints.restore(run, saved)
 
 
@@ -254,9 +266,11 @@ def _finished_folders(path: Path) -> list[Path]:
 # --- writing ---
 
 
-def _write(folder: Path, run: Run, history: Sequence[Progress]) -> None:
+def _write(
+    folder: Path, run: Run, history: Sequence[Progress], snapshot: tuple[Tree, dict[str, Any]]
+) -> None:
     """Write all of a checkpoint into `folder`, and flush it to the disk."""
-    state, counters = run.snapshot()
+    state, counters = snapshot
     arrays = {name: stored_form(x) for name, x in named(state).items()}
     _save_arrays(folder / "arrays", arrays)
     content = {
@@ -283,10 +297,24 @@ def _write(folder: Path, run: Run, history: Sequence[Progress]) -> None:
 def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
-    with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _quiet(), _checkpointer() as checkpointer:
         # an array of no size has nothing to save, and orbax refuses it
         full = {name: x for name, x in arrays.items() if x.size}
         checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(full))
+
+
+def _checkpointer() -> Any:
+    """Orbax, which would wait for all of several processes, working for this one alone."""
+    import orbax.checkpoint as ocp
+
+    if not processes.several():
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 @contextlib.contextmanager
@@ -394,7 +422,7 @@ def read_arrays(saved: Saved) -> dict[str, np.ndarray[Any, Any]]:
     host = ocp.RestoreArgs(restore_type=np.ndarray)
     full = {name: host for name, (dims, _) in there.items() if math.prod(dims)}
     try:
-        with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with _quiet(), _checkpointer() as checkpointer:
             arrays = checkpointer.restore(
                 (saved.path / "arrays").absolute(), args=ocp.args.PyTreeRestore(restore_args=full)
             )

@@ -14,6 +14,7 @@ at the end, instead of arrays whose last axis is 2 or 3: those do not vectorise.
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx.sharding import DATA, each_share, shares
 from marlx.types import Array, EnvSpec, Observation, Subgoals, Tree
 
 
@@ -142,7 +144,12 @@ def vector_reset(
     env: Environment[S, P], params: P, key: Array, num_envs: int
 ) -> tuple[Observation, S]:
     """Observations and states `[B, ...]` of `num_envs` episodes, each from its own draw."""
-    return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+
+    def reset(_: tuple[()], keys: Array) -> tuple[Observation, S]:
+        return jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+
+    keys = jax.random.split(key, num_envs)
+    return reset((), keys) if shares(num_envs) == 1 else each_share(reset, keys)
 
 
 def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
@@ -173,17 +180,57 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
 def _step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
     """`vector_step`, wherever it runs."""
     num_envs = action.shape[0]
+    devices = shares(num_envs)
 
-    def step(key: Array, state: S, action: Array, params: P) -> Any:
+    def keys_of(key: Array) -> Array:
         # `_reset_where` folds in numbers from 1 on, and only when some episode ends: hashing one
         # key is a good part of a step of few environments.
-        keys = jax.random.split(jax.random.fold_in(key, 0), num_envs)
-        return jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(keys, state, action, params)
+        return jax.random.split(jax.random.fold_in(key, 0), num_envs)
 
-    ended, reward, terminated, info = settled(step, state.time, key, state, action, params)
+    if devices == 1:
+        return _step_share(env, params, key, (key, keys_of), state, action, lambda done: 0)
+
+    def share(key: Array, keys: Array, state: S, action: Array, device: Array) -> Step[S]:
+        earlier = functools.partial(_ended_before, device[0])
+        return _step_share(env, params, key, (keys, lambda keys: keys), state, action, earlier)
+
+    each: Step[S] = each_share(
+        share, keys_of(key), state, action, jnp.arange(devices), together=key
+    )
+    return each
+
+
+def _step_share(
+    env: Environment[S, P],
+    params: P,
+    key: Array,
+    keys: tuple[Array, Callable[[Array], Array]],
+    state: S,
+    action: Array,
+    earlier: Callable[[Array], Array | int],
+) -> Step[S]:
+    """`vector_step` of the environments that one device has, all of them or its share.
+
+    Args:
+      env: as there, like `params`, `key`, `state` and `action`.
+      params: the environment's.
+      key: of the whole batch.
+      keys: something, and what makes of it the key of each environment.
+      state: batched states.
+      action: of every agent.
+      earlier: the number of fresh episodes that others draw before these, from `done`.
+    """
+
+    def step(given: Array, state: S, action: Array, params: P) -> Any:
+        return jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
+            keys[1](given), state, action, params
+        )
+
+    ended, reward, terminated, info = settled(step, state.time, keys[0], state, action, params)
     truncated = ended.time >= params.max_steps_in_episode
     final = jax.vmap(env.observe, in_axes=(0, None))(ended, params)
-    obs, state = _reset_where(env, params, key, terminated | truncated, (final, ended))
+    done = terminated | truncated
+    obs, state = _reset_where(env, params, key, done, earlier(done), (final, ended))
     info = {
         **info,
         "final_observation": final,
@@ -193,10 +240,27 @@ def _step(env: Environment[S, P], params: P, key: Array, state: S, action: Array
     return obs, state, reward, terminated, truncated, info
 
 
+def _ended_before(device: Array, done: Array) -> Array:
+    """int32 [], of the episodes that ended just now, those on the devices before int32 [] `device`.
+
+    Which fresh episode follows must not depend on the devices. These are the only numbers that
+    devices tell each other in a step.
+    """
+    counts = jax.lax.all_gather(done.sum(dtype=jnp.int32), DATA)
+    return jnp.where(jnp.arange(len(counts)) < device, counts, 0).sum()
+
+
 def _reset_where(
-    env: Environment[S, P], params: P, key: Array, done: Array, current: tuple[Observation, S]
+    env: Environment[S, P],
+    params: P,
+    key: Array,
+    done: Array,
+    earlier: Array | int,
+    current: tuple[Observation, S],
 ) -> tuple[Observation, S]:
     """`current` with a fresh episode wherever `done` bool [B], drawn with `key` and 1, 2, ...
+
+    Numbers begin after the `earlier` episodes that are drawn elsewhere.
 
     A reset costs more than a step, and episodes of a trained team end at different times, so some
     episode ends on nearly every step. Fresh episodes are therefore drawn in small chunks, as many
@@ -212,7 +276,7 @@ def _reset_where(
 
         def fill(carry: tuple[Array, S]) -> tuple[Array, S]:
             filled, state = carry
-            numbers = 1 + filled + jnp.arange(chunk)
+            numbers = 1 + earlier + filled + jnp.arange(chunk)
             draws = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
             fresh = jax.vmap(env.reset_env, in_axes=(0, None))(draws, params)
             take = done & (place >= filled) & (place < filled + chunk)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from marlx.sharding import divided, whole_of
 from marlx.types import Array, Tree
 
 
@@ -87,6 +88,7 @@ def episodes(capacity: int, horizon: int) -> Episodes:
             state.steps,
             steps,
         )
+        done = whole_of(done)  # where episodes are, every device knows
         now = state.written + jnp.arange(length)[:, None]
         begins = jnp.concatenate([state.began[None], jnp.where(done, now + 1, 0)])
         begins = jax.lax.cummax(begins, axis=0)  # the episode of step t began at begins[t]
@@ -119,6 +121,6 @@ def episodes(capacity: int, horizon: int) -> Episodes:
     def take(state: EpisodeState, chosen: EpisodeTable, offset: Array) -> Tree:
         rows = jax.tree.leaves(state.steps)[0].shape[0]
         row = (chosen.first[:, None] + offset) % rows
-        return jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps)
+        return divided(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
 
     return Episodes(init, add, lambda state: whole(state).sum(), draw, take)

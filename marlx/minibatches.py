@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from marlx.sharding import divided
 from marlx.types import Array, Tree
 
 
@@ -14,6 +15,11 @@ def windows(x: Array, window: int) -> Array:
     """[window, S, ...] of [T, B, ...]: every stretch of `window` steps of every environment."""
     chunks = x.reshape(-1, window, *x.shape[1:])  # [T / window, window, B, ...]
     return jnp.moveaxis(chunks, 1, 0).reshape(window, -1, *x.shape[2:])
+
+
+def chosen_of(tree: Tree, chosen: Array, axis: int) -> Tree:
+    """The minibatch int32 [n] `chosen` of the sequences along `axis`, laid over the devices."""
+    return divided(jax.tree.map(lambda x: x[(slice(None),) * axis + (chosen,)], tree), axis)
 
 
 def orders_of(key: Array, number: int, count: int) -> Array:

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
+from marlx.sharding import divided, whole_of
 from marlx.types import Array, Tree
 
 
@@ -322,10 +323,18 @@ def _take(state: ReplayState, row: Array, env: Array, weight: Array, length: int
     time = jnp.arange(length)[:, None]
     where = jnp.broadcast_arrays((row + time // stride) % W, env, time % stride)
     # Without the barrier, the indices are computed anew for every element gathered.
-    where = jax.lax.optimization_barrier(tuple(where))
+    where = [whole_of(x) for x in jax.lax.optimization_barrier(tuple(where))]
+    row, env = whole_of(row), whole_of(env)
+
+    def items(ring: Array) -> Array:
+        return divided(ring.at[tuple(where)].get(mode="promise_in_bounds"), 1)
+
+    def start(ring: Array) -> Array:
+        return divided(ring.at[row, env, 0].get(mode="promise_in_bounds"), 0)
+
     return Draw(
-        items=jax.tree.map(lambda x: x.at[where].get(mode="promise_in_bounds"), state.items),
-        start=jax.tree.map(lambda x: x.at[row, env, 0].get(mode="promise_in_bounds"), state.start),
+        items=jax.tree.map(items, state.items),
+        start=jax.tree.map(start, state.start),
         weight=weight,
         index=row * B + env,
     )
@@ -336,9 +345,10 @@ def _draw_wanted(state: ReplayState, key: Array, batch: int, length: int) -> Dra
     assert state.wanted is not None
     W, B, stride = _ring_shape(state.items)
     first, count = _complete_rows(state, length)
-    window = state.wanted  # [W, B], of the window that begins there: any of its rows
+    wanted = whole_of(state.wanted)
+    window = wanted  # [W, B], of the window that begins there: any of its rows
     for i in range(1, -(-length // stride)):
-        window = window | jnp.roll(state.wanted, -i, axis=0)
+        window = window | jnp.roll(wanted, -i, axis=0)
     age = jnp.arange(W)  # rows from the oldest on, as the draw from all windows counts them
     window = window[(first + age) % W] & (age < count)[:, None]
     until = jnp.cumsum(window.sum(1))  # [W], so many windows up to and with this row

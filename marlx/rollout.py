@@ -79,7 +79,7 @@ def rollout(
     num_envs = actors.episode_return.shape[0]
     fresh, zeros = learner.memory(num_envs), jnp.zeros(num_envs)
 
-    def step(actors: Actors, key: Array) -> tuple[Actors, tuple[Transition, Finished]]:
+    def step(actors: Actors, key: Array) -> tuple[Actors, tuple[Transition, Array, Array]]:
         key_act, key_step = jax.random.split(key)
         action, memory, extras = learner.act(policy, actors.memory, actors.obs, key_act, explore)
         obs, env_state, reward, terminated, truncated, info = vector_step(
@@ -98,13 +98,12 @@ def rollout(
         done = taken.done
         returns = actors.episode_return + spec.team_reward(reward)
         lengths = actors.episode_length + 1.0
-        ended = Finished(
-            done.sum(dtype=jnp.float32), (returns * done).sum(), (lengths * done).sum()
-        )
-        memory, returns, lengths = where_done(
-            done, (fresh, zeros, zeros), (memory, returns, lengths)
-        )
-        return Actors(env_state, obs, memory, returns, lengths), (taken, ended)
+        memory, *under_way = where_done(done, (fresh, zeros, zeros), (memory, returns, lengths))
+        return Actors(env_state, obs, memory, *under_way), (taken, returns, lengths)
 
-    actors, (transitions, ended) = jax.lax.scan(step, actors, jax.random.split(key, length))
-    return actors, transitions, jax.tree.map(jnp.sum, ended)
+    keys = jax.random.split(key, length)
+    actors, (transitions, returns, lengths) = jax.lax.scan(step, actors, keys)
+    # summed after the scan: on several devices, a sum within it would have them meet at every step
+    done = transitions.done.astype(jnp.float32)
+    ended = Finished(done.sum(), (returns * done).sum(), (lengths * done).sum())
+    return actors, transitions, ended

@@ -186,6 +186,7 @@ def environment_facts() -> dict[str, Any]:
         "versions": {name: _version(name) for name in names},
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in jax.local_devices()],
+        **({"processes": jax.process_count()} if jax.process_count() > 1 else {}),
         "cpu_cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),

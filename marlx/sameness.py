@@ -94,7 +94,7 @@ def facts_of(run: Run) -> dict[str, Any]:
     return {
         **facts["versions"],
         "backend": facts["backend"],
-        "devices": run.device_count,
+        "devices": run.layout.groups if run.layout.share == 1 else str(run.layout),
         "device": facts["devices"][0],
         "cpu_cores": facts["cpu_cores"],
     }

@@ -1,7 +1,7 @@
 """The one training loop: collect, store, learn, evaluate, for every learner alike.
 
 One block of iterations is one jitted scan; the host touches nothing inside it. Seeds are a `vmap`
-around the block, and devices share the seeds.
+around the block, and devices share the seeds, or the environments of each (`marlx.lanes`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from marlx import processes
 from marlx.environment import Environment, EnvParams
 from marlx.evaluation import evaluate, random_learner
+from marlx.lanes import Devices, Layout, Variants, environment_axes, lanes
 from marlx.learner import Learner
 from marlx.rollout import Actors, Finished, rollout, start
 from marlx.types import Array, Transition, Tree
@@ -114,6 +115,7 @@ class Loop(NamedTuple):
     warm_up: Callable[[RunState], RunState]
     block: Callable[[RunState], tuple[RunState, dict[str, Array]]]
     evaluate: Callable[[RunState, Array], Array]
+    policies: Callable[[RunState], Tree]
     warm_up_rollouts: int
     block_rollouts: int
     blocks: int
@@ -200,7 +202,10 @@ def loop(
     def evaluate_run(run: RunState, key: Array) -> Array:
         return evaluate(env, params, learner, learner.policy(run.learner), key, c.eval_episodes)
 
-    return Loop(init, warm_up, block, evaluate_run, warm, per_block, blocks)
+    def policies(run: RunState) -> Tree:
+        return learner.policy(run.learner)
+
+    return Loop(init, warm_up, block, evaluate_run, policies, warm, per_block, blocks)
 
 
 def _example(
@@ -235,6 +240,7 @@ def train(
     report: Callable[[Progress], None] | Logger | Sequence[Logger] | None = None,
     checkpoints: str | Path | None = None,
     resume: bool = False,
+    devices: Devices = "auto",
     **settings: Any,
 ) -> Result:
     """Train `learner` in `env`, several seeds at once.
@@ -249,6 +255,10 @@ def train(
       checkpoints: a folder to keep checkpoints in, one a minute at most; none if None.
       resume: go on from the newest checkpoint there, if there is one. With other `total_steps` than
         it had, evaluations stay as far apart as they were.
+      devices: what computes it: `auto`, a device for each seed while they last; a number of devices
+        or `all`, seeds first; or groups and the devices of each, as in `2x4`. The devices of a
+        group share the environments of its seeds. Of several processes (`jax.distributed`) all call
+        this alike; `report` is called and `checkpoints` are written in the first.
       **settings: fields of `TrainConfig`, over those of `config`.
 
     Returns:
@@ -268,12 +278,12 @@ def train(
     if checkpoints is None:
         if resume:
             raise ValueError("resume is True; name the folder of its checkpoints")
-        run, keep = Run(env, params, learner, config), None
+        run, keep = Run(env, params, learner, config, devices=devices), None
     else:
         from marlx.checkpoints import resumable  # orbax takes a second to import
 
-        run, keep, history = resumable(env, params, learner, config, checkpoints, resume)
-    logger = together(report)
+        run, keep, history = resumable(env, params, learner, config, checkpoints, resume, devices)
+    logger = together(report if processes.is_first() else None)
     try:
         for progress in run.blocks():
             history.append(progress)
@@ -289,25 +299,12 @@ def train(
     return Result(history, policies, returns, random_returns, run.phases, learner)
 
 
-class Variants(NamedTuple):
-    """Runs of one compiled program that differ in numbers only: `marlx.vmapped` finds which may.
-
-    Attributes:
-      values: those numbers by name, each [V]; they reach the program as arguments.
-      learner: `(values of one variant) -> Learner`, called while the program is traced.
-      first_seeds: int [V], where each variant's seeds begin.
-    """
-
-    values: dict[str, np.ndarray[Any, Any]]
-    learner: Callable[[dict[str, Array]], Learner]
-    first_seeds: np.ndarray[Any, Any]
-
-
 class Run:
     """A training run on the host: compiles the loop, steps it block by block and keeps the time.
 
     With `variants`, every variant trains all seeds, and what has a leading axis [seeds] elsewhere
     has [variants x seeds] here, the seeds of a variant side by side. `learner` is one of them.
+    `devices` says what computes it, as `marlx.lanes.layout` reads it.
     """
 
     def __init__(
@@ -317,6 +314,7 @@ class Run:
         learner: Learner,
         config: TrainConfig,
         variants: Variants | None = None,
+        devices: Devices = "auto",
     ) -> None:
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
@@ -324,16 +322,18 @@ class Run:
         self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
         seeds = (self._variants.first_seeds[:, None] + np.arange(config.seeds)).reshape(-1)
         self._count = len(seeds)
-        self._lanes = _lanes(self._count)
-        self._seeds = self._lanes.filled(seeds)
+        self._lanes = lanes(self._count, config.num_envs, devices)
+        self._seeds = jnp.asarray(self._lanes.filled(seeds))
         self._values = {
             name: self._placed(self._lanes.filled(np.repeat(value, config.seeds)))
             for name, value in self._variants.values.items()
         }
-        self._keys = self._placed(jax.vmap(jax.random.key)(self._seeds))
         # every setting that cannot work is found here, before the first compilation
-        self.state_shape = jax.eval_shape(self.loop.init, jax.random.key(0))
+        self.state_shape = self._state_of(config.num_envs)
+        self._sharding = self._lanes.of_state(self._axes)
+        self._keys = self._placed(jax.vmap(jax.random.key)(self._seeds))
         self._state: RunState | None = None
+        self._policies: Tree = None
         self._blocks = 0
         self._evaluations = 0
         self._rollout_seconds = 0.0
@@ -350,13 +350,17 @@ class Run:
     def policies(self) -> Tree:
         """What acting needs, leading axis [seeds]."""
         assert self._state is not None, "the run has not started"
-        policies = self.learner.policy(self._state.learner)
-        return jax.tree.map(lambda x: x[: self._count], policies)
+        if not processes.several():
+            policies = self.learner.policy(self._state.learner)
+            return jax.tree.map(lambda x: x[: self._count], policies)
+        if self._policies is None:
+            self._policies = self._programs["policies"](self._state)
+        return jax.tree.map(lambda x: np.asarray(x)[: self._count], self._policies)
 
     @property
-    def device_count(self) -> int:
-        """Devices that the seeds are laid over."""
-        return len(self._lanes.sharding.device_set)
+    def layout(self) -> Layout:
+        """Groups of devices that the seeds are laid over, and the devices of each."""
+        return self._lanes.layout
 
     @property
     def total_steps(self) -> int:
@@ -372,9 +376,13 @@ class Run:
         return shape
 
     def snapshot(self) -> tuple[RunState, dict[str, Any]]:
-        """All that `restore` needs to go on from here: state [lanes], and counters as in JSON."""
+        """All that `restore` needs to go on from here: state [lanes], and counters as in JSON.
+
+        Of several processes all must call it, and only the first gets a state, on the host.
+        """
         assert self._state is not None, "the run has not started"
-        return self._state, {
+        state = processes.to_host(self._state) if processes.several() else self._state
+        return state, {
             "blocks": self._blocks,
             "evaluations": self._evaluations,
             "rollout_seconds": self._rollout_seconds,
@@ -395,9 +403,7 @@ class Run:
             return x if len(x) == len(lanes) else x[np.where(lanes < len(x), lanes, 0)]
 
         # the arrays are going to be donated, so they must not lie in memory of numpy's
-        self._state = jax.device_put(
-            jax.tree.map(fit, state), self._lanes.sharding, may_alias=False
-        )
+        self._state = processes.laid(jax.tree.map(fit, state), self._sharding)
         self._blocks, self._evaluations = counters["blocks"], counters["evaluations"]
         self._rollout_seconds = counters["rollout_seconds"]
         self.phases.update(counters["phases"])
@@ -428,6 +434,9 @@ class Run:
     def _progress(self, metrics: dict[str, Array]) -> Progress:
         """Evaluate, and put it before the learner's `metrics` of the block."""
         metrics = {"return": self._evaluated().mean(-1), **metrics}
+        self._policies = None
+        if processes.several():
+            self.policies()  # now, when all of them do: who asks for it later does so alone
         return Progress(
             self._steps(self._blocks),
             self.total_steps,
@@ -458,8 +467,23 @@ class Run:
         idle = random_learner(self.env.spec(self.params))
         return jax.jit(lambda key: evaluate(self.env, self.params, idle, (), key, episodes))
 
-    def _placed(self, keys: Array) -> Array:
-        placed: Array = jax.device_put(keys, self._lanes.sharding)
+    def _state_of(self, num_envs: int) -> RunState:
+        """Shapes of a seed's state with other `num_envs`."""
+        if num_envs == self.config.num_envs:
+            init = self.loop.init
+        else:
+            # what it is asked for is shapes: that it would be too short to train does not matter
+            config = dataclasses.replace(self.config, num_envs=num_envs, total_steps=2**31 - 1)
+            init = loop(self.env, self.params, self.learner, config).init
+        shape: RunState = jax.eval_shape(init, jax.random.key(0))
+        return shape
+
+    def _axes(self) -> Tree:
+        share = self._lanes.layout.share
+        return environment_axes(self._state_of, self.config.num_envs, share)
+
+    def _placed(self, x: Any) -> Array:
+        placed: Array = processes.laid(x, self._lanes.sharding)
         return placed
 
     def _eval_keys(self) -> Array:
@@ -480,7 +504,7 @@ class Run:
         return np.asarray(returns, float)[: self._count]
 
     def _compile(self) -> dict[str, Callable[..., Any]]:
-        """The loop's init, warm_up, block and evaluate, over all seeds and devices.
+        """The loop's functions, over all seeds and devices.
 
         They are compiled ahead of their first calls, and side by side: a compiler keeps one core
         busy, and compiling is most of what a short run costs.
@@ -488,18 +512,26 @@ class Run:
         began = time.perf_counter()
         over, values = self._over, self._values
         state, keys = self.lanes_shape(), self._eval_keys()
-        jit = functools.partial(
-            jax.jit, in_shardings=self._lanes.sharding, out_shardings=self._lanes.sharding
-        )
+        each, all_, told = self._lanes.sharding, self._sharding, self._lanes.told
+
+        def lower(name: str, given: Any, made: Any, *args: Tree, donate: bool = False) -> Any:
+            jit = jax.jit(
+                over(name), in_shardings=(each, *given), out_shardings=made,
+                donate_argnums=(1,) if donate else (),
+            )  # fmt: skip
+            return jit.lower(values, *args)
+
         lowered = {
-            "block": jit(over("block"), donate_argnums=1).lower(values, state),
-            "evaluate": jit(over("evaluate")).lower(values, state, keys),
+            "block": lower("block", [all_], (all_, told), state, donate=True),
+            "evaluate": lower("evaluate", [all_, each], told, state, keys),
         }
         if self._state is None:  # nothing was restored
             lowered |= {
-                "init": jit(over("init")).lower(values, self._keys),
-                "warm_up": jit(over("warm_up"), donate_argnums=1).lower(values, state),
+                "init": lower("init", [each], all_, self._keys),
+                "warm_up": lower("warm_up", [all_], all_, state, donate=True),
             }
+        if processes.several():
+            lowered["policies"] = lower("policies", [all_], told, state)
         with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
             compiled = pool.map(lambda program: program.compile(), lowered.values())
             programs = dict(zip(lowered, compiled, strict=True))
@@ -514,49 +546,6 @@ class Run:
             return getattr(loop(self.env, self.params, learner, self.config), name)(*args)
 
         return self._lanes.over(one)
-
-
-class Lanes(NamedTuple):
-    """How functions of one seed run over several: `vmap`ped on each device, devices side by side.
-
-    Seeds have nothing to say to each other, so no device waits for another. Where they do not
-    divide evenly, the devices with fewer train one more that nobody asked for, and `Run` drops it:
-    a device that would otherwise stand idle. A device with one seed runs its function as it is.
-    """
-
-    width: int  # seeds that are run, at least as many as were asked for
-    over: Callable[[Callable[..., Tree]], Callable[..., Tree]]
-    sharding: Sharding
-
-    def filled(self, values: np.ndarray[Any, Any]) -> Array:
-        """`[width]` of a value per seed asked for: what is added repeats the last."""
-        return jnp.asarray(np.pad(values, (0, self.width - len(values)), mode="edge"))
-
-
-def _lanes(seeds: int) -> Lanes:
-    devices = jax.local_devices()[:seeds]
-    width = math.ceil(seeds / len(devices)) * len(devices)
-    each = jax.vmap if width > len(devices) else _alone
-    if len(devices) == 1:
-        return Lanes(width, each, SingleDeviceSharding(devices[0]))
-    mesh, spec = Mesh(np.array(devices), ("seeds",)), PartitionSpec("seeds")
-
-    def over(function: Callable[..., Tree]) -> Callable[..., Tree]:
-        return jax.shard_map(
-            each(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
-        )
-
-    return Lanes(width, over, NamedSharding(mesh, spec))
-
-
-def _alone(function: Callable[..., Tree]) -> Callable[..., Tree]:
-    """`jax.vmap` for an axis of one: under `vmap`, both sides of every branch are computed."""
-
-    def call(*args: Tree) -> Tree:
-        result = function(*jax.tree.map(lambda x: x[0], args))
-        return jax.tree.map(lambda x: x[None], result)
-
-    return call
 
 
 def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:

@@ -23,9 +23,10 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from marlx.config import Experiment
+from marlx.lanes import Variants
 from marlx.learner import Learner
 from marlx.registry import algorithm
-from marlx.training import Progress, Result, Run, TrainConfig, Variants, loop, nbytes
+from marlx.training import Progress, Result, Run, TrainConfig, loop, nbytes
 from marlx.types import Array, Tree
 
 _TRACEABLE: dict[str, frozenset[str]] = {}
