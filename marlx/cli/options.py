@@ -11,6 +11,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from marlx.cli.cluster import CLUSTER_OPTIONS
 from marlx.suggest import unknown
 
 if TYPE_CHECKING:
@@ -42,7 +43,16 @@ class Output:
     tensorboard: bool = False
     """Write event files for TensorBoard into the run folder too."""
     devices: str = "auto"
-    """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
+    """What computes it: `auto`, a device per seed while they last; a number of devices or `all`,
+    seeds first; or groups and the devices of each (2x4), which share the environments of a seed."""
+    distributed: bool = False
+    """Train together with other processes, each started by this command on devices of its own."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, the same for all; what the cluster says if not given."""
+    num_processes: int | None = None
+    """How many there are; what the cluster says if not given."""
+    process_id: int | None = None
+    """Which one this is, from 0 up; what the cluster says if not given."""
     resume: str | None = None
     """Run folder to go on with; only total_steps and these options may be given with it."""
     checkpoints: bool = True
@@ -165,7 +175,7 @@ class SweepOptions:
     seed: int = 0
     """Of the search."""
     devices: str = "auto"
-    """CPU devices to lay trials and seeds over: a number, or `auto`."""
+    """Devices to lay trials and seeds over: a number, `all`, or `auto`; for CPUs only."""
 
 
 def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, Output]:
@@ -185,7 +195,7 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
     given = [*names, None, None]
     algo, env_id, layers = sources(given[0], given[1], value_of(argv, "config"))
     known, output_known = schema(algo, env_id), settings_of(Output)
-    not_in_file = ("config", "out", "resume")
+    not_in_file = ("config", "out", "resume", "distributed", *CLUSTER_OPTIONS)
     in_file = {name: hint for name, hint in output_known.items() if name not in not_in_file}
     values = merge({**known, **in_file}, layers)
     learner, env = values.pop("learner", {}), values.pop("env", {})

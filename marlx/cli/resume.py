@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marlx.cli.cluster import CLUSTER_OPTIONS
 from marlx.cli.options import Output, parse_train, value_of
 from marlx.cli.shared import complain
 
@@ -47,7 +48,9 @@ def parse_resume(
     for given, own in zip(names, (was.algorithm, was.environment), strict=False):
         if given != own:
             raise ValueError(f"{run} is a run of {own}, not of {given}")
-    now, output = parse_train([], ["--config", str(config), *_kept_output(run), *argv])
+    together = any(word.split("=")[0] == "--distributed" for word in argv)
+    kept = _kept_output(run, None if together else was.train.seeds)
+    now, output = parse_train([], ["--config", str(config), *kept, *argv])
     if now.train.total_steps != was.train.total_steps and now.train.evals == was.train.evals:
         learner = was.build()[2]
         longer = with_total_steps(was.train, learner, now.train.total_steps)
@@ -60,15 +63,16 @@ def parse_resume(
     return now, output, was
 
 
-def _kept_output(run: Path) -> Iterator[str]:
+def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
     """The output options that the run was started with.
 
-    On CPUs also the number of devices: with another one the last bits may differ.
+    On CPUs also the number of devices that its `seeds` were laid over: with another one the last
+    bits may differ. None: there are several processes, which may have others.
     """
     facts = _facts(run)
     kept = dict(facts.get("output", {}))
-    if facts.get("backend") == "cpu":
-        kept["devices"] = len(facts.get("devices", ())) or "auto"
+    if facts.get("backend") == "cpu" and "devices" not in kept and seeds is not None:
+        kept["devices"] = min(len(facts.get("devices", ())), seeds) or "auto"
     for field in dataclasses.fields(Output):
         if field.name in kept:
             value = kept[field.name]
@@ -80,7 +84,7 @@ def output_facts(output: Output) -> dict[str, Any]:
     return {
         field.name: getattr(output, field.name)
         for field in dataclasses.fields(output)
-        if field.name not in ("config", "out", "resume", "devices")
+        if field.name not in ("config", "out", "resume", "distributed", *CLUSTER_OPTIONS)
         and getattr(output, field.name) != field.default
     }
 
@@ -148,6 +152,35 @@ def reopen(
         save_policy(folder, experiment, training.policies(), history[-1])
     folder.write_json("environment.json", _resumed_facts(path, output, history))
     return folder, output, checkpoints, history
+
+
+def reopen_to_follow(
+    training: Run, output: Output
+) -> tuple[Checkpoints | None, list[Progress]] | None:
+    """`reopen` for the other processes, or what they do for a new run: they say and write nothing.
+
+    Returns:
+      Checkpoints to take part in, if any are kept, and what was reported. None if the run is done.
+
+    Raises:
+      ValueError: the run cannot go on.
+    """
+    from marlx.checkpoints import Checkpoints
+
+    path = Path(output.resume or "")
+    checkpoints = Checkpoints(path / "checkpoints", complain=lambda line: None)
+    history: list[Progress] = []
+    if output.resume is not None:
+        if _finished(path, training.total_steps):
+            return None
+        saved = checkpoints.newest()
+        history = [] if saved is None else checkpoints.restore(training, saved)
+    return checkpoints if output.checkpoints else None, history
+
+
+def steps_of(history: Sequence[Progress]) -> int:
+    """Environment steps per seed that were reported."""
+    return history[-1].steps if history else 0
 
 
 def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progress]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WAITING = "stopping when the block under way is done; a second signal stops at once"
 
 
 class Stopped(BaseException):
@@ -71,7 +72,7 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
     finally:
         signal.set_wakeup_fd(old_descriptor)
         for number, handler in old.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)  # None: one that is not Python's
         signalled.close()
         listener.join()
         heard.close()

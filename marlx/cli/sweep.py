@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marlx.cli.devices import cpu_devices, use_cpu_devices
 from marlx.cli.options import SweepOptions, parse_train, run_and_options
 from marlx.cli.shared import use_compilation_cache
 from marlx.cli.sweep_results import short_text, show
-from marlx.cli.train import bytes_text, device_memory, full_result, use_cpu_devices
+from marlx.cli.train import bytes_text, device_memory, full_result
 from marlx.suggest import unknown
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} is {value}; it must be at least 1")
+    if "x" in options.devices:
+        raise ValueError(f"--devices is {options.devices}; a sweep takes auto, all or a number")
     from marlx import sweeps
     from marlx.study import optuna_module
 
@@ -78,7 +81,7 @@ def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
         raise ValueError(f"a {sweep.method} search has no end; give it --trials N, or run_cap")
     use_compilation_cache()
     base = _base(sweep)
-    use_cpu_devices(options.devices, options.vmap * base.train.seeds)
+    use_cpu_devices(cpu_devices(options.devices, options.vmap * base.train.seeds))
     sweeps.check(sweep, base)
     _check_metric(sweep, base)
     folder = _folder(Path(options.out or f"runs/sweep-{Path(path).stem}"), sweep)

@@ -11,10 +11,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marlx.cli.cluster import (
+    agree_to_start,
+    check_cluster,
+    follow,
+    heard_by_any,
+    join,
+    leave_together,
+)
+from marlx.cli.devices import cpu_devices, use_cpu_devices
 from marlx.cli.options import Output, parse_train, positionals, value_of
-from marlx.cli.resume import open_checkpoints, output_facts, parse_resume, reopen
+from marlx.cli.resume import (
+    open_checkpoints,
+    output_facts,
+    parse_resume,
+    reopen,
+    reopen_to_follow,
+    steps_of,
+)
 from marlx.cli.shared import complain, print_returns, use_compilation_cache
-from marlx.cli.stopping import Stopped, stoppable
+from marlx.cli.stopping import WAITING, Stopped, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 
 if TYPE_CHECKING:
@@ -44,12 +60,12 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --out FOLDER         run folder, new or empty (default: runs/ALGO-ENV-DATE-TIME)
   --wandb MODE         Weights & Biases: off, offline or online (default: off)
   --tensorboard        write TensorBoard's files into the run folder too
-  --devices N          CPU devices to lay seeds over (default: auto)
+  --devices N|all      devices for seeds, and for the environments of each; see docs/scaling.md
+  --distributed        train together with other processes, as the cluster says, or as these say:
+    --coordinator HOST:PORT --num-processes N --process-id I
   --resume RUN         go on with a run that was stopped, killed or is to get more --total-steps
   --no-checkpoints     keep none; such a run cannot be resumed
 """
-
-WAITING = "stopping when the block under way is done; a second signal stops at once"
 
 
 def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
@@ -71,24 +87,73 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     else:
         experiment, output, was = parse_resume(names, rest)
     check_loggers(output)
-    use_cpu_devices(output.devices, experiment.train.seeds)
+    check_cluster(output)
+    count = join(output) if output.distributed else 1
+    if count == 1:
+        return _prepared(experiment, output, was)[0] or 0
+    train = leave_together(lambda: _prepared_together(experiment, output, was, count), ValueError)
+    return 0 if train is None else functools.partial(leave_together, train)
 
+
+def _prepared_together(
+    experiment: Experiment, output: Output, was: Experiment | None, count: int
+) -> Callable[[], int] | None:
+    """The training, in all of `count` processes; None if it is done.
+
+    Raises:
+      ValueError: one of them cannot start.
+    """
+    error: ValueError | None = None
+    train, standing = None, 0
+    try:
+        train, standing = _prepared(experiment, output, was, count)
+    except ValueError as cannot:
+        error = cannot
+    settings = f"{experiment.settings()} {output.devices} {output.checkpoints}"
+    agree_to_start(error, settings, standing)
+    return train
+
+
+def _prepared(
+    experiment: Experiment, output: Output, was: Experiment | None, count: int = 1
+) -> tuple[Callable[[], int] | None, int]:
+    """The training, with a folder for what it leaves, or None if it is done; and where it stands.
+
+    Args:
+      experiment: what to train.
+      output: where results go.
+      was: the experiment as it was, of a run that goes on.
+      count: of the processes that train it.
+
+    Raises:
+      ValueError: settings that do not go together, or a folder that cannot be used.
+    """
+    from marlx import processes
     from marlx.runs import RunFolder, config_text, default_path, environment_facts
     from marlx.training import Run
 
+    use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
-    training = Run(env, params, learner, experiment.train)
-    _check_memory(sum(training.sizes().values()) * experiment.train.seeds)
+    training = Run(env, params, learner, experiment.train, devices=output.devices)
+    needed = sum(training.sizes().values()) * experiment.train.seeds
+    _check_memory(needed // processes.count())
+    if not processes.is_first():
+        following = reopen_to_follow(training, output)
+        if following is None:
+            return None, training.total_steps
+        return functools.partial(follow, training, *following), steps_of(following[1])
     if was is not None:
         reopened = reopen(experiment, training, output, was)
-        return 0 if reopened is None else functools.partial(_train, experiment, training, *reopened)
+        if reopened is None:
+            return None, training.total_steps
+        return functools.partial(_train, experiment, training, *reopened), steps_of(reopened[-1])
     path = output.out or default_path(experiment.algorithm, experiment.environment)
     checkpoints = open_checkpoints(path, output)
     folder = RunFolder(path, complain)
     folder.lock()
     folder.write("config.yaml", config_text(experiment))
     folder.write_json("environment.json", environment_facts() | {"output": output_facts(output)})
-    return functools.partial(_train, experiment, training, folder, output, checkpoints)
+    return functools.partial(_train, experiment, training, folder, output, checkpoints), 0
 
 
 def _train(
@@ -109,6 +174,7 @@ def _train(
       checkpoints: where to keep them, if at all.
       reported: what a restored run has reported until then.
     """
+    from marlx import processes
     from marlx.loggers import Console
     from marlx.policies import save_policy
 
@@ -127,6 +193,7 @@ def _train(
 
     try:
         with stoppable(lambda: complain(WAITING), leave) as stop:
+            stop.patient = processes.several()  # they stop together, after a block
             console.start()
             random_returns = training.random_returns()
             console.random_return = float(random_returns.mean())
@@ -138,9 +205,11 @@ def _train(
                 history.append(progress)
                 loggers.log(progress)
                 save_policy(folder, experiment, progress.policies(), progress)
+                stopped = heard_by_any(stop)
                 if checkpoints is not None:
-                    checkpoints.step(training, history, now=bool(stop.number))
-                if stop.number and progress.steps < progress.total_steps:
+                    checkpoints.step(training, history, now=bool(stopped))
+                if stopped and progress.steps < progress.total_steps:
+                    stop.number = stopped
                     raise Stopped
             returns = training.final_returns()
         phases = training.phases
@@ -193,13 +262,16 @@ def _describe(
 
     from marlx.checkpoints import nbytes
 
-    train, devices = experiment.train, jax.local_devices()
+    train, layout, first = experiment.train, training.layout, jax.local_devices()[0]
     seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
     yield f"{experiment.algorithm} on {experiment.environment}"
     yield (
         f"  {seeds}, {train.total_steps:,} steps each, {train.num_envs} environments, "
-        f"{len(devices)} x {devices[0].device_kind}"
+        f"{layout.groups * layout.share} x {first.device_kind}"
     )
+    if layout.share > 1:
+        groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
+        yield f"  {layout.share} devices share the environments of a seed{groups}"
     sizes = training.sizes()
     parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
     yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
@@ -275,7 +347,7 @@ def _draw(
     if not finished:
         return
     best = int(np.argmax(returns[-1]))
-    policy = jax.tree.map(lambda x: x[best], jax.device_get(training.policies()))
+    policy = jax.tree.map(lambda x: x[best], jax.device_get(history[-1].policies()))
     key = jax.random.key(experiment.train.seed)
     episode = record_episode(training.env, training.params, training.learner, policy, key)
     try:
@@ -316,7 +388,7 @@ def _check_memory(needed: int) -> None:
     """Refuse what cannot fit, before it is compiled.
 
     Raises:
-      ValueError: the state of all seeds is larger than the memory of all devices.
+      ValueError: a process's part of the state is larger than the memory of its devices.
     """
     there = device_memory()
     if there is not None and needed > there:
@@ -343,20 +415,3 @@ def device_memory(*, free: bool = False) -> int | None:
             facts = dict(line.split(":", 1) for line in lines)
             return int(facts["MemAvailable"].split()[0]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def use_cpu_devices(devices: str, seeds: int) -> None:
-    """Split the CPU into devices before JAX starts it; accelerators are left as they are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if devices == "auto":
-        count = min(cores or 1, seeds)
-    elif devices.isdecimal() and int(devices) > 0:
-        count = int(devices)
-    else:
-        raise ValueError(f"--devices is {devices}; it must be auto or a number from 1 up")
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    import jax
-
-    with contextlib.suppress(RuntimeError):  # JAX has started already, in a program of the user's
-        jax.config.update("jax_num_cpu_devices", count)
