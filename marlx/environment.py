@@ -169,7 +169,7 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
     def step(key: Array, state: S, action: Array, params: P) -> Any:
         return _step(env, params, key, state, action)
 
-    if action.shape[0] >= FEW:
+    if action.shape[0] >= FEW or shares(action.shape[0]) > 1:
         return step(key, state, action, params)
     # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8 kernels
     # and one of them touches more than 512 bytes, which a rollout's inputs do. Handing numbers from

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -174,6 +179,27 @@ def moves(checkpoints: Path, then: Trained) -> None:
     close(then.numbers, numbers(then.run, kept))
 
 
+def free_address() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}"
+
+
+def python(code: str, *words: str, place: Path | None = None) -> subprocess.Popen:
+    """Python on its own, which finds marlx and these tests."""
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": f"{here.parent}{os.pathsep}{here}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=place, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def ended(started: list[subprocess.Popen]) -> list[tuple[int, str]]:
+    said = [process.communicate(timeout=300)[0] for process in started]
+    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+
+
 IN_GROUPS = """
 import sys, jax
 jax.config.update("jax_num_cpu_devices", 4)
@@ -243,6 +269,35 @@ def test_two_processes_go_on_to_the_numbers_of_one(name, tmp_path):
         for path in (sorted(store.iterdir())[-1], sorted(one.checkpoints.iterdir())[-1])
     ]
     close(*arrays)
+
+
+MARLX = """
+from marlx import cli, registry
+from tiny import TinyConfig, tiny
+known = {**registry.algorithms(), "tiny": registry.Algorithm("tiny", "", TinyConfig, tiny)}
+registry.algorithms = lambda: known
+cli.main()
+"""
+
+
+def together(folder: Path, *words: str) -> list[subprocess.Popen]:
+    """`marlx train` in two processes of one device each, each in a folder of its own."""
+    address, started = free_address(), []
+    for i in range(2):
+        place = folder / f"process{i}"
+        place.mkdir()
+        cluster = ["--coordinator", address, "--num-processes", "2", "--process-id", str(i)]
+        started.append(python(MARLX, "train", *words, "--distributed", *cluster, place=place))
+    return started
+
+
+def lines_of(folder: Path) -> list[dict]:
+    """What `metrics.jsonl` holds, but a line that is being written."""
+    try:
+        text = (folder / "metrics.jsonl").read_text()
+    except OSError:
+        return []
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 TINY = "tiny matrix/climbing --num-envs 8 --rollout-length 4 --eval-episodes 8 --evals 400"
