@@ -300,7 +300,10 @@ def lines_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-TINY = "tiny matrix/climbing --num-envs 8 --rollout-length 4 --eval-episodes 8 --evals 300 --total-steps 9600"
+TINY = (
+    "tiny matrix/climbing --num-envs 8 --rollout-length 4 --eval-episodes 8 --evals 300 "
+    "--total-steps 9600"
+)
 
 
 def test_a_signal_to_one_process_stops_both_and_one_goes_on(tmp_path, tiny_algorithm):
