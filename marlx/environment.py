@@ -166,7 +166,7 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
       As `Environment.step`, every array with a leading `[B]`.
     """
 
-    def step(key: Array, state: S, action: Array, params: P) -> Any:
+    def step(key: Array, state: S, action: Array, params: P) -> Step[S]:
         return _step(env, params, key, state, action)
 
     if action.shape[0] >= FEW or shares(action.shape[0]) > 1:
@@ -174,7 +174,8 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
     # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8 kernels
     # and one of them touches more than 512 bytes, which a rollout's inputs do. Handing numbers from
     # core to core then takes longer than the arithmetic. A branch's body is counted by itself.
-    return settled(step, state.time, key, state, action, params, whole=True)
+    taken: Step[S] = settled(step, state.time, key, state, action, params, whole=True)
+    return taken
 
 
 def _step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
