@@ -42,7 +42,7 @@ BAD = [
     ([*QMIX, "--env.size", "3", "3", "--env.num-food", "9"], "num_food is 9; a 3x3 board"),
     ([*QMIX, "--env.size", "3"], "--env.size: expected 2 values, got 1"),
     ([*QMIX, "--env.sight", "big"], "expected a whole number or none, got 'big'"),
-    ([*QMIX, "--devices", "x"], "it must be auto or a number"),
+    ([*QMIX, "--devices", "x"], "it must be auto, all, a number from 1 up"),
     ([*QMIX, "--wandb", "maybe"], "expected off or offline or online, got 'maybe'"),
     ([*QMIX, "--out", "/dev/null/run"], "cannot write to /dev/null/run"),
     ([*QMIX, "--out", "{full}"], "is not empty"),

@@ -201,7 +201,10 @@ def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> d
     facts, now = _facts(path), environment_facts()
     part = {"steps": history[-1].steps if history else 0, **now}
     resumed = [*facts.get("resumed", ()), part]
-    return {**now, **facts, "output": output_facts(output), "resumed": resumed}
+    kept = output_facts(output)
+    if "devices" not in facts.get("output", {}):  # `auto`, as it was laid at first
+        kept.pop("devices", None)
+    return {**now, **facts, "output": kept, "resumed": resumed}
 
 
 def _facts(path: Path) -> dict[str, Any]:
