@@ -73,7 +73,7 @@ def case(axis: str, size: int, split: str = "") -> dict[str, Any]:
     if axis == "replay":
         learner = QMIX["learner"] | {"capacity": size}
         return one | QMIX | {"num_envs": 16, "learner": learner}
-    wide = one | {"num_envs": 1_024, "devices": str(size)}
+    wide = one | {"num_envs": 1_024, "devices": str(size), "block": 131_072 * size}
     if split == "seeds":
         return wide | {"seeds": size}
     return wide | {"num_envs": 1_024 * size, "devices": f"1x{size}"}
@@ -89,13 +89,13 @@ def measure(what: dict[str, Any], blocks: int) -> dict[str, Any]:
     env, params = marlx.make(what["environment"])
     learner = getattr(marlx.algos, what["algorithm"])(env.spec(params), **what["learner"])
     per_rollout = what["num_envs"] * what["length"]
-    rollouts = max(1, 16_384 // (per_rollout * what["seeds"]))
+    rollouts = max(1, what.get("block", 32_768) // (per_rollout * what["seeds"]))
     config = TrainConfig(
-        total_steps=max(learner.warmup, per_rollout) + per_rollout * rollouts * blocks,
+        total_steps=max(learner.warmup, per_rollout) + per_rollout * rollouts * (blocks + 1),
         num_envs=what["num_envs"],
         rollout_length=what["length"],
         seeds=what["seeds"],
-        evals=blocks,
+        evals=blocks + 1,  # the first is not counted
         eval_episodes=2,
     )
     alone = jax.device_count() == 1
@@ -129,7 +129,7 @@ def block_by_block(
         return state, metrics
 
     _timing.timed(call)
-    return statistics.median(_timing.timed(call) for _ in range(config.evals)), compiled
+    return statistics.median(_timing.timed(call) for _ in range(config.evals - 1)), compiled
 
 
 def by_run(
@@ -143,7 +143,7 @@ def by_run(
         progress.phases["rollout"] + progress.phases["update"] for progress in run.blocks()
     ]  # fmt: skip
     blocks = [after - before for before, after in itertools.pairwise(busy)]
-    return statistics.median(blocks), run.phases["compile"]
+    return statistics.median(blocks[1:]), run.phases["compile"]
 
 
 # --- processes of their own ---
