@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,7 +55,7 @@ class Reference:
       optimum: the best possible return, where it is known.
       steps: [evaluations], environment steps per seed.
       curve: [evaluations][seeds], greedy returns on the way.
-      train_curve: [evaluations - 1][seeds], returns of exploring episodes.
+      train_curve: [evaluations - 1][seeds], returns of exploring episodes; None where none ended.
       returns: [seeds][episodes], those that `mean` is of.
       seconds: wall time by phase, of all seeds together.
       extra: what else a benchmark stores, e.g. returns of drawn actions.
@@ -78,7 +79,7 @@ class Reference:
     optimum: float | None
     steps: list[int]
     curve: list[list[float]]
-    train_curve: list[list[float]] | None = None
+    train_curve: list[list[float | None]] | None = None
     returns: list[list[float]] | None = None
     seconds: dict[str, float] | None = None
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -200,7 +201,10 @@ def record(
         optimum=env.spec(env.default_params).optimum,
         steps=[p.steps for p in result.history],
         curve=[p.metrics["return"].round(DIGITS).tolist() for p in result.history],
-        train_curve=[p.metrics["train_return"].round(DIGITS).tolist() for p in result.history[1:]],
+        train_curve=[
+            [value if math.isfinite(value) else None for value in row.round(DIGITS).tolist()]
+            for row in (p.metrics["train_return"] for p in result.history[1:])
+        ],
         returns=result.returns.round(DIGITS).tolist(),
         seconds={phase: round(value, 1) for phase, value in result.phases.items()},
         extra=extra,

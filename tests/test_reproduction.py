@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -19,15 +20,20 @@ COMMAND = "marlx train tiny matrix/climbing " + " ".join(
 )
 
 
-@pytest.fixture
-def stored(tiny_algorithm, tmp_path, monkeypatch):
-    """The only reference there is: two seeds of a tiny learner."""
+@functools.cache
+def trained():
     made = config.experiment("tiny", "matrix/climbing", **SETTINGS)
     env, params, learner = made.build()
     result = training.train(env, learner, params, config=made.train)
-    record = reproduction.record(
+    return reproduction.record(
         "tiny-matrix-climbing", made, result, command=COMMAND, about=ABOUT, also=[1]
     )
+
+
+@pytest.fixture
+def stored(tiny_algorithm, tmp_path, monkeypatch):
+    """The only reference there is: two seeds of a tiny learner."""
+    record = trained()
     reproduction.write(tmp_path, record)
     monkeypatch.setattr(reproduction, "_folder", lambda: tmp_path)
     return record
