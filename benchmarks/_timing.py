@@ -153,8 +153,11 @@ def training_speed(run: Run) -> dict[str, Any]:
 
     Returns:
       `steps_per_second`: median over blocks of rollouts and updates, over all seeds;
-      `with_evaluation`: the same of everything after compiling; `compile_s`; `peak_mb`.
+      `with_evaluation`: the same of everything after compiling; `compile_s`; `peak_mb` of memory,
+      and `compile_peak_mb`, what it had come to when all was compiled.
     """
+    run.compile()
+    compiled = peak_memory()
     speeds, before = [], None
     for progress in run.blocks():
         busy = progress.phases["rollout"] + progress.phases["update"]
@@ -170,4 +173,5 @@ def training_speed(run: Run) -> dict[str, Any]:
         "with_evaluation": round(seeds * whole),
         "compile_s": round(run.phases["compile"], 1),
         "peak_mb": round(peak_memory() / 1e6),
+        "compile_peak_mb": round(compiled / 1e6),
     }

@@ -5,8 +5,9 @@
 Each learner trains one seed with the shipped preset, on level-based foraging (CLAM and LIAM: with
 partners), in a process of its own and with nothing compiled before. Steps per second are of
 rollouts and updates; the time to compile is of all that a run compiles, its evaluation too. Peak
-memory is the process's largest resident size, Python, JAX and compiler included. About five minutes
-on two cores.
+memory is the process's largest resident size, Python, JAX and compiler included;
+`compile_peak_mb` is what it had come to before the first step, most of it the compiler's. About five
+minutes on two cores.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of learners")
     parser.add_argument("--one", help="measure this one here, and print it as JSON")
     args = parser.parse_args()
-    steps, blocks = (4_000, 2) if args.quick else (20_000, 4)
+    steps, blocks = (4_000, 2) if args.quick else (20_000, 3)
     for name in args.only:
         if name not in cases():
             parser.error(f"unknown learner {name!r}; known: {', '.join(cases())}")

@@ -63,7 +63,7 @@ BAD = [
     (["reproduce", "qmix-matrix-two_stp"], "did you mean qmix-matrix-two_step"),
     (["reproduce", "qmix-matrix-two_step", "--seeds", "9"], "--seeds is 9; it must be 1 to 5"),
     (["reproduce", "qmix-matrix-two_step", "--total-steps", "1e9"], "it must be 1 to 40"),
-    (["reproduce", "qmix-matrix-two_step", "--steps", "9"], "did you mean --total-steps"),
+    (["reproduce", "qmix-matrix-two_step", "--steps", "9"], "or --total-steps"),
     (["reproduce", "--list", "nothing like it"], "see marlx reproduce --list"),
     (["bench", "trainings"], "did you mean training"),
     (["bench", "all", "--fast"], "unknown option '--fast'"),
