@@ -5,9 +5,9 @@
 Each learner trains one seed with the shipped preset, on level-based foraging (CLAM and LIAM: with
 partners), in a process of its own and with nothing compiled before. Steps per second are of
 rollouts and updates; the time to compile is of all that a run compiles, its evaluation too. Peak
-memory is the process's largest resident size, Python, JAX and compiler included;
-`compile_peak_mb` is what it had come to before the first step, most of it the compiler's. About five
-minutes on two cores.
+memory is the process's largest resident size, Python, JAX and compiler included; what it had come
+to before the first step is `compile_peak_mb`, most of it the compiler's. About five minutes on two
+cores.
 """
 
 from __future__ import annotations

@@ -239,13 +239,13 @@ def stored_experiment(
     return made._replace(train=train)
 
 
-def changes(stored: Reference, today: Mapping[str, Any]) -> list[str]:
-    """How other settings differ from the stored ones, one by one; seeds are left out."""
-    then, now = dict(_flat(stored.settings)), dict(_flat(today))
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How settings differ from earlier ones, one by one; which seeds are run is left out."""
+    old, new = dict(_flat(then)), dict(_flat(now))
     return [
-        f"{name} {_text(then, name)} (now {_text(now, name)})"
-        for name in {**now, **then}
-        if name not in SPREAD and (name not in now or name not in then or then[name] != now[name])
+        f"{name} {_text(old, name)} (now {_text(new, name)})"
+        for name in {**new, **old}
+        if name not in SPREAD and (name not in new or name not in old or old[name] != new[name])
     ]
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import importlib.util
 import json
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from marlx import cli, config, reproduction, training
 from marlx.cli import bench
+from marlx.cli.reproduce import _changed
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ABOUT = {
     "date": "2026-01-01",
     "versions": {"python": "3.11", "jax": "0.10"},
@@ -87,6 +90,17 @@ def test_a_preset_that_changed_is_said_in_one_line(stored, tmp_path, capsys):
     assert made.learner.lr == 0.25, "the stored settings are what is run"
 
 
+def test_a_setting_that_was_added_is_no_change(stored):
+    learner = {name: value for name, value in stored.settings["learner"].items() if name != "batch"}
+    older = {**stored.settings, "learner": learner}
+    changed = dataclasses.replace(stored, settings=older, config_hash="0" * 12)
+    assert "settings were added" in _changed(changed)
+    assert _changed(stored) == ""
+    assert "not accepted any more" in _changed(
+        dataclasses.replace(stored, command=f"{COMMAND} --learner.lrr 1")
+    )
+
+
 def test_seeds_do_not_change_the_hash_and_settings_do(stored):
     settings = stored.settings
     assert reproduction.config_hash({**settings, "seeds": 9}) == stored.config_hash
@@ -123,6 +137,22 @@ def test_shipped_references_hold_together(name):
     if not stored.environment.startswith("gymnax"):  # five seconds of imports
         made = reproduction.stored_experiment(stored)
         assert (made.algorithm, made.train.seeds) == (stored.algorithm, len(stored.seeds))
+
+
+@pytest.mark.parametrize("kind", ["gmah", "mansa"])
+def test_references_are_what_the_benchmarks_left(kind):
+    spec = importlib.util.spec_from_file_location("collect", BENCHMARKS / "collect.py")
+    assert spec is not None and spec.loader is not None
+    collect = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(collect)
+    seen = 0
+    for path in (BENCHMARKS / "results" / kind).glob("*.json"):
+        found = getattr(collect, kind)(path.stem, json.loads(path.read_text()))
+        if found is not None:
+            found = dataclasses.replace(found, interval=tuple(found.interval))
+            assert reproduction.reference(path.stem) == found, "run benchmarks/collect.py"
+            seen += 1
+    assert seen
 
 
 def test_list_shows_every_result(capsys):
@@ -168,6 +198,5 @@ def test_bench_without_the_repository_says_so(monkeypatch, tmp_path, capfd):
 
 
 def test_scripts_that_bench_runs_are_there():
-    folder = Path(__file__).parents[1] / "benchmarks"
     names = [script.name for scripts in bench.SUITES.values() for script in scripts]
-    assert [name for name in names if not (folder / f"{name}.py").is_file()] == []
+    assert [name for name in names if not (BENCHMARKS / f"{name}.py").is_file()] == []

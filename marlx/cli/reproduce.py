@@ -97,7 +97,7 @@ def _about(stored: Reference) -> list[str]:
 
 def _changed(stored: Reference) -> str:
     """One line where the stored command would run something else today; empty if it would not."""
-    from marlx.reproduction import changes, config_hash
+    from marlx.reproduction import changes, config_hash, stored_experiment
 
     if stored.command is None:
         return ""
@@ -109,11 +109,15 @@ def _changed(stored: Reference) -> str:
     now = config_hash(today)
     if now == stored.config_hash:
         return ""
-    differing = changes(stored, today)
+    hashes = f"config hash {stored.config_hash} is now {now}"
+    run = stored_experiment(stored).settings()  # what was not there then has its default
+    differing = changes(run, today)
+    if not differing:
+        return f"settings were added since, {hashes}; they have their defaults and change nothing"
     more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
     return (
-        f"the preset has changed since, config hash {stored.config_hash} is now {now}: "
-        f"{', '.join(differing[:SHOWN])}{more}; the stored settings are run"
+        f"the preset has changed since, {hashes}: {', '.join(differing[:SHOWN])}{more}; "
+        "the stored settings are run"
     )
 
 
