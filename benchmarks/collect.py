@@ -74,11 +74,17 @@ def mansa(name: str, old: Mapping[str, Any]) -> Reference | None:
     )
 
 
+def identity(kind: str, stem: str) -> str:
+    """A reference's id: what MANSA was compared with is not the same run as `learning.py`'s."""
+    return f"mansa-against-{stem}" if kind == "mansa" and not stem.startswith("mansa") else stem
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     for kind, convert in (("learning", learning), ("gmah", gmah), ("mansa", mansa)):
         for path in sorted((HERE / "results" / kind).glob("*.json")):
-            stored = convert(path.stem, json.loads(path.read_text(encoding="utf-8")))
+            old = json.loads(path.read_text(encoding="utf-8"))
+            stored = convert(identity(kind, path.stem), old)
             if stored is None:
                 print(f"{path.name}: no finished run")
                 continue
