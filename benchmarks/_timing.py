@@ -154,7 +154,8 @@ def training_speed(run: Run) -> dict[str, Any]:
     Returns:
       `steps_per_second`: median over blocks of rollouts and updates, over all seeds;
       `with_evaluation`: the same of everything after compiling; `compile_s`; `peak_mb` of memory,
-      and `compile_peak_mb`, what it had come to when all was compiled.
+      and `compile_peak_mb`, what it had come to when all was compiled; `last_return`, the last
+      evaluation's mean greedy return, so that a speed without learning is seen.
     """
     run.compile()
     compiled = peak_memory()
@@ -174,4 +175,5 @@ def training_speed(run: Run) -> dict[str, Any]:
         "compile_s": round(run.phases["compile"], 1),
         "peak_mb": round(peak_memory() / 1e6),
         "compile_peak_mb": round(compiled / 1e6),
+        "last_return": round(float(last.metrics["return"].mean()), 3),
     }
