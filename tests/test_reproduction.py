@@ -74,7 +74,7 @@ def test_fewer_seeds_and_steps_are_held_against_the_curve(stored, tmp_path, caps
     reproduction.write(tmp_path, changed)
     assert reproduce("--seeds", "1", "--total-steps", "50") == 0
     out = capsys.readouterr().out
-    assert "a partial comparison" in out and "1 seeds, 64 steps" in out and "2 seeds, 64 st" in out
+    assert "a partial comparison" in out and "1 seed, 64 steps" in out and "2 seeds, 64 st" in out
 
 
 def test_a_preset_that_changed_is_said_in_one_line(stored, tmp_path, capsys):

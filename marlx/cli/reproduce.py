@@ -129,8 +129,9 @@ def _outcome(agreement: Agreement, took: float, stored_seconds: float | None) ->
         time_text = "time not stored" if seconds is None else f"{seconds:.0f} s"
         if name == "stored" and agreement.partial and seconds is not None:
             time_text += " in all"
+        seeds = agreement.seeds[i]
         lines.append(
-            f"  {name:<7} {mean:.4g} [{low:.4g}, {high:.4g}]  {agreement.seeds[i]} seeds, "
+            f"  {name:<7} {mean:.4g} [{low:.4g}, {high:.4g}]  {seeds} seed{'s' * (seeds > 1)}, "
             f"{agreement.steps[i]:,} steps, {time_text}"
         )
     verdict = "the intervals overlap" if agreement.agree else "the intervals do not overlap"
