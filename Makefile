@@ -20,7 +20,7 @@ help:
 	@echo 'make test-slow  the long learning proofs'
 	@echo 'make setup      only create $(VENV) and install marlx there'
 	@echo 'make lint       ruff and mypy'
-	@echo 'make bench      every script in benchmarks/'
+	@echo 'make bench      the speed suite, results in bench/ (ARGS=--quick)'
 	@echo 'make clean      remove $(VENV), caches and builds; runs/ stays'
 
 setup: $(STAMP)
@@ -51,7 +51,7 @@ lint: $(STAMP)
 	@$(BIN)/mypy --no-error-summary
 
 bench: $(STAMP)
-	@for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@$(BIN)/marlx bench all $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache

@@ -6,25 +6,38 @@ benchmark therefore times all rivals in turn, many times over, and compares medi
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
+import importlib.util
 import json
+import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
-RESULTS = Path(__file__).parent / "results"
+if TYPE_CHECKING:
+    from marlx.training import Run
+
+RESULTS = Path(os.environ.get("MARLX_BENCH_RESULTS") or Path(__file__).parent / "results")
+"""Where results go; `marlx bench` says where."""
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python, jax, jaxlib and `packages`."""
-    names = ("jax", "jaxlib", *packages)
-    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+    """Versions of Python, jax, jaxlib and those of `packages` that are installed."""
+    found = {"python": platform.python_version()}
+    for name in ("jax", "jaxlib", *packages):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def device() -> dict[str, Any]:
@@ -86,11 +99,81 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def about(*packages: str) -> dict[str, Any]:
+    """The date, versions of those `packages` that are installed, and the device."""
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"date": date, "versions": versions(*packages), "device": device()}
+
+
 def write(name: str, results: Mapping[str, Any], packages: Sequence[str] = ()) -> Path:
     """Write `results` to `results/<name>.json` with the date, versions and device; its path."""
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    about = {"date": date, "versions": versions(*packages), "device": device()}
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**about, **results}, indent=1) + "\n")
+    path.write_text(json.dumps({**about(*packages), **results}, indent=1) + "\n")
     return path
+
+
+def missing(*peers: str) -> list[str]:
+    """Which of these packages are not installed; a line says so for each."""
+    absent = [name for name in peers if importlib.util.find_spec(name) is None]
+    for name in absent:
+        print(f"{name} is not installed and is left out; it is in marlx's extra `peers`")
+    return absent
+
+
+def apart(script: str, *args: str) -> dict[str, Any]:
+    """What `script` prints last, as JSON, when run with `args` in a process of its own.
+
+    So peak memory is that of one case, and nothing compiled before is found again.
+
+    Raises:
+      RuntimeError: it failed; the message is the end of what it said.
+    """
+    environ = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    command = [sys.executable, script, *args]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(args)} failed: {' '.join(done.stderr.split())[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def peak_memory() -> int:
+    """Most bytes that this process had resident so far; accelerators' memory is not among them."""
+    with contextlib.suppress(OSError, StopIteration):
+        # Linux: what getrusage says would include the program that started this one
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def training_speed(run: Run) -> dict[str, Any]:
+    """Train to the end: steps per second of each block, compiling and peak memory.
+
+    Returns:
+      `steps_per_second`: median over blocks of rollouts and updates, over all seeds;
+      `with_evaluation`: the same of everything after compiling; `compile_s`; `peak_mb` of memory,
+      and `compile_peak_mb`, what it had come to when all was compiled; `last_return`, the last
+      evaluation's mean greedy return, so that a speed without learning is seen.
+    """
+    run.compile()
+    compiled = peak_memory()
+    speeds, before = [], None
+    for progress in run.blocks():
+        busy = progress.phases["rollout"] + progress.phases["update"]
+        if before is not None:
+            speeds.append((progress.steps - before[0]) / (busy - before[1]))
+        else:
+            first = progress
+        before = progress.steps, busy
+    last, seeds = progress, run.config.seeds
+    whole = (last.steps - first.steps) / (last.seconds - first.seconds)
+    return {
+        "steps_per_second": round(seeds * statistics.median(speeds)),
+        "with_evaluation": round(seeds * whole),
+        "compile_s": round(run.phases["compile"], 1),
+        "peak_mb": round(peak_memory() / 1e6),
+        "compile_peak_mb": round(compiled / 1e6),
+        "last_return": round(float(last.metrics["return"].mean()), 3),
+    }

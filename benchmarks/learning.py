@@ -4,8 +4,9 @@
     python benchmarks/learning.py --only qmix Foraging-8x8-2p-2f-coop-v3
 
 Each pair is what `marlx train ALGORITHM TASK --seeds 5` runs. It leaves one JSON in
-`benchmarks/results/learning/`, with every seed's curve and final return, the settings, versions and
-device; `--plot` draws the curves of each task from those files, and nothing else.
+`benchmarks/reference/`, with every seed's curve and final returns, the settings, versions and
+device, which `marlx reproduce` makes again; `--plot` draws the curves of each task from those
+files, into `benchmarks/results/learning/`, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,10 +24,11 @@ jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side 
 import _timing
 import numpy as np
 
-from marlx import config, evaluation, statistics, training
+from marlx import config, evaluation, reproduction, statistics, training
 from marlx.environment import Environment, EnvParams
 from marlx.types import Array, Tree
 
+REFERENCE = Path(__file__).parent / "reference"
 LEARNERS = ("iql", "vdn", "qmix")
 MIXERS = (*LEARNERS, "qplex", "joint_q")
 POLICIES = ("ippo", "mappo")
@@ -47,37 +50,21 @@ PAIRS = [
 ]
 
 
-def run(algorithm: str, task: str, settings: dict[str, int]) -> dict[str, object]:
+def run(algorithm: str, task: str, settings: dict[str, int]) -> reproduction.Reference:
     """Train, and say what came out."""
     experiment = config.experiment(algorithm, task, **settings)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
-    low, high = statistics.bootstrap_interval(result.returns)
     drawn = sampled_returns(env, params, result) if algorithm in POLICIES else {}
-    return {
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
+    return reproduction.record(
+        reproduction.reference_id(algorithm, task),
+        experiment,
+        result,
+        command=" ".join(["marlx train", algorithm, task, *options]),
+        about=_timing.about("marlx", "flax", "optax"),
         **drawn,
-        "algorithm": algorithm,
-        "environment": task,
-        "command": " ".join(
-            [
-                "marlx train",
-                algorithm,
-                task,
-                *(f"--{k.replace('_', '-')} {v}" for k, v in settings.items()),
-            ]
-        ),
-        "return": statistics.mean(result.returns),
-        "interval": [low, high],
-        "per_seed": result.returns.mean(-1).round(4).tolist(),
-        "episodes_per_seed": result.returns.shape[1],
-        "random_return": float(result.random_returns.mean()),
-        "optimum": env.spec(params).optimum,
-        "steps": [p.steps for p in result.history],
-        "curve": [p.metrics["return"].round(4).tolist() for p in result.history],
-        "train_curve": [p.metrics["train_return"].round(4).tolist() for p in result.history[1:]],
-        "seconds": {name: round(value, 1) for name, value in result.phases.items()},
-        "settings": experiment.settings(),
-    }
+    )
 
 
 def sampled_returns(
@@ -111,10 +98,6 @@ def report(progress: training.Progress) -> None:
     print(line if drawn is None else f"{line}, exploring {drawn.mean():.3f}", flush=True)
 
 
-def file_name(algorithm: str, task: str) -> str:
-    return f"learning/{algorithm}-{task.replace('/', '-')}"
-
-
 def plot() -> None:
     """One picture per task: the mean of each algorithm's seeds and its 95% interval."""
     from matplotlib.figure import Figure
@@ -124,19 +107,19 @@ def plot() -> None:
         axes = figure.add_subplot()
         record = None
         for name in ALL:
-            path = _timing.RESULTS / f"{file_name(name, task)}.json"
+            path = REFERENCE / f"{reproduction.reference_id(name, task)}.json"
             if not path.exists():
                 continue
-            record = json.loads(path.read_text())
-            curve = np.array(record["curve"])
+            record = reproduction.read(json.loads(path.read_text()))
+            curve = np.array(record.curve)
             band = np.array([statistics.bootstrap_interval(row, resamples=500) for row in curve])
-            (line,) = axes.plot(record["steps"], curve.mean(1), label=name, lw=2)
-            axes.fill_between(record["steps"], *band.T, alpha=0.15, lw=0, color=line.get_color())
+            (line,) = axes.plot(record.steps, curve.mean(1), label=name, lw=2)
+            axes.fill_between(record.steps, *band.T, alpha=0.15, lw=0, color=line.get_color())
         if record is None:
             continue
-        axes.axhline(record["random_return"], ls=":", color="gray", label="random policy")
-        if record["optimum"] is not None:
-            axes.axhline(record["optimum"], ls="--", color="gray", label="optimum")
+        axes.axhline(record.random_return, ls=":", color="gray", label="random policy")
+        if record.optimum is not None:
+            axes.axhline(record.optimum, ls="--", color="gray", label="optimum")
         axes.set(xlabel="environment steps", ylabel="greedy team return", title=task)
         axes.legend(frameon=False, fontsize=8)
         figure.savefig(_timing.RESULTS / f"learning/{task.replace('/', '-')}.png")
@@ -155,11 +138,11 @@ def main() -> None:
     for algorithm, task in [] if args.plot else PAIRS:
         if all(part in (algorithm, task, task.split("/")[0]) for part in args.only):
             record = run(algorithm, task, settings)
-            _timing.write(file_name(algorithm, task), record, ("marlx", "flax", "optax"))
-            low, high = record["interval"]
+            reproduction.write(REFERENCE, record)
+            low, high = record.interval
             print(
-                f"{algorithm:8} {task:32} {record['return']:8.3f} [{low:.3f}, {high:.3f}]  "
-                f"random {record['random_return']:.3f}  seeds {record['per_seed']}",
+                f"{algorithm:8} {task:32} {record.mean:8.3f} [{low:.3f}, {high:.3f}]  "
+                f"random {record.random_return:.3f}  seeds {record.per_seed}",
                 flush=True,
             )
     plot()

@@ -137,9 +137,9 @@ def lbforagings(steps: int) -> float:
 
 
 def measure(
-    sizes: list[int], repeats: int, early_rows: bool, seconds: float
+    sizes: list[int], repeats: int, early_rows: bool, seconds: float, absent: list[str]
 ) -> list[dict[str, Any]]:
-    """One row per kind of ending and batch size."""
+    """One row per kind of ending and batch size; packages that are `absent` are left out."""
     rows = []
     for early in (False, True) if early_rows else (False,):
         for num_envs in sizes:
@@ -149,6 +149,8 @@ def measure(
                 "lasts": "1 to 23" if early else "as played",
             }
             for name, make, rate in (("marlx", ours, 3e6), ("jumanji", jumanjis, 3e5)):
+                if name in absent:
+                    continue
                 if num_envs == 1:
                     rate /= 4
                 steps = max(100, int(rate * seconds / num_envs))
@@ -168,21 +170,24 @@ def measure(
             for name, speeds in times.items():
                 row[name] = round(statistics.median(speeds))
             turns = range(repeats)
-            row["ratio"] = round(
-                statistics.median(times["marlx"][k] / times["jumanji"][k] for k in turns), 1
-            )
-            row["cpu_ratio"] = round(
-                statistics.median(work["jumanji"][k] / work["marlx"][k] for k in turns), 1
-            )
-            if num_envs == 1 and not early:
+            if "jumanji" in programs:
+                row["ratio"] = round(
+                    statistics.median(times["marlx"][k] / times["jumanji"][k] for k in turns), 1
+                )
+                row["cpu_ratio"] = round(
+                    statistics.median(work["jumanji"][k] / work["marlx"][k] for k in turns), 1
+                )
+            if num_envs == 1 and not early and "lbforaging" not in absent:
                 row["lbforaging"] = round(
                     statistics.median(2000 / lbforagings(2000) for _ in range(repeats))
                 )
             rows.append(row)
+            shown = {name: row.get(name, "-") for name in ("jumanji", "lbforaging")}
             print(
-                f"{row['lasts']:>10} {num_envs:>6} {row['marlx']:>12,} {row['jumanji']:>12,} "
-                f"{row['ratio']:>7} {row['cpu_ratio']:>7} {row.get('lbforaging', '-'):>11} "
-                f"{row['marlx_compile_s']:>8} {row['jumanji_compile_s']:>8}",
+                f"{row['lasts']:>10} {num_envs:>6} {row['marlx']:>12,} {shown['jumanji']:>12} "
+                f"{row.get('ratio', '-'):>7} {row.get('cpu_ratio', '-'):>7} "
+                f"{shown['lbforaging']:>11} {row['marlx_compile_s']:>8} "
+                f"{row.get('jumanji_compile_s', '-'):>8}",
                 flush=True,
             )
     return rows
@@ -197,11 +202,12 @@ def main() -> None:
     parser.add_argument("--name", default="speed_foraging", help="of the file of results")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
+    absent = _timing.missing("jumanji", "lbforaging")
     print(
         f"{'lasts':>10} {'envs':>6} {'marlx':>12} {'jumanji':>12} {'ratio':>7} {'cpu':>7} "
         f"{'lbforaging':>11} {'compile':>8} {'(s)':>8}"
     )
-    rows = measure(args.sizes, args.repeats, not args.no_early, args.seconds)
+    rows = measure(args.sizes, args.repeats, not args.no_early, args.seconds, absent)
     result = {
         "what": "environment steps per second, 8x8-2p-2f, 50 steps, uniform random actions",
         "jumanji_auto_reset": "AutoResetWrapper",

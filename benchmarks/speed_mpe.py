@@ -107,14 +107,18 @@ def mpe2s(scenario: str, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def measure(sizes: list[int], repeats: int, seconds: float) -> list[dict[str, Any]]:
-    """One row per scenario and batch size."""
+def measure(
+    sizes: list[int], repeats: int, seconds: float, absent: list[str]
+) -> list[dict[str, Any]]:
+    """One row per scenario and batch size; packages that are `absent` are left out."""
     rows = []
     for scenario in SCENARIOS:
         for num_envs in sizes:
             programs: dict[str, tuple[Any, int]] = {}
             row: dict[str, Any] = {"scenario": scenario, "num_envs": num_envs}
             for name, make, rate in (("marlx", ours, 4e6), ("jaxmarl", jaxmarls, 2e5)):
+                if name in absent:
+                    continue
                 if num_envs == 1:
                     rate /= 10
                 steps = max(60, int(rate * seconds / num_envs))
@@ -135,21 +139,24 @@ def measure(sizes: list[int], repeats: int, seconds: float) -> list[dict[str, An
             for name, speeds in times.items():
                 row[name] = round(statistics.median(speeds))
             turns = range(repeats)
-            row["ratio"] = round(
-                statistics.median(times["marlx"][k] / times["jaxmarl"][k] for k in turns), 1
-            )
-            row["cpu_ratio"] = round(
-                statistics.median(work["jaxmarl"][k] / work["marlx"][k] for k in turns), 1
-            )
-            if num_envs == 1:
+            if "jaxmarl" in programs:
+                row["ratio"] = round(
+                    statistics.median(times["marlx"][k] / times["jaxmarl"][k] for k in turns), 1
+                )
+                row["cpu_ratio"] = round(
+                    statistics.median(work["jaxmarl"][k] / work["marlx"][k] for k in turns), 1
+                )
+            if num_envs == 1 and "mpe2" not in absent:
                 row["mpe2"] = round(
                     statistics.median(500 / mpe2s(scenario, 500) for _ in range(repeats))
                 )
             rows.append(row)
+            shown = {name: row.get(name, "-") for name in ("jaxmarl", "mpe2")}
             print(
-                f"{scenario:>17} {num_envs:>6} {row['marlx']:>12,} {row['jaxmarl']:>12,} "
-                f"{row['ratio']:>7} {row['cpu_ratio']:>7} {row.get('mpe2', '-'):>8} "
-                f"{row['marlx_compile_s']:>8} {row['jaxmarl_compile_s']:>8}",
+                f"{scenario:>17} {num_envs:>6} {row['marlx']:>12,} {shown['jaxmarl']:>12} "
+                f"{row.get('ratio', '-'):>7} {row.get('cpu_ratio', '-'):>7} "
+                f"{shown['mpe2']:>8} {row['marlx_compile_s']:>8} "
+                f"{row.get('jaxmarl_compile_s', '-'):>8}",
                 flush=True,
             )
     return rows
@@ -163,11 +170,12 @@ def main() -> None:
     parser.add_argument("--name", default="speed_mpe", help="of the file of results")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
+    absent = _timing.missing("jaxmarl", "mpe2")
     print(
         f"{'scenario':>17} {'envs':>6} {'marlx':>12} {'jaxmarl':>12} {'ratio':>7} {'cpu':>7} "
         f"{'mpe2':>8} {'compile':>8} {'(s)':>8}"
     )
-    rows = measure(args.sizes, args.repeats, args.seconds)
+    rows = measure(args.sizes, args.repeats, args.seconds, absent)
     result = {
         "what": "environment steps per second, 25 steps (JaxMARL: 26), uniform random actions",
         "repeats": args.repeats,

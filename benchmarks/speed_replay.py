@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import _timing
-import flashbax
 import jax
 import jax.numpy as jnp
 
@@ -63,6 +62,8 @@ def ours(kind: str, capacity: int, num_envs: int) -> Buffer:
 
 
 def theirs(kind: str, capacity: int, num_envs: int) -> Buffer:
+    import flashbax
+
     settings: dict[str, Any] = {
         "add_batch_size": num_envs,
         "sample_batch_size": BATCH,
@@ -118,15 +119,16 @@ def one_call(buffer: Buffer, call: str, windows: int) -> Callable[[Any, Any, jax
     return once
 
 
-def against_flashbax(num_envs: int, capacity: int, repeats: int) -> list[dict[str, Any]]:
+def against_flashbax(
+    num_envs: int, capacity: int, repeats: int, rival: bool
+) -> list[dict[str, Any]]:
     """Rows of medians in microseconds and of how many times as fast ours is."""
     rows = []
     windows = capacity // num_envs // LENGTH * num_envs
     for kind in ["uniform", "prioritised"]:
-        buffers = {
-            "marlx": ours(kind, capacity, num_envs),
-            "flashbax": theirs(kind, capacity, num_envs),
-        }
+        buffers = {"marlx": ours(kind, capacity, num_envs)}
+        if rival:
+            buffers["flashbax"] = theirs(kind, capacity, num_envs)
         states = {name: jax.jit(buffer.init)() for name, buffer in buffers.items()}
         for call in ["add", "sample"] + ["update"] * (kind == "prioritised"):
             row: dict[str, Any] = {
@@ -144,7 +146,8 @@ def against_flashbax(num_envs: int, capacity: int, repeats: int) -> list[dict[st
                 seconds = _timing.interleaved(fns, number, warmup=3)
                 for name, value in _timing.median(seconds).items():
                     row[f"{way}_{name}"] = value / per * 1e6
-                row[f"{way}_ratio"] = _timing.ratio(seconds, "flashbax", "marlx")
+                if rival:
+                    row[f"{way}_ratio"] = _timing.ratio(seconds, "flashbax", "marlx")
             rows.append(row)
             print(_timing.table([row]).splitlines()[-1], flush=True)
     return rows
@@ -219,11 +222,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small storages, nothing written")
     quick = parser.parse_args().quick
+    rival = not _timing.missing("flashbax")
     repeats = 30 if quick else 200
     sizes = [(1, 100_000), (64, 1_000_000), (1024, 1_000_000), (4096, 1_000_000)]
     rivals = []
     for num_envs, capacity in sizes:
-        rivals += against_flashbax(num_envs, capacity // 5 if quick else capacity, repeats)
+        rivals += against_flashbax(num_envs, capacity // 5 if quick else capacity, repeats, rival)
     capacities = [10_000, 100_000] if quick else [10_000, 100_000, 1_000_000, 4_000_000]
     storages = storage_sizes(capacities, 64, repeats // 3)
     print("\nagainst flashbax: microseconds, and how many times as fast ours is")

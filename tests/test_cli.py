@@ -60,6 +60,13 @@ BAD = [
     (["eval", "runs", "--episods", "9"], "did you mean --episodes"),
     (["render", "{full}"], "holds no policy"),
     (["render", "{full}", "--out", "/nowhere/x.gif"], "there is no folder /nowhere"),
+    (["reproduce", "qmix-matrix-two_stp"], "did you mean qmix-matrix-two_step"),
+    (["reproduce", "qmix-matrix-two_step", "--seeds", "9"], "--seeds is 9; it must be 1 to 5"),
+    (["reproduce", "qmix-matrix-two_step", "--total-steps", "1e9"], "it must be 1 to 40"),
+    (["reproduce", "qmix-matrix-two_step", "--steps", "9"], "or --total-steps"),
+    (["reproduce", "--list", "nothing like it"], "see marlx reproduce --list"),
+    (["bench", "trainings"], "did you mean training"),
+    (["bench", "all", "--fast"], "unknown option '--fast'"),
     (["list", "env"], "did you mean envs"),
     (["list", "envs", "Foragin-8x8-2p-2f-coop-v3"], f"did you mean {FORAGING}"),
     (["list", "algos", "qmix"], "takes no 'qmix'"),
@@ -110,7 +117,8 @@ def test_help_is_fast_and_does_without_jax():
     report = python(
         "import time; began = time.perf_counter()\n"
         "import sys; from marlx import cli\n"
-        "for argv in (['--help'], ['--version'], ['train', '--help'], ['list', '--help']):\n"
+        "for argv in (['--help'], ['--version'], ['train', '--help'], ['list', '--help'],\n"
+        "             ['reproduce', '--help'], ['bench', '--help']):\n"
         "    assert cli.run(argv) == 0\n"
         "assert not {'jax', 'flax', 'wandb', 'tyro'} & set(sys.modules)\n"
         "print(time.perf_counter() - began)"

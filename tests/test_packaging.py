@@ -21,9 +21,9 @@ def packaged() -> set[str]:
     for package, folder in SETUPTOOLS["package-dir"].items():
         inside = package.replace(".", "/")
         for path in (ROOT / folder).iterdir():
-            if path.suffix == ".py" or (
-                package.startswith("marlx.configs") and path.suffix == ".yaml"
-            ):
+            data = {"marlx.configs": ".yaml", "marlx.reference": ".json"}
+            suffix = next((data[name] for name in data if package.startswith(name)), ".py")
+            if path.suffix in (".py", suffix):
                 files.add(f"{inside}/{path.name}")
     return files
 
@@ -39,11 +39,11 @@ def test_every_package_is_listed():
     assert found == set(SETUPTOOLS["packages"]) == set(SETUPTOOLS["package-dir"])
 
 
-@pytest.mark.parametrize("name", ["envs", "algos", "configs"])
+@pytest.mark.parametrize("name", ["envs", "algos", "configs", "reference"])
 def test_links_show_type_checkers_the_same_tree(name):
     link = ROOT / "marlx" / name
     if link.is_symlink():  # a checkout without links loses only type checking inside the repository
-        assert os.readlink(link) == f"../{name}"
+        assert os.readlink(link) == f"../{SETUPTOOLS['package-dir'][f'marlx.{name}']}"
 
 
 def test_version_is_one():
@@ -105,6 +105,8 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
         "env, params = marlx.make('matrix/climbing')\n"
         "print(config.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
         "print(len(config.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
+        "from marlx import reproduction\n"
+        "print(reproduction.reference('qmix-matrix-two_step').optimum)\n"
         "for name in ('envs', 'algos', 'configs', 'tests'):\n"
         "    try: __import__(name)\n"
         "    except ImportError: continue\n"
@@ -116,4 +118,4 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
         run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(target / "marlx" / "__init__.py"), "qmix", "True"]
+    assert done.stdout.split() == [str(target / "marlx" / "__init__.py"), "qmix", "True", "8.0"]

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from marlx import __version__
+from marlx.cli.bench import bench_command
 from marlx.cli.doctor import doctor_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
+from marlx.cli.reproduce import reproduce_command
 from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.suggest import unknown
@@ -44,6 +46,8 @@ commands:
   embeddings RUN [options]   what a run's embeddings tell of its partners
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
+  reproduce ID [options]     a stored result made again, and whether the two agree
+  bench SUITE [options]      how fast marlx is here, against others where they are installed
   list [algos | envs]        the algorithms and environments there are
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
@@ -91,6 +95,8 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "embeddings": embeddings_command,
         "crossplay": crossplay_command,
         "pool": pool_command,
+        "reproduce": reproduce_command,
+        "bench": bench_command,
         "list": list_command,
     }
     if not argv or argv[0] in ("-h", "--help", "help"):

@@ -178,6 +178,28 @@ class SweepOptions:
     """Devices to lay trials and seeds over: a number, `all`, or `auto`; for CPUs only."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """Run a stored result again and say whether the new interval overlaps the stored one."""
+
+    seeds: int | None = None
+    """The first of the stored seeds; all if not given."""
+    total_steps: int | None = None
+    """End there, and compare with the stored curve; the stored steps if not given."""
+    devices: str = "auto"
+    """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """Time marlx on this machine, against other packages where they are installed."""
+
+    quick: bool = False
+    """Fewer sizes and repeats: whether it works, and roughly how fast."""
+    out: str = "bench"
+    """Folder for the results, a JSON per script."""
+
+
 def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, Output]:
     """The experiment and the output options of a command line.
 
@@ -219,7 +241,11 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
 
 
 def run_and_options(
-    argv: Sequence[str], command: str, options: type[Options], what: str = "run folder"
+    argv: Sequence[str],
+    command: str,
+    options: type[Options],
+    what: str = "run folder",
+    usage: str = "RUN",
 ) -> tuple[str, Options]:
     """The run folder, or `what` else, and the options of a command that takes one."""
     from marlx.registry import settings_of
@@ -229,7 +255,9 @@ def run_and_options(
     if len(names) != 1 and not wants_help:
         raise ValueError(f"marlx {command} takes one {what} before its options")
     args = _canonical(rest, settings_of(options))
-    parsed = _tyro(options(), args, f"marlx {command} RUN", inspect.cleandoc(options.__doc__ or ""))
+    parsed = _tyro(
+        options(), args, f"marlx {command} {usage}", inspect.cleandoc(options.__doc__ or "")
+    )
     return names[0], parsed
 
 

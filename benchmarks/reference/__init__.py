@@ -1,0 +1,1 @@
+"""Reference results: a JSON per algorithm and environment, read by `marlx.reproduction`."""

@@ -1,0 +1,232 @@
+"""What limits the hottest programs: operations and bytes, counted and measured.
+
+    python benchmarks/roofline.py [--quick]
+
+Operations and bytes are XLA's own count of the compiled program (fused: what a kernel keeps to
+itself is no traffic). The time that a program would take if that were all it did follows from what
+this machine reaches in the same run: the largest products for learners, chains of multiply-adds for
+environments, and reading and writing arrays that stay in a core's cache, or do not. The larger of
+the two times is the roof; what a program takes beyond it goes to starting many small kernels, to
+kernels that run on one core, and to operations that are slower than a multiply-add.
+
+XLA counts the body of a loop once, however often it runs. So each count is of a program without
+loops that matter, and the count is multiplied here: one environment step; one gradient step of
+QMIX; one pass of PPO over its data, as one minibatch. `kernels` are the instructions that are left
+after fusion, loops' bodies once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import re
+import statistics
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import _timing
+import jax
+import jax.numpy as jnp
+
+from marlx import config, training
+from marlx.environment import vector_reset, vector_step
+from marlx.registry import make_env
+
+FORAGING = "Foraging-8x8-2p-2f-coop-v3"
+SPREAD = "mpe/simple_spread_v3"
+NO_WORK = {
+    "parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "conditional",
+    "call", "after-all", "opt-barrier",
+}  # fmt: skip
+NEAR = 0.5
+"""A program that takes no more than twice its roof is said to be limited by it."""
+
+
+class Program(NamedTuple):
+    """Something to measure.
+
+    Attributes:
+      call: runs it `times` times.
+      times: see `call`.
+      counted: compiled, what its operations and bytes are read off.
+      times_counted: how often one run does what `counted` does.
+      peak: which of the machine's peaks its operations are held against.
+    """
+
+    call: Callable[[], Any]
+    times: int
+    counted: Any
+    times_counted: int
+    peak: str
+
+
+def machine(repeats: int) -> dict[str, float]:
+    """What this machine reaches: operations per second, and bytes read and written per second."""
+    square = jnp.ones((1024, 1024))
+    product = jax.jit(lambda a, b: a @ b)
+    many = jnp.ones(1 << 20)
+
+    @jax.jit
+    def chain(x: jax.Array) -> jax.Array:
+        for i in range(64):
+            x = x * (1.0 + 1e-3 * i) + 1e-3
+        return x
+
+    near, far = jnp.ones(1 << 16), jnp.ones(1 << 26)  # 256 kB and 256 MB
+    loops = {"cache": 1000, "memory": 10}  # a result's memory is allocated once and then reused
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def again(x: jax.Array, times: int) -> jax.Array:
+        return jax.lax.fori_loop(0, times, lambda _, y: y * 1.0001, x)
+
+    seconds = _timing.interleaved(
+        {
+            "product": lambda: product(square, square),
+            "multiply_add": lambda: chain(many),
+            "cache": lambda: again(near, loops["cache"]),
+            "memory": lambda: again(far, loops["memory"]),
+        },
+        repeats,
+    )
+    fastest = {name: min(values) for name, values in seconds.items()}  # a peak is what is possible
+    return {
+        "product": 2 * 1024**3 / fastest["product"],
+        "multiply_add": 2 * 64 * many.size / fastest["multiply_add"],
+        "cache": 2 * near.nbytes * loops["cache"] / fastest["cache"],
+        "memory": 2 * far.nbytes * loops["memory"] / fastest["memory"],
+    }
+
+
+def environment(env_id: str, num_envs: int, steps: int) -> Program:
+    """A step of all environments, random actions drawn beforehand."""
+    env = make_env(env_id)
+    params = env.default_params
+    spec = env.spec(params)
+    key = jax.random.key(0)
+    _, state = jax.jit(lambda k: vector_reset(env, params, k, num_envs))(key)
+    shape = (steps, num_envs, spec.num_agents)
+    actions = jax.random.randint(key, shape, 0, spec.num_actions, jnp.int32)
+
+    def step(state: Any, key: jax.Array, action: jax.Array) -> Any:
+        obs, state, reward, *_ = vector_step(env, params, key, state, action)
+        return state, obs, reward
+
+    @jax.jit
+    def run(state: Any, keys: jax.Array, actions: jax.Array) -> Any:
+        def body(carry: Any, given: Any) -> Any:
+            # observations are carried, so that they have to be made
+            return step(carry[0], *given), None
+
+        start = step(state, keys[0], actions[0])
+        return jax.lax.scan(body, start, (keys, actions))[0]
+
+    keys = jax.random.split(key, steps)
+    counted = jax.jit(step).lower(state, key, actions[0]).compile()
+    return Program(lambda: run(state, keys, actions), steps, counted, 1, "multiply_add")
+
+
+def update(algorithm: str, env_id: str, times: int) -> Program:
+    """A learner's update with the shipped preset, after its warm-up."""
+    made = config.experiment(algorithm, env_id)
+    env, params, learner = made.build()
+    loop = training.loop(env, params, learner, made.train)
+    run = jax.jit(loop.warm_up)(jax.jit(loop.init)(jax.random.key(0)))
+    q_learner = hasattr(run.learner, "owed")
+
+    def one(state: Any, key: jax.Array, by: Any = learner) -> Any:
+        if q_learner:  # one gradient step is due, whatever the rollout was worth
+            state = state._replace(owed=jnp.ones_like(state.owed))
+        return by.update(state, key)[0]
+
+    keys = jax.random.split(jax.random.key(1), times)
+    many = jax.jit(
+        lambda state: jax.lax.scan(lambda s, k: (one(s, k), None), state, keys)[0],
+        donate_argnums=0,
+    )
+    whole, passes = learner, 1
+    if not q_learner:
+        passes = learner.config.epochs
+        settings = dataclasses.replace(learner.config, epochs=1, minibatches=1)
+        whole = made._replace(learner=settings).build()[2]
+    lowered = jax.jit(lambda s, k: one(s, k, whole), donate_argnums=0).lower(run.learner, keys[0])
+    carry = [run.learner]
+
+    def call() -> Any:
+        carry[0] = many(carry[0])
+        return carry[0]
+
+    return Program(call, times, lowered.compile(), passes, "product")
+
+
+def kernels(compiled: Any) -> int:
+    """Instructions that do something, in the entry and in the bodies of loops and branches."""
+    count, inside = 0, False
+    for line in compiled.as_text().splitlines():
+        if line.endswith("{") and not line.startswith(" "):
+            # fused computations and those that a reduction applies are part of one instruction
+            inside = not re.match(r"%?(fused|region|wrapped|parallel_)", line)
+            inside |= "body" in line.split("(")[0] or line.startswith("ENTRY")
+        found = re.match(r"\s+(?:ROOT )?%?[\w.-]+ = .*?[\])}] ([a-z][\w-]*)\(", line)
+        if inside and found and found.group(1) not in NO_WORK:
+            count += 1
+    return count
+
+
+def row(name: str, program: Program, peaks: dict[str, float], repeats: int) -> dict[str, Any]:
+    """A program's counts, the times that follow from them, and the measured one."""
+    cost = program.counted.cost_analysis()
+    cost = cost[0] if isinstance(cost, list) else cost
+    operations = (cost["flops"] + cost.get("transcendentals", 0)) * program.times_counted
+    moved = cost["bytes accessed"] * program.times_counted
+    seconds = _timing.interleaved({name: program.call}, repeats)[name]
+    took = statistics.median(seconds) / program.times
+    times = {
+        "operations": operations / peaks[program.peak],
+        "bytes": moved / peaks["cache"],
+    }
+    roof = max(times, key=lambda key: times[key])
+    share = times[roof] / took
+    return {
+        "program": name,
+        "measured_us": round(took * 1e6, 1),
+        "Mop": round(operations / 1e6, 3),
+        "MB": round(moved / 1e6, 3),
+        "op_per_byte": round(operations / moved, 2),
+        "operations_us": round(times["operations"] * 1e6, 1),
+        "bytes_us": round(times["bytes"] * 1e6, 1),
+        "from_memory_us": round(moved / peaks["memory"] * 1e6, 1),
+        "of_roof": round(share, 2),
+        "limit": roof if share >= NEAR else "neither",
+        "kernels": kernels(program.counted),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    quick = parser.parse_args().quick
+    repeats, steps, times = (3, 50, 5) if quick else (15, 500, 50)
+    peaks = machine(repeats)
+    print({name: f"{value / 1e9:.1f} G/s" for name, value in peaks.items()}, flush=True)
+    programs: dict[str, Callable[[], Program]] = {
+        "foraging step, 64": lambda: environment(FORAGING, 64, steps),
+        "foraging step, 4096": lambda: environment(FORAGING, 4096, steps),
+        "spread step, 64": lambda: environment(SPREAD, 64, steps),
+        "spread step, 4096": lambda: environment(SPREAD, 4096, steps),
+        "QMIX update, foraging": lambda: update("qmix", FORAGING, times),
+        "MAPPO update, foraging": lambda: update("mappo", FORAGING, max(1, times // 10)),
+        "IPPO update, spread": lambda: update("ippo", SPREAD, max(1, times // 10)),
+    }
+    rows = []
+    for name, make in programs.items():
+        rows.append(row(name, make(), peaks, repeats))
+        print(rows[-1], flush=True)
+    print(_timing.table(rows))
+    per_second = {name: round(value / 1e9, 1) for name, value in peaks.items()}
+    results = {"what": "roofline", "giga_per_second": per_second, "rows": rows}
+    _timing.write("roofline", results, ("marlx", "flax", "optax"))
+
+
+if __name__ == "__main__":
+    main()
