@@ -1,8 +1,8 @@
-"""What mkdocs does to these pages: they link to files beside `docs/`, as they must on a code host.
+"""What mkdocs does to these pages, whose links go to files so that they also work unbuilt.
 
-Pictures in `benchmarks/results/` and the pages next to README become part of the site, links to them
-follow, links to other files of the repository become plain text, and comments that are for the tests
-are left out.
+Pictures in `benchmarks/results/` and the pages next to README become part of the site, links to
+them follow, links to other files of the repository become plain text, and comments that are for
+the tests are left out.
 """
 
 from __future__ import annotations

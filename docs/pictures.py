@@ -1,7 +1,7 @@
 """Makes the GIFs on the pages of environments: `python docs/pictures.py` (a minute on a CPU).
 
-Nobody is trained for them: heuristics play where there are any, DoorKey is solved by search, and the
-rest is played at random.
+Nobody is trained for them: heuristics play where there are any, DoorKey is solved by search, and
+the rest is played at random.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from marlx.video import episode_frames, write_gif
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH = 220
-Act = Callable[[Any, Any, Any], tuple[Any, Any]]  # memory, obs, key -> actions, memory, of one episode
+Act = Callable[[Any, Any, Any], tuple[Any, Any]]
+"""`(memory, obs, key) -> actions, memory`, of one episode."""
 
 
 def acting(first: Any, act: Act) -> Any:
@@ -63,8 +64,13 @@ def chasing(env: Any, partner: Any) -> Any:
     return acting(partner.init(), act)
 
 
+def repeating(moves: Any) -> Any:
+    """One agent makes these moves, int32 [T], in turn; its memory is which one is next."""
+    return acting(jnp.int32(0), lambda number, obs, key: (moves[number][None], number + 1))
+
+
 def solving(env: Any, key: Any) -> Any:
-    """The shortest solution of the episode that `record_episode` draws with `key`, for one agent."""
+    """The shortest solution of the episode that `record_episode` draws with `key`; one agent."""
     params = env.default_params
     moves = jnp.array([a for a in range(NUM_ACTIONS) if a != DROP], jnp.int32)[:, None]
     size = 256
@@ -88,8 +94,7 @@ def solving(env: Any, key: Any) -> Any:
                 state = jax.tree.map(lambda x, i=i, j=j: x[i, j], after)
                 longer = [*path, int(move)]
                 if over[i, j]:
-                    steps = jnp.array(longer, jnp.int32)
-                    return acting(jnp.int32(0), lambda m, obs, key: (steps[m][None], m + 1))
+                    return repeating(jnp.array(longer, jnp.int32))
                 if _bytes(state) not in found:
                     found[_bytes(state)] = longer
                     frontier.append((state, longer))

@@ -1,28 +1,30 @@
-"""The pages of README and docs as programs: their code blocks, and what runs them as a reader would.
+"""The pages of README and docs as programs: their code blocks, and what runs them.
 
 Everything in a fenced block of `python`, `bash` or `console` is run, in the order of the page, in
 one namespace and one folder of its own. What a reader should not see stands in comments before a
 block (the site leaves them out):
 
     <!-- test: skip, WHY -->            not run: it installs something, say; counted in test_docs.py
-    <!-- test: slow -->                 not in the quick tests, where training only gets as far as
-                                        compiling; `make test-slow` runs it whole
+    <!-- test: slow -->                 only `make test-slow` runs it
     <!-- test: exits with 2 -->         the command is wrong on purpose
-    <!-- test: run                      Python, run before the block: what the page takes for granted
+    <!-- test: run                      Python, run before the block: what the page relies on
     prepare(run="runs/mine")
     -->
 
-Long trainings are shortened, in the quick tests and the slow ones alike: two rollouts of learning in
-4 environments, from a warm-up of one rollout (`SHORT`). What `console` blocks show below a command has
-to be among what it prints. Blocks with a title are files of a package; `files` finds them, and the tests
-that install it run them.
+Long trainings are shortened: two rollouts of learning in 4 environments, after a warm-up of one
+(`SHORT`). The slow tests train whatever the page does. The quick ones only check the settings of
+a `marlx train` and build environment and learner, and where the command names its run folder, put a
+run there that such a training has left, made once for all pages.
+
+What `console` blocks show below a command has to be among what it prints; `...` stands for what
+differs. Blocks with a title are
+files of a package; `files` finds them, and the tests that install it run them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -106,8 +108,8 @@ class Reader:
     Args:
       page: a Markdown file.
       prepare: what the hidden code of pages may call as `prepare(...)`.
-      whole: train (shortened) wherever the page does; False stops a command before it compiles,
-        unless its result is used: where it names the run folder (`--out`), or goes on with one.
+      whole: train (shortened) wherever the page does; False only checks trainings of the command
+        line, and prepares what they would leave.
     """
 
     def __init__(self, page: Path, prepare: Callable[..., None], *, whole: bool) -> None:
@@ -122,7 +124,7 @@ class Reader:
           AssertionError: a command's exit code or output is not what the page says.
         """
         if block.before:
-            scope = {"prepare": self.prepare}
+            scope = {**self.names, "prepare": self.prepare}
             exec(compile(block.before, f"{self.page.name} (hidden)", "exec"), scope, self.names)
         if block.language == "python":
             # so that tracebacks tell the line of the page
@@ -130,24 +132,33 @@ class Reader:
             exec(compile(code, str(self.page), "exec"), self.names)
             return
         for command, shown in commands(block):
+            assert command[0] == "marlx", f"{self.page.name}:{block.line}: mark it to be skipped"
             where = f"{self.page.name}:{block.line}: {' '.join(command)}"
             capsys.readouterr()
-            code = self._command(command)
+            code = self._command(command[1:], wrong=bool(block.code))
             said = "".join(capsys.readouterr())
             assert code == block.code, f"{where} ended with {code}: {said}"
-            for line in shown:
-                assert line.strip() in said, f"{where} does not print {line!r}, but {said}"
+            for part in (part.strip() for line in shown for part in line.split("...")):
+                assert part in said, f"{where} does not print {part!r}, but {said}"
 
-    def _command(self, words: list[str]) -> int:
-        assert words[0] == "marlx", f"{words} is no command of marlx; mark the block to be skipped"
-        argv = words[1:]
-        if argv[:1] == ["train"] and not {"--help", "-h"} & set(argv):
-            argv = [*argv, *shorter(argv[1:])]
-            if not self.whole and not {"--resume", "--out"} & set(argv):
-                return _until_compiled(argv)
+    def _command(self, argv: list[str], wrong: bool) -> int:
         if argv[:2] == ["pool", "train"]:
             argv = [*argv, "--total-steps", "12000"]
-        return cli.run(argv)
+        if argv[0] == "train" and not wrong and not {"--help", "--resume"} & set(argv):
+            if not self.whole:
+                return self._check(argv[1:])
+            argv = [*argv, *shorter(argv[1:])]
+        try:
+            return cli.run(argv)
+        except SystemExit as done:  # after --help
+            return int(done.code or 0)
+
+    def _check(self, argv: list[str]) -> int:
+        experiment, output = options.parse_train(*options.positionals(argv))
+        experiment.build()
+        if output.out is not None:
+            self.prepare(output.out, experiment.algorithm, experiment.environment)
+        return 0
 
 
 def commands(block: Block) -> Iterator[tuple[list[str], list[str]]]:
@@ -164,16 +175,6 @@ def commands(block: Block) -> Iterator[tuple[list[str], list[str]]]:
         yield shlex.split(lines[start][2:], comments=True), lines[start + 1 : end]
 
 
-def _until_compiled(argv: list[str]) -> int:
-    """The exit code of a training that goes as far as being ready to compile."""
-    try:
-        todo = cli._command(argv)
-    except ValueError as error:
-        print(error)
-        return 2
-    return todo if isinstance(todo, int) else 0
-
-
 def _warmups(known: Mapping[str, Any], before: str = "") -> Iterator[str]:
     """Dotted names of the settings called warmup, of a learner and of its parts."""
     for name, kind in known.items():
@@ -184,14 +185,12 @@ def _warmups(known: Mapping[str, Any], before: str = "") -> Iterator[str]:
 
 
 def shorter(argv: list[str]) -> list[str]:
-    """Options that make a training last two rollouts after its warm-up; `argv` is without `train`."""
-    names, rest = options.positionals(argv)
-    if "--resume" in rest:
-        return []
-    try:
-        experiment, _ = options.parse_train(names, [x for x in rest if x != "--out"])
-    except ValueError:
-        return []  # it is wrong, and is to say so
+    """Options that make a training last two rollouts after its warm-up.
+
+    Args:
+      argv: the words after `marlx train`.
+    """
+    experiment, _ = options.parse_train(*options.positionals(argv))
     train = experiment.train
     steps = SHORT["num_envs"] * train.rollout_length
     settings = {**SHORT, "total_steps": 3 * steps, "seeds": min(train.seeds, 2)}
@@ -202,49 +201,50 @@ def shorter(argv: list[str]) -> list[str]:
     ]
 
 
+def _warmed(settings: Any, steps: int) -> Any:
+    """A learner's settings, its parts' included, with a warm-up of `steps`."""
+    changed = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            changed[field.name] = _warmed(value, steps)
+        elif field.name == "warmup":
+            changed["warmup"] = steps
+    return dataclasses.replace(settings, **changed)
+
+
 @contextlib.contextmanager
 def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """While it lasts, `marlx.train` and `marlx.train_many` from Python are short too."""
-    from marlx import training, vmapped
+    """While it lasts, what Python code trains is short too."""
+    import marlx
+    from marlx import config, training
 
-    steps = SHORT["num_envs"] * training.TrainConfig().rollout_length
-    train, build = training.train, registry.Algorithm.__call__
+    train, build, experiment = training.train, registry.Algorithm.__call__, config.experiment
+    default = training.TrainConfig()
+
+    def length(train: training.TrainConfig) -> training.TrainConfig:
+        steps = 3 * SHORT["num_envs"] * train.rollout_length
+        return dataclasses.replace(train, **SHORT, total_steps=steps, seeds=min(train.seeds, 2))
 
     def short(env: Any, learner: Any, params: Any = None, **settings: Any) -> Any:
-        config = settings.pop("config", None) or training.TrainConfig()
-        own = {f.name for f in dataclasses.fields(config)} & settings.keys()
-        config = dataclasses.replace(config, **{name: settings.pop(name) for name in own})
-        total = 3 * SHORT["num_envs"] * config.rollout_length
-        config = dataclasses.replace(config, **SHORT, total_steps=total, seeds=min(config.seeds, 2))
-        return train(env, learner, params, config=config, **settings)
+        names = {field.name for field in dataclasses.fields(default)} & settings.keys()
+        given = {name: settings.pop(name) for name in names}
+        whole = dataclasses.replace(settings.pop("config", None) or default, **given)
+        return train(env, learner, params, config=length(whole), **settings)
 
-    def short_many(runs: Any, **settings: Any) -> Any:
-        def one(run: Any) -> Any:
-            total = 3 * SHORT["num_envs"] * run.train.rollout_length
-            length = dataclasses.replace(run.train, **SHORT, total_steps=total)
-            return dataclasses.replace(
-                run, train=length, learner=dataclasses.replace(run.learner, warmup=steps)
-            )
-
-        return many([one(run) for run in runs], **settings)
+    def short_experiment(*names: Any, **settings: Any) -> Any:
+        run = experiment(*names, **settings)
+        warm = _warmed(run.learner, SHORT["num_envs"] * run.train.rollout_length)
+        return run._replace(train=length(run.train), learner=warm)
 
     def call(record: Any, spec: Any, **settings: Any) -> Any:
-        for name in _warmups(registry.settings_of(record.config)):
-            *parts, last = name.split(".")
-            place = functools.reduce(lambda at, part: at.setdefault(part, {}), parts, settings)
-            place[last] = steps
-        return build(record, spec, **settings)
+        learner = build(record, spec, **settings)
+        warm = _warmed(learner.config, SHORT["num_envs"] * default.rollout_length)
+        return record.build(spec, warm)
 
-    many = vmapped.train_many
     with monkeypatch.context() as patch:
-        import marlx
-
         patch.setattr(registry.Algorithm, "__call__", call)
-        for module, name, value in (
-            (training, "train", short),
-            (marlx, "train", short),
-            (vmapped, "train_many", short_many),
-            (marlx, "train_many", short_many),
-        ):
-            patch.setattr(module, name, value, raising=False)
+        patch.setattr(config, "experiment", short_experiment)
+        patch.setattr(marlx, "train", short)  # first: looking it up asks `training`
+        patch.setattr(training, "train", short)
         yield

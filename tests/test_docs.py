@@ -14,7 +14,7 @@ import yaml
 from marlx import cli, registry
 
 ROOT = pages.ROOT
-FOLLOWED = [page for page in pages.PAGES if not pages.files(page)]
+FOLLOWED = [page for page in pages.PAGES if pages.blocks(page) and not pages.files(page)]
 """Pages that ask their reader to write a package are followed in test_plugin.py."""
 SKIPPED = 10
 """Blocks that are not run at all, in all pages; each says why. Raise it with a reason."""
@@ -51,17 +51,13 @@ def follow(page, ready, tmp_path, monkeypatch, capsys, whole):
 
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.name)
 def test_a_reader_of_the_page_gets_what_it_says(page, ready, tmp_path, monkeypatch, capsys):
-    """Trainings get as far as compiling, or are short where their results are used."""
-    if not pages.blocks(page):
-        pytest.skip("nothing to run")
+    """Trainings are checked, and made once and short where their results are used."""
     follow(page, ready, tmp_path, monkeypatch, capsys, whole=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.name)
 def test_every_training_on_the_page_trains(page, ready, tmp_path, monkeypatch, capsys):
-    if not pages.blocks(page):
-        pytest.skip("nothing to run")
     follow(page, ready, tmp_path, monkeypatch, capsys, whole=True)
 
 
@@ -81,9 +77,10 @@ def test_no_block_hides_from_the_tests():
             assert not indent and fence == "```", f"{page.name} has an indented block"
             language = info.split(" ")[0]
             assert language not in ("py", "sh", "shell", "pycon"), f"{page.name}: {language}"
-        plain = re.findall(r"^```(?:text)?\n(.*?)^```$", text, re.M | re.S)
-        for block in plain:  # a synopsis has capitals and brackets, a command would be `bash`
-            for line in block.splitlines():
+        for language, block in re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", text, re.M | re.S):
+            if language not in ("", "text"):
+                continue
+            for line in block.splitlines():  # a synopsis has words in capitals
                 synopsis = re.search(r"[A-Z]{3,}|\[options\]|^marlx list", line)
                 assert not line.startswith("marlx ") or synopsis, f"{page.name}: {line}"
 
