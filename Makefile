@@ -10,9 +10,10 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup train test test-slow lint bench clean
+.PHONY: help setup train test test-slow lint bench docs clean
 
 help:
 	@echo 'make train      set up if needed, train QMIX on foraging (SEEDS=4, ARGS="--learner.lr 3e-4")'
@@ -21,6 +22,7 @@ help:
 	@echo 'make setup      only create $(VENV) and install marlx there'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      the speed suite, results in bench/ (ARGS=--quick)'
+	@echo 'make docs       the documentation as a site, site/index.html; strict'
 	@echo 'make clean      remove $(VENV), caches and builds; runs/ stays'
 
 setup: $(STAMP)
@@ -53,6 +55,15 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/marlx bench all $(ARGS)
 
+$(DOCS): $(STAMP)
+	@echo 'installing what builds the documentation into $(VENV)'
+	@$(PIP) install -qq --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'site/index.html'
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

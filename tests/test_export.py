@@ -98,18 +98,6 @@ def test_what_is_exported_acts_as_the_policy_does(case, tmp_path, page):
         np.testing.assert_allclose(held, after, atol=1e-5)
 
 
-def test_the_page_runs_as_it_stands(tmp_path, page, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    trained(Path("RUN"), "qmix", "matrix/climbing", {"hidden": 8, "recurrent": True})
-    assert cli.run(["export", "RUN", "--out", "FOLDER", "--policy-seed", "1"]) == 0
-    assert "FOLDER/policy.jaxexport" in capsys.readouterr().out
-    names: dict = {}
-    for block in page:
-        exec(block, names)
-        if "actions" in names:
-            assert names.pop("actions").shape[1:] == (2,)
-
-
 def test_a_centralised_policy_reads_the_state(tmp_path):
     policy = trained(tmp_path / "run", "joint_q", "matrix/two_step", {"hidden": 8})
     export(policy, tmp_path / "out", ("cpu",))

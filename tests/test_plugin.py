@@ -1,146 +1,136 @@
-"""An environment in a package of its own, installed beside marlx, is a full member."""
+"""Packages beside marlx are full members: those of the pages on own environments and algorithms.
+
+Each page is followed as a newcomer would: its files are written into an empty folder, and its
+commands are typed there, in a virtual environment of its own.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import sys
+import sysconfig
+import venv
 from pathlib import Path
 
+import pages
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
-PYPROJECT = """
-[build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "corridor-world"
-version = "1.0"
-
-[project.entry-points."marlx.envs"]
-corridor = "corridor_world:FAMILY"
-
-[tool.setuptools]
-py-modules = ["corridor_world"]
-"""
-
-MODULE = '''
-"""Agents on a line; each is paid for standing at its right end."""
-
-import dataclasses
-
-import flax.struct
-import jax
-import jax.numpy as jnp
-
-from marlx.environment import Environment, EnvParams, EnvState
-from marlx.registry import Family
-from marlx.types import EnvSpec, Observation
+DOCS = pages.ROOT / "docs"
+CONFIG = "import marlx.cli; marlx.cli.main()"
+SHORT = f"""import sys; sys.path.insert(0, {str(pages.ROOT / "tests")!r})
+import marlx.cli, pages
+argv = sys.argv[1:]
+marlx.cli.main(argv + (pages.shorter(argv[1:]) if argv[0] == "train" else []))"""
 
 
-@flax.struct.dataclass
-class CorridorState(EnvState):
-    place: jax.Array  # int32 [N]
+class Shell:
+    """A folder and a virtual environment in which a page is followed."""
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Corridor(Environment[CorridorState, EnvParams]):
-    length: int = 4
-    """Cells."""
-    horizon: int = 8
-    """Steps per episode."""
-
-    def __post_init__(self):
-        if self.length < 2:
-            raise ValueError(f"length is {self.length}; a corridor has at least 2 cells")
-
-    @property
-    def default_params(self):
-        return EnvParams(max_steps_in_episode=self.horizon)
-
-    def spec(self, params=None):
-        params = self.default_params if params is None else params
-        return EnvSpec(
-            id="corridor/two", num_agents=2, num_actions=2, obs_size=self.length,
-            state_size=2 * self.length, horizon=int(params.max_steps_in_episode),
+    def __init__(self, page: str, folder: Path) -> None:
+        self.page, self.folder, self.bin = DOCS / page, folder / "work", folder / "venv" / "bin"
+        self.folder.mkdir()
+        venv.create(folder / "venv", with_pip=False)
+        self.python = str(self.bin / "python")
+        # marlx and what it needs are found where these tests found them; nothing is downloaded
+        site = self.run(self.python, "-c", "import site; print(site.getsitepackages()[0])").stdout
+        parent = sysconfig.get_path("purelib")
+        (Path(site.strip()) / "beside.pth").write_text(
+            f"import site; site.addsitedir({parent!r})\n{pages.ROOT}\n"
         )
+        self.write("pip", "import runpy; runpy.run_module('pip', run_name='__main__')")
+        self.write("marlx", CONFIG)
+        for name, text in pages.files(self.page).items():
+            (self.folder / name).write_text(text)
 
-    def reset_env(self, key, params):
-        place = jax.random.randint(key, (2,), 0, self.length)
-        return CorridorState(time=jnp.int32(0), place=place)
+    def write(self, command: str, code: str) -> None:
+        """A command of the virtual environment."""
+        path = self.bin / command
+        path.write_text(f"#!{self.python}\n{code}\n")
+        path.chmod(0o755)
 
-    def step_env(self, key, state, action, params):
-        place = jnp.clip(state.place + 2 * action - 1, 0, self.length - 1)
-        reward = (place == self.length - 1).astype(jnp.float32) / 2
-        return CorridorState(time=state.time + 1, place=place), reward, jnp.bool_(False), {}
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """What a command said; it has to end with `code`."""
+        environ = {
+            **os.environ,
+            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one the other way round: no isolation
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+        environ.pop("PYTHONPATH", None)
+        done = subprocess.run(
+            words, cwd=self.folder, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, f"{' '.join(words)}: {done.stdout}{done.stderr}"
+        return done
 
-    def observe(self, state, params):
-        seen = jax.nn.one_hot(state.place, self.length)
-        return Observation(seen, jnp.ones((2, 2), bool), seen.reshape(-1))
-
-
-FAMILY = Family(
-    name="corridor", pattern=r"corridor/two", usage="corridor/two: walk to the right",
-    examples=("corridor/two",), make=lambda env_id: Corridor(),
-)
-'''
+    def follow(self) -> dict[str, str]:
+        """Type the commands of the page's `bash` blocks: what each printed."""
+        said = {}
+        for block in pages.blocks(self.page):
+            if block.language == "bash":
+                for words, _ in pages.commands(block):
+                    said[" ".join(words)] = self.run(*words).stdout
+        return said
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory):
-    """Runs Python with marlx and the installed package, away from both trees."""
+def corridor(tmp_path_factory):
+    """The page on environments, followed; its training is short."""
     pytest.importorskip("setuptools", minversion="77")
-    folder = tmp_path_factory.mktemp("plugin")
-    package, site = folder / "package", folder / "site"
-    package.mkdir()
-    (package / "pyproject.toml").write_text(PYPROJECT)
-    (package / "corridor_world.py").write_text(MODULE)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    pip += ["--no-build-isolation", "--disable-pip-version-check", "--target", str(site)]
-    done = subprocess.run([*pip, str(package)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    paths = [str(site), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths).rstrip(os.pathsep)}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *arguments]
-        return subprocess.run(
-            command, cwd=folder, env=environ, capture_output=True, text=True, check=False
-        )
-
-    return run
+    shell = Shell("own-environment.md", tmp_path_factory.mktemp("environment"))
+    shell.write("marlx", SHORT)
+    return shell, shell.follow()
 
 
-CLI = ("-c", "import marlx.cli; marlx.cli.main()")
+def test_an_environment_is_listed_trains_and_draws(corridor):
+    shell, said = corridor
+    assert "corridor/two: walk to the right" in said["marlx list envs corridor"]
+    (run,) = (shell.folder / "runs").iterdir()
+    assert "length: 6" in (run / "config.yaml").read_text()
+    assert {"result.json", "episode.gif", "policy"} <= {path.name for path in run.iterdir()}
+    assert (shell.folder / "corridor-two.gif").read_bytes().startswith(b"GIF8")
 
 
-def test_it_is_listed(python):
-    done = python(*CLI, "list")
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    assert "corridor: corridor/two: walk to the right" in done.stdout
+def test_its_settings_are_checked_and_explained(corridor):
+    shell, _ = corridor
+    (block,) = (b for b in pages.blocks(shell.page) if b.language == "console")
+    ((words, shown),) = pages.commands(block)
+    done = shell.run(*words, code=2)
+    assert done.stderr.splitlines() == shown
+    help_text = shell.run(*words[:4], "--help").stdout
+    assert "--env.length" in help_text and "Cells." in help_text
 
 
-def test_it_trains_from_the_command_line(python, tmp_path):
-    """With its own setting, which is in the help and in the run's file."""
-    out = tmp_path / "run"
-    done = python(*CLI, "train", "iql", "corridor/two", "--help")
-    assert "--env.length" in done.stdout, done.stderr
-    arguments = "--total-steps 400 --num-envs 4 --rollout-length 5 --evals 1 --eval-episodes 4"
-    arguments += " --learner.warmup 40 --learner.window 5 --learner.batch 8 --learner.capacity 400"
-    arguments += " --learner.recurrent false --learner.hidden 8 --env.length 3"
-    done = python(*CLI, "train", "iql", "corridor/two", *arguments.split(), "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert "length: 3" in (out / "config.yaml").read_text()
-    assert "corridor/two" in (out / "config.yaml").read_text()
-    done = python(*CLI, "train", "iql", "corridor/two", "--env.length", "1")
-    assert done.returncode == 2
-    assert done.stderr == "marlx: length is 1; a corridor has at least 2 cells\n"
+@pytest.mark.slow
+def test_its_own_tests_pass(corridor):
+    shell, _ = corridor
+    shell.run(shell.python, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
-def test_it_keeps_the_contract(python):
-    code = "import marlx, marlx.testing; marlx.testing.check_env(marlx.make('corridor/two')[0])"
-    done = python("-c", code)
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def actor_critic(tmp_path_factory):
+    """The page on algorithms, followed to the letter."""
+    pytest.importorskip("setuptools", minversion="77")
+    shell = Shell("own-algorithm.md", tmp_path_factory.mktemp("algorithm"))
+    return shell, shell.follow()
+
+
+def test_an_algorithm_is_listed_and_learns(actor_critic):
+    """As much as the page says: 125 to 175 with drawn actions, from -89 at random."""
+    shell, said = actor_critic
+    assert "team_ac" in said["marlx list algos"]
+    run = shell.folder / "runs" / "first"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines[-1]["train_return"]) == 4
+    assert all(value > 100 for value in lines[-1]["train_return"]), lines[-1]
+    random = json.loads((run / "result.json").read_text())["random_return"]
+    assert -95 < (random["mean"] if isinstance(random, dict) else random) < -80
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_algorithm_pass(actor_critic):
+    shell, _ = actor_critic
+    shell.run(shell.python, "-m", "pytest", "-q", "-p", "no:cacheprovider")

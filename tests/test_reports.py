@@ -177,13 +177,6 @@ def test_wrong_input_is_a_line(argv, answer, some_runs, capsys):
     assert sorted(Path().rglob("*")) == before, "it left something behind"
 
 
-def test_the_code_on_the_page_of_reports_runs(capsys):
-    page = (Path(__file__).parents[1] / "docs" / "reports.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
-    exec(block, {})
-    assert len(capsys.readouterr().out.splitlines()) == 2
-
-
 LOOK = """<script>window.onload = () => {
   const box = e => e.getBoundingClientRect();
   const seen = {images: [], drawings: [], rows: document.querySelectorAll("tbody tr").length,
