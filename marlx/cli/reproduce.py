@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from marlx.cli.devices import cpu_devices, use_cpu_devices
 from marlx.cli.options import ReproduceOptions, parse_train, positionals, run_and_options
 from marlx.cli.shared import use_compilation_cache
 
@@ -52,9 +53,7 @@ def reproduce_command(argv: Sequence[str]) -> int | Callable[[], int]:
     made = reproduction.stored_experiment(
         stored, seeds=options.seeds, total_steps=options.total_steps
     )
-    from marlx.cli.train import use_cpu_devices
-
-    use_cpu_devices(options.devices, made.train.seeds)
+    use_cpu_devices(cpu_devices(options.devices, made.train.seeds))
     made.build()  # settings that do not go together are found before anything is compiled
     return functools.partial(_reproduce, stored, made)
 
