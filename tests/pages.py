@@ -39,7 +39,7 @@ from marlx.cli import options
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 RUNNABLE = ("python", "bash", "console")
-SHORT = {"num_envs": 4, "evals": 1, "eval_episodes": 4}
+SHORT = {"num_envs": 4, "seeds": 1, "evals": 1, "eval_episodes": 4}
 
 _PIECE = re.compile(
     r"^<!-- test: (?P<note>.*?)-->$|^```(?P<language>\w*)(?P<info>[^\n]*)\n(?P<text>.*?)^```$",
@@ -193,7 +193,7 @@ def shorter(argv: list[str]) -> list[str]:
     experiment, _ = options.parse_train(*options.positionals(argv))
     train = experiment.train
     steps = SHORT["num_envs"] * train.rollout_length
-    settings = {**SHORT, "total_steps": 3 * steps, "seeds": min(train.seeds, 2)}
+    settings = {**SHORT, "total_steps": 3 * steps}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     record = registry.algorithm(experiment.algorithm)
     return words + [
@@ -224,7 +224,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def length(train: training.TrainConfig) -> training.TrainConfig:
         steps = 3 * SHORT["num_envs"] * train.rollout_length
-        return dataclasses.replace(train, **SHORT, total_steps=steps, seeds=min(train.seeds, 2))
+        return dataclasses.replace(train, **SHORT, total_steps=steps)
 
     def short(env: Any, learner: Any, params: Any = None, **settings: Any) -> Any:
         names = {field.name for field in dataclasses.fields(default)} & settings.keys()

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_every_algorithm_and_family_has_a_page():
         assert any(f"`{id.split('/')[0]}" in environments for id in family.examples), family.name
 
 
+@pytest.mark.slow
+def test_the_site_is_built_strictly_and_asks_for_nothing_elsewhere(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    html = sorted(tmp_path.rglob("*.html"))
+    assert len(html) > 45
+    for page in html:
+        text = page.read_text()
+        loads = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', text)
+        loads += re.findall(r'<link[^>]+rel="(?:stylesheet|preload|icon)"[^>]+href="([^"]+)"', text)
+        assert not [url for url in loads if "//" in url], page.name
+        assert "<!-- test:" not in text and "::: marlx" not in text, page.name
+
+
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """Cells in order, with `Image` as the notebook itself shows it; installing is left out."""
     notebook = json.loads((ROOT / "docs" / "quickstart.ipynb").read_text())
@@ -140,7 +158,9 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     shown = []
     display = types.ModuleType("IPython.display")
     display.Image = lambda filename: shown.append(Path(filename).read_bytes()[:4])
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: None  # matplotlib asks
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     names, left_out = {"__name__": "notebook"}, 0
     with pages.shortened(monkeypatch):
@@ -154,4 +174,4 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
                 continue
             exec(compile(code, "quickstart.ipynb", "exec"), names)
     assert left_out == 1 and shown == [b"\x89PNG", b"GIF8"]
-    assert names["result"].returns.shape[0] == 2
+    assert names["episode"].rewards and names["result"].returns.shape == (1, 100)

@@ -21,7 +21,9 @@ CONFIG = "import marlx.cli; marlx.cli.main()"
 SHORT = f"""import sys; sys.path.insert(0, {str(pages.ROOT / "tests")!r})
 import marlx.cli, pages
 argv = sys.argv[1:]
-marlx.cli.main(argv + (pages.shorter(argv[1:]) if argv[0] == "train" else []))"""
+if argv[0] == "train" and "6" in argv:  # the one that is right
+    argv += pages.shorter(argv[1:])
+marlx.cli.main(argv)"""
 
 
 class Shell:
