@@ -87,6 +87,8 @@ class QConfig:
     """Hidden width of the mixer's networks."""
     mixer_embed: int = 32
     """Width of QMIX's mixing network."""
+    mixer_norm: bool = False
+    """Normalise what QMIX's and QPLEX's mixers make of the state: where states are unbounded."""
     mixing_delay: int = 0
     """Environment steps in which agents learn each for itself, before their utilities are mixed."""
 
@@ -498,13 +500,16 @@ def vdn(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learne
 def qmix(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """QMIX: the team value is monotonic in each agent's (Rashid et al. 2018)."""
     c = _configured(config, settings)
-    return q_learner(spec, c, mixers.monotonic(spec, embed=c.mixer_embed, hypernet=c.mixer_hidden))
+    mixer = mixers.monotonic(
+        spec, embed=c.mixer_embed, hypernet=c.mixer_hidden, normalise=c.mixer_norm
+    )
+    return q_learner(spec, c, mixer)
 
 
 def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """QPLEX: duplex duelling, every value function that satisfies IGM (Wang et al. 2021)."""
     c = _configured(config, settings)
-    return q_learner(spec, c, mixers.duplex(spec, hidden=c.mixer_hidden))
+    return q_learner(spec, c, mixers.duplex(spec, hidden=c.mixer_hidden, normalise=c.mixer_norm))
 
 
 def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:

@@ -104,37 +104,56 @@ def _dense(width: int, x: Array, name: str) -> Array:
     return out
 
 
+def _encoded(width: int, x: Array, name: str, normalise: bool) -> Array:
+    """A dense layer of the state, at mean 0 and variance 1 if `normalise`."""
+    x = _dense(width, x, name)
+    return nn.LayerNorm(name=f"{name}_norm")(x) if normalise else x
+
+
 class _MonotonicNet(nn.Module):
     embed: int
     hypernet: int
+    normalise: bool
 
     @nn.compact
     def __call__(self, q: Array, state: Array) -> Array:
+        def encoded(width: int, name: str) -> Array:
+            return _encoded(width, state, name, self.normalise)
+
         def hyper(width: int, name: str) -> Array:
-            hidden = nn.relu(_dense(self.hypernet, state, f"{name}_hidden"))
-            return _dense(width, hidden, name)
+            weights = jnp.abs(
+                _dense(width, nn.relu(encoded(self.hypernet, f"{name}_hidden")), name)
+            )
+            # with this the value moves about as far as a utility does, at first
+            return weights / np.sqrt(self.embed) if self.normalise else weights
 
         n = q.shape[0]
-        w1 = jnp.abs(hyper(n * self.embed, "w1")).reshape(n, self.embed)
-        w2 = jnp.abs(hyper(self.embed, "w2"))
-        hidden = nn.elu(q @ w1 + _dense(self.embed, state, "b1"))
-        v = _dense(1, nn.relu(_dense(self.embed, state, "v_hidden")), "v")[0]
+        w1 = hyper(n * self.embed, "w1").reshape(n, self.embed)
+        w2 = hyper(self.embed, "w2")
+        hidden = nn.elu(q @ w1 + encoded(self.embed, "b1"))
+        v = _dense(1, nn.relu(encoded(self.embed, "v_hidden")), "v")[0]
         mixed: Array = hidden @ w2 + v
         return mixed
 
 
-def monotonic(spec: EnvSpec, *, embed: int = 32, hypernet: int = 64) -> Mixer:
+def monotonic(
+    spec: EnvSpec, *, embed: int = 32, hypernet: int = 64, normalise: bool = False
+) -> Mixer:
     """Q_tot from a mixing network with non-negative weights given by the state (QMIX).
 
     Args:
       spec: the environment's.
       embed: width of the mixing network.
       hypernet: hidden width of the two hypernetworks that make its weights.
+      normalise: layer normalisation of what is made of the state. A value is a product of two
+        weights and a utility, each linear in the state far out, so it grows with the state's cube;
+        where states are unbounded, bootstrapping from beyond what was learned then diverges.
+        Normalised, the weights are bounded (Ball et al. 2023, section 4.2, for critics).
 
     Source: Rashid et al. 2018, section 4.1 and figure 2. Differs from: the paper in hypernetworks
     with one hidden layer, as in the authors' later code.
     """
-    net = _MonotonicNet(embed, hypernet)
+    net = _MonotonicNet(embed, hypernet, normalise)
 
     def init(key: Array) -> Tree:
         return net.init(key, jnp.zeros(spec.num_agents), jnp.zeros(spec.state_size))
@@ -151,13 +170,15 @@ class _DuplexNet(nn.Module):
     hidden: int
     heads: int
     num_actions: int
+    normalise: bool
 
     @nn.compact
     def __call__(self, state: Array, action: Array) -> tuple[Array, Array, Array]:
         n = action.shape[0]
 
         def mlp(x: Array, width: int, name: str) -> Array:
-            return _dense(width, nn.relu(_dense(self.hidden, x, f"{name}_hidden")), name)
+            hidden = _encoded(self.hidden, x, f"{name}_hidden", self.normalise)
+            return _dense(width, nn.relu(hidden), name)
 
         w = jnp.abs(mlp(state, n, "w")) + 1e-10
         b = mlp(state, n, "b")
@@ -167,7 +188,7 @@ class _DuplexNet(nn.Module):
         return w, b, (agents * jnp.exp(actions)).sum(0)
 
 
-def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4) -> Mixer:
+def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4, normalise: bool = False) -> Mixer:
     """Q_tot from duplex duelling: every value whose greedy action is the agents' own (QPLEX).
 
     `Q_tot = sum_i V_i + sum_i lambda_i(s, a) A_i`, with `V_i = w_i(s) max Q_i + b_i(s)`,
@@ -177,6 +198,7 @@ def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4) -> Mixer:
       spec: the environment's.
       hidden: width of the networks of the state.
       heads: number of terms summed into each lambda.
+      normalise: see `monotonic`.
 
     Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
     lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
@@ -185,7 +207,7 @@ def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4) -> Mixer:
     game, lambda at the bad cells has to outgrow a vanishing advantage, and that is a race which
     sigmoids lose. Its exponent ends at 5: at 8, one run in five blew up.
     """
-    net = _DuplexNet(hidden, heads, spec.num_actions)
+    net = _DuplexNet(hidden, heads, spec.num_actions, normalise)
 
     def init(key: Array) -> Tree:
         zeros = jnp.zeros(spec.num_agents, jnp.int32)

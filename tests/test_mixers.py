@@ -18,6 +18,8 @@ MIXERS = {
     "additive": mixers.additive(),
     "monotonic": mixers.monotonic(SPEC),
     "duplex": mixers.duplex(SPEC),
+    "monotonic-norm": mixers.monotonic(SPEC, normalise=True),
+    "duplex-norm": mixers.duplex(SPEC, normalise=True),
     "joint": mixers.joint(SPEC, features=FEATURES),
 }
 TEAM = [name for name in MIXERS if name != "independent"]
@@ -78,7 +80,7 @@ def test_monotonic_in_every_utility_and_not_additive():
     assert np.max(slopes) - np.min(slopes) > 0.1  # the state matters
 
 
-@pytest.mark.parametrize("name", ["monotonic", "duplex"])
+@pytest.mark.parametrize("name", ["monotonic", "duplex", "monotonic-norm", "duplex-norm"])
 def test_a_state_of_zeros_leaves_no_mixer_dead(name):
     """All that a stateless game has: utilities and every weight must still get a gradient."""
     mixer, u = MIXERS[name], draw(0)._replace(global_state=jnp.zeros(6))
@@ -95,6 +97,18 @@ def test_a_state_of_zeros_leaves_no_mixer_dead(name):
         name = jax.tree_util.keystr(path)
         if "hidden" not in name or "bias" in name:  # what reads the zeros themselves gets none
             assert np.any(gradient) or ("b1" in name and "kernel" in name), name
+
+
+@pytest.mark.parametrize("name", ["monotonic", "duplex"])
+def test_a_normalised_mixer_is_bounded_however_far_out_a_state_is(name):
+    def slope(mixer, far):
+        u = draw(0)._replace(global_state=far * draw(0).global_state)
+        action = mixer.greedy(mixer.init(jax.random.key(1)), u)
+        return float(mixers.mixer_slope(mixer, mixer.init(jax.random.key(1)), u, action))
+
+    plain, bounded = MIXERS[name], MIXERS[f"{name}-norm"]
+    assert slope(plain, 1e4) > 100 * slope(plain, 10)
+    assert slope(bounded, 1e4) == pytest.approx(slope(bounded, 1e3), rel=0.05)
 
 
 def test_duplex_reaches_what_no_monotonic_mixer_can():
