@@ -29,28 +29,28 @@ PARTNERS = "partners/Foraging-8x8-2p-2f-v3"
 class Case(NamedTuple):
     algorithm: str
     environment: str = FORAGING
-    learner: dict[str, Any] = {}  # noqa: RUF012, settings over the preset's; never changed
+    learner: tuple[tuple[str, Any], ...] = ()  # settings over the preset's
 
 
 def cases() -> dict[str, Case]:
     """By name; every algorithm that marlx brings, so that none is forgotten."""
     found = {name: Case(name) for name in registry.algorithms()}
     found["clam"] = Case("clam", PARTNERS)
-    found["liam"] = Case("clam", PARTNERS, {"model": "liam"})
+    found["liam"] = Case("clam", PARTNERS, (("model", "liam"),))
     return found
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:
     """Train a case for `blocks` blocks of about `steps` steps after its warm-up."""
     case = cases()[name]
-    preset = config.experiment(case.algorithm, case.environment, learner=case.learner)
+    preset = config.experiment(case.algorithm, case.environment, learner=dict(case.learner))
     per_rollout = preset.train.num_envs * preset.train.rollout_length
     warm_up = math.ceil(max(1, preset.build()[2].warmup) / per_rollout) * per_rollout
     block = math.ceil(steps / per_rollout) * per_rollout
     made = config.experiment(
         case.algorithm,
         case.environment,
-        learner=case.learner,
+        learner=dict(case.learner),
         total_steps=warm_up + blocks * block,
         evals=blocks,
     )

@@ -45,7 +45,6 @@ S = TypeVar("S", bound=EnvState)
 P = TypeVar("P", bound=EnvParams)
 Step = tuple[Observation, S, Array, Array, Array, dict[str, Any]]
 
-
 FEW = 16
 """Episodes below which launching kernels and threads, not arithmetic, is what a step costs."""
 
@@ -165,21 +164,6 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
     Returns:
       As `Environment.step`, every array with a leading `[B]`.
     """
-
-    def step(key: Array, state: S, action: Array, params: P) -> Step[S]:
-        return _step(env, params, key, state, action)
-
-    if action.shape[0] >= FEW or shares(action.shape[0]) > 1:
-        return step(key, state, action, params)
-    # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8 kernels
-    # and one of them touches more than 512 bytes, which a rollout's inputs do. Handing numbers from
-    # core to core then takes longer than the arithmetic. A branch's body is counted by itself.
-    taken: Step[S] = settled(step, state.time, key, state, action, params, whole=True)
-    return taken
-
-
-def _step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
-    """`vector_step`, wherever it runs."""
     num_envs = action.shape[0]
     devices = shares(num_envs)
 
@@ -188,20 +172,29 @@ def _step(env: Environment[S, P], params: P, key: Array, state: S, action: Array
         # key is a good part of a step of few environments.
         return jax.random.split(jax.random.fold_in(key, 0), num_envs)
 
-    if devices == 1:
-        return _step_share(env, params, key, (key, keys_of), state, action, lambda done: 0)
+    def whole(key: Array, state: S, action: Array, params: P) -> Step[S]:
+        return _step(env, params, key, (key, keys_of), state, action, lambda done: 0)
 
     def share(key: Array, keys: Array, state: S, action: Array, device: Array) -> Step[S]:
         earlier = functools.partial(_ended_before, device[0])
-        return _step_share(env, params, key, (keys, lambda keys: keys), state, action, earlier)
+        return _step(env, params, key, (keys, lambda keys: keys), state, action, earlier)
 
-    each: Step[S] = each_share(
-        share, keys_of(key), state, action, jnp.arange(devices), together=key
-    )
-    return each
+    taken: Step[S]
+    if devices > 1:
+        numbers = jnp.arange(devices)
+        taken = each_share(share, keys_of(key), state, action, numbers, together=key)
+    elif num_envs < FEW:
+        # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8
+        # kernels and one of them touches more than 512 bytes, which a rollout's inputs do. Handing
+        # numbers from core to core then takes longer than the arithmetic. A branch's body is
+        # counted by itself.
+        taken = settled(whole, state.time, key, state, action, params, whole=True)
+    else:
+        taken = whole(key, state, action, params)
+    return taken
 
 
-def _step_share(
+def _step(
     env: Environment[S, P],
     params: P,
     key: Array,

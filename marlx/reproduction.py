@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from marlx.config import Experiment, Layer, build, merge, schema
+from marlx.results import flat
 from marlx.statistics import bootstrap_interval, mean
 from marlx.suggest import unknown
 
@@ -241,7 +242,7 @@ def stored_experiment(
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """How settings differ from earlier ones, one by one; which seeds are run is left out."""
-    old, new = dict(_flat(then)), dict(_flat(now))
+    old, new = flat(then), flat(now)
     return [
         f"{name} {_text(old, name)} (now {_text(new, name)})"
         for name in {**new, **old}
@@ -293,15 +294,6 @@ def compare(stored: Reference, returns: np.ndarray[Any, Any], steps: int) -> Agr
     gap = 10**-DIGITS * max(1.0, abs(there[0]))
     agree = here[1] <= there[2] + gap and there[1] <= here[2] + gap
     return Agreement(here, there, (steps, at), (len(returns), len(stored.seeds)), agree)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted name and value of every setting."""
-    found: list[tuple[str, Any]] = []
-    for name, value in settings.items():
-        inside = isinstance(value, Mapping)
-        found += _flat(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
-    return found
 
 
 def _text(settings: Mapping[str, Any], name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import marlx
-from marlx.cli.options import BenchOptions, positionals, run_and_options
+from marlx.cli.options import BenchOptions, run_and_options
 from marlx.suggest import unknown
 
 BENCH_USAGE = """\
@@ -74,9 +74,8 @@ def bench_command(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(BENCH_USAGE, end="", file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
-    names, _ = positionals(argv)
     suite, options = run_and_options(argv, "bench", BenchOptions, "suite", "SUITE")
-    if names[0] not in (*SUITES, "all"):
+    if suite not in (*SUITES, "all"):
         raise unknown("suite", suite, (*SUITES, "all"))
     scripts = [script for name in SUITES if suite in (name, "all") for script in SUITES[name]]
     folder = repository_scripts(scripts)
