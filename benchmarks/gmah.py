@@ -31,6 +31,7 @@ FLAT_PPO = {
     "learner": {"lr": 1e-3, "entropy": 0.03, "gamma": 0.97},
 }
 ADAPTIVE = {"learner": {"refresh": "achieved"}}
+CHANGED = {"learner": {"refresh": "changed"}}
 FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
 UNIFORM = {"learner": {"chooser": "uniform"}}
@@ -45,22 +46,26 @@ def doorkey(horizon: int, left: float) -> dict[str, tuple[str, str, dict[str, An
         for kind, algorithm, settings in (
             ("adaptive", "gmah", ADAPTIVE),
             ("fixed", "gmah", FIXED),
+            ("changed", "gmah", CHANGED),
             ("flat", "ippo", FLAT_PPO),
             ("scripted", "gmah", SCRIPTED),
         )
     }
 
 
+TRASH, MASKED = "grid/trashgrid-10x10-3p", {"env": {"useful_only": True}}
 TEAM = "Foraging-10x10-3p-3f-coop-v3"
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **doorkey(64, 0.8),
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
     "doorkey-low": ("gmah", "grid/doorkey-8x8", {**UNIFORM, "env": {"horizon": 128}}),
-    "trashgrid-low": ("gmah", "grid/trashgrid-10x10-3p", UNIFORM),
-    "trashgrid-adaptive": ("gmah", "grid/trashgrid-10x10-3p", ADAPTIVE),
-    "trashgrid-unmixed": ("gmah", "grid/trashgrid-10x10-3p", UNMIXED),
-    "trashgrid-flat": ("qmix", "grid/trashgrid-10x10-3p", FLAT),
+    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
+    "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
+    "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
+    "trashgrid-flat": ("qmix", TRASH, MASKED),
+    "trashgrid-penalised-adaptive": ("gmah", TRASH, ADAPTIVE),  # nothing masked, useless acts cost
+    "trashgrid-penalised-flat": ("qmix", TRASH, FLAT),
     "foraging-adaptive": ("gmah", TEAM, ADAPTIVE),
     "foraging-unmixed": ("gmah", TEAM, UNMIXED),
     "foraging-flat": ("qmix", TEAM, FLAT),

@@ -35,6 +35,8 @@ def check(env: Foraging) -> None:
         )
     if env.sight is not None and env.sight < 1:
         raise ValueError(f"sight is {env.sight}; it must be 1 or more, or None for the whole board")
+    if env.subgoal_kind not in ("beside", "load"):
+        raise ValueError(f"subgoal_kind is {env.subgoal_kind!r}; it must be 'beside' or 'load'")
     if env.min_player_level < 1:
         raise ValueError(f"min_player_level is {env.min_player_level}; it must be 1 or more")
     if env.max_player_level < env.min_player_level:

@@ -58,10 +58,11 @@ class Foraging(Environment[ForagingState, EnvParams]):
     the top left cell of the board, whatever `sight` and `observe_levels` say.
 
     Subgoals: `food f` for f in 0..F-1, the f-th food of the agent's own list of those it sees, in
-    the order above (also with `grid` observations), achieved while the agent stands next to it and
-    available while the list is that long; and `rest`, always available and achieved at once, so
-    that whoever rests may choose anew at every step. Foods move up in the list when one before them
-    is eaten or goes out of sight, so `food 1` may become another food.
+    the order above (also with `grid` observations), available while the list is that long; and
+    `rest`, always available and achieved at once, so that whoever rests may choose anew at every
+    step. By `subgoal_kind`, a food is achieved while the agent stands next to it (`beside`), or
+    when it has just tried to load it, whether or not there were enough (`load`). Foods move up in
+    the list when one before them is eaten or goes out of sight, so `food 1` may become another.
 
     Attributes:
       size: rows and columns of the board.
@@ -78,6 +79,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
       penalty: what each agent of a load that fails loses.
       observation: what agents see, see above.
       observe_levels: agents see each other's levels, and their own.
+      subgoal_kind: when the subgoal of a food is achieved, see above.
       horizon: steps after which an episode is truncated.
 
     Raises:
@@ -104,6 +106,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
     penalty: float = 0.0
     observation: Literal["vector", "grid"] = "vector"
     observe_levels: bool = True
+    subgoal_kind: Literal["beside", "load"] = "beside"
     horizon: int = 50
 
     def __post_init__(self) -> None:
@@ -186,7 +189,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
             codes.append(code)
         foods = [decode(code) for code in settle(codes, agents[0].row)]
         spawned = sum((food.level for food in foods), start=jnp.int32(0))
-        return as_state(jnp.int32(0), agents, foods, spawned)
+        return self._remembering(as_state(jnp.int32(0), agents, foods, spawned))
 
     def step_env(
         self, key: Array, state: ForagingState, action: Array, params: EnvParams
@@ -205,7 +208,38 @@ class Foraging(Environment[ForagingState, EnvParams]):
                  for (row, col), agent in zip(places, agents, strict=True)]  # fmt: skip
         left = [decode(code) for code in codes]
         state = as_state(state.time + 1, moved, left, state.food_spawned)
+        if self.subgoal_kind == "load":
+            state = state.replace(tried=self._tried(agents, foods, near, loading))
         return state, jnp.stack(rewards), left[0].level == 0, {}
+
+    def _tried(
+        self, agents: list[Thing], foods: list[Thing], near: list[Near], loading: list[Array]
+    ) -> Array:
+        """int32 [N]: the food that an agent loads, as the bit of its place in the agent's list."""
+        tried = []
+        for me, faces, loads in zip(agents, near, loading, strict=True):
+            bits, place = jnp.int32(0), jnp.int32(0)
+            for f, seen in enumerate(self._visible(me, foods)):
+                bits |= jnp.where(loads & (faces.first & 1 << f > 0), 1 << place, 0)
+                place = place + seen
+            tried.append(bits)
+        return jnp.stack(tried)
+
+    def _remembering(self, state: ForagingState) -> ForagingState:
+        """A first state, with what `subgoal_kind` asks states to tell of the last step."""
+        if self.subgoal_kind == "beside":
+            return state
+        remembering: ForagingState = state.replace(tried=jnp.zeros(self.num_agents, jnp.int32))
+        return remembering
+
+    def _visible(self, me: Thing, foods: list[Thing]) -> list[Array]:
+        """Which foods an agent sees, bool [] each."""
+        return [
+            (food.level > 0)
+            & (jnp.abs(food.row - me.row) <= self.view)
+            & (jnp.abs(food.col - me.col) <= self.view)
+            for food in foods
+        ]
 
     def _after(
         self,
@@ -326,24 +360,20 @@ class Foraging(Environment[ForagingState, EnvParams]):
         del params
         count, slots = self.num_agents, self.num_food
 
-        def visible(me: Thing, foods: list[Thing]) -> list[Array]:
-            return [
-                (food.level > 0)
-                & (jnp.abs(food.row - me.row) <= self.view)
-                & (jnp.abs(food.col - me.col) <= self.view)
-                for food in foods
-            ]
-
         def with_rest(tables: list[list[Array]]) -> Array:
             return jnp.stack([jnp.stack([*table, jnp.bool_(True)]) for table in tables])
 
         def achieved(state: ForagingState) -> Array:
+            if self.subgoal_kind == "load":
+                assert state.tried is not None, "made by reset and step of this environment"
+                bits = state.tried[:, None] & 1 << jnp.arange(slots) > 0
+                return jnp.concatenate([bits, jnp.ones((count, 1), bool)], axis=1)
             agents, foods = split_things(state)
             tables = []
             for me in agents:
                 beside = near_foods(me, foods).any
                 table, place = [jnp.bool_(False)] * slots, jnp.int32(0)
-                for f, seen in enumerate(visible(me, foods)):
+                for f, seen in enumerate(self._visible(me, foods)):
                     stands = seen & (beside & 1 << f > 0)
                     for k in range(f + 1):
                         table[k] |= stands & (place == k)
@@ -353,7 +383,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
 
         def available(state: ForagingState) -> Array:
             agents, foods = split_things(state)
-            totals = [sum(visible(me, foods), start=jnp.int32(0)) for me in agents]
+            totals = [sum(self._visible(me, foods), start=jnp.int32(0)) for me in agents]
             return with_rest([[total > f for f in range(slots)] for total in totals])
 
         def choices(local: Array) -> Array:
@@ -434,7 +464,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         food_level = np.zeros(self.num_food, np.int32)
         food_pos[: len(where)] = where
         food_level[: len(where)] = grid[where[:, 0], where[:, 1]]
-        return ForagingState(
+        state = ForagingState(
             time=jnp.int32(step),
             agent_pos=jnp.asarray(pos),
             agent_level=jnp.asarray(level),
@@ -442,6 +472,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
             food_level=jnp.asarray(food_level),
             food_spawned=jnp.int32(spawned),
         )
+        return self._remembering(state)
 
     def food_grid(self, state: ForagingState) -> Array:
         """int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""

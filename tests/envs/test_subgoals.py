@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -111,6 +112,35 @@ def test_whatever_is_achieved_was_available_just_before(name: str) -> None:
 
 
 # ---------------------------------------------------------------- foraging
+
+
+@pytest.mark.parametrize("name", ["vector", "vector-1s", "grid-2s"])
+def test_foraging_load_is_achieved_by_trying(name: str) -> None:
+    """The food that was faced before the step, by its place in the list of those seen then."""
+    env = dataclasses.replace(FORAGING[name], subgoal_kind="load")
+    tried = gone = 0
+    for step in play(env, 40):
+        before, slots = step.before, env.num_food
+        for b in range(0, BATCH, 4):
+            for i in range(env.num_agents):
+                gaps = before.food_pos[b] - before.agent_pos[b, i]
+                there = before.food_level[b] > 0
+                listed = np.flatnonzero(there & (np.abs(gaps).max(1) <= env.view))
+                faced = [
+                    k
+                    for side in ((-1, 0), (1, 0), (0, -1), (0, 1))
+                    for k, f in enumerate(listed)
+                    if tuple(gaps[f]) == side
+                ]
+                expected = np.zeros(slots + 1, bool)
+                expected[slots] = True
+                if step.action[b, i] == LOAD and faced:
+                    expected[faced[0]] = True
+                    tried += 1
+                    left = (step.after.food_level[b] > 0).sum()
+                    gone += left < there.sum()
+                np.testing.assert_array_equal(step.achieved_after[b, i], expected)
+    assert tried > gone > 0, "some loads failed, some did not"
 
 
 @pytest.mark.parametrize("name", FORAGING)
