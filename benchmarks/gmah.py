@@ -66,8 +66,8 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trashgrid-flat": ("qmix", TRASH, MASKED),
     "trashgrid-penalised-adaptive": ("gmah", TRASH, ADAPTIVE),  # nothing masked, useless acts cost
     "trashgrid-penalised-flat": ("qmix", TRASH, FLAT),
-    "foraging-adaptive": ("gmah", TEAM, ADAPTIVE),
-    "foraging-unmixed": ("gmah", TEAM, UNMIXED),
+    "foraging-adaptive": ("gmah_q", TEAM, ADAPTIVE),
+    "foraging-unmixed": ("gmah_q", TEAM, UNMIXED),
     "foraging-flat": ("qmix", TEAM, FLAT),
 }
 
