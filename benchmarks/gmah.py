@@ -60,7 +60,7 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
     "doorkey-low": ("gmah", "grid/doorkey-8x8", {**UNIFORM, "env": {"horizon": 128}}),
-    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
+    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),  # its preset lets the step size fall
     "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
     "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
     "trashgrid-flat": ("qmix", TRASH, MASKED),
