@@ -60,7 +60,7 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
     "doorkey-low": ("gmah", "grid/doorkey-8x8", {**UNIFORM, "env": {"horizon": 128}}),
-    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),  # its preset lets the step size fall
+    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
     "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
     "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
     "trashgrid-flat": ("qmix", TRASH, MASKED),
@@ -123,7 +123,7 @@ def assess(experiment: config.Experiment, policies: Any) -> dict[str, list[float
     """For each subgoal and seed, how often the greedy low level achieves it where it is assigned.
 
     Subgoals are assigned by chance among those available. One that the end of the episode cuts
-    short counts neither way.
+    short, or that is not available any more when it is given up, counts neither way.
     """
     settings = {**experiment.settings()["learner"], "chooser": "uniform", "refresh": "achieved"}
     values = {"learner": settings, "env": experiment.settings()["env"]}
@@ -150,8 +150,10 @@ def rate(env: Any, params: Any, learner: Learner, policy: Any) -> jax.Array:
     rules = pursuit.Rules(layout, learner.config.period, "achieved")
     after = held._replace(clock=held.clock + 1)
     _, achieved = rules.begin(after, t.next_obs)
-    given_up = ~achieved & (after.clock >= learner.config.period)
     hot = jax.nn.one_hot(held.goal, len(layout.names))
+    # once another has taken the last piece of trash, nobody can pick one up
+    there = (layout.available(t.next_obs) & (hot > 0)).any(-1)
+    given_up = ~achieved & (after.clock >= learner.config.period) & there
     wins, losses = ((x[..., None] * hot).sum((0, 1, 2)) for x in (achieved, given_up))
     return jnp.where(wins + losses > 0, wins / (wins + losses), jnp.nan)
 

@@ -209,7 +209,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         left = [decode(code) for code in codes]
         state = as_state(state.time + 1, moved, left, state.food_spawned)
         if self.subgoal_kind == "load":
-            state = state.replace(tried=self._tried(agents, foods, near, loading))
+            state = dataclasses.replace(state, tried=self._tried(agents, foods, near, loading))
         return state, jnp.stack(rewards), left[0].level == 0, {}
 
     def _tried(
@@ -229,8 +229,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         """A first state, with what `subgoal_kind` asks states to tell of the last step."""
         if self.subgoal_kind == "beside":
             return state
-        remembering: ForagingState = state.replace(tried=jnp.zeros(self.num_agents, jnp.int32))
-        return remembering
+        return dataclasses.replace(state, tried=jnp.zeros(self.num_agents, jnp.int32))
 
     def _visible(self, me: Thing, foods: list[Thing]) -> list[Array]:
         """Which foods an agent sees, bool [] each."""
