@@ -48,7 +48,7 @@ CASES = {
     "ippo, groups": (
         "ippo",
         "mpe/simple_speaker_listener_v4",
-        {**SMALL, "sharing": "group", "recurrent": True, "window": 4},
+        {**SMALL, "sharing": "group", "recurrent": True, "window": 5},
         {},
     ),
 }
@@ -106,7 +106,7 @@ def test_a_centralised_policy_reads_the_state(tmp_path):
 
 
 def test_continuous_actions_are_exported(tmp_path):
-    settings = {"hidden": 8, "recurrent": True, "window": 4}
+    settings = {"hidden": 8, "recurrent": True, "window": 5}
     policy = trained(
         tmp_path / "run", "ippo", "mpe/simple_spread_v3", settings, continuous_actions=True
     )
