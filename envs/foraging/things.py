@@ -39,9 +39,7 @@ class ForagingState(EnvState):
     food_pos: Array  # int32 [F, 2], (row, column)
     food_level: Array  # int32 [F], 0 in an empty slot
     food_spawned: Array  # int32 [], sum of the food levels the episode began with
-    tried: Array | None = (
-        None  # int32 [N], bit f: just tried to load food f of its list; see `load`
-    )
+    tried: Array | None = None  # int32 [N], bit f: the last step tried to load its food f
 
 
 class Thing(NamedTuple):
