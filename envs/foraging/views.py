@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from marlx.envs.foraging.world import Foraging
 
 
+def visible(env: Foraging, me: Thing, foods: list[Thing]) -> list[Array]:
+    """Which foods an agent sees, bool [] each."""
+    return [
+        (food.level > 0)
+        & (jnp.abs(food.row - me.row) <= env.view)
+        & (jnp.abs(food.col - me.col) <= env.view)
+        for food in foods
+    ]
+
+
 def window_view(
     env: Foraging, agents: list[Thing], foods: list[Thing], time: Array, i: Array, me: Thing
 ) -> Array:
@@ -23,12 +33,7 @@ def window_view(
     def shifted(thing: Thing) -> Thing:
         return Thing(thing.row - top, thing.col - left, thing.level)
 
-    near = [
-        (food.level > 0)
-        & (jnp.abs(food.row - me.row) <= sight)
-        & (jnp.abs(food.col - me.col) <= sight)
-        for food in foods
-    ]
+    near = visible(env, me, foods)
     # Not the same window: near the north and west border agents are seen further.
     others = [shifted(agent) for agent in agents]
     seen = [

@@ -28,7 +28,7 @@ from marlx.envs.foraging.things import (
     pack,
     split_things,
 )
-from marlx.envs.foraging.views import grid_view, window_view
+from marlx.envs.foraging.views import grid_view, visible, window_view
 from marlx.envs.plain import below, integers
 from marlx.types import Array, EnvSpec, Observation, Subgoals
 
@@ -219,7 +219,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         tried = []
         for me, faces, loads in zip(agents, near, loading, strict=True):
             bits, place = jnp.int32(0), jnp.int32(0)
-            for f, seen in enumerate(self._visible(me, foods)):
+            for f, seen in enumerate(visible(self, me, foods)):
                 bits |= jnp.where(loads & (faces.first & 1 << f > 0), 1 << place, 0)
                 place = place + seen
             tried.append(bits)
@@ -230,15 +230,6 @@ class Foraging(Environment[ForagingState, EnvParams]):
         if self.subgoal_kind == "beside":
             return state
         return dataclasses.replace(state, tried=jnp.zeros(self.num_agents, jnp.int32))
-
-    def _visible(self, me: Thing, foods: list[Thing]) -> list[Array]:
-        """Which foods an agent sees, bool [] each."""
-        return [
-            (food.level > 0)
-            & (jnp.abs(food.row - me.row) <= self.view)
-            & (jnp.abs(food.col - me.col) <= self.view)
-            for food in foods
-        ]
 
     def _after(
         self,
@@ -372,7 +363,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
             for me in agents:
                 beside = near_foods(me, foods).any
                 table, place = [jnp.bool_(False)] * slots, jnp.int32(0)
-                for f, seen in enumerate(self._visible(me, foods)):
+                for f, seen in enumerate(visible(self, me, foods)):
                     stands = seen & (beside & 1 << f > 0)
                     for k in range(f + 1):
                         table[k] |= stands & (place == k)
@@ -382,7 +373,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
 
         def available(state: ForagingState) -> Array:
             agents, foods = split_things(state)
-            totals = [sum(self._visible(me, foods), start=jnp.int32(0)) for me in agents]
+            totals = [sum(visible(self, me, foods), start=jnp.int32(0)) for me in agents]
             return with_rest([[total > f for f in range(slots)] for total in totals])
 
         def choices(local: Array) -> Array:
