@@ -35,6 +35,12 @@ POLICIES = ("ippo", "mappo")
 ALL = (*MIXERS, *POLICIES)
 FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
 LARGER = "Foraging-10x10-3p-3f-v3"
+LARGEST = (
+    "Foraging-2s-10x10-3p-3f-v3",
+    "Foraging-15x15-3p-5f-v3",
+    "Foraging-15x15-4p-3f-v3",
+    "Foraging-15x15-4p-5f-v3",
+)
 PARTICLES = (
     "mpe/simple_spread_v3",
     "mpe/simple_speaker_listener_v4",
@@ -44,7 +50,7 @@ GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-10
 PAIRS = [
     *((name, f"matrix/{game}") for game in GAMES for name in MIXERS),
     *((name, task) for task in FORAGING for name in LEARNERS),
-    *((name, task) for task in (FORAGING[0], LARGER, *PARTICLES) for name in POLICIES),
+    *((name, task) for task in (*FORAGING, LARGER, *LARGEST, *PARTICLES) for name in POLICIES),
     *(("iql", task) for task in (LARGER, *PARTICLES)),
     ("ippo", "gymnax/CartPole-v1"),
 ]
@@ -122,7 +128,9 @@ def plot() -> None:
             axes.axhline(record.optimum, ls="--", color="gray", label="optimum")
         axes.set(xlabel="environment steps", ylabel="greedy team return", title=task)
         axes.legend(frameon=False, fontsize=8)
-        figure.savefig(_timing.RESULTS / f"learning/{task.replace('/', '-')}.png")
+        path = _timing.RESULTS / f"learning/{task.replace('/', '-')}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
 
 
 def main() -> None:

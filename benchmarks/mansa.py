@@ -1,9 +1,9 @@
 """MANSA against its parts and its controls: returns, centralised calls, and where they are made.
 
     python benchmarks/mansa.py oracle      # matrix/chain-4: calls by cost of a call
-    python benchmarks/mansa.py stages      # matrix/stages: MANSA, IQL, QMIX, joint-Q
+    python benchmarks/mansa.py stages      # matrix/stages: MANSA, IQL, QMIX, joint-Q, controls
     python benchmarks/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
-    python benchmarks/mansa.py smax        # the same on a SMAX map
+    python benchmarks/mansa.py smax        # the same on a SMAX map, of IPPO and MAPPO
     python benchmarks/mansa.py ppo         # the same with IPPO and MAPPO, one foraging task
     python benchmarks/mansa.py timing      # seconds by rate of calls
     python benchmarks/mansa.py map RUN     # where a trained switch calls, from a run folder
@@ -40,6 +40,7 @@ FORAGING = (
     "Foraging-8x8-2p-2f-coop-v3",
     "Foraging-2s-8x8-2p-2f-coop-v3",
     "Foraging-10x10-3p-3f-v3",
+    "Foraging-10x10-3p-3f-coop-v3",
 )
 SMAX = ("jaxmarl/smax/3m",)
 PARTS = {"mansa": ("iql", "qmix"), "mansa_ppo": ("ippo", "mappo")}
@@ -208,12 +209,36 @@ def replace_stage(env: Any, stage: jax.Array | int) -> Any:
     return dataclasses.replace(env.make_state(), stage=jnp.int32(stage))
 
 
-def stages(settings: dict[str, Any]) -> None:
-    """Four games in turn, two of which neither IQL nor QMIX solves."""
-    learner = {"mixer": "joint_q", "call_cost": 0.5}
-    run("mansa", "mansa", "matrix/stages", {**settings, "learner": learner})
-    for name in ("iql", "qmix", "joint_q"):
-        run(name, name, "matrix/stages", settings)
+def stages(settings: dict[str, Any], only: list[str]) -> None:
+    """Four games in turn, two of which neither IQL nor QMIX solves, and the controls.
+
+    Names that end in `-g0` are of independent learners that learn nothing from what the centralised
+    one did, and so cannot coordinate without it.
+    """
+    task, learner = "matrix/stages", {"mixer": "joint_q", "call_cost": 0.5}
+    cases = [(name, "all") for name in ("mansa", "iql", "qmix", "joint_q", "random", "first")]
+    cases += [(f"{name}-g0", "g0") for name in ("mansa", "random", "first")]
+    for name, steps in cases:
+        if only and name not in only:
+            continue
+        if name in ("iql", "qmix", "joint_q"):
+            run(name, name, task, settings)
+            continue
+        own, (control, *end) = {**learner, "il_trains_on": steps}, name.split("-")
+        if control != "mansa":
+            own |= as_many_calls(control, "-".join(["mansa", *end]), task)
+        run(name, "mansa", task, {**settings, "learner": own})
+
+
+def as_many_calls(control: str, name: str, task: str) -> dict[str, Any]:
+    """Settings of a control that calls as often as the stored run `name`."""
+    mine = stored(name, task)
+    if mine is None:
+        raise SystemExit(f"no MANSA run on {task} to take the number of calls from")
+    calls = float(np.mean(mine["centralised_calls"][-1]))
+    if control == "random":
+        return {"switching": "random", "rate": calls / mine["steps"][-1]}
+    return {"switching": "first", "first": round(calls)}
 
 
 def compare(
@@ -231,16 +256,7 @@ def compare(
                 continue
             learner = dict(own)
             if name != "mansa":
-                mine = stored(f"{prefix}mansa", task)
-                if mine is None:
-                    raise SystemExit(f"no MANSA run on {task} to take the number of calls from")
-                calls = float(np.mean(mine["centralised_calls"][-1]))
-                learner |= {"switching": name}
-                learner |= (
-                    {"rate": calls / mine["steps"][-1]}
-                    if name == "random"
-                    else {"first": round(calls)}
-                )
+                learner |= as_many_calls(name, f"{prefix}mansa", task)
             run(f"{prefix}{name}", algorithm, task, {**settings, "learner": learner})
 
 
@@ -371,11 +387,11 @@ def main() -> None:
     if args.what == "oracle":
         oracle(args.seeds, args.total_steps or 60_000)
     elif args.what == "stages":
-        stages(settings)
+        stages(settings, args.only)
     elif args.what == "timing":
         timing()
     elif args.what in ("foraging", "smax", "ppo"):
-        algorithm = "mansa_ppo" if args.what == "ppo" else "mansa"
+        algorithm = "mansa" if args.what == "foraging" else "mansa_ppo"
         tasks = {"foraging": FORAGING, "smax": SMAX, "ppo": FORAGING[:1]}[args.what]
         own = {} if args.cost is None else {"call_cost": args.cost}
         compare(algorithm, tasks, settings, args.only, **own)

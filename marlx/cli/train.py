@@ -244,9 +244,10 @@ def _stopped(
     steps = history[-1].steps if history else 0
     if checkpoints is None:
         return f"stopped; {folder.path} holds what was reached at {steps:,} steps"
-    kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
     if checkpoints.steps is None:
         kept = ", before the first checkpoint"
+    else:
+        kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
     return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {folder.path}"
 
 
