@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from marlx.algos.ppo import PPOConfig, ippo
 from marlx.algos.q_learning import QConfig, iql, qmix
-from marlx.generators import Layout, declared, novelty, regions, unwatched
+from marlx.generators import Layout, Regions, declared, novelty, regions, unwatched
 from marlx.learner import Learner
 from marlx.pursuit import (
     Chosen,
@@ -29,6 +29,7 @@ from marlx.pursuit import (
     high_view,
     hindsight,
     low_view,
+    rarest,
     scripted,
     tally,
     with_goals,
@@ -53,6 +54,9 @@ class HierarchicalConfig:
     """The environment's, or regions of what agents see: clusters of an auto-encoder's codes."""
     regions: int = 8
     """Number of learned subgoals."""
+    curiosity: float = 0.5
+    """With learned subgoals: the share of environments in which, while training, agents go where
+    they have been least; the high level learns from that too."""
     chooser: Literal["learned", "scripted", "uniform"] = "learned"
     """Who chooses subgoals: the high level; the task tree, or chance, among what is available."""
     mixing: bool = True
@@ -74,6 +78,7 @@ class HierarchicalConfig:
         check("period", self.period >= 1, "at least 1")
         check("regions", self.regions >= 2, "at least 2")
         check("quantile", 0 < self.quantile < 1, "between 0 and 1")
+        check("curiosity", 0 <= self.curiosity <= 1, "between 0 and 1")
         for name in ("external", "low_steps", "unmixed_steps"):
             check(name, getattr(self, name) >= 0, "0 or more")
         for name, accepted in (
@@ -186,7 +191,8 @@ def hierarchical(
     """
     c = config
     source = declared(spec) if c.subgoals == "declared" else regions(spec, number=c.regions)
-    shape: Layout = source.bind(source.policy(jax.eval_shape(source.init, jax.random.key(0))))
+    first = jax.eval_shape(lambda key: source.policy(source.init(key)), jax.random.key(0))
+    shape: Layout = source.bind(first)
     count, num_agents = len(shape.names), spec.num_agents
     changes = unwatched()
     if c.refresh == "changed":
@@ -281,7 +287,12 @@ def hierarchical(
             goal = scripted(layout, obs, options)
         elif c.chooser == "uniform":
             goal = by_chance(layout, key_chance, obs, options)
-        elif explore:  # the low level's stage
+        elif explore:
+            if isinstance(layout, Regions):
+                rare = rarest(layout.usage, key_chance, options)
+                curious = jnp.arange(len(goal)) < round(c.curiosity * len(goal))
+                goal = jnp.where(curious[:, None], rare, goal)
+            # the low level's stage
             drawn = by_chance(layout, key_chance, obs, options)
             goal = jnp.where(policy.steps < c.low_steps, drawn, goal)
         pursuit = Pursuit(

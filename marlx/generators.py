@@ -22,6 +22,12 @@ ROWS = 512
 """Observations that one step of learning is made with."""
 
 
+FORGOTTEN = 1e-7
+"""Share of observations below which a region is given up; unseen, it gets there in 250 rollouts."""
+NEW = 2 * FORGOTTEN
+"""That of a region which was made just now, before anything is counted."""
+
+
 class Layout(Protocol):
     """Subgoals as the two levels know them; `marlx.subgoals.SubgoalLayout` is one."""
 
@@ -212,11 +218,19 @@ def novelty(spec: EnvSpec, width: int, *, quantile: float = 0.95) -> Generator:
 
 
 class RegionsState(NamedTuple):
-    """Regions of what agents see."""
+    """Regions of what agents see, each around a landmark."""
 
     coding: Coding
-    centres: Array  # f32 [G, K], in the space of codes
+    landmarks: Array  # f32 [G, O], observations over their scale
     usage: Array  # f32 [G], share of observations in each, running; all 0 before the first
+
+
+class Places(NamedTuple):
+    """What acting needs of them."""
+
+    coder: Tree
+    landmarks: Array  # f32 [G, O]
+    usage: Array  # f32 [G]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +241,7 @@ class Regions:
     obs_size: int
     state_size: int
     place: Callable[[Array], Array]  # local f32 [..., O] -> int32 [...], the region
+    usage: Array  # f32 [G], share of observations in each
 
     @property
     def depth(self) -> np.ndarray[Any, Any]:
@@ -254,23 +269,27 @@ class Regions:
         return ~self.achieved(obs)
 
 
-def regions(spec: EnvSpec, *, number: int = 8, rate: float = 0.05) -> Generator:
-    """Subgoals that are learned: to see what is like one of `number` typical observations.
+def regions(spec: EnvSpec, *, number: int = 8, rate: float = 0.05, fresh: int = 4) -> Generator:
+    """Subgoals that are learned: to see what is most like one of `number` landmarks.
 
-    An auto-encoder over observations gives codes, and a running k-means over codes gives regions. A
-    region that is hardly visited any more is made anew where codes are furthest from all regions,
-    so that subgoals follow what is visited. Needs no declared subgoals.
+    An auto-encoder over observations gives codes, and landmarks are observations that were made,
+    spread over all that was seen: what is further from every landmark than two of these are from
+    each other takes the place of one of the two. So a frontier that is hardly ever reached has
+    landmarks as what is seen all the time has, and keeps them until nobody has been there for
+    hundreds of rollouts. Needs no declared subgoals.
 
     Args:
       spec: the environment's.
       number: G.
-      rate: how fast centres follow the mean of their codes, per rollout.
+      rate: of the running shares of observations in the regions, per rollout.
+      fresh: most landmarks that are made anew after a rollout.
 
     Raises:
       ValueError: fewer than two regions: there would be none to go to.
 
-    Source: our construction, after what GMAH's abstract says of learned subgoals; Sculley 2010 for
-    k-means on batches. Differs from: GMAH, which speaks of successor features.
+    Source: our construction, after what GMAH's abstract says of learned subgoals; Gonzalez 1985 for
+    centres furthest from each other, of which this is a running form. Differs from: GMAH, which
+    speaks of successor features.
     """
     if number < 2:
         raise ValueError(f"number is {number}; it must be at least 2, for one is where an agent is")
@@ -281,40 +300,59 @@ def regions(spec: EnvSpec, *, number: int = 8, rate: float = 0.05) -> Generator:
     names = tuple(f"region {g}" for g in range(number))
 
     def init(key: Array) -> RegionsState:
-        coding = coder.init(key)
-        code = jax.eval_shape(coder.encode, coding.params, jnp.zeros(width))
-        return RegionsState(coding, jnp.zeros((number, *code.shape)), jnp.zeros(number))
+        return RegionsState(coder.init(key), jnp.zeros((number, width)), jnp.zeros(number))
 
-    def distances(codes: Array, centres: Array) -> Array:
-        """f32 [..., G], squared."""
-        return ((codes[..., None, :] - centres) ** 2).sum(-1)
+    def distances(codes: Array, others: Array) -> Array:
+        """f32 [n, G], squared, from f32 [n, K] and [G, K]."""
+        lengths = (codes**2).sum(-1)[:, None] + (others**2).sum(-1)
+        return jnp.maximum(lengths - 2 * codes @ others.T, 0.0)
 
-    def bind(params: tuple[Tree, Array]) -> Regions:
+    def policy(state: RegionsState) -> Places:
+        return Places(state.coding.params, state.landmarks, state.usage)
+
+    def bind(places: Places) -> Regions:
         def place(local: Array) -> Array:
-            codes = coder.encode(params[0], local.astype(jnp.float32) / spec.scale)
-            return distances(codes, params[1]).argmin(-1)
+            codes = coder.encode(places.coder, local.astype(jnp.float32) / spec.scale)
+            at = coder.encode(places.coder, places.landmarks)
+            flat = distances(codes.reshape(-1, codes.shape[-1]), at).argmin(-1)
+            return flat.reshape(codes.shape[:-1])
 
-        return Regions(names, width, state_size, place)
+        return Regions(names, width, state_size, place, places.usage)
 
     def learn(state: RegionsState, local: Array) -> tuple[RegionsState, dict[str, Array]]:
-        rows = _rows(local[..., :width], spec.scale)
-        coding, loss = coder.learn(state.coding, rows)
+        coding, loss = coder.learn(state.coding, _rows(local[..., :width], spec.scale))
+        # all that was seen: what is rare is what matters here
+        rows = local[..., :width].reshape(-1, width).astype(jnp.float32) / spec.scale
         codes = coder.encode(coding.params, rows)
-        fresh = state.usage.sum() == 0
-        spread = codes[(jnp.arange(number) * len(rows)) // number]
-        centres = jnp.where(fresh, spread, state.centres)
-        usage = jnp.where(fresh, 1.0 / number, state.usage)
-        gaps = distances(codes, centres)
-        member = jax.nn.one_hot(gaps.argmin(-1), number)  # [n, G]
-        share = member.mean(0)
-        mean = member.T @ codes / jnp.maximum(member.sum(0), 1.0)[:, None]
-        centres = jnp.where(share[:, None] > 0, centres + rate * (mean - centres), centres)
-        usage = (1 - rate) * usage + rate * share
-        least, furthest = usage.argmin(), gaps.min(-1).argmax()
-        anew = usage[least] < 0.1 / number
-        centres = centres.at[least].set(jnp.where(anew, codes[furthest], centres[least]))
-        usage = usage.at[least].set(jnp.where(anew, 1.0 / number, usage[least]))
-        told = {"region_loss": loss, "region_least": usage.min(), "region_anew": anew * 1.0}
-        return RegionsState(coding, centres, usage), told
+        some = rows[(jnp.arange(number) * len(rows)) // number]
+        first = state.usage.sum() == 0
+        landmarks = jnp.where(first, some, state.landmarks)
+        usage = jnp.where(first, NEW, state.usage)
+        at = coder.encode(coding.params, landmarks)
+        gaps = distances(codes, at)
+        little = 1e-3 * gaps.mean()  # two that are no further apart are the same
 
-    return Generator(init, lambda state: (state.coding.params, state.centres), bind, learn)
+        def renew(_: int, carry: tuple[Array, Array, Array, Array, Array]) -> Any:
+            landmarks, at, gaps, usage, made = carry
+            between = distances(at, at) + jnp.where(jnp.eye(number, dtype=bool), jnp.inf, 0.0)
+            nearest = between.min(-1)
+            forgotten = usage < FORGOTTEN
+            out = jnp.where(forgotten, -1.0, nearest).argmin()
+            furthest = gaps.min(-1).argmax()
+            least = jnp.where(forgotten[out], 0.0, 1.1 * nearest[out])
+            better = gaps[furthest].min() > jnp.maximum(least, little)
+            landmarks = landmarks.at[out].set(jnp.where(better, rows[furthest], landmarks[out]))
+            at = at.at[out].set(jnp.where(better, codes[furthest], at[out]))
+            gaps = gaps.at[:, out].set(distances(codes, at[out][None])[:, 0])
+            usage = usage.at[out].set(jnp.where(better, NEW, usage[out]))
+            return landmarks, at, gaps, usage, made + better
+
+        carry = landmarks, at, gaps, usage, jnp.float32(0)
+        landmarks, at, gaps, usage, made = jax.lax.fori_loop(0, fresh, renew, carry)
+        share = jnp.zeros(number).at[gaps.argmin(-1)].add(1.0 / len(rows))
+        usage = (1 - rate) * usage + rate * share
+        known = (usage > FORGOTTEN).sum() / number
+        told = {"region_loss": loss, "region_known": known, "region_anew": made}
+        return RegionsState(coding, landmarks, usage), told
+
+    return Generator(init, policy, bind, learn)

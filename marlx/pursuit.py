@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.generators import Layout
+from marlx.generators import FORGOTTEN, Layout
 from marlx.returns import masked_argmax, uniform_legal
 from marlx.types import Array, Credit, Observation, Transition, Tree
 
@@ -233,6 +233,20 @@ def by_chance(layout: Layout, key: Array, obs: Observation, options: Array) -> A
     """int32 [..., N], a uniform one of the options that are available, or of all if none is."""
     good = options & layout.available(obs)
     return uniform_legal(key, jnp.where(good.any(-1, keepdims=True), good, options))
+
+
+def rarest(usage: Array, key: Array, options: Array) -> Array:
+    """int32 [..., N], one of the options, the likelier the less its region was visited.
+
+    Args:
+      usage: f32 [G], the share of observations in each region.
+      key: for the draw.
+      options: bool [..., N, G].
+    """
+    known = options & (usage > FORGOTTEN)
+    options = jnp.where(known.any(-1, keepdims=True), known, options)
+    logits = -jnp.log(usage + 1e-3 / len(usage))
+    return jax.random.categorical(key, jnp.where(options, logits, -jnp.inf)).astype(jnp.int32)
 
 
 def scripted(layout: Layout, obs: Observation, options: Array) -> Array:

@@ -1,13 +1,18 @@
+import importlib.metadata
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
 
 from marlx import cli, loggers
+from marlx.cli.devices import use_cpu_devices
+from marlx.cli.train import _stopped
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 QMIX = ["train", "qmix", FORAGING]
@@ -323,6 +328,24 @@ def test_a_stopped_run_is_resumed_as_if_nothing_had_been(
     assert cli.run(["train", "--resume", "run"]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("run is finished, at 72 steps") and out.count("\n") == 1
+
+
+def test_a_run_that_ends_before_its_first_checkpoint_says_so():
+    kept = types.SimpleNamespace(steps=None)
+    folder = types.SimpleNamespace(path="runs/a")
+    assert _stopped(folder, kept, []) == (
+        "stopped at 0 steps, before the first checkpoint; go on with: marlx train --resume runs/a"
+    )
+
+
+@pytest.mark.parametrize(("version", "count"), [("0.10.2", 4), ("0.11.2", 1), ("0.12.0.1", 4)])
+def test_a_compiler_that_crashes_on_several_devices_is_given_one(version, count, monkeypatch):
+    asked = {}
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    monkeypatch.setattr(jax.config, "update", asked.__setitem__)
+    use_cpu_devices(4)
+    assert asked == {"jax_num_cpu_devices": count}
 
 
 def without_times(folder):

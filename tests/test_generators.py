@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx import generators
+from marlx import generators, pursuit
 from marlx.types import EnvSpec, Observation
 
 SPEC = EnvSpec("points", num_agents=2, num_actions=2, obs_size=4, state_size=1, horizon=9, scale=2)
@@ -31,26 +31,49 @@ def observation(local):
     return Observation(local, jnp.ones((*shape, 2), bool), jnp.zeros((*shape[:-1], 1)))
 
 
-def test_regions_are_the_clusters_of_what_is_seen_and_follow_it():
-    """Four clusters, four regions; then two clusters vanish, and the rest is divided anew."""
+def places(source, state, corners, seed=7):
+    """The region of observations around corners, int [n], and their corners."""
+    local, which = seen(corners, jax.random.key(seed))
+    achieved = np.asarray(source.bind(source.policy(state)).achieved(observation(local)))
+    assert (achieved.sum(-1) == 1).all()
+    return achieved.argmax(-1).reshape(-1), np.asarray(which).reshape(-1)
+
+
+def test_regions_part_what_is_seen_and_nobody_is_sent_where_they_are():
     source = generators.regions(SPEC, number=4)
     state, told = learn(source, [0, 1, 2, 3], 60)
-    local, which = seen([0, 1, 2, 3], jax.random.key(7))
+    place, which = places(source, state, [0, 1, 2, 3])
+    of_corner = [set(place[which == corner]) for corner in range(4)]
+    assert all(len(found) == 1 for found in of_corner) and len(set.union(*of_corner)) == 4
+    assert float(told["region_known"]) == 1.0
+    obs = observation(seen([0, 1, 2, 3], jax.random.key(9))[0])
     layout = source.bind(source.policy(state))
-    achieved = np.asarray(layout.achieved(observation(local)))[:, 0]
-    assert (achieved.sum(-1) == 1).all()
-    place = achieved.argmax(-1)
-    of_corner = [set(place[np.asarray(which) == corner]) for corner in range(4)]
-    assert all(len(places) == 1 for places in of_corner) and len(set.union(*of_corner)) == 4
-    choices = np.asarray(layout.choices(observation(local)))[:, 0]
-    np.testing.assert_array_equal(choices, ~achieved)
-    assert float(told["region_least"]) > 0.15
+    np.testing.assert_array_equal(layout.choices(obs), ~np.asarray(layout.achieved(obs)))
 
-    state, told = learn(source, [0, 1], 120, state, seed=1)
-    assert float(told["region_least"]) > 0.02  # no region is left where nobody goes
-    layout = source.bind(source.policy(state))
-    place = np.asarray(layout.achieved(observation(seen([0, 1], jax.random.key(8))[0]))).argmax(-1)
-    assert len(np.unique(place)) >= 3
+
+def test_what_is_seen_once_keeps_a_region_until_it_is_long_forgotten():
+    """One observation of 800 is elsewhere; k-means would never spare a centre for it."""
+    source = generators.regions(SPEC, number=4)
+    state, _ = learn(source, [0, 1], 30)
+    local = seen([0, 1], jax.random.key(5))[0].at[0, 0, 0].set(jnp.array([0.0, 0, 0, 4]))
+    state, told = jax.jit(source.learn)(state, local)
+    assert float(told["region_anew"]) >= 1
+    (rare,), common = (set(places(source, state, [corner])[0]) for corner in (3, 0))
+    assert rare not in common
+    usage = source.bind(source.policy(state)).usage
+    assert 0 < usage[rare] < 0.01
+
+    options = jnp.ones((500, 2, 4), bool)
+    assert (pursuit.rarest(usage, jax.random.key(0), options) == rare).mean() > 0.5
+    others = options.at[..., rare].set(False)
+    assert (pursuit.rarest(usage, jax.random.key(0), others) != rare).all()
+
+    state, _ = learn(source, [0, 1], 260, state, seed=2)
+    usage = source.bind(source.policy(state)).usage
+    known = np.flatnonzero(np.asarray(usage) > generators.FORGOTTEN)
+    place, _ = places(source, state, [0, 1])
+    assert set(place) == set(known)  # nothing is kept, or chosen, for its sake
+    assert set(np.unique(pursuit.rarest(usage, jax.random.key(1), options))) <= set(known)
 
 
 def test_a_changed_world_is_told_from_one_that_is_known():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 
 
@@ -34,6 +35,15 @@ def cpu_devices(devices: str, seeds: int, processes: int = 1) -> int:
     return count // processes
 
 
+def _compiler_dies() -> bool:
+    """Whether the CPU compiler crashes on learners over several devices.
+
+    Seen with jaxlib 0.11.2 and Q-learners (no Python error: the process dies); 0.10.2 and 0.12.0
+    compile the same programs.
+    """
+    return importlib.metadata.version("jaxlib").startswith("0.11.")
+
+
 def use_cpu_devices(count: int) -> None:
     """Split the CPU into devices before JAX starts it; accelerators are left as they are."""
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
@@ -41,4 +51,4 @@ def use_cpu_devices(count: int) -> None:
     import jax
 
     with contextlib.suppress(RuntimeError):  # JAX has started already, in a program of the user's
-        jax.config.update("jax_num_cpu_devices", count)
+        jax.config.update("jax_num_cpu_devices", 1 if _compiler_dies() else count)
