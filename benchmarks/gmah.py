@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import Any
 
 import _timing
@@ -97,7 +98,7 @@ def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) 
             continue
         inner = values.items() if isinstance(values, dict) else [("", values)]
         names = [(f"{block}.{key}" if key else block, value) for key, value in inner]
-        flags += [f"--{key.replace('_', '-')} {value}" for key, value in names]
+        flags += [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in names]
     returns = [*stored.get("returns", []), *result.returns.round(4).tolist()]
     low, high = statistics.bootstrap_interval(np.array(returns))
     mine = {
