@@ -151,6 +151,7 @@ def test_the_site_is_built_strictly_and_asks_for_nothing_elsewhere(tmp_path):
         assert "<!-- test:" not in text and "::: marlx" not in text, page.name
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """Cells in order, with `Image` as the notebook itself shows it; installing is left out."""
     notebook = json.loads((ROOT / "docs" / "quickstart.ipynb").read_text())

@@ -306,6 +306,7 @@ TINY = (
 )
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_one_goes_on(tmp_path, tiny_algorithm):
     run = tmp_path / "run"
     pair = together(tmp_path, *TINY.split(), "--out", str(run))

@@ -51,6 +51,7 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_vmapped_grid_leaves_run_folders_a_table_and_pictures(tiny_algorithm, capfd):
     write({"learner.lr": {"values": [0.0, 0.5, 1.0, 2.0]}, "seeds": {"value": 2}})
     assert cli.run(["sweep", "s.yaml", "--vmap", "8"]) == 0
@@ -81,6 +82,7 @@ def test_a_vmapped_grid_leaves_run_folders_a_table_and_pictures(tiny_algorithm, 
     assert shown["metric"]["goal"] == "maximize" and len(shown["trials"]) == 4
 
 
+@pytest.mark.slow
 def test_vmapped_or_not_the_numbers_are_the_same(tiny_algorithm, capfd):
     write({"learner.lr": {"values": [0.25, 0.5]}})
     assert cli.run(["sweep", "s.yaml", "--vmap", "4", "--out", "together"]) == 0
@@ -165,6 +167,7 @@ def start(*argv, more=""):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_two_processes_share_the_rest():
     write({"learner.lr": {"value": 0.5}, "seed": {"values": [0, 1, 2]}})
     killed = start(

@@ -51,6 +51,7 @@ def test_what_differs_in_numbers_is_one_program():
 
 
 @pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.slow
 def test_settings_together_are_settings_one_by_one(which):
     env, params, learner = FOUR[which].build()
     alone = train(env, learner, params, config=FOUR[which].train)
@@ -109,6 +110,7 @@ def test_what_cannot_be_traced_is_found_out_beside_what_can():
                    "value_clip", "value_weight"]),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_the_usual_numbers_of_our_learners_can_be_arguments(algorithm, names):
     base = experiment(algorithm, "matrix/climbing").learner
     half = {name: getattr(base, name) / 2 or 0.5 for name in names}

@@ -239,6 +239,7 @@ def trivial(t, agents):
 
 
 @pytest.mark.parametrize("name", ["iql", "qmix", "ippo"])
+@pytest.mark.slow
 def test_credit_that_says_nothing_new_changes_nothing(name):
     """And a step without weight counts for nothing: the same update without its reward."""
     spec = RECALL.spec(LIMITED)

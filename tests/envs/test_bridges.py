@@ -270,6 +270,7 @@ def battle():
     return env, state, jax.jit(env.step_env)
 
 
+@pytest.mark.slow
 def test_a_battle_won_in_the_last_step_has_truly_ended(battle):
     env, state, step = battle
     params = env.default_params
@@ -285,6 +286,7 @@ def test_a_battle_won_in_the_last_step_has_truly_ended(battle):
         np.testing.assert_allclose(reward, 1.0 if ends else 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_smax_masks_are_its_own(battle):
     """Nobody is in range at first, so moving and stopping is all; the dead may only stop."""
     env, state, step = battle
