@@ -14,7 +14,9 @@ import os
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
+from marlx.cli.devices import use_cpu_devices
+
+use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
 
 from typing import Any, NamedTuple
 

@@ -19,7 +19,9 @@ from typing import Any
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
+from marlx.cli.devices import use_cpu_devices
+
+use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
 
 import _timing
 import numpy as np
@@ -35,7 +37,7 @@ POLICIES = ("ippo", "mappo")
 ALL = (*MIXERS, *POLICIES)
 FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
 LARGER = "Foraging-10x10-3p-3f-v3"
-LARGEST = (
+MORE_FORAGING = (
     "Foraging-2s-10x10-3p-3f-v3",
     "Foraging-15x15-3p-5f-v3",
     "Foraging-15x15-4p-3f-v3",
@@ -50,7 +52,11 @@ GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-10
 PAIRS = [
     *((name, f"matrix/{game}") for game in GAMES for name in MIXERS),
     *((name, task) for task in FORAGING for name in LEARNERS),
-    *((name, task) for task in (*FORAGING, LARGER, *LARGEST, *PARTICLES) for name in POLICIES),
+    *(
+        (name, task)
+        for task in (*FORAGING, LARGER, *MORE_FORAGING, *PARTICLES)
+        for name in POLICIES
+    ),
     *(("iql", task) for task in (LARGER, *PARTICLES)),
     ("ippo", "gymnax/CartPole-v1"),
 ]

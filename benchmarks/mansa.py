@@ -26,7 +26,9 @@ from typing import Any
 
 import jax
 
-jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)  # seeds run side by side
+from marlx.cli.devices import use_cpu_devices
+
+use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
 
 import _timing
 import jax.numpy as jnp
