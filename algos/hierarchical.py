@@ -51,7 +51,7 @@ class HierarchicalConfig:
     quantile: float = 0.95
     """With `changed`: the share of observations that are expected."""
     subgoals: Literal["declared", "learned"] = "declared"
-    """The environment's, or regions of what agents see, around landmarks in an auto-encoder's codes."""
+    """The environment's, or regions of what agents see, around landmarks among what was seen."""
     regions: int = 8
     """Number of learned subgoals."""
     curiosity: float = 0.5
