@@ -6,6 +6,7 @@ and then that it lives; the trials of one that does not are put back into the qu
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -13,7 +14,7 @@ import platform
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -84,15 +85,18 @@ class Study:
         self._thread.daemon = True
         points = sweep.grid() if sweep.method == "grid" else []
         self.limit = min(trials or len(points), len(points)) if points else trials or 0
-        self.study = self._opened(name, storage, evaluations, seed)
-        self._fill(points[: self.limit])
+        self._shared = _folder_of(storage)
+        with self._turn():
+            self.study = self._opened(name, storage, evaluations, seed)
+            self._fill(points[: self.limit])
 
     def open(self) -> int:
         """Begin to live, and put what died back into the queue; how many trials that were."""
         self._beat()
         self._thread.start()
-        died = [trial for trial in self._trials("RUNNING") if not self._lives(trial)]
-        return sum(map(self._again, died))
+        with self._turn():
+            died = [trial for trial in self._trials("RUNNING") if not self._lives(trial)]
+            return sum(map(self._again, died))
 
     def close(self) -> int:
         """Put back what this process has not finished; how many trials that were."""
@@ -107,8 +111,9 @@ class Study:
             queued = bool(self._trials("WAITING"))
             if not queued and (self._sweep.method == "grid" or len(self._counted()) >= self.limit):
                 break
-            trial = self.study.ask()
-            trial.set_user_attr("worker", self._worker)
+            with self._turn():
+                trial = self.study.ask()
+                trial.set_user_attr("worker", self._worker)
             if self._surplus(trial):  # another process was faster
                 trial.set_user_attr("surplus", True)
                 self.study.tell(trial, state=self._state("FAIL"))
@@ -226,6 +231,29 @@ class Study:
             )
         study.set_user_attr("sweep", problem)
         return study
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Alone among the processes that share a database file.
+
+        SQLite locks no rows: of two processes that ask at once both may be given the same trial,
+        and of two that make the database one fails. Servers see to this themselves.
+        """
+        try:
+            import fcntl
+        except ImportError:  # there are none on Windows
+            yield
+            return
+        if self._shared is None:
+            yield
+            return
+        folder = os.open(self._shared, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _fill(self, points: list[dict[str, Any]]) -> None:
         """Put the points of a grid into the queue, once each, whoever comes first."""
@@ -360,6 +388,13 @@ def _running(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _folder_of(storage: str) -> Path | None:
+    """Where a database that is a file lies; None for those that are not, or lie nowhere."""
+    scheme, _, path = storage.partition(":///")
+    folder = Path(path).parent
+    return folder if scheme.startswith("sqlite") and path and folder.is_dir() else None
 
 
 def _hidden(storage: str) -> str:
