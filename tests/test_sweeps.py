@@ -1,6 +1,8 @@
 """Sweep files, the trials they become, and that wandb reads the same in them."""
 
+import concurrent.futures
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +189,27 @@ def test_a_grid_is_shared_without_a_point_twice(tmp_path):
     assert sorted(map(repr, taken)) == sorted(map(repr, sweep.grid())) and len(taken) == 6
     # numbers of the learner turn fastest, so that neighbours can share a program
     assert [point["learner.lr"] for point in taken[:3]] == [0.1, 0.2, 0.3]
+
+
+def test_two_that_ask_at_once_are_never_given_the_same_trial(tmp_path):
+    """From a database that is not there yet; SQLite by itself lets both have it."""
+    sweep = sweeps.from_text(
+        text(method="grid", parameters={"seed": {"values": [*range(20)]}}), "x"
+    )
+    together = threading.Barrier(2)
+
+    def work(_):
+        together.wait()
+        study, numbers = Study(sweep, "x", sqlite(tmp_path)), []
+        together.wait()
+        while trials := study.take(1):
+            study.finish(trials[0], 1.0)
+            numbers.append(trials[0].number)
+        return numbers
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, range(2))
+    assert sorted(first + second) == [*range(20)]
 
 
 def test_trials_of_the_dead_are_queued_again_and_of_the_living_are_not(tmp_path):
