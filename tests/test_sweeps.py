@@ -196,7 +196,7 @@ def test_two_that_ask_at_once_are_never_given_the_same_trial(tmp_path):
     sweep = sweeps.from_text(
         text(method="grid", parameters={"seed": {"values": [*range(20)]}}), "x"
     )
-    together = threading.Barrier(2)
+    together = threading.Barrier(2, timeout=60)
 
     def work(_):
         together.wait()
