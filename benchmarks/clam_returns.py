@@ -33,6 +33,12 @@ MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels")
 CODES = tuple(f"code_{''.join(map(str, code))}" for code in LIAM_CODES)
 
 
+def habits(count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Partners of a matrix game that are seen, and that are not."""
+    names = [tuple(f"{name}_{i}" for i in range(count)) for name in ("mostly", "always")]
+    return names[0], names[1]
+
+
 class Task(NamedTuple):
     name: str
     env: str
@@ -41,6 +47,8 @@ class Task(NamedTuple):
 
 
 TASKS = (
+    Task("coordination", "partners/matrix/coordination-5", *habits(5)),  # cooperative
+    Task("rps", "partners/matrix/rock_paper_scissors", *habits(3)),  # competitive
     Task(
         "tag",
         "partners/mpe/simple_tag_v3",

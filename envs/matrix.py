@@ -423,6 +423,10 @@ _GAMES: dict[str, dict[str, Any]] = {
     "stag_hunt": {"payoff": [[[4, 1], [3, 2]], [[4, 3], [1, 2]]], "per_agent": True},
     "battle_of_the_sexes": {"payoff": [[[3, 0], [0, 2]], [[2, 0], [0, 3]]], "per_agent": True},
     "matching_pennies": {"payoff": [[[1, -1], [-1, 1]], [[-1, 1], [1, -1]]], "per_agent": True},
+    "rock_paper_scissors": {
+        "payoff": [[[0, -1, 1], [1, 0, -1], [-1, 1, 0]], [[0, 1, -1], [-1, 0, 1], [1, -1, 0]]],
+        "per_agent": True,
+    },
 }
 
 # The 78 strictly ordinal 2x2 games that differ by more than the order of rows, columns and players

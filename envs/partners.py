@@ -20,6 +20,7 @@ import numpy as np
 
 from marlx.environment import Environment
 from marlx.envs.foraging import EAST, LOAD, NORTH, SOUTH, WEST, Foraging
+from marlx.envs.matrix import MatrixGame
 from marlx.envs.mpe.core import DAMPING, MOVES, STEP, Particles
 from marlx.envs.mpe.liam import MARKS, SYMBOLS, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
@@ -42,6 +43,8 @@ def heuristics(env: Environment[Any, Any]) -> dict[str, Partner]:
         found |= {partner.name: partner for partner in spread_heuristics(env)}
     elif isinstance(env, LiamSpeakerListener):
         found |= {partner.name: partner for partner in speaker_heuristics(env)}
+    elif isinstance(env, MatrixGame):
+        found |= {partner.name: partner for partner in game_heuristics(env)}
     elif isinstance(env, Particles) and has_predators(env):
         found |= {partner.name: partner for partner in predator_heuristics(env)}
     return {**found, "random": random(env)}
@@ -429,6 +432,44 @@ def _case(place: Array, values: Sequence[Array]) -> Array:
     for i, value in enumerate(values[1:], 1):
         chosen = jnp.where(place == i, value, chosen)
     return chosen
+
+
+# ------------------------------------------------------------------------------ games
+
+
+MOSTLY = 0.7
+"""How often a player of `game_heuristics` that has a habit follows it."""
+
+
+def game_heuristics(env: MatrixGame) -> tuple[Partner, ...]:
+    """Players with a habit: `mostly_2` chooses action 2 in 70% of the steps, `always_2` in all.
+
+    Otherwise any of the other actions, all of them equally likely; an action beyond an agent's own
+    is its last. Habits are what there is to learn of a partner in a repeated game, from what it
+    did: ours, the field has no set of them that is standard.
+    """
+    act = functools.partial(_by_habit, env.num_actions)
+    numbers = range(max(env.num_actions))
+    return tuple(
+        Partner(f"{name}_{i}", _nothing, act, (i, how_often))
+        for name, how_often in (("mostly", MOSTLY), ("always", 1.0))
+        for i in numbers
+    )
+
+
+def _by_habit(
+    sizes: Sequence[int], habit: tuple[Array, Array], memory: Tree, obs: Observation, key: Array
+) -> tuple[Array, Tree]:
+    """Actions of all agents, by a favourite and how often it is chosen."""
+    favourite, how_often = habit
+    size = jnp.asarray(sizes)
+    favourite = jnp.minimum(favourite, size - 1)
+    key_habit, key_other = jax.random.split(key)
+    follows = jax.random.uniform(key_habit, size.shape) < how_often
+    others = jnp.maximum(size - 1, 1)
+    other = jax.random.randint(key_other, size.shape, 0, others)
+    other = jnp.minimum(other + (other >= favourite), size - 1)
+    return jnp.where(follows, favourite, other).astype(jnp.int32), memory
 
 
 # ------------------------------------------------------------------------------ by name

@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 import re
 
 import jax
@@ -40,6 +41,17 @@ PAIRS = {  # the cells' (agent 0, agent 1), row by row
     "stag_hunt": [(4, 4), (1, 3), (3, 1), (2, 2)],
     "battle_of_the_sexes": [(3, 2), (0, 0), (0, 0), (2, 3)],
     "matching_pennies": [(1, -1), (-1, 1), (-1, 1), (1, -1)],
+    "rock_paper_scissors": [
+        (0, 0),
+        (-1, 1),
+        (1, -1),
+        (1, -1),
+        (0, 0),
+        (-1, 1),
+        (-1, 1),
+        (1, -1),
+        (0, 0),
+    ],
     "nonconflict-1": [(4, 4), (3, 3), (2, 2), (1, 1)],
     "nonconflict-19": [(4, 4), (1, 3), (3, 1), (2, 2)],
     "nonconflict-21": [(4, 4), (1, 2), (2, 1), (3, 3)],
@@ -48,7 +60,9 @@ PAIRS = {  # the cells' (agent 0, agent 1), row by row
     "conflict-57": [(2, 2), (3, 1), (4, 3), (1, 4)],
 }
 TABLES = {name: np.repeat(np.array(p)[..., None], np.ndim(p), -1) for name, p in COMMON.items()}
-TABLES |= {name: np.array(pairs).reshape(2, 2, 2) for name, pairs in PAIRS.items()}
+TABLES |= {
+    name: np.array(pairs).reshape(*[math.isqrt(len(pairs))] * 2, 2) for name, pairs in PAIRS.items()
+}
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from marlx import config
 from marlx.environment import vector_reset, vector_step
 from marlx.envs import foraging, partners
 from marlx.envs.foraging import Foraging
+from marlx.envs.matrix import MatrixGame
 from marlx.envs.mpe.core import Particles
 from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
@@ -446,3 +447,20 @@ def test_speakers_say_and_understand_their_code() -> None:
             np.testing.assert_allclose(now.agent_pos[0], places["landmark_pos"][2], atol=0.1)
     # code 3 has no word 2, which code 7 has for landmark 0: the second stays where it is
     np.testing.assert_allclose(now.agent_pos[1], state.agent_pos[1], atol=0.1)
+
+
+def test_players_of_games_have_habits() -> None:
+    """As often as their names say, and each of the other actions as often as the next."""
+    env = MatrixGame(payoff=[[1, 2, 3, 4], [5, 6, 7, 8]], horizon=25)
+    known = partners.heuristics(env)
+    obs = Observation(jnp.zeros((2, 2)), jnp.ones((2, 4), bool), jnp.zeros(2))
+
+    def often(name: str) -> Any:
+        act = functools.partial(known[name].act, known[name].policy, ())
+        did, _ = jax.vmap(act, (None, 0))(obs, jax.random.split(jax.random.key(0), 30_000))
+        return jax.nn.one_hot(did, 4).mean(0)
+
+    np.testing.assert_allclose(
+        often("mostly_2"), [[0.3, 0.7, 0, 0], [0.1, 0.1, 0.7, 0.1]], atol=0.01
+    )
+    assert often("always_0")[:, 0].tolist() == [1, 1]
