@@ -50,6 +50,12 @@ TASKS = (
     Task("coordination", "partners/matrix/coordination-5", *habits(5)),  # cooperative
     Task("rps", "partners/matrix/rock_paper_scissors", *habits(3)),  # competitive
     Task(
+        "spread",  # cooperative
+        "partners/mpe/simple_spread_v3",
+        ("nearest", "assigned", "stay", "random"),
+        ("reversed",),
+    ),
+    Task(
         "tag",
         "partners/mpe/simple_tag_v3",
         ("after_prey", "after_agent_far", "random"),

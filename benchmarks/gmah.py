@@ -37,6 +37,8 @@ FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
 UNIFORM = {"learner": {"chooser": "uniform"}}
 UNMIXED = {"learner": {"mixing": False}}
+# the low level first, by chance, then frozen
+STAGED = {"low_steps": 400_000, "low_after": "freeze", "low": {"lr_steps": 400_000}}
 
 
 def doorkey(horizon: int, left: float) -> dict[str, tuple[str, str, dict[str, Any]]]:
@@ -65,6 +67,8 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
     "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
     "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
+    "trashgrid-staged": ("gmah", TRASH, {"learner": STAGED, **MASKED}),
+    "trashgrid-staged-unmixed": ("gmah", TRASH, {"learner": {**STAGED, "mixing": False}, **MASKED}),
     "trashgrid-flat": ("qmix", TRASH, MASKED),
     "trashgrid-penalised-adaptive": ("gmah", TRASH, ADAPTIVE),  # nothing masked, useless acts cost
     "trashgrid-penalised-flat": ("qmix", TRASH, FLAT),
@@ -93,12 +97,10 @@ def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) 
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
     flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]
-    for block, values in own.items():
-        if block in settings:
-            continue
-        inner = values.items() if isinstance(values, dict) else [("", values)]
-        names = [(f"{block}.{key}" if key else block, value) for key, value in inner]
-        flags += [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in names]
+    flags += [
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+        for name, value in flat({k: v for k, v in own.items() if k not in settings})
+    ]
     returns = [*stored.get("returns", []), *result.returns.round(4).tolist()]
     low, high = statistics.bootstrap_interval(np.array(returns))
     mine = {
@@ -134,6 +136,17 @@ def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) 
         "settings": experiment.settings(),
         "returns": returns,
     }
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """`block.name` and value of every setting."""
+    return [
+        item
+        for key, value in settings.items()
+        for item in (
+            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+        )
+    ]
 
 
 def assess(experiment: config.Experiment, policies: Any) -> dict[str, list[float]]:

@@ -275,7 +275,7 @@ LIAM_CODES = (
     (2, 1, 0),
 )
 """The symbols that LIAM's ten speakers have for the three landmarks."""
-COVERERS = ("nearest", "assigned", "stay")
+COVERERS = ("nearest", "assigned", "stay", "reversed")
 """Rules for spread; likewise."""
 
 
@@ -297,10 +297,11 @@ def predator_heuristics(env: Particles) -> tuple[Partner, ...]:
 
 
 def spread_heuristics(env: Spread) -> tuple[Partner, ...]:
-    """Rules for spread: go to the `nearest` landmark, to the i-th as agent i (`assigned`), `stay`.
+    """Rules for spread: `nearest`, `assigned`, `stay`, `reversed`.
 
-    Those that go push against what is left of the way after rolling out, along the longer axis, and
-    rest within half a push's way of their landmark.
+    That is: go to the nearest landmark, agent i to the i-th, nobody anywhere, and agent i to the
+    i-th from behind. Those that go push against what is left of the way after rolling out, along
+    the longer axis, and rest within half a push's way of their landmark.
     """
     act = functools.partial(_cover, env)
     return tuple(Partner(name, _nothing, act, rule) for rule, name in enumerate(COVERERS))
@@ -367,7 +368,9 @@ def _cover(
         vx, vy, _, _, *numbers = jnp.unstack(obs.local[i, : 4 + 2 * env.num_agents])
         ways = list(zip(numbers[::2], numbers[1::2], strict=True))
         near = _largest([-(x * x + y * y) for x, y in ways])
-        x, y = (_case(jnp.where(rule == 0, near, i), way) for way in zip(*ways, strict=True))
+        mine, last = jnp.int32(i), jnp.int32(env.num_agents - 1)
+        own = _case(rule, [near, mine, mine, last - mine])
+        x, y = (_case(own, way) for way in zip(*ways, strict=True))
         push = _approach(env, agent.accel, x - COAST * vx, y - COAST * vy)
         actions.append(jnp.where(rule != 2, push, 0))
     return _as_actions(env, actions), memory

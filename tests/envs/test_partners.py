@@ -205,8 +205,8 @@ def test_names_make_the_environment_and_its_settings() -> None:
     )
     assert other.cast.names == ("random", "h1") and other.cast.ego == (2, 1)
     assert other.spec().horizon == other.cast.env.horizon == 7
-    games, _ = marlx.make("partners/matrix/climbing")
-    assert games.cast.names == ("random",)
+    push, _ = marlx.make("partners/mpe/simple_push_v3")
+    assert push.cast.names == ("random",)
 
 
 def test_settings_are_those_of_a_run() -> None:
@@ -395,7 +395,7 @@ def test_spread_by_rules(settings: dict[str, Any]) -> None:
     """Everyone ends where the rule says, and rests there."""
     env = Spread(**settings)
     pool = partners.heuristics(env)
-    assert list(pool) == ["nearest", "assigned", "stay", "random"]
+    assert list(pool) == ["nearest", "assigned", "stay", "reversed", "random"]
 
     def episode(rule: Any, key: Any) -> Any:
         state = env.reset_env(key, env.default_params)
@@ -408,7 +408,7 @@ def test_spread_by_rules(settings: dict[str, Any]) -> None:
         return state, jax.lax.scan(step, state, length=40)[0]
 
     keys = jax.random.split(jax.random.key(0), 60)
-    rules = jnp.arange(3)
+    rules = jnp.arange(4)
     each = jax.vmap(jax.vmap(episode, (None, 0)), (0, None))
     before, after = jax.tree.map(np.asarray, jax.jit(each)(rules, keys))
     way = after.agent_pos[..., :, None, :] - after.landmark_pos[..., None, :, :]
@@ -417,6 +417,8 @@ def test_spread_by_rules(settings: dict[str, Any]) -> None:
     assert near.mean() > 0.6
     own = np.diagonal(gap[1], axis1=1, axis2=2) < 0.15
     assert own.mean() > 0.7
+    reverse = np.diagonal(gap[3][..., ::-1], axis1=1, axis2=2) < 0.15
+    assert reverse.mean() > 0.7
     moved = np.abs(after.agent_pos[2] - before.agent_pos[2])
     assert np.median(moved) < 1e-6  # those that began in contact are pushed apart
 
