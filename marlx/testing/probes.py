@@ -1,0 +1,224 @@
+"""Small environments whose values are worked out by hand; each catches a mistake of learners."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.environment import Environment, EnvParams, EnvState
+from marlx.types import Array, EnvSpec, Observation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant(Environment[EnvState, EnvParams]):
+    """Every step pays every agent `reward`, forever; episodes only stop at a time limit.
+
+    The value of any policy, of each agent and of the team: `reward / (1 - gamma)`, at every step.
+    A learner that takes the limit for an end finds less: `reward` alone at the last step.
+    """
+
+    reward: float = 1.0
+    horizon: int = 10
+    num_agents: int = 2
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The setting's horizon."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Two actions that do nothing, one constant observation."""
+        horizon = int((self.default_params if params is None else params).max_steps_in_episode)
+        return EnvSpec(
+            id="probe/constant",
+            num_agents=self.num_agents,
+            num_actions=2,
+            obs_size=1,
+            state_size=1,
+            horizon=horizon,
+            reward_aggregation="mean",
+            storage="int8",
+            optimum=self.reward * horizon,
+        )
+
+    def reset_env(self, key: Array, params: EnvParams) -> EnvState:
+        """Nothing is random."""
+        del key, params
+        return EnvState(time=jnp.int32(0))
+
+    def step_env(
+        self, key: Array, state: EnvState, action: Array, params: EnvParams
+    ) -> tuple[EnvState, Array, Array, dict[str, Any]]:
+        """Pay."""
+        del key, action, params
+        state = EnvState(time=state.time + 1)
+        return state, jnp.full(self.num_agents, self.reward, jnp.float32), jnp.bool_(False), {}
+
+    def observe(self, state: EnvState, params: EnvParams) -> Observation:
+        """Ones."""
+        del state, params
+        n = self.num_agents
+        return Observation(jnp.ones((n, 1)), jnp.ones((n, 2), bool), jnp.ones(1))
+
+
+@flax.struct.dataclass
+class CueState(EnvState):
+    """What `Recall` remembers of an episode."""
+
+    cue: Array  # int32 [N], in 0..cues-1
+    delay: Array  # int32 [], the time at which to answer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recall(Environment[CueState, EnvParams]):
+    """Each agent is shown a cue at first and is paid 1 for naming it when asked, later.
+
+    Episodes end truly with the answer, after a random delay, so those of a batch end at different
+    times. With `longest = 0` the cue is on show when asked and no memory is needed. Until asked,
+    action 0 (wait) is legal, and so are answers in a pattern that changes with agent and time but
+    does nothing; when asked, waiting is illegal.
+
+    Best return 1; without memory (and `shortest >= 1`), `1 / cues`.
+    """
+
+    cues: int = 2
+    shortest: int = 1
+    longest: int = 3
+    num_agents: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shortest <= self.longest:
+            raise ValueError(f"delays {self.shortest}..{self.longest} are no range from 0 up")
+
+    @property
+    def default_params(self) -> EnvParams:
+        """As long as the longest episode."""
+        return EnvParams(max_steps_in_episode=self.longest + 1)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Actions: wait, then one per cue. An agent sees the cue's one-hot and a flag to answer."""
+        return EnvSpec(
+            id="probe/recall",
+            num_agents=self.num_agents,
+            num_actions=1 + self.cues,
+            obs_size=self.cues + 1,
+            state_size=self.num_agents * self.cues + 1,
+            horizon=int((self.default_params if params is None else params).max_steps_in_episode),
+            reward_aggregation="mean",
+            storage="int8",
+            optimum=1.0,
+        )
+
+    def reset_env(self, key: Array, params: EnvParams) -> CueState:
+        """Draw the cues and the delay."""
+        del params
+        key_cue, key_delay = jax.random.split(key)
+        return CueState(
+            time=jnp.int32(0),
+            cue=jax.random.randint(key_cue, (self.num_agents,), 0, self.cues),
+            delay=jax.random.randint(key_delay, (), self.shortest, self.longest + 1),
+        )
+
+    def step_env(
+        self, key: Array, state: CueState, action: Array, params: EnvParams
+    ) -> tuple[CueState, Array, Array, dict[str, Any]]:
+        """Pay for right answers when asked."""
+        del key, params
+        asked = state.time == state.delay
+        reward = jnp.where(asked & (action == state.cue + 1), 1.0, 0.0)
+        return dataclasses.replace(state, time=state.time + 1), reward, asked, {}
+
+    def observe(self, state: CueState, params: EnvParams) -> Observation:
+        """Show the cue at time 0 only; the global state always tells it."""
+        del params
+        asked = state.time == state.delay
+        cue = jax.nn.one_hot(state.cue, self.cues)
+        shown = jnp.where(state.time == 0, cue, 0.0)
+        flag = jnp.full((self.num_agents, 1), asked, jnp.float32)
+        agent, answer = np.indices((self.num_agents, self.cues))
+        legal = asked | ((agent + answer + state.time) % 2 == 0)
+        wait = jnp.full((self.num_agents, 1), ~asked)
+        return Observation(
+            local=jnp.concatenate([shown, flag], axis=1),
+            action_mask=jnp.concatenate([wait, legal], axis=1),
+            global_state=jnp.concatenate([cue.reshape(-1), flag[0]]),
+        )
+
+
+@flax.struct.dataclass
+class MaskState(EnvState):
+    """What `Masked` allows now."""
+
+    legal: Array  # bool [N, A]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Masked(Environment[MaskState, EnvParams]):
+    """Action `a` pays its agent `a` where it is legal and `bait` where it is not, forever.
+
+    Action 0 is always legal, the others each with probability 1/2, drawn anew at every step for
+    every agent; observations do not tell. So a return above `(num_actions - 1) * horizon` proves
+    that an illegal action was taken, and the best action value of an agent is known,
+    `Q(a) = a + gamma * best_mean / (1 - gamma)`: a learner that bootstraps from illegal actions
+    finds `a + gamma * (num_actions - 1) / (1 - gamma)`.
+    """
+
+    num_actions: int = 3
+    bait: float = 1000.0
+    horizon: int = 10
+    num_agents: int = 2
+
+    @property
+    def best_mean(self) -> float:
+        """Mean over masks of the best legal action's pay: 1.25 for three actions."""
+        best = range(1, self.num_actions)  # the best is `a` where `a` is legal and none above is
+        return sum(a * 0.5 ** (self.num_actions - a) for a in best)
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The setting's horizon."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """`optimum` is that of a lucky episode in which everything is legal."""
+        horizon = int((self.default_params if params is None else params).max_steps_in_episode)
+        return EnvSpec(
+            id="probe/masked",
+            num_agents=self.num_agents,
+            num_actions=self.num_actions,
+            obs_size=1,
+            state_size=1,
+            horizon=horizon,
+            reward_aggregation="mean",
+            storage="int8",
+            optimum=float((self.num_actions - 1) * horizon),
+        )
+
+    def _draw(self, key: Array) -> Array:
+        legal = jax.random.bernoulli(key, 0.5, (self.num_agents, self.num_actions))
+        return legal.at[:, 0].set(True)
+
+    def reset_env(self, key: Array, params: EnvParams) -> MaskState:
+        """Draw a mask."""
+        del params
+        return MaskState(time=jnp.int32(0), legal=self._draw(key))
+
+    def step_env(
+        self, key: Array, state: MaskState, action: Array, params: EnvParams
+    ) -> tuple[MaskState, Array, Array, dict[str, Any]]:
+        """Pay and draw the next mask."""
+        del params
+        legal = state.legal[np.arange(self.num_agents), action]
+        reward = jnp.where(legal, action.astype(jnp.float32), self.bait)
+        state = MaskState(time=state.time + 1, legal=self._draw(key))
+        return state, reward, jnp.bool_(False), {}
+
+    def observe(self, state: MaskState, params: EnvParams) -> Observation:
+        """Ones, and the mask."""
+        del params
+        return Observation(jnp.ones((self.num_agents, 1)), state.legal, jnp.ones(1))
