@@ -29,6 +29,8 @@ from marlx.returns import uniform_action
 from marlx.rollout import rollout, start
 
 HUNTERS = ("after_prey", "after_agent_far", "after_agent_close", "after_pred", "random")
+COVERERS = ("nearest", "assigned", "stay", "reversed", "random")
+PLAYERS = tuple(f"mostly_{i}" for i in range(5))
 FORAGERS = ("h1", "h2", "h3", "h4", "random")
 
 
@@ -41,7 +43,15 @@ class Case(NamedTuple):
 TAG = "partners/mpe/simple_tag_v3", {"horizon": 50, "pool": HUNTERS}
 LIAM = "partners/mpe/liam_predator_prey", {"pool": HUNTERS}
 NEAR = {"inputs": (8, 9, 10, 11, 12, 13)}
+SPREAD = "partners/mpe/simple_spread_v3", {"horizon": 50, "pool": COVERERS}
+GAME = (
+    "partners/matrix/coordination-5",
+    {"horizon": 50, "observation": "last_action", "pool": PLAYERS},
+)
 CASES = {
+    "game, all it sees": Case(*GAME, {}),
+    "spread, all it sees": Case(*SPREAD, {}),
+    "spread, changes of what it sees": Case(*SPREAD, {"token": "change"}),
     "tag, all it sees": Case(*TAG, {}),
     "tag, the predators it sees": Case(*TAG, NEAR),
     "tag, changes of what it sees": Case(*TAG, {"token": "change"}),

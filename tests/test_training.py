@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import marlx
+from marlx import training
 from marlx.algos import q_learning
 from marlx.algos.q_learning import QConfig
 from marlx.evaluation import random_learner, record_episode
@@ -123,3 +124,21 @@ def test_pictures_tell_what_the_learner_says_of_each_step():
 
 def test_settings_have_sane_defaults():
     assert TrainConfig().total_steps > TrainConfig().num_envs * TrainConfig().rollout_length
+
+
+def test_what_runs_once_compiles_with_an_xla_that_lacks_an_option():
+    """As later versions do; any other error is told."""
+
+    class Program:
+        lacks = "No such compile option: 'xla_cpu_use_fusion_emitters'"
+
+        def compile(self, options):
+            if "xla_cpu_use_fusion_emitters" in options:
+                raise jax.errors.JaxRuntimeError(f"INVALID_ARGUMENT: {self.lacks}")
+            return options
+
+    program = Program()
+    assert training._soon(program)["xla_backend_optimization_level"] == 0
+    program.lacks = "out of memory"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+        training._soon(program)
