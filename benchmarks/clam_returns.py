@@ -1,4 +1,4 @@
-"""Does it pay to know one's partners? Returns of clam, its bounds, its controls and LIAM.
+"""Does it pay to know one's partners? Returns of clam, its bounds, controls, LIAM, and a memory.
 
     python benchmarks/clam_returns.py            # 5 seeds of each; many hours on two cores
 
@@ -29,7 +29,7 @@ from marlx.envs.partners import LIAM_CODES
 from marlx.evaluation import evaluate
 from marlx.registry import algorithm
 
-MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels")
+MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels", "recurrent")
 CODES = tuple(f"code_{''.join(map(str, code))}" for code in LIAM_CODES)
 
 
@@ -72,10 +72,13 @@ TASKS = (
 
 def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> dict[str, Any]:
     """Train, and judge with partners that were seen and with others."""
+    learner: dict[str, Any] = {"model": model}
+    if model == "recurrent":  # no model, but a policy with a memory of its own
+        learner = {"model": "none", "ppo": {"recurrent": True, "window": 25}}
     experiment = config.experiment(
         "clam",
         task.env,
-        learner={"model": model},
+        learner=learner,
         env={"pool": task.seen, "privileged": True},
         **settings,
     )
