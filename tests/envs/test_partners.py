@@ -188,8 +188,8 @@ def test_rounding_is_numpys() -> None:
 def test_heuristics_that_need_levels_are_left_out_where_levels_are_hidden() -> None:
     assert list(partners.heuristics(Foraging())) == ["h1", "h2", "h3", "h4", "random"]
     assert list(partners.heuristics(Foraging(observe_levels=False))) == ["h1", "h2", "random"]
-    climbing, _ = marlx.make("matrix/climbing")
-    assert list(partners.heuristics(climbing)) == ["random"]
+    push, _ = marlx.make("mpe/simple_push_v3")
+    assert list(partners.heuristics(push)) == ["random"]
 
 
 # ---------------------------------------------------------------- by name
