@@ -125,7 +125,16 @@ def test_parts_of_a_composite_have_settings_and_presets_of_their_own(
         config.experiment("pair", FORAGING, learner={"second": {"batch": 9}})
 
 
-@pytest.mark.parametrize("algorithm", registry.algorithms())
+def by_presets():
+    """Algorithms, those that read the same preset as another among the slow."""
+    kept = ("qmix", "ippo", "maa2c", "mansa", "mansa_ppo", "gmah", "gmah_q", "clam")
+    slow = pytest.mark.slow
+    return [
+        pytest.param(name, marks=() if name in kept else slow) for name in registry.algorithms()
+    ]
+
+
+@pytest.mark.parametrize("algorithm", by_presets())
 def test_presets_hold_for_every_example(algorithm):
     """No preset names a setting that is not there, or a value that is refused."""
     for family in registry.families().values():

@@ -35,7 +35,7 @@ def leaves(tree):
     return [np.asarray(x) for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("which", [0, 2])
+@pytest.mark.parametrize("which", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_seeds_together_are_seeds_one_by_one(three, which):
     alone = train(ENV, LEARNER, seeds=1, seed=3 + which, **SETTINGS)
     for together, single in zip(leaves(three.policies), leaves(alone.policies), strict=True):

@@ -122,6 +122,7 @@ def test_a_budget_of_none_is_the_independent_learner():
 PPO = PPOConfig(hidden=8, epochs=2, minibatches=2, window=5, recurrent=True)
 
 
+@pytest.mark.slow
 def test_a_pair_of_policy_gradient_learners_reduces_to_either():
     """IPPO without calls, MAPPO with nothing else; with some, minibatches in proportion."""
     pair = ppo.ippo(SPEC, PPO), ppo.mappo(SPEC, PPO)

@@ -540,7 +540,7 @@ def batch_of(env: Foraging, num_envs: int, seed: int) -> tuple[ForagingState, ja
     return state.replace(time=time), action, keys[3]
 
 
-@pytest.mark.parametrize("num_envs", [1, 48])
+@pytest.mark.parametrize("num_envs", [1, pytest.param(48, marks=pytest.mark.slow)])
 def test_vector_step_is_a_step_and_a_fresh_episode_where_one_ended(num_envs: int) -> None:
     env = Foraging(num_agents=3, horizon=3)
     params = env.default_params

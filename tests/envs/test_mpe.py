@@ -236,6 +236,7 @@ def test_steps_are_those_of_mpe2(name: str, continuous: bool) -> None:
     compare(name, continuous, single=1e-5, rollout=1e-4)
 
 
+@pytest.mark.slow
 def test_in_double_precision_steps_are_those_of_mpe2_to_ten_digits() -> None:
     pytest.importorskip("mpe2")
     root = Path(__file__).parents[2]
