@@ -220,7 +220,10 @@ def test_the_script_takes_the_deepest_that_is_available_and_not_achieved():
     assert choose([1, 0, 0], [0, 0, 0], [False, False, True]) == 2  # busy
 
 
-@pytest.mark.parametrize("env_id", ["grid/doorkey-5x5-2p", "Foraging-2s-5x5-2p-2f-v3"])
+@pytest.mark.parametrize(
+    "env_id",
+    ["Foraging-2s-5x5-2p-2f-v3", pytest.param("grid/doorkey-5x5-2p", marks=pytest.mark.slow)],
+)
 def test_bits_are_what_the_environment_declares_and_the_rest_what_it_shows(env_id):
     bare, params = marlx.make(env_id)
     env, declared = marlx.with_subgoals(bare), bare.subgoals()

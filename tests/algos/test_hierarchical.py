@@ -34,7 +34,7 @@ TINY = GMAHConfig(high=HIGH, low=LOW, period=5)
 # --- acting ---
 
 
-@pytest.mark.parametrize("refresh", ["achieved", "fixed"])
+@pytest.mark.parametrize("refresh", ["achieved", pytest.param("fixed", marks=pytest.mark.slow)])
 def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
     """By looking at a rollout of a team that chooses at random, step by step."""
     bare, params = marlx.make("grid/doorkey-5x5-2p", horizon=12)

@@ -259,7 +259,7 @@ def test_the_switch_pays_per_call_and_per_change_after_scaling():
     assert float(metrics["td_error"]) == pytest.approx(np.abs(q - target).mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["iql", "qmix"])
+@pytest.mark.parametrize("name", [pytest.param("iql", marks=pytest.mark.slow), "qmix"])
 def test_steps_of_weight_zero_reach_no_gradient(name):
     """Changing their rewards changes no parameter; changing another step's does."""
     config = dataclasses.replace(

@@ -73,8 +73,17 @@ def test_a_stored_sequence_gives_the_values_that_were_acted_on(sharing):
     assert acted.largest_difference(shift=-1) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["iql", "qmix", "joint_q"])
-@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize(
+    ("name", "double"),
+    [
+        ("iql", True),
+        ("qmix", True),
+        ("qmix", False),
+        ("joint_q", True),
+        pytest.param("iql", False, marks=pytest.mark.slow),
+        pytest.param("joint_q", False, marks=pytest.mark.slow),
+    ],
+)
 def test_targets_by_hand(name, double):
     """One update's mean TD error, recomputed window by window and step by step.
 
@@ -145,7 +154,14 @@ def test_targets_by_hand(name, double):
     assert float(metrics["td_error"]) == pytest.approx(np.mean(errors), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["iql", "vdn", "qmix", "qplex", "joint_q"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "iql",
+        "qmix",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("vdn", "qplex", "joint_q")),
+    ],
+)
 def test_value_survives_a_time_limit(name):
     """Reward 1 forever, cut every 2 steps: 1 / (1 - gamma) = 2, or 1.5 if the cut were an end."""
     env = Constant(reward=1.0, horizon=2)
@@ -241,8 +257,14 @@ def test_reward_statistics_are_those_of_all_rewards():
     assert float(scaled.mean()) == pytest.approx(0, abs=1e-3)
 
 
-@pytest.mark.parametrize("settings", [{"prioritised": True}, {"target_rate": 0.01},
-                                      {"layer_norm": True, "sharing": "group"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prioritised": True},
+        pytest.param({"target_rate": 0.01}, marks=pytest.mark.slow),
+        pytest.param({"layer_norm": True, "sharing": "group"}, marks=pytest.mark.slow),
+    ],
+)
 def test_options_learn_too(settings):
     """The two-armed choice of every agent, whichever option is on."""
     env = Recall(shortest=0, longest=0)  # the cue is on show: one step, answer it
