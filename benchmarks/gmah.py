@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx import config, pursuit, statistics, training
+from marlx import config, pursuit, results, statistics, training
 from marlx.learner import Learner
 from marlx.rollout import rollout, start
 
@@ -97,9 +97,10 @@ def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) 
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
     flags = [f"--{k.replace('_', '-')} {v}" for k, v in settings.items()]
+    rest = {k: v for k, v in own.items() if k not in settings}
     flags += [
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
-        for name, value in flat({k: v for k, v in own.items() if k not in settings})
+        for name, value in results.flat(rest).items()
     ]
     returns = [*stored.get("returns", []), *result.returns.round(4).tolist()]
     low, high = statistics.bootstrap_interval(np.array(returns))
@@ -136,17 +137,6 @@ def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) 
         "settings": experiment.settings(),
         "returns": returns,
     }
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """`block.name` and value of every setting."""
-    return [
-        item
-        for key, value in settings.items()
-        for item in (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-        )
-    ]
 
 
 def assess(experiment: config.Experiment, policies: Any) -> dict[str, list[float]]:

@@ -36,18 +36,18 @@ FAR = 1 << 30
 
 def heuristics(env: Environment[Any, Any]) -> dict[str, Partner]:
     """The heuristic partners that fit `env`, by name; `random` fits every environment."""
-    found: dict[str, Partner] = {}
+    made: tuple[Partner, ...] = ()
     if isinstance(env, Foraging):
-        found |= {partner.name: partner for partner in foraging_heuristics(env)}
-    elif isinstance(env, Spread):
-        found |= {partner.name: partner for partner in spread_heuristics(env)}
-    elif isinstance(env, LiamSpeakerListener):
-        found |= {partner.name: partner for partner in speaker_heuristics(env)}
+        made = foraging_heuristics(env)
     elif isinstance(env, MatrixGame):
-        found |= {partner.name: partner for partner in game_heuristics(env)}
+        made = game_heuristics(env)
+    elif isinstance(env, Spread):
+        made = spread_heuristics(env)
+    elif isinstance(env, LiamSpeakerListener):
+        made = speaker_heuristics(env)
     elif isinstance(env, Particles) and has_predators(env):
-        found |= {partner.name: partner for partner in predator_heuristics(env)}
-    return {**found, "random": random(env)}
+        made = predator_heuristics(env)
+    return {partner.name: partner for partner in (*made, random(env))}
 
 
 def random(env: Environment[Any, Any]) -> Partner:
@@ -441,7 +441,7 @@ def _case(place: Array, values: Sequence[Array]) -> Array:
 
 
 MOSTLY = 0.7
-"""How often a player of `game_heuristics` that has a habit follows it."""
+"""How often the `mostly_...` of `game_heuristics` follow their habit."""
 
 
 def game_heuristics(env: MatrixGame) -> tuple[Partner, ...]:
@@ -452,11 +452,10 @@ def game_heuristics(env: MatrixGame) -> tuple[Partner, ...]:
     did: ours, the field has no set of them that is standard.
     """
     act = functools.partial(_by_habit, env.num_actions)
-    numbers = range(max(env.num_actions))
     return tuple(
         Partner(f"{name}_{i}", _nothing, act, (i, how_often))
         for name, how_often in (("mostly", MOSTLY), ("always", 1.0))
-        for i in numbers
+        for i in range(max(env.num_actions))
     )
 
 

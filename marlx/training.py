@@ -554,7 +554,7 @@ class Run:
 
 
 def _soon(program: Any) -> Any:
-    """A lowered program compiled in a third of the time on a CPU, to run at half the speed.
+    """A lowered program, on a CPU compiled in a third of the time, to take about twice as long.
 
     For what runs once or seldom. Later versions of XLA (jaxlib 0.11.2) know no other way to write
     loops than the one that is left out here, and say so.
