@@ -13,6 +13,9 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("WANDB_MODE", "offline")
+# An eighth of all the time went into writing down which line each operation comes from.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+os.environ.setdefault("JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS", "0")
 # Tests spend their time compiling, not running: half-optimised code is ready much sooner, and
 # without MLIR on the way in half of that again (an XLA that does not know a flag would exit).
 os.environ.setdefault(

@@ -23,8 +23,9 @@ def returns(algorithm, task, **settings):
     [
         ("vdn", "matrix/two_step", 7, 7),  # a sum cannot tell that 8 is there
         ("qmix", "matrix/two_step", 8, 8),
-        ("qmix", "matrix/qtran", -12, 0),  # no monotonic mixer can put (0, 0) first
-        ("joint_q", "matrix/qtran", 8, 8),
+        # no monotonic mixer can put (0, 0) first
+        pytest.param("qmix", "matrix/qtran", -12, 0, marks=pytest.mark.slow),
+        pytest.param("joint_q", "matrix/qtran", 8, 8, marks=pytest.mark.slow),
     ],
 )
 def test_what_a_mixer_can_represent_decides_what_is_learned(algorithm, task, least, most):

@@ -149,7 +149,7 @@ def test_the_points_of_a_grid_are_wandbs():
     assert one(values=[0.5, 0.5, True, "a"]).points() == (0.5, True, "a")
 
 
-def drawn(folder, seed=0, count=200, **about):
+def drawn(folder, seed=0, count=80, **about):
     sweep = sweeps.from_text(text(parameters={"learner.lr": about, "learner.gamma": about}), "x")
     study = Study(sweep, "x", sqlite(folder), trials=count, seed=seed)
     return np.array([list(study.values(trial).values()) for trial in study.take(count)])
@@ -162,9 +162,9 @@ def test_draws_have_their_distribution_and_depend_on_the_seed_alone(tmp_path):
     about = {"min": 0.001, "max": 10.0, "distribution": "log_uniform_values"}
     values = drawn(folders[0], **about)
     assert values.min() >= 0.001 and values.max() <= 10
-    thirds = np.histogram(np.log10(values), bins=4, range=(-3, 1))[0] / values.size
-    np.testing.assert_allclose(thirds, 0.25, atol=0.08)
-    assert abs(np.corrcoef(np.log(values).T)[0, 1]) < 0.2, "parameters are drawn apart"
+    quarters = np.histogram(np.log10(values), bins=4, range=(-3, 1))[0] / values.size
+    np.testing.assert_allclose(quarters, 0.25, atol=0.1)
+    assert abs(np.corrcoef(np.log(values).T)[0, 1]) < 0.25, "parameters are drawn apart"
     np.testing.assert_array_equal(values[:20], drawn(folders[1], count=20, **about))
     assert not np.allclose(values[:20], drawn(folders[2], count=20, seed=1, **about))
     steps = drawn(folders[3], count=40, min=1, max=9, q=4, distribution="q_log_uniform_values")

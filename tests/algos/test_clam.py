@@ -77,7 +77,7 @@ TINY = CLAMConfig(
 TRAIN = TrainConfig(total_steps=400, num_envs=8, rollout_length=10, evals=1, eval_episodes=2)
 
 
-@pytest.mark.parametrize("name", ["labels", "liam", "random"])
+@pytest.mark.parametrize("name", ["labels", "liam", pytest.param("random", marks=pytest.mark.slow)])
 def test_models_train(name):
     learner = clam(SPEC, TINY, model=name)
     run = loop(ENV, PARAMS, learner, TRAIN)

@@ -69,7 +69,9 @@ BUILD = {
 }
 
 
-@pytest.fixture(scope="module", params=BUILD)
+@pytest.fixture(
+    scope="module", params=["ippo", "mappo", pytest.param("shared", marks=pytest.mark.slow)]
+)
 def collected(request):
     """A recurrent learner after two updates, with a rollout that it has not learned from."""
     spec = RECALL.spec(LIMITED)
@@ -189,7 +191,7 @@ PROBES = {
 }
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", ["legal actions", pytest.param("memory", marks=pytest.mark.slow)])
 def test_probes_are_solved(name):
     env, settings, enough = PROBES[name]
     learner = ppo.mappo(env.spec(), lr=3e-3, hidden=32, **settings)

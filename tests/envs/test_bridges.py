@@ -200,15 +200,18 @@ def test_every_example_of_ours_can_be_registered_in_gymnax():
 
 # ---------------------------------------------------------------- JaxMARL
 
+SPEAKERS = ("MPE_simple_speaker_listener_v4", {"max_steps": 7})
 JAXMARL = [
-    ("MPE_simple_speaker_listener_v4", {"max_steps": 7}),
-    ("overcooked", {"max_steps": 15}),
-    ("switch_riddle", {}),
-    ("HeuristicEnemySMAX", {"num_allies": 2, "num_enemies": 1, "max_steps": 30}),
+    pytest.param(*SPEAKERS, id="speakers", marks=pytest.mark.slow),
+    pytest.param("overcooked", {"max_steps": 15}, id="overcooked"),
+    pytest.param("switch_riddle", {}, id="switch_riddle"),
+    pytest.param(
+        "HeuristicEnemySMAX", {"num_allies": 2, "num_enemies": 1, "max_steps": 30}, id="smax"
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "kwargs"), JAXMARL, ids=[name for name, _ in JAXMARL])
+@pytest.mark.parametrize(("name", "kwargs"), JAXMARL)
 def test_jaxmarl_is_reproduced(name, kwargs):
     import jaxmarl
 
@@ -303,7 +306,10 @@ def test_smax_masks_are_its_own(battle):
     assert mask.tolist() == [[True] * 6, [False] * 4 + [True, False]]
 
 
-@pytest.mark.parametrize("name", ["MPE_simple_speaker_listener_v4", "switch_riddle"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("MPE_simple_speaker_listener_v4", marks=pytest.mark.slow), "switch_riddle"],
+)
 def test_jaxmarl_keeps_the_contract(name):
     check_env(from_jaxmarl(name))
 
@@ -397,13 +403,15 @@ def test_jaxmarl_takes_no_continuous_actions_of_ours():
 # ---------------------------------------------------------------- jumanji
 
 JUMANJI = [
-    ("LevelBasedForaging-v0", {"time_limit": 20}),
-    ("Cleaner-v0", {"time_limit": 12}),
-    ("Snake-v1", {}),
+    pytest.param(
+        "LevelBasedForaging-v0", {"time_limit": 20}, id="foraging", marks=pytest.mark.slow
+    ),
+    pytest.param("Cleaner-v0", {"time_limit": 12}, id="cleaner"),
+    pytest.param("Snake-v1", {}, id="snake"),
 ]
 
 
-@pytest.mark.parametrize(("name", "kwargs"), JUMANJI, ids=[name for name, _ in JUMANJI])
+@pytest.mark.parametrize(("name", "kwargs"), JUMANJI)
 def test_jumanji_is_reproduced(name, kwargs):
     """One episode. Cleaner's ends with dirty tiles: no true end, though its discount says so."""
     import json
@@ -449,6 +457,7 @@ def test_jumanji_is_reproduced(name, kwargs):
         assert truncated and not terminated and left == (name == "LevelBasedForaging-v0")
 
 
+@pytest.mark.slow
 def test_jumanji_keeps_the_contract():
     check_env(from_jumanji("LevelBasedForaging-v0"))
 

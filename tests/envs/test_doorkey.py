@@ -554,7 +554,9 @@ def test_ids_make_what_they_say(id: str) -> None:
     assert spec.reward_aggregation == "mean" and spec.storage == "int8"
 
 
-@pytest.mark.parametrize("id", ["grid/doorkey-5x5", "grid/doorkey-8x8-2p"])
+@pytest.mark.parametrize(
+    "id", [pytest.param("grid/doorkey-5x5", marks=pytest.mark.slow), "grid/doorkey-8x8-2p"]
+)
 def test_environments_keep_the_contract(id: str) -> None:
     check_env(registry.make_env(id, useful_only=id.endswith("2p")))
 

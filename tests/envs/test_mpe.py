@@ -408,7 +408,17 @@ def test_global_state_tells_everything() -> None:
 # ---------------------------------------------------------------- contract, ids, pictures
 
 
-@pytest.mark.parametrize("id", mpe.FAMILY.examples)
+TALL = ("simple_world_comm_v3", "liam_predator_prey", "simple_push_v3")
+"""Those that take long to compile and have nothing of their own that their relatives lack."""
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        pytest.param(id, marks=[pytest.mark.slow] if id.removeprefix("mpe/") in TALL else [])
+        for id in mpe.FAMILY.examples
+    ],
+)
 def test_contract(id: str) -> None:
     check_env(make_env(id))
 

@@ -123,7 +123,13 @@ def observe(env: Foraging, state: foraging.ForagingState) -> Any:
     return env.observe(state, env.default_params)
 
 
-@pytest.mark.parametrize("which", SETTINGS)
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param(which, marks=[pytest.mark.slow] * which.startswith(("2s", "grid")))
+        for which in SETTINGS
+    ],
+)
 def test_foraging_heuristics_decide_as_the_originals(which: str, originals: Any) -> None:
     env, rng = SETTINGS[which], np.random.default_rng(0)
     ref = reference(env)
@@ -317,12 +323,11 @@ def test_predators_decide_as_liams(signs: Any) -> None:
 @pytest.mark.parametrize(
     "env",
     [
-        LiamPredatorPrey(),
-        LiamPredatorPrey(action_signs="mpe2"),
-        Tag(),
-        Tag(continuous_actions=True, num_obstacles=1),
+        pytest.param(LiamPredatorPrey(), id="liam"),
+        pytest.param(LiamPredatorPrey(action_signs="mpe2"), id="liam-mpe2", marks=pytest.mark.slow),
+        pytest.param(Tag(), id="tag", marks=pytest.mark.slow),
+        pytest.param(Tag(continuous_actions=True, num_obstacles=1), id="tag-continuous"),
     ],
-    ids=["liam", "liam-mpe2", "tag", "tag-continuous"],
 )
 def test_predators_come_closer_whatever_the_signs(env: Particles) -> None:
     pool = [partners.heuristics(env)[name] for name in ("after_prey", "random")]
