@@ -142,7 +142,7 @@ def trained(name: str, devices: str) -> Trained:
     return Trained(run, history, folder, numbers(run, history))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", ["qmix", pytest.param("mappo", marks=pytest.mark.slow)])
 def test_two_devices_share_environments_and_get_the_numbers_of_one(name):
     two = trained(name, "1x2")
     assert two.run.layout == Layout(1, 2) and len(two.history) == 4

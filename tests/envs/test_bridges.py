@@ -200,9 +200,10 @@ def test_every_example_of_ours_can_be_registered_in_gymnax():
 
 # ---------------------------------------------------------------- JaxMARL
 
-SPEAKERS = ("MPE_simple_speaker_listener_v4", {"max_steps": 7})
 JAXMARL = [
-    pytest.param(*SPEAKERS, id="speakers", marks=pytest.mark.slow),
+    pytest.param(
+        "MPE_simple_speaker_listener_v4", {"max_steps": 7}, id="speakers", marks=pytest.mark.slow
+    ),
     pytest.param("overcooked", {"max_steps": 15}, id="overcooked"),
     pytest.param("switch_riddle", {}, id="switch_riddle"),
     pytest.param(
