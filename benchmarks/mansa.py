@@ -345,17 +345,17 @@ def draw_map(path: str, episodes: int = 256) -> None:
 
 
 def plot() -> None:
-    """Return against steps and against centralised calls, one picture per task."""
+    """Return against steps and against centralised calls, a picture per task and kind of parts."""
     from matplotlib.figure import Figure
 
     folder = _timing.RESULTS / "mansa"
     stored_ = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     records = [record for record in stored_ if "steps" in record]
-    for task in sorted({record["environment"] for record in records}):
+    for task, of_ppo in sorted({picture_of(record) for record in records}):
         figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for record in records:
-            if record["environment"] != task:
+            if picture_of(record) != (task, of_ppo):
                 continue
             steps, returns = record["steps"], np.array(record["return"]).mean(1)
             (line,) = left.plot(steps, returns, label=record["name"], lw=2)
@@ -364,7 +364,12 @@ def plot() -> None:
         left.set(xlabel="environment steps", ylabel="greedy team return", title=task)
         right.set(xlabel="centralised calls")
         left.legend(frameon=False, fontsize=8)
-        figure.savefig(folder / f"{task.replace('/', '-')}.png")
+        figure.savefig(folder / f"{'ppo-' * of_ppo}{task.replace('/', '-')}.png")
+
+
+def picture_of(record: dict[str, Any]) -> tuple[str, bool]:
+    """The task, and whether the parts are IPPO and MAPPO."""
+    return record["environment"], record["algorithm"] in ("mansa_ppo", *PARTS["mansa_ppo"])
 
 
 def calls_of(record: dict[str, Any]) -> list[Any]:
