@@ -209,7 +209,7 @@ def contrastive(
     """
     c = config
     part, _ = partner_of(spec) if labels else (slice(0, 0), 0)
-    encoder = PooledEncoder(size, sizes.width, sizes.heads, sizes.seeds)
+    encoder = PooledEncoder(size, sizes.width, sizes.heads, sizes.seeds, spec.horizon)
     projector = Projector(2 * c.projection, c.projection)
     longest = min(c.longest, spec.horizon)  # no view is longer than an episode
     store = episodes(c.capacity, spec.horizon)

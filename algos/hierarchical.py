@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +46,10 @@ class HierarchicalConfig:
     period: int = 16
     """A subgoal is given up after so many steps."""
     refresh: Refresh = "achieved"
-    """A subgoal is kept until achieved or given up; always for `period` steps; or as the first, but
-    chosen anew too where the agent sees what an auto-encoder does not expect."""
+    """A subgoal is kept until `achieved` or given up; always for `period` steps (`fixed`); as the
+    first, but chosen anew too where the agent sees what an auto-encoder does not expect
+    (`changed`); or, achieved or not, until other subgoals can be chosen (`options`): with a food
+    until it is gone."""
     quantile: float = 0.95
     """With `changed`: the share of observations that are expected."""
     subgoals: Literal["declared", "learned"] = "declared"
@@ -82,7 +84,7 @@ class HierarchicalConfig:
         for name in ("external", "low_steps", "unmixed_steps"):
             check(name, getattr(self, name) >= 0, "0 or more")
         for name, accepted in (
-            ("refresh", ("achieved", "fixed", "changed")),
+            ("refresh", get_args(Refresh)),
             ("subgoals", ("declared", "learned")),
             ("chooser", ("learned", "scripted", "uniform")),
             ("low_after", ("train", "freeze")),
@@ -229,8 +231,8 @@ def hierarchical(
     def views(rules: Rules, t: Transition) -> tuple[Transition, Transition]:
         if t.extras == ():  # as in the first example of shapes that `init` is shown
             blank = memory(1).pursuit
-            axes = (*t.terminated.shape, num_agents)
-            pursuit = jax.tree.map(lambda x: jnp.broadcast_to(x[0], axes), blank)
+            axes = t.terminated.shape
+            pursuit = jax.tree.map(lambda x: jnp.broadcast_to(x[0], (*axes, *x.shape[1:])), blank)
             t = t._replace(extras=Chosen(pursuit, pursuit.reached, (), ()))
         paid = c.external * spec.team_reward(t.reward)
         given = hindsight(rules, relabelled, t) if relabelled else t
@@ -260,7 +262,10 @@ def hierarchical(
     def memory(num_envs: int) -> HierarchicalMemory:
         axes = (num_envs, num_agents)
         # as if the time for a subgoal were over, so that the first step begins with a choice
-        idle = Pursuit(jnp.zeros(axes, jnp.int32), jnp.full(axes, c.period), jnp.zeros(axes, bool))
+        none = jnp.zeros((*axes, count), bool) if c.refresh == "options" else ()
+        idle = Pursuit(
+            jnp.zeros(axes, jnp.int32), jnp.full(axes, c.period), jnp.zeros(axes, bool), none
+        )
         return HierarchicalMemory(upper.memory(num_envs), lower.memory(num_envs), idle)
 
     def policy(state: HierarchicalState) -> HierarchicalPolicy:
@@ -299,6 +304,9 @@ def hierarchical(
             goal,
             jnp.where(begin, 0, memory.pursuit.clock),
             ~begin & (memory.pursuit.reached | achieved),
+            jnp.where(begin[..., None], layout.choices(obs), memory.pursuit.options)
+            if c.refresh == "options"
+            else (),
         )
         action, memory_low, extras_low = lower.act(
             policy.low, memory.low, with_goals(rules, mark, obs, goal), key_low, explore

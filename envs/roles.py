@@ -53,6 +53,11 @@ class Partner(NamedTuple):
     policy: Tree = ()
 
 
+def no_memory() -> Tree:
+    """`Partner.init` of those that remember nothing."""
+    return ()
+
+
 @flax.struct.dataclass
 class RolesState(EnvState):
     """One episode: the environment's own state, and who plays the partners."""

@@ -9,7 +9,7 @@ what acts step by step.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -72,14 +72,14 @@ def pooled(score: Array, value: Array, there: Array) -> Pool:
     return Pool(top, weight.sum(-3), jnp.einsum("...lsh,...lhd->...shd", weight, value))
 
 
-def positions(number: Array, width: int) -> Array:
-    """f32 [..., width], sinusoids of the positions int32 [...].
+def positions(length: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """f32 [length, width], sinusoids of the positions 0, 1, ...; a table, since sines are slow.
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    rate = np.exp(-np.log(10_000.0) * np.arange(0, width, 2) / width).astype(np.float32)
-    angle = number[..., None].astype(jnp.float32) * rate
-    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)[..., :width]
+    rate = np.exp(-np.log(10_000.0) * np.arange(0, width, 2) / width)
+    angle = np.arange(length)[:, None] * rate
+    return np.concatenate([np.sin(angle), np.cos(angle)], -1)[:, :width].astype(np.float32)
 
 
 class PooledEncoder(nn.Module):
@@ -90,6 +90,7 @@ class PooledEncoder(nn.Module):
       width: of everything within.
       heads: of the attention; they divide `width`.
       seeds: learned queries that pool the tokens.
+      length: positions that are told apart; tokens further on have the last one.
 
     Source: the Set Transformer (Lee et al. 2019, arXiv 1810.00825): row-wise feed-forward layers
     and pooling by multi-head attention with k seeds. Differs from: its encoder, whose tokens attend
@@ -102,6 +103,7 @@ class PooledEncoder(nn.Module):
     width: int = 64
     heads: int = 4
     seeds: int = 4
+    length: int = 1_024
 
     def setup(self) -> None:  # noqa: D102  flax's hook
         self.embed, self.refine = nn.Dense(self.width), nn.Dense(self.width)
@@ -121,7 +123,8 @@ class PooledEncoder(nn.Module):
         A seed's query times a token's key is linear in the token, so the two projections are kept
         as one matrix, `queries`.
         """
-        x = nn.relu(self.embed(x) + positions(position, self.width))
+        place = jnp.asarray(positions(self.length, self.width))[position]  # clipped, by JAX
+        x = nn.relu(self.embed(x) + place)
         x = x + nn.relu(self.refine(x))
         score = (x @ self.queries).reshape(*x.shape[:-1], self.seeds, self.heads)
         return score, self.values(x).reshape(*x.shape[:-1], self.heads, self.width // self.heads)

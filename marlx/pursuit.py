@@ -17,7 +17,7 @@ from marlx.generators import FORGOTTEN, Layout
 from marlx.returns import masked_argmax, uniform_legal
 from marlx.types import Array, Credit, Observation, Transition, Tree
 
-Refresh = Literal["achieved", "fixed", "changed"]
+Refresh = Literal["achieved", "fixed", "changed", "options"]
 
 
 class Pursuit(NamedTuple):
@@ -26,6 +26,7 @@ class Pursuit(NamedTuple):
     goal: Array  # int32, its subgoal
     clock: Array  # int32, steps that it has been pursued for
     reached: Array  # bool, it has been achieved, and is only held on to
+    options: Tree = ()  # with `options`: bool [B, N, G], what could be chosen when it was
 
 
 class Chosen(NamedTuple):
@@ -60,7 +61,9 @@ class Rules(NamedTuple):
         hot = jax.nn.one_hot(pursuit.goal, self.number, dtype=bool)
         achieved = (self.layout.achieved(obs) & hot).any(-1)
         over = pursuit.clock >= self.period
-        if self.refresh != "fixed":
+        if self.refresh == "options":
+            over |= (self.layout.choices(obs) != pursuit.options).any(-1)
+        elif self.refresh != "fixed":
             over |= achieved
         if self.changed is not None:
             over |= self.changed(obs)

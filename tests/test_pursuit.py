@@ -181,6 +181,33 @@ def test_with_a_fixed_period_what_is_achieved_is_held_on_to_and_not_paid_twice()
     np.testing.assert_array_equal(high.credit.held[:, 0, 0], [1, 1, 0])
 
 
+def test_with_options_a_subgoal_is_held_on_to_until_others_can_be_chosen():
+    """Achieved or not: after the second step, `far` cannot be chosen any more."""
+
+    def choices(local):
+        there = local[:, 0] > 5
+        return jnp.stack([jnp.ones_like(there), there], -1)
+
+    rules = Rules(SubgoalLayout(LAYOUT.names, ((), (0,)), choices, 1, 1), 3, "options")
+    held = story(
+        goal=[[0], [0], [0]], clock=[[0], [1], [0]], begin=[[1], [0], [1]],
+        achieved=[[[1, 0]], [[1, 0]], [[0, 0]]], reward=[[1.0], [1.0], [1.0]],
+        terminated=[0, 0, 0], truncated=[0, 0, 0], reached=[[0], [1], [0]],
+    )  # fmt: skip
+    options = jnp.array([[1, 1], [1, 1], [1, 0]], bool)[:, None, None]
+    known = held.extras.pursuit._replace(options=options)
+    seen = held.next_obs.local.at[1:, ..., 0].set(0.0)
+    held = held._replace(
+        extras=held.extras._replace(pursuit=known), next_obs=held.next_obs._replace(local=seen)
+    )
+    high = pursuit.high_view(rules, held)
+    np.testing.assert_array_equal(high.credit.held[:, 0, 0], [1, 0, 1])
+    np.testing.assert_array_equal(high.next_obs.action_mask[1, 0, 0], [1, 0])
+    low = pursuit.low_view(rules, 1.0, jnp.zeros((3, 1)), held)
+    np.testing.assert_allclose(low.reward[:, 0, 0], [1 - 0.5 / 3, 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(low.credit.weight[:, 0, 0], [1, 0, 1])
+
+
 def test_hindsight_tells_a_failure_as_what_it_achieved():
     """`far` fails, but leads past `near`: two steps are told as its pursuit. Nothing else is."""
     told = pursuit.hindsight(RULES, 1.0, ALONE)

@@ -34,7 +34,10 @@ TINY = GMAHConfig(high=HIGH, low=LOW, period=5)
 # --- acting ---
 
 
-@pytest.mark.parametrize("refresh", ["achieved", pytest.param("fixed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "refresh",
+    ["achieved", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("fixed", "options"))],
+)
 def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
     """By looking at a rollout of a team that chooses at random, step by step."""
     bare, params = marlx.make("grid/doorkey-5x5-2p", horizon=12)
@@ -46,7 +49,7 @@ def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
     example = _example(env, params, learner, actors, 40)
     policy = learner.policy(learner.init(jax.random.key(1), example))
     _, t, _ = jax.jit(roll)(policy, actors, jax.random.key(2))
-    goal, clock, _ = (np.asarray(x) for x in t.extras.pursuit)
+    goal, clock = np.asarray(t.extras.pursuit.goal), np.asarray(t.extras.pursuit.clock)
     begin, done = np.asarray(t.extras.begin), np.asarray(t.done)[..., None]
     after = np.asarray(spec.subgoals.achieved(t.next_obs))
     achieved = np.take_along_axis(after, goal[..., None], -1)[..., 0]
@@ -54,6 +57,8 @@ def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
     over = clock + 1 >= TINY.period
     if refresh == "achieved":
         over |= achieved
+    if refresh == "options":
+        over |= (np.asarray(spec.subgoals.choices(t.next_obs)) != choices).any(-1)
     np.testing.assert_array_equal(begin[1:], over[:-1] | done[:-1])
     assert begin[0].all() and (goal[1:] == goal[:-1])[~begin[1:]].all()
     np.testing.assert_array_equal(clock[1:], np.where(begin[1:], 0, clock[:-1] + 1))

@@ -187,7 +187,7 @@ def test_random_choices_are_uniform_over_what_is_legal() -> None:
 
 def test_rounding_is_numpys() -> None:
     totals, counts = np.mgrid[0:60, 1:9].reshape(2, -1)
-    found = partners._rounded(jnp.asarray(totals), jnp.asarray(counts))
+    found = partners.foraging._rounded(jnp.asarray(totals), jnp.asarray(counts))
     np.testing.assert_array_equal(found, np.rint(totals / counts))
 
 
