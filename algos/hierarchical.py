@@ -69,6 +69,12 @@ class HierarchicalConfig:
     """Environment steps at first in which only the low level learns, with subgoals by chance."""
     low_after: Literal["train", "freeze"] = "train"
     """Whether the low level learns on after them."""
+    low_greedy: bool = True
+    """Evaluated, the low level takes its best action; without, it draws one as in training. Those
+    whose best action leads into another agent stand there for good."""
+    together: float = 0.0
+    """The share of environments in which chance gives all agents the same subgoal. Agents that only
+    ever were alone where they were sent have not learned to get past each other there."""
     unmixed_steps: int = 0
     """Environment steps then in which each agent learns to choose for itself, before the mixing."""
 
@@ -80,6 +86,7 @@ class HierarchicalConfig:
         check("period", self.period >= 1, "at least 1")
         check("regions", self.regions >= 2, "at least 2")
         check("quantile", 0 < self.quantile < 1, "between 0 and 1")
+        check("together", 0 <= self.together <= 1, "between 0 and 1")
         check("curiosity", 0 <= self.curiosity <= 1, "between 0 and 1")
         for name in ("external", "low_steps", "unmixed_steps"):
             check(name, getattr(self, name) >= 0, "0 or more")
@@ -291,14 +298,14 @@ def hierarchical(
         if c.chooser == "scripted":
             goal = scripted(layout, obs, options)
         elif c.chooser == "uniform":
-            goal = by_chance(layout, key_chance, obs, options)
+            goal = by_chance(layout, key_chance, obs, options, c.together)
         elif explore:
             if isinstance(layout, Regions):
                 rare = rarest(layout.usage, key_chance, options)
                 curious = jnp.arange(len(goal)) < round(c.curiosity * len(goal))
                 goal = jnp.where(curious[:, None], rare, goal)
             # the low level's stage
-            drawn = by_chance(layout, key_chance, obs, options)
+            drawn = by_chance(layout, key_chance, obs, options, c.together)
             goal = jnp.where(policy.steps < c.low_steps, drawn, goal)
         pursuit = Pursuit(
             goal,
@@ -309,7 +316,11 @@ def hierarchical(
             else (),
         )
         action, memory_low, extras_low = lower.act(
-            policy.low, memory.low, with_goals(rules, mark, obs, goal), key_low, explore
+            policy.low,
+            memory.low,
+            with_goals(rules, mark, obs, goal),
+            key_low,
+            explore or not c.low_greedy,
         )
         chosen = Chosen(pursuit, begin, extras_high, extras_low)
         after = pursuit._replace(clock=pursuit.clock + 1)

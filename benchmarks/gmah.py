@@ -35,7 +35,12 @@ ADAPTIVE = {"learner": {"refresh": "achieved"}}
 CHANGED = {"learner": {"refresh": "changed"}}
 FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
-UNIFORM = {"learner": {"chooser": "uniform"}}
+# the low level alone, until it does what it is told
+LOW: dict[str, Any] = {
+    "total_steps": 4_000_000,
+    "evals": 8,
+    "learner": {"chooser": "uniform", "low": {"lr_steps": 4_000_000}},
+}
 UNMIXED = {"learner": {"mixing": False}}
 # the low level first, by chance, then frozen
 STAGED = {"low_steps": 400_000, "low_after": "freeze", "low": {"lr_steps": 400_000}}
@@ -63,8 +68,8 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **doorkey(64, 0.8),
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
-    "doorkey-low": ("gmah", "grid/doorkey-8x8", {**UNIFORM, "env": {"horizon": 128}}),
-    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
+    "doorkey-low": ("gmah", "grid/doorkey-8x8", {**LOW, "env": {"horizon": 128}}),
+    "trashgrid-low": ("gmah", TRASH, {**LOW, **MASKED}),
     "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
     "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
     "trashgrid-staged": ("gmah", TRASH, {"learner": STAGED, **MASKED}),
@@ -72,6 +77,8 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "trashgrid-flat": ("qmix", TRASH, MASKED),
     "trashgrid-penalised-adaptive": ("gmah", TRASH, ADAPTIVE),  # nothing masked, useless acts cost
     "trashgrid-penalised-flat": ("qmix", TRASH, FLAT),
+    "foraging-staged": ("gmah", TEAM, {}),
+    "foraging-staged-unmixed": ("gmah", TEAM, UNMIXED),
     "foraging-adaptive": ("gmah_q", TEAM, ADAPTIVE),
     "foraging-unmixed": ("gmah_q", TEAM, UNMIXED),
     "foraging-flat": ("qmix", TEAM, FLAT),

@@ -107,10 +107,7 @@ class PooledEncoder(nn.Module):
 
     def setup(self) -> None:  # noqa: D102  flax's hook
         self.embed, self.refine = nn.Dense(self.width), nn.Dense(self.width)
-        self.queries = self.param(
-            "queries", nn.initializers.lecun_normal(), (self.width, self.seeds * self.heads)
-        )
-        self.values = nn.Dense(self.width)
+        self.scores_and_values = nn.Dense(self.seeds * self.heads + self.width)
         self.mix, self.out = nn.Dense(self.width), nn.Dense(self.size)
 
     def empty(self, batch: tuple[int, ...] = ()) -> Pool:
@@ -120,14 +117,17 @@ class PooledEncoder(nn.Module):
     def token(self, x: Array, position: Array) -> tuple[Array, Array]:
         """Score f32 [..., S, H] and value f32 [..., H, D] of tokens f32 [..., F].
 
-        A seed's query times a token's key is linear in the token, so the two projections are kept
-        as one matrix, `queries`.
+        A seed's query times a token's key is linear in the token, so the two projections are one
+        matrix; beside it stand the columns that make values.
         """
         place = jnp.asarray(positions(self.length, self.width))[position]  # clipped, by JAX
         x = nn.relu(self.embed(x) + place)
         x = x + nn.relu(self.refine(x))
-        score = (x @ self.queries).reshape(*x.shape[:-1], self.seeds, self.heads)
-        return score, self.values(x).reshape(*x.shape[:-1], self.heads, self.width // self.heads)
+        score, value = jnp.split(self.scores_and_values(x), [self.seeds * self.heads], -1)
+        return (
+            score.reshape(*x.shape[:-1], self.seeds, self.heads),
+            value.reshape(*x.shape[:-1], self.heads, self.width // self.heads),
+        )
 
     def read(self, pool: Pool) -> Array:
         """f32 [..., size], what the seeds have gathered."""

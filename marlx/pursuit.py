@@ -232,10 +232,22 @@ def tally(rules: Rules, t: Transition) -> Tally:
     )
 
 
-def by_chance(layout: Layout, key: Array, obs: Observation, options: Array) -> Array:
-    """int32 [..., N], a uniform one of the options that are available, or of all if none is."""
+def by_chance(
+    layout: Layout, key: Array, obs: Observation, options: Array, together: float = 0.0
+) -> Array:
+    """int32 [B, N], a uniform one of the options that are available, or of all if none is.
+
+    In the share `together` of the environments, the first ones, it is the same one for all agents,
+    where there is one that all may have.
+    """
+    key, key_team = jax.random.split(key) if together else (key, key)
     good = options & layout.available(obs)
-    return uniform_legal(key, jnp.where(good.any(-1, keepdims=True), good, options))
+    own = uniform_legal(key, jnp.where(good.any(-1, keepdims=True), good, options))
+    if not together:
+        return own
+    common = good.all(-2)
+    some = common.any(-1) & (jnp.arange(len(common)) < round(together * len(common)))
+    return jnp.where(some[:, None], uniform_legal(key_team, common)[:, None], own)
 
 
 def rarest(usage: Array, key: Array, options: Array) -> Array:
