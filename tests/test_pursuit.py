@@ -208,6 +208,20 @@ def test_with_options_a_subgoal_is_held_on_to_until_others_can_be_chosen():
     np.testing.assert_array_equal(low.credit.weight[:, 0, 0], [1, 0, 1])
 
 
+def test_chance_sends_a_share_of_the_teams_to_one_place():
+    """The first 3 environments of 4; where nothing can be had by all, each agent has its own."""
+    options = jnp.ones((4, 2, 2), bool).at[2].set(jnp.array([[1, 0], [0, 1]], bool))
+    obs = Observation(jnp.zeros((4, 2, 3)), jnp.ones((4, 2, 3), bool), jnp.ones((4, 1 + 4)))
+    seen = set()
+    for seed in range(40):
+        goal = np.asarray(pursuit.by_chance(LAYOUT, jax.random.key(seed), obs, options, 0.75))
+        assert goal[0, 0] == goal[0, 1] and goal[1, 0] == goal[1, 1]
+        assert goal[2].tolist() == [0, 1]
+        seen |= {(0, goal[0, 0]), (1, goal[0, 0] == goal[1, 0]), (3, *goal[3].tolist())}
+    assert {(0, 0), (0, 1), (1, True), (1, False)} <= seen
+    assert {(3, i, j) for i in (0, 1) for j in (0, 1)} <= seen
+
+
 def test_hindsight_tells_a_failure_as_what_it_achieved():
     """`far` fails, but leads past `near`: two steps are told as its pursuit. Nothing else is."""
     told = pursuit.hindsight(RULES, 1.0, ALONE)

@@ -129,6 +129,27 @@ def walker(spec):
     )
 
 
+@pytest.mark.parametrize("greedy", [True, False])
+def test_evaluated_the_low_level_takes_its_best_action_or_draws_one(greedy):
+    def told(spec):
+        """A low level that does what it is told of exploring."""
+
+        def act(policy, memory, obs, key, explore):
+            return jnp.full(obs.local.shape[:-1], int(explore)), (), ()
+
+        return walker(spec)._replace(act=act)
+
+    env = marlx.with_subgoals(Corridor())
+    settings = GMAHConfig(period=6, high=HIGH, low_greedy=greedy)
+    learner = hierarchical(env.spec(), settings, lambda spec: q_learning.qmix(spec, HIGH), told)
+    actors = start(env, env.default_params, learner, jax.random.key(0), 3)
+    policy = learner.policy(
+        learner.init(jax.random.key(1), _example(env, env.default_params, learner, actors, 8))
+    )
+    action, _, _ = learner.act(policy, actors.memory, actors.obs, jax.random.key(2), False)
+    assert (action == (0 if greedy else 1)).all()
+
+
 def test_a_team_learns_what_its_choices_are_worth_over_time():
     """Both go right: three steps for the second, who is told again after the first has arrived.
 
