@@ -203,14 +203,14 @@ def plot() -> None:
     """One picture per task: the mean of each kind's seeds and its 95% interval."""
     from matplotlib.figure import Figure
 
-    tasks = dict.fromkeys(name.rsplit("-", 1)[0] for name in RUNS)
-    for task in tasks:
+    tasks = {name: name.removesuffix("-unmixed").rsplit("-", 1)[0] for name in RUNS}
+    for task in dict.fromkeys(tasks.values()):
         figure = Figure(figsize=(6.4, 4), dpi=110, layout="constrained")
         axes = figure.add_subplot()
         drawn = 0
         for name in RUNS:
             path = _timing.RESULTS / "gmah" / f"{name}.json"
-            if name.rsplit("-", 1)[0] != task or not path.exists():
+            if tasks[name] != task or not path.exists():
                 continue
             record = json.loads(path.read_text())
             curve = np.array(record["curve"])
