@@ -35,7 +35,12 @@ ADAPTIVE = {"learner": {"refresh": "achieved"}}
 CHANGED = {"learner": {"refresh": "changed"}}
 FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
-UNIFORM = {"learner": {"chooser": "uniform"}}
+# the low level alone, until it does what it is told
+LOW: dict[str, Any] = {
+    "total_steps": 4_000_000,
+    "evals": 8,
+    "learner": {"chooser": "uniform", "low": {"lr_steps": 4_000_000}},
+}
 UNMIXED = {"learner": {"mixing": False}}
 # the low level first, by chance, then frozen
 STAGED = {"low_steps": 400_000, "low_after": "freeze", "low": {"lr_steps": 400_000}}
@@ -63,18 +68,8 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **doorkey(64, 0.8),
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
-    # until it does what it is told, nine times in ten
-    "doorkey-low": (
-        "gmah",
-        "grid/doorkey-8x8",
-        {
-            "total_steps": 4_000_000,
-            "evals": 8,
-            "learner": {"chooser": "uniform", "low": {"lr_steps": 4_000_000}},
-            "env": {"horizon": 128},
-        },
-    ),
-    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
+    "doorkey-low": ("gmah", "grid/doorkey-8x8", {**LOW, "env": {"horizon": 128}}),
+    "trashgrid-low": ("gmah", TRASH, {**LOW, **MASKED}),
     "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
     "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
     "trashgrid-staged": ("gmah", TRASH, {"learner": STAGED, **MASKED}),

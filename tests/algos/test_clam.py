@@ -339,8 +339,8 @@ def test_updates_are_owed_and_paid():
         moved.append(
             bool(
                 (
-                    after.params["encoder"]["params"]["queries"]
-                    != state.params["encoder"]["params"]["queries"]
+                    after.params["encoder"]["params"]["mix"]["kernel"]
+                    != state.params["encoder"]["params"]["mix"]["kernel"]
                 ).any()
             )
         )

@@ -257,7 +257,7 @@ def test_a_setting_of_the_same_name_is_refused(monkeypatch: pytest.MonkeyPatch) 
     class Pooled(Foraging):
         pool: int = 3
 
-    monkeypatch.setattr(partners, "make_env", lambda id: Pooled())
+    monkeypatch.setattr(partners.named, "make_env", lambda id: Pooled())
     with pytest.raises(ValueError, match="has a setting 'pool' of its own"):
         partners.make("partners/Pooled")
 
