@@ -35,7 +35,8 @@ ADAPTIVE = {"learner": {"refresh": "achieved"}}
 CHANGED = {"learner": {"refresh": "changed"}}
 FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
-# the low level alone, until it does what it is told
+UNIFORM = {"learner": {"chooser": "uniform"}}
+# the low level alone, until it does what it is told nine times in ten
 LOW: dict[str, Any] = {
     "total_steps": 4_000_000,
     "evals": 8,
@@ -69,7 +70,7 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
     "doorkey-low": ("gmah", "grid/doorkey-8x8", {**LOW, "env": {"horizon": 128}}),
-    "trashgrid-low": ("gmah", TRASH, {**LOW, **MASKED}),
+    "trashgrid-low": ("gmah", TRASH, {**UNIFORM, **MASKED}),
     "trashgrid-adaptive": ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
     "trashgrid-unmixed": ("gmah", TRASH, {**UNMIXED, **MASKED}),
     "trashgrid-staged": ("gmah", TRASH, {"learner": STAGED, **MASKED}),
