@@ -70,11 +70,11 @@ class HierarchicalConfig:
     low_after: Literal["train", "freeze"] = "train"
     """Whether the low level learns on after them."""
     low_greedy: bool = True
-    """Evaluated, the low level takes its best action; without, it draws one as in training. Those
-    whose best action leads into another agent stand there for good."""
+    """Evaluated, the low level takes its best action; without, it draws one as in training. A
+    best action that leads nowhere is taken again and again."""
     together: float = 0.0
-    """The share of environments in which chance gives all agents the same subgoal. Agents that only
-    ever were alone where they were sent have not learned to get past each other there."""
+    """The share of environments in which chance gives all agents the same subgoal. Agents that
+    are to meet somewhere have to get past each other there."""
     unmixed_steps: int = 0
     """Environment steps then in which each agent learns to choose for itself, before the mixing."""
 

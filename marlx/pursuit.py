@@ -240,14 +240,16 @@ def by_chance(
     In the share `together` of the environments, the first ones, it is the same one for all agents,
     where there is one that all may have.
     """
-    key, key_team = jax.random.split(key) if together else (key, key)
     good = options & layout.available(obs)
-    own = uniform_legal(key, jnp.where(good.any(-1, keepdims=True), good, options))
+    own = jnp.where(good.any(-1, keepdims=True), good, options)
     if not together:
-        return own
+        return uniform_legal(key, own)
+    key, key_team = jax.random.split(key)
     common = good.all(-2)
     some = common.any(-1) & (jnp.arange(len(common)) < round(together * len(common)))
-    return jnp.where(some[:, None], uniform_legal(key_team, common)[:, None], own)
+    return jnp.where(
+        some[:, None], uniform_legal(key_team, common)[:, None], uniform_legal(key, own)
+    )
 
 
 def rarest(usage: Array, key: Array, options: Array) -> Array:

@@ -409,7 +409,7 @@ def test_global_state_tells_everything() -> None:
 
 
 TALL = ("simple_world_comm_v3", "liam_predator_prey", "simple_push_v3")
-"""Those that take long to compile and have nothing of their own that their relatives lack."""
+"""Those that take long to compile."""
 
 
 @pytest.mark.parametrize(
