@@ -37,12 +37,8 @@ POLICIES = ("ippo", "mappo")
 ALL = (*MIXERS, *POLICIES)
 FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
 LARGER = "Foraging-10x10-3p-3f-v3"
-MORE_FORAGING = (
-    "Foraging-2s-10x10-3p-3f-v3",
-    "Foraging-15x15-3p-5f-v3",
-    "Foraging-15x15-4p-3f-v3",
-    "Foraging-15x15-4p-5f-v3",
-)
+FIFTEEN = ("Foraging-15x15-3p-5f-v3", "Foraging-15x15-4p-3f-v3", "Foraging-15x15-4p-5f-v3")
+MORE_FORAGING = ("Foraging-2s-10x10-3p-3f-v3", *FIFTEEN)
 PARTICLES = (
     "mpe/simple_spread_v3",
     "mpe/simple_speaker_listener_v4",
@@ -57,7 +53,8 @@ PAIRS = [
         for task in (*FORAGING, LARGER, *MORE_FORAGING, *PARTICLES)
         for name in POLICIES
     ),
-    *(("iql", task) for task in (LARGER, *PARTICLES)),
+    *((name, task) for task in (LARGER, *FIFTEEN, *PARTICLES) for name in LEARNERS),
+    *(("qplex", task) for task in (FORAGING[0], *PARTICLES)),
     ("ippo", "gymnax/CartPole-v1"),
 ]
 
