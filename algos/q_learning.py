@@ -89,6 +89,8 @@ class QConfig:
     """Width of QMIX's mixing network."""
     mixer_norm: bool = False
     """Normalise what QMIX's and QPLEX's mixers make of the state: where states are unbounded."""
+    mixer_exponent: float = 5.0
+    """How far QPLEX may tell joint actions of one state apart; see `marlx.mixers.duplex`."""
     mixing_delay: int = 0
     """Environment steps in which agents learn each for itself, before their utilities are mixed."""
 
@@ -509,7 +511,10 @@ def qmix(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learn
 def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """QPLEX: duplex duelling, every value function that satisfies IGM (Wang et al. 2021)."""
     c = _configured(config, settings)
-    return q_learner(spec, c, mixers.duplex(spec, hidden=c.mixer_hidden, normalise=c.mixer_norm))
+    mixer = mixers.duplex(
+        spec, hidden=c.mixer_hidden, normalise=c.mixer_norm, exponent=c.mixer_exponent
+    )
+    return q_learner(spec, c, mixer)
 
 
 def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:

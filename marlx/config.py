@@ -9,6 +9,8 @@ Five sources, each over the one before:
 4. a YAML file of the user's,
 5. the command line.
 
+An algorithm that shares a preset with others may have one of its own too, over the shared one.
+
 All are written alike. A training setting stands at the top, `learner` and `env` are blocks::
 
     total_steps: 2_000_000
@@ -111,11 +113,12 @@ def preset_layers(algorithm_name: str, env_id: str) -> list[Layer]:
             if "learner" in values:
                 values["learner"] = {block: values["learner"]}
             layers.append(Layer(layer.source, values))
-    return [*layers, *_own_preset(record, env_id)]
+    for name in dict.fromkeys((record.preset or record.name, record.name)):
+        layers += _preset(f"{name}.yaml", env_id)
+    return layers
 
 
-def _own_preset(record: Algorithm, env_id: str) -> list[Layer]:
-    name = f"{record.preset or record.name}.yaml"
+def _preset(name: str, env_id: str) -> list[Layer]:
     resource = importlib.resources.files("marlx.configs") / name
     if not resource.is_file():
         return []

@@ -171,6 +171,7 @@ class _DuplexNet(nn.Module):
     heads: int
     num_actions: int
     normalise: bool
+    exponent: float
 
     @nn.compact
     def __call__(self, state: Array, action: Array) -> tuple[Array, Array, Array]:
@@ -184,11 +185,18 @@ class _DuplexNet(nn.Module):
         b = mlp(state, n, "b")
         joint = jnp.concatenate([state, jax.nn.one_hot(action, self.num_actions).reshape(-1)])
         agents = nn.sigmoid(mlp(state, self.heads * n, "agents")).reshape(self.heads, n)
-        actions = jnp.clip(mlp(joint, self.heads * n, "actions"), -10.0, 5.0).reshape(self.heads, n)
-        return w, b, (agents * jnp.exp(actions)).sum(0)
+        actions = jnp.clip(mlp(joint, self.heads * n, "actions"), -10.0, self.exponent)
+        return w, b, (agents * jnp.exp(actions.reshape(self.heads, n))).sum(0)
 
 
-def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4, normalise: bool = False) -> Mixer:
+def duplex(
+    spec: EnvSpec,
+    *,
+    hidden: int = 64,
+    heads: int = 4,
+    normalise: bool = False,
+    exponent: float = 5.0,
+) -> Mixer:
     """Q_tot from duplex duelling: every value whose greedy action is the agents' own (QPLEX).
 
     `Q_tot = sum_i V_i + sum_i lambda_i(s, a) A_i`, with `V_i = w_i(s) max Q_i + b_i(s)`,
@@ -199,6 +207,7 @@ def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4, normalise: bool =
       hidden: width of the networks of the state.
       heads: number of terms summed into each lambda.
       normalise: see `monotonic`.
+      exponent: each of those terms is at most e to this.
 
     Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
     lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
@@ -207,7 +216,7 @@ def duplex(spec: EnvSpec, *, hidden: int = 64, heads: int = 4, normalise: bool =
     game, lambda at the bad cells has to outgrow a vanishing advantage, and that is a race which
     sigmoids lose. Its exponent ends at 5: at 8, one run in five blew up.
     """
-    net = _DuplexNet(hidden, heads, spec.num_actions, normalise)
+    net = _DuplexNet(hidden, heads, spec.num_actions, normalise, exponent)
 
     def init(key: Array) -> Tree:
         zeros = jnp.zeros(spec.num_agents, jnp.int32)

@@ -102,6 +102,17 @@ def test_order_of_sources(tiny_algorithm, tmp_path, monkeypatch):
     assert config.experiment("tiny", "matrix/climbing").train.num_envs == 98
 
 
+def test_an_algorithms_own_preset_is_over_the_one_that_it_shares(tmp_path, monkeypatch):
+    (tmp_path / "q_learning.yaml").write_text(
+        "defaults: {num_envs: 2, evals: 3}\nenvironments: {foraging: {evals: 4, seeds: 2}}\n"
+    )
+    (tmp_path / "qplex.yaml").write_text("defaults: {evals: 5}\n")
+    monkeypatch.setattr(config.importlib.resources, "files", lambda _: tmp_path)
+    of = {name: config.experiment(name, FORAGING).train for name in ("qmix", "qplex")}
+    assert (of["qmix"].num_envs, of["qmix"].evals, of["qmix"].seeds) == (2, 4, 2)
+    assert (of["qplex"].num_envs, of["qplex"].evals, of["qplex"].seeds) == (2, 5, 2)
+
+
 def test_parts_of_a_composite_have_settings_and_presets_of_their_own(
     tiny_algorithm, tmp_path, monkeypatch
 ):
