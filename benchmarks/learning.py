@@ -3,10 +3,10 @@
     python benchmarks/learning.py                  # everything; hours on two cores
     python benchmarks/learning.py --only qmix Foraging-8x8-2p-2f-coop-v3
 
-Each pair is what `marlx train ALGORITHM TASK --seeds 5` runs. It leaves one JSON in
-`benchmarks/reference/`, with every seed's curve and final returns, the settings, versions and
-device, which `marlx reproduce` makes again; `--plot` draws the curves of each task from those
-files, into `benchmarks/results/learning/`, and nothing else.
+Each pair is what `marlx train ALGORITHM TASK --seeds 5` runs, against an opponent where `OPPONENTS`
+has one. It leaves one JSON in `benchmarks/reference/`, with every seed's curve and final returns,
+the settings, versions and device, which `marlx reproduce` makes again; `--plot` draws the curves of
+each task from those files, into `benchmarks/results/learning/`, and nothing else.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ PARTICLES = (
     "mpe/simple_speaker_listener_v4",
     "mpe/simple_reference_v3",
 )
+OPPONENTS: dict[str, dict[str, Any]] = {
+    "partners/mpe/simple_tag_v3": {"pool": ["pretrained"], "ego": [0, 1, 2]},  # predators learn
+    "partners/mpe/simple_adversary_v3": {"pool": ["pretrained"], "ego": [1, 2]},  # good agents do
+}
+"""Environment settings of tasks in which one side learns against a fixed other one."""
 GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
 PAIRS = [
     *((name, f"matrix/{game}") for game in GAMES for name in MIXERS),
@@ -56,24 +61,33 @@ PAIRS = [
     *((name, task) for task in (LARGER, *FIFTEEN, *PARTICLES) for name in LEARNERS),
     *(("qplex", task) for task in (FORAGING[0], *PARTICLES)),
     ("ippo", "gymnax/CartPole-v1"),
+    *((name, task) for task in OPPONENTS for name in (*LEARNERS, *POLICIES)),
 ]
 
 
 def run(algorithm: str, task: str, settings: dict[str, int]) -> reproduction.Reference:
     """Train, and say what came out."""
-    experiment = config.experiment(algorithm, task, **settings)
+    given = OPPONENTS.get(task, {})
+    experiment = config.experiment(algorithm, task, **settings, env=given)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
     drawn = sampled_returns(env, params, result) if algorithm in POLICIES else {}
     options = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
+    options += [f"--env.{name} {' '.join(map(str, values))}" for name, values in given.items()]
     return reproduction.record(
-        reproduction.reference_id(algorithm, task),
+        result_id(algorithm, task),
         experiment,
         result,
         command=" ".join(["marlx train", algorithm, task, *options]),
         about=_timing.about("marlx", "flax", "optax"),
         **drawn,
     )
+
+
+def result_id(algorithm: str, task: str) -> str:
+    """The name of its file; where a side is fixed it tells by whom that is played."""
+    pool = OPPONENTS.get(task, {}).get("pool", [])
+    return "-".join([reproduction.reference_id(algorithm, task), *pool])
 
 
 def sampled_returns(
@@ -116,7 +130,7 @@ def plot() -> None:
         axes = figure.add_subplot()
         record = None
         for name in ALL:
-            path = REFERENCE / f"{reproduction.reference_id(name, task)}.json"
+            path = REFERENCE / f"{result_id(name, task)}.json"
             if not path.exists():
                 continue
             record = reproduction.read(json.loads(path.read_text()))

@@ -25,6 +25,8 @@ def packaged() -> set[str]:
             suffix = next((data[name] for name in data if package.startswith(name)), ".py")
             if path.suffix in (".py", suffix):
                 files.add(f"{inside}/{path.name}")
+    trained = ROOT / "envs/partners/pretrained"
+    files |= {f"marlx/envs/partners/{p.relative_to(trained.parent)}" for p in trained.glob("*/*")}
     return files
 
 
@@ -86,8 +88,8 @@ def test_sdist_holds_everything(built):
         package.replace(".", "/"): folder for package, folder in SETUPTOOLS["package-dir"].items()
     }
     for file in packaged():
-        package, name = file.rsplit("/", 1)
-        assert f"{folders[package]}/{name}" in names
+        package = max((p for p in folders if file.startswith(f"{p}/")), key=len)
+        assert f"{folders[package]}{file.removeprefix(package)}" in names
     for name in ("LICENSE", "README.md", "pyproject.toml", "CHANGELOG.md", "tests/conftest.py"):
         assert name in names
 
@@ -105,6 +107,8 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
         "env, params = marlx.make('matrix/climbing')\n"
         "print(config.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
         "print(len(config.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
+        "pool = {'pool': ('pretrained',), 'ego': (0, 1, 2)}\n"
+        "print(marlx.make('partners/mpe/simple_tag_v3', **pool)[0].cast.names[0])\n"
         "from marlx import reproduction\n"
         "print(reproduction.reference('qmix-matrix-two_step').optimum)\n"
         "for name in ('envs', 'algos', 'configs', 'tests'):\n"
@@ -118,4 +122,5 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
         run, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(target / "marlx" / "__init__.py"), "qmix", "True", "8.0"]
+    where = str(target / "marlx" / "__init__.py")
+    assert done.stdout.split() == [where, "qmix", "True", "pretrained", "8.0"]

@@ -19,6 +19,7 @@ from marlx.envs.partners.particles import (
     speaker_heuristics,
     spread_heuristics,
 )
+from marlx.envs.partners.trained import has_pretrained, pretrained
 
 __all__ = [
     "FAMILY",
@@ -28,10 +29,12 @@ __all__ = [
     "foraging_heuristics",
     "game_heuristics",
     "has_predators",
+    "has_pretrained",
     "heuristics",
     "make",
     "pool_of",
     "predator_heuristics",
+    "pretrained",
     "random",
     "speaker_heuristics",
     "spread_heuristics",

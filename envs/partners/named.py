@@ -14,6 +14,8 @@ from marlx.environment import Environment
 from marlx.envs.mpe.liam import LiamSpeakerListener
 from marlx.envs.partners.choice import heuristics
 from marlx.envs.partners.particles import has_predators
+from marlx.envs.partners.trained import NAME as PRETRAINED
+from marlx.envs.partners.trained import has_pretrained, pretrained
 from marlx.envs.roles import Partner, Roles, from_runs, make_cast
 from marlx.registry import Family, make_env, settings_of
 from marlx.suggest import unknown
@@ -41,8 +43,9 @@ SETTINGS = {
     "pool": (
         tuple[str, ...],
         (),
-        "heuristics (h1), run folders and folders of them, one of which is drawn for each episode; "
-        "none given: every heuristic made for the environment, or random where there is none.",
+        "heuristics (h1), pretrained, run folders and folders of them, one of which is drawn for "
+        "each episode; none given: every heuristic made for the environment, or random where there "
+        "is none.",
     ),
     "ego": (tuple[int, ...], (0,), "the agents that learn; the partners play the others."),
     "every_seed": (bool, False, "all seeds of a run are in the pool, not its best one alone."),
@@ -71,8 +74,8 @@ def pool_of(
 
     Args:
       env: what they are to play in.
-      pool: names of `heuristics(env)`, run folders, and folders of run folders; empty: every
-        heuristic made for `env`, or `random` where there is none.
+      pool: names of `heuristics(env)`, `pretrained` where there is one, run folders, and folders of
+        run folders; empty: every heuristic made for `env`, or `random` where there is none.
       every_seed: all seeds of a run, not its best one alone.
       epsilon: how often agents of trained policies do something random; see `from_runs`.
 
@@ -82,13 +85,16 @@ def pool_of(
     known = heuristics(env)
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon is {epsilon}; it must be between 0 and 1")
+    default = [name for name in known if name != "random"] or ["random"]
+    if PRETRAINED in pool and has_pretrained(env):
+        known[PRETRAINED] = pretrained(env, epsilon=epsilon)
     for name in pool:
         if name not in known and not Path(name).is_dir():
             where = f"the pool of {env.spec().id} (heuristics, or the folders of runs)"
             raise unknown("partner", name, known, where)
     paths = [path for name in pool if name not in known for path in _runs_in(name)]
     trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)
-    names = pool or [name for name in known if name != "random"] or ["random"]
+    names = pool or default
     return (*[known[name] for name in names if name in known], *trained)
 
 
