@@ -39,7 +39,6 @@ from marlx.suggest import unknown
 if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
-    from marlx.registry import Algorithm
     from marlx.training import TrainConfig
 
 Schema = dict[str, Any]
