@@ -90,7 +90,8 @@ class QConfig:
     mixer_norm: bool = False
     """Normalise what QMIX's and QPLEX's mixers make of the state: where states are unbounded."""
     mixer_exponent: float = 5.0
-    """How far QPLEX may tell joint actions of one state apart; see `marlx.mixers.duplex`."""
+    """QPLEX's weights of joint actions are sums of four terms of at most e to this; see
+    `marlx.mixers.duplex`."""
     mixing_delay: int = 0
     """Environment steps in which agents learn each for itself, before their utilities are mixed."""
 
@@ -122,6 +123,7 @@ class QConfig:
             "importance_exponent",
         ):
             check(name, getattr(self, name) >= 0, "0 or more")
+        check("mixer_exponent", self.mixer_exponent > -10, "more than -10")
         check("burn_in", 0 <= self.burn_in < self.window, f"less than window ({self.window})")
         for name, accepted in (
             ("sharing", ("all", "group", "none")),

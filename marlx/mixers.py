@@ -207,14 +207,15 @@ def duplex(
       hidden: width of the networks of the state.
       heads: number of terms summed into each lambda.
       normalise: see `monotonic`.
-      exponent: each of those terms is at most e to this.
+      exponent: each of those terms is at most e to this, and at least e to -10.
 
     Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
     lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
     Differs from: the paper, whose lambda is a sum of products of absolute values and sigmoids; here
     the part that reads the actions is an exponential. For the best action to overtake in the 8/-12
     game, lambda at the bad cells has to outgrow a vanishing advantage, and that is a race which
-    sigmoids lose. Its exponent ends at 5: at 8, one run in five blew up.
+    sigmoids lose. Its exponent ends at 5 there: at 8, one run in five blew up. Where play becomes
+    good over many steps, lambda above 1 lets the utilities' gaps vanish (docs/qplex.md).
     """
     net = _DuplexNet(hidden, heads, spec.num_actions, normalise, exponent)
 
