@@ -237,7 +237,9 @@ def draw(path: Path, axes: dict[str, list[dict[str, Any]]]) -> None:
                 panel.plot(x, proportional, ":", c="grey", lw=1)
         panel.set(xlabel=axis, xscale="log", yscale="log")
         panel.set_ylim(min(row["steps_per_second"] for row in rows) / 2, None)
-        panel.set_xticks([row["size"] for row in rows], [f"{row['size']:,}" for row in rows])
+        ticks = [row["size"] for row in rows]
+        millions = [f"{x // 10**6}M" if x % 10**6 == 0 else f"{x:,}" for x in ticks]
+        panel.set_xticks(ticks, millions)
         panel.minorticks_off()
         if len(splits) > 1:
             panel.legend(title="more devices bring")
