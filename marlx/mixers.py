@@ -214,8 +214,8 @@ def duplex(
     Differs from: the paper, whose lambda is a sum of products of absolute values and sigmoids; here
     the part that reads the actions is an exponential. For the best action to overtake in the 8/-12
     game, lambda at the bad cells has to outgrow a vanishing advantage, and that is a race which
-    sigmoids lose. Its exponent ends at 5 there: at 8, one run in five blew up. Where play becomes
-    good over many steps, lambda above 1 lets the utilities' gaps vanish (docs/qplex.md).
+    sigmoids lose. Its exponent ends at 5 there: at 8, one run in five blew up. On foraging lambda
+    above 1 goes with forgetting (docs/qplex.md).
     """
     net = _DuplexNet(hidden, heads, spec.num_actions, normalise, exponent)
 

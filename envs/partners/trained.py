@@ -6,11 +6,11 @@ They are policies as runs keep them, in `pretrained/`; `benchmarks/opponents.py`
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.resources
 from typing import TYPE_CHECKING, Any
 
 from marlx.envs.roles import Partner, from_policy
+from marlx.registry import settings_of
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -44,12 +44,11 @@ def pretrained(env: Environment[Any, Any], *, epsilon: float = 0.0) -> Partner:
         raise ValueError(f"no {NAME} partner of {name} comes with marlx")
     with importlib.resources.as_file(_folder(env)) as path:
         policy = load_policy(path)
-    for field in dataclasses.fields(policy.env):  # type: ignore[arg-type]
-        its, ours = getattr(policy.env, field.name), getattr(env, field.name)
-        if its != ours and field.name != "horizon":
+    for setting in settings_of(policy.env):
+        its, ours = getattr(policy.env, setting), getattr(env, setting)
+        if its != ours and setting != "horizon":
             raise ValueError(
-                f"the {NAME} partner of {name} was trained with {field.name} {its}; here it is "
-                f"{ours}"
+                f"the {NAME} partner of {name} was trained with {setting} {its}; here it is {ours}"
             )
     return from_policy(policy, NAME, epsilon=epsilon)
 
