@@ -59,8 +59,9 @@ class CallConfig:
     """Calls after which there are none, for switching `first`; counted after each rollout."""
     il_trains_on: Literal["all", "g0"] = "all"
     """The independent learner's steps: all (it must be off-policy), or those it acted in."""
-    cl_trains_on: Literal["g1", "all"] = "g1"
-    """The centralised learner's: those it was called in, or all, which saves nothing."""
+    cl_trains_on: Literal["g1", "paced", "all"] = "g1"
+    """The centralised learner's: those it was called in; all, with no more updates than its calls
+    alone would be worth (it must be off-policy); or all, which saves nothing."""
     execution: Execution = "switched"
     """Who acts when acting greedily; `independent` is decentralised."""
 
@@ -274,11 +275,14 @@ def mansa(
     def view(t: Transition, name: str) -> Transition:
         """The rollout as one of the two learners is to see it."""
         mine = t.extras.called if name == "centralised" else ~t.extras.called
-        everything = c.cl_trains_on if name == "centralised" else c.il_trains_on
+        steps = c.cl_trains_on if name == "centralised" else c.il_trains_on
+        weight = mine.astype(jnp.float32)
+        if steps == "paced":  # its calls' worth of updates, laid over all steps of the rollout
+            weight = jnp.broadcast_to(weight.mean(), weight.shape)
         return t._replace(
             memory=getattr(t.memory, name),
             extras=getattr(t.extras, name),
-            weight=None if everything == "all" else mine.astype(jnp.float32),
+            weight=None if steps == "all" else weight,
         )
 
     def switch_view(t: Transition) -> Transition:

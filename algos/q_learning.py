@@ -346,7 +346,8 @@ def q_learner(
             counted = counted * credit.weight * _complete(credit)
         error = value - goal
         if items.weight is not None:
-            counted = counted * items.weight.reshape(*error.shape[:2], *[1] * (error.ndim - 2))
+            heeded = (items.weight > 0).reshape(*error.shape[:2], *[1] * (error.ndim - 2))
+            counted = counted * heeded  # the weight itself has gone into the number of updates
         weight = draw.weight.reshape(1, -1, *[1] * (error.ndim - 2))
         number = jnp.maximum(counted.sum(), 1.0)
         squared = (counted * weight * error**2).sum() / number

@@ -244,22 +244,31 @@ def as_many_calls(control: str, name: str, task: str) -> dict[str, Any]:
 
 
 def compare(
-    algorithm: str, tasks: Sequence[str], settings: dict[str, Any], only: list[str], **own: Any
+    algorithm: str,
+    tasks: Sequence[str],
+    settings: dict[str, Any],
+    only: list[str],
+    label: str,
+    **own: Any,
 ) -> None:
-    """MANSA, its parts, and the controls with as many calls; `own` are MANSA's settings."""
+    """MANSA, its parts, and the controls with as many calls.
+
+    `own` are MANSA's settings; `label`, if not empty, stands behind the names of all that is run.
+    """
     parts = PARTS[algorithm]
     prefix = "" if algorithm == "mansa" else f"{algorithm}-"
+    end = f"-{label}" if label else ""
     for task in [word for word in only if word in tasks] or tasks:
         for name in ("mansa", *parts, "random", "first"):
             if set(only) - set(tasks) and name not in only:
                 continue
             if name in parts:
-                run(name, name, task, settings)
+                run(f"{name}{end}", name, task, settings)
                 continue
             learner = dict(own)
             if name != "mansa":
-                learner |= as_many_calls(name, f"{prefix}mansa", task)
-            run(f"{prefix}{name}", algorithm, task, {**settings, "learner": learner})
+                learner |= as_many_calls(name, f"{prefix}mansa{end}", task)
+            run(f"{prefix}{name}{end}", algorithm, task, {**settings, "learner": learner})
 
 
 def timing(rates: Sequence[float] = (0.0, 0.1, 0.5, 1.0), steps: int = 100_000) -> None:
@@ -386,6 +395,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
+    parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
+    parser.add_argument("--label", default="", help="behind the names of what is run, e.g. 4m")
     parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
     args = parser.parse_args()
     settings = {"seeds": args.seeds}
@@ -400,8 +411,9 @@ def main() -> None:
     elif args.what in ("foraging", "smax", "ppo"):
         algorithm = "mansa" if args.what == "foraging" else "mansa_ppo"
         tasks = {"foraging": FORAGING, "smax": SMAX, "ppo": FORAGING[:1]}[args.what]
-        own = {} if args.cost is None else {"call_cost": args.cost}
-        compare(algorithm, tasks, settings, args.only, **own)
+        given = {"call_cost": args.cost, "cl_trains_on": args.trains_on}
+        own = {key: value for key, value in given.items() if value is not None}
+        compare(algorithm, tasks, settings, args.only, args.label, **own)
     elif args.what == "map":
         draw_map(args.path)
     plot()

@@ -107,6 +107,25 @@ def test_updates_are_in_proportion_to_calls():
     assert joint * TINY.batch <= samples <= joint * TINY.batch * TINY.window
 
 
+def test_paced_learning_is_of_every_step_and_costs_as_many_updates_as_there_were_calls():
+    """With calls everywhere it is the centralised learner; with few, each update is a whole one."""
+    config = dataclasses.replace(CONFIG, cl_trains_on="paced")
+    qmix = q_learning.qmix(SPEC, TINY)
+
+    def run(rate):
+        switch = mansa.scripted_switch(rate)
+        return trained(mansa.mansa(SPEC, random_learner(SPEC), qmix, switch, config))
+
+    runs, metrics = jax.jit(jax.vmap(run))(jnp.array([1.0, 0.25]))
+    full, few = [jax.tree.map(lambda x, i=i: x[i], runs) for i in range(2)]
+    assert_same_run(full, full.learner.centralised, alone("qmix"))
+    updates, calls = int(few.learner.centralised.updates), int(few.learner.calls)
+    late = calls * (1 - TINY.warmup / 1_200)
+    assert calls == pytest.approx(300, abs=60)
+    assert updates == pytest.approx(late * TINY.updates_per_step, abs=4)
+    assert metrics["centralised_samples_total"][1] == updates * TINY.batch * TINY.window
+
+
 def test_a_budget_of_none_is_the_independent_learner():
     """With a switch that learns, and would like to call: at no cost, whoever it may be."""
     config = dataclasses.replace(CONFIG, budget=0, call_cost=0.0)
