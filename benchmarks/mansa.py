@@ -355,6 +355,7 @@ def draw_map(path: str, episodes: int = 256) -> None:
 
 def plot() -> None:
     """Return against steps and against centralised calls, a picture per task and kind of parts."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     folder = _timing.RESULTS / "mansa"
@@ -363,9 +364,9 @@ def plot() -> None:
     for task, of_ppo in sorted({picture_of(record) for record in records}):
         figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        for record in records:
-            if picture_of(record) != (task, of_ppo):
-                continue
+        shown = [record for record in records if picture_of(record) == (task, of_ppo)]
+        left.set_prop_cycle(color=colormaps["tab10" if len(shown) <= 10 else "tab20"].colors)
+        for record in shown:
             steps, returns = record["steps"], np.array(record["return"]).mean(1)
             (line,) = left.plot(steps, returns, label=record["name"], lw=2)
             calls = [0 if row is None else float(np.mean(row)) for row in calls_of(record)]
