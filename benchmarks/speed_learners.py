@@ -30,27 +30,30 @@ class Case(NamedTuple):
     algorithm: str
     environment: str = FORAGING
     learner: tuple[tuple[str, Any], ...] = ()  # settings over the preset's
+    env: tuple[tuple[str, Any], ...] = ()
 
 
 def cases() -> dict[str, Case]:
     """By name; every algorithm that marlx brings, so that none is forgotten."""
     found = {name: Case(name) for name in registry.algorithms()}
     found["clam"] = Case("clam", PARTNERS)
-    found["liam"] = Case("clam", PARTNERS, (("model", "liam"),))
+    # LIAM learns to tell what the partners see and do
+    found["liam"] = Case("clam", PARTNERS, (("model", "liam"),), (("privileged", True),))
     return found
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:
     """Train a case for `blocks` blocks of about `steps` steps after its warm-up."""
     case = cases()[name]
-    preset = config.experiment(case.algorithm, case.environment, learner=dict(case.learner))
+    given = {"learner": dict(case.learner), "env": dict(case.env)}
+    preset = config.experiment(case.algorithm, case.environment, **given)
     per_rollout = preset.train.num_envs * preset.train.rollout_length
     warm_up = math.ceil(max(1, preset.build()[2].warmup) / per_rollout) * per_rollout
     block = math.ceil(steps / per_rollout) * per_rollout
     made = config.experiment(
         case.algorithm,
         case.environment,
-        learner=dict(case.learner),
+        **given,
         total_steps=warm_up + blocks * block,
         evals=blocks,
     )
@@ -77,15 +80,18 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(args.one, steps, blocks)))
         return
+    what = f"training, one seed, shipped presets, {blocks} blocks of {steps:,} steps"
     rows = []
     for name in cases():
         if not args.only or name in args.only:
             flags = ["--quick"] if args.quick else []
             rows.append(_timing.apart(__file__, "--one", name, *flags))
             print(rows[-1], flush=True)
+            # after each, so that one that fails takes none of the others with it
+            _timing.write(
+                "speed_learners", {"what": what, "rows": rows}, ("marlx", "flax", "optax")
+            )
     print(_timing.table(rows))
-    what = f"training, one seed, shipped presets, {blocks} blocks of {steps:,} steps"
-    _timing.write("speed_learners", {"what": what, "rows": rows}, ("marlx", "flax", "optax"))
 
 
 if __name__ == "__main__":
