@@ -105,17 +105,11 @@ def observe(env: Foraging, state: ForagingState) -> Observation:
     elif env.view < max(env.size) - 1:
         local = _windows(env, agents, foods, state.time)
     else:
-        own = _flat(agents, 3 if env.observe_levels else 2)
-        n = env.num_agents
-        # Those before an agent stand one place further back, behind the agent itself.
-        place, each = jnp.arange(own.size - own.size // n), jnp.arange(n)[:, None] * (own.size // n)
-        others = jnp.where(place < each, own[: place.size], own[own.size // n :])
-        board = jnp.broadcast_to(_flat(foods, 3), (n, 3 * env.num_food))
-        local = jnp.concatenate([board, own.reshape(n, -1), others], axis=1)
+        local = _whole_board(env, agents, foods, state.time)
     return Observation(
-        local=local.astype(jnp.float32),
+        local=local,
         action_mask=legal_actions(env, agents, near),
-        global_state=jnp.concatenate([_flat(foods, 3), _flat(agents, 3)]).astype(jnp.float32),
+        global_state=jnp.concatenate([_flat(foods, 3), _flat(agents, 3)]),
     )
 
 
@@ -136,8 +130,9 @@ def visible(env: Foraging, state: ForagingState) -> Array:
 
 def _things(state: ForagingState) -> tuple[Thing, Thing]:
     """The agents [N] and foods [F] of a state."""
-    agents = Thing(*jnp.unstack(state.agent_pos, axis=1), state.agent_level)
-    return agents, Thing(*jnp.unstack(state.food_pos, axis=1), state.food_level)
+    (agent_row, agent_col), (food_row, food_col) = state.agent_pos.T, state.food_pos.T
+    agents = Thing(agent_row, agent_col, state.agent_level)
+    return agents, Thing(food_row, food_col, state.food_level)
 
 
 def _column(things: Thing) -> Thing:
@@ -161,8 +156,26 @@ def _seen(env: Foraging, agents: Thing, foods: Thing) -> Array:
     return sees(env, agents, _column(foods))  # [F, N]
 
 
+def _whole_board(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Array:
+    """f32 [N, 3 F + 3 N] (2 N without levels), what agents see who see all.
+
+    The largest thing that many agents compute, so it is written once, by one selection: foods, the
+    agent itself, those before it, which stand one place further back, and those after it.
+    """
+    shown = 3 if env.observe_levels else 2
+    food, team = _flat(foods, 3), _flat(agents, shown)
+    after = jnp.concatenate([food, team])
+    before = jnp.concatenate([food, team[:shown], team[:-shown]])
+    before, after = settle((before, after), time)
+    own = jnp.pad(team.reshape(-1, shown), ((0, 0), (food.size, team.size - shown)))
+    place, first = jnp.arange(after.size), food.size + shown  # of the others' numbers
+    is_before = place < first + shown * jnp.arange(env.num_agents)[:, None]
+    is_own = (place >= food.size) & (place < first)
+    return jnp.where(is_own, own, jnp.where(is_before, before, after))
+
+
 def _windows(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Array:
-    """int32 [N, 3 F + 3 N] (2 N without levels), what agents see of a part of the board."""
+    """f32 [N, 3 F + 3 N] (2 N without levels), what agents see of a part of the board."""
     top, left = jnp.maximum(agents.row - env.view, 0), jnp.maximum(agents.col - env.view, 0)
 
     def within(things: Thing) -> Thing:
@@ -187,8 +200,8 @@ def _windows(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Array:
 
 
 def _flat(things: Thing, shown: int) -> Array:
-    """int32 [..., K * shown], the numbers of things `[..., K]` in a row."""
-    numbers = jnp.stack(things[:shown], axis=-1)
+    """f32 [..., K * shown], the numbers of things `[..., K]` in a row."""
+    numbers = jnp.stack(things[:shown], axis=-1).astype(jnp.float32)
     return numbers.reshape(*numbers.shape[:-2], -1)
 
 
