@@ -6,9 +6,6 @@ Environment steps per second of training (rollouts and updates; compiling and ev
 over all environments and seeds, by the size of one thing at a time. On foraging: MAPPO with one
 pass over each rollout, where the work of a step is the same at any size; QMIX for the replay.
 
-Agents end at 16: foraging's step is written out agent by agent, which is fast with few, and
-with many compiles slowly (8: 14 s, 16: 31 s; 2, 8, 32 and 64 in turn: given up after 11 minutes).
-
 The first four axes are of one device that has the whole machine. Devices and processes are weak
 scaling: each more brings its own share of environments (`data`) or a seed of its own (`seeds`). XLA
 gives one CPU device all cores, which would leave nothing for a second one to add: so there each
@@ -40,7 +37,7 @@ MAPPO = {"algorithm": "mappo", "learner": {"epochs": 1, "minibatches": 1, "hidde
 QMIX = {"algorithm": "qmix", "learner": {"hidden": 32, "batch": 32, "window": 8, "warmup": 2_000}}
 SIZES: dict[str, list[int]] = {
     "environments": [1, 64, 4_096, 65_536],
-    "agents": [2, 8, 16],
+    "agents": [2, 8, 16, 32, 64],
     "seeds": [1, 16, 256],
     "replay": [10_000, 1_000_000, 4_000_000],
     "devices": [1, 2],
@@ -48,7 +45,7 @@ SIZES: dict[str, list[int]] = {
 }
 QUICK = {
     "environments": [1, 64],
-    "agents": [2, 4],
+    "agents": [2, 16],
     "seeds": [1, 4],
     "replay": [10_000, 100_000],
     "devices": [1, 2],

@@ -9,17 +9,8 @@ from __future__ import annotations
 import re
 
 from marlx.envs.foraging.checks import most_foods
-from marlx.envs.foraging.things import ForagingState
-from marlx.envs.foraging.world import (
-    EAST,
-    LOAD,
-    NONE,
-    NORTH,
-    NUM_ACTIONS,
-    SOUTH,
-    WEST,
-    Foraging,
-)
+from marlx.envs.foraging.things import EAST, LOAD, NONE, NORTH, SOUTH, WEST, ForagingState
+from marlx.envs.foraging.world import NUM_ACTIONS, Foraging
 from marlx.registry import Family
 
 __all__ = [

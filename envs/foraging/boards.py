@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import settle
-from marlx.envs.foraging.things import WORD, Thing, bits, nth_bit
+from marlx.envs.foraging.things import (
+    EMPTY,
+    WORD,
+    ForagingState,
+    Thing,
+    bits,
+    decode,
+    encode,
+    nth_bit,
+)
 from marlx.envs.plain import below
 from marlx.types import Array
 
@@ -17,50 +26,67 @@ if TYPE_CHECKING:
     from marlx.envs.foraging.world import Foraging
 
 
-def agent_cells(env: Foraging, draws: list[Array]) -> list[Array]:
-    """Distinct cells, int32 [] each: one of the free ones, counted past those taken."""
-    cells: list[Array] = []
-    taken: list[Array] = []  # ascending
-    for i, draw in enumerate(draws):
-        cell = below(draw, env.size[0] * env.size[1] - i)
-        for other in taken:
-            cell = cell + (cell >= other)
-        cells.append(cell)
-        for k, other in enumerate(taken):
-            taken[k], cell = jnp.minimum(other, cell), jnp.maximum(other, cell)
-        taken.append(cell)
+def fresh(env: Foraging, key: Array) -> ForagingState:
+    """The first state of an episode."""
+    n, f = env.num_agents, env.num_food
+    draws = jnp.split(jax.random.bits(key, (2 * (n + f),)), (n, 2 * n, 2 * n + f))
+    level = env.min_player_level + below(draws[0], env.max_player_level - env.min_player_level + 1)
+    cell = agent_cells(env, draws[1])
+    agents = settle(Thing(cell // env.size[1], cell % env.size[1], level), cell)
+    lowest, highest = food_levels(env, level)
+    row, col = food_places(env, agents, draws[2])
+    food_level = lowest + below(draws[3], highest - lowest + 1)
+    code = settle(jnp.where(row < 0, EMPTY, encode(Thing(row, col, food_level))), cell)
+    before = (code[:, None] < code).sum(0)  # ascending is row by row
+    foods = decode(jnp.where(before[:, None] == jnp.arange(f), code[:, None], EMPTY).min(0))
+    return ForagingState(
+        time=jnp.int32(0),
+        agent_pos=jnp.stack([agents.row, agents.col], 1),
+        agent_level=agents.level,
+        food_pos=jnp.stack([foods.row, foods.col], 1),
+        food_level=foods.level,
+        food_spawned=foods.level.sum(),
+    )
+
+
+def agent_cells(env: Foraging, draws: Array) -> Array:
+    """Distinct cells, int32 [N]: each one of the free ones, counted past those taken before it."""
+    numbers = jnp.arange(env.num_agents)
+
+    def past(k: Array, cell: Array) -> Array:
+        """From the last agent to the first: all after it are counted past its cell."""
+        i = env.num_agents - 1 - k
+        return cell + ((numbers > i) & (cell >= cell[i]))
+
+    cells: Array = below(draws, env.size[0] * env.size[1] - numbers)
+    cells = jax.lax.fori_loop(1, env.num_agents, past, cells, unroll=env.few)
     return cells
 
 
-def food_levels(env: Foraging, levels: list[Array]) -> tuple[Array, Array]:
+def food_levels(env: Foraging, levels: Array) -> tuple[Array, Array]:
     """Lowest and highest level of the episode's foods, int32 [] each."""
     if env.max_food_level is None:
-        three: list[Array] = []  # the three lowest levels, ascending
-        for level in levels:
-            for k, other in enumerate(three):
-                three[k], level = jnp.minimum(other, level), jnp.maximum(other, level)
-            three = [*three, level][:3]
-        highest = sum(three, start=jnp.int32(0))
+        order = levels * env.num_agents + jnp.arange(env.num_agents)
+        three = (order[:, None] < order).sum(0) < 3  # the lowest
+        highest = jnp.where(three, levels, 0).sum()
     else:
         highest = jnp.int32(env.max_food_level)
     return (highest if env.force_coop else jnp.int32(env.min_food_level)), highest
 
 
-def food_places(
-    env: Foraging, agents: list[Thing], draws: list[Array]
-) -> list[tuple[Array, Array]]:
-    """(row, column) of each food in the order of their draw, (-1, -1) where no cell is left.
+def food_places(env: Foraging, agents: Thing, draws: Array) -> tuple[Array, Array]:
+    """Rows and columns of foods in the order of their draw, int32 [F], -1 where no cell is left.
 
     The cells a food may take are bits, a word for every 32 columns of a board row, so that
     counting them and finding the n-th are a few integer operations per row.
     """
     row, first = np.mgrid[1 : env.size[0] - 1, 1 : env.size[1] - 1 : WORD].reshape(2, -1)
     widths = np.minimum(WORD, env.size[1] - 1 - first)
-    free = jnp.asarray([(1 << int(width)) - 1 for width in widths], jnp.uint32)
-    for agent in agents:
-        free = free & ~jnp.where(agent.row == row, bits(agent.col - first, 0, most=0), 0)
-    places = []
-    for draw in draws:
+    taken = bits(agents.col[:, None] - first, 0, most=0)  # agents' cells differ: no bit twice
+    taken = jnp.where(agents.row[:, None] == row, taken, 0).sum(0, dtype=jnp.uint32)
+    free = jnp.asarray([(1 << int(width)) - 1 for width in widths], jnp.uint32) & ~taken
+
+    def place(free: Array, draw: Array) -> tuple[Array, tuple[Array, Array]]:
         counts = jax.lax.population_count(free).astype(jnp.int32)
         before = jnp.where(np.tri(row.size, k=-1, dtype=bool), counts, 0).sum(1)
         total = counts.sum()
@@ -71,8 +97,7 @@ def food_places(
         off = jnp.abs(place_row - row)
         wide = jnp.where(off > 2, -1, 2 - off)  # columns to either side that become too close
         free = free & ~jnp.where(total > 0, bits(place_col - first, wide, most=2), 0)
-        free, place_row, place_col, total = settle(
-            (free, place_row, place_col, total), agents[0].row
-        )
-        places.append((jnp.where(total > 0, place_row, -1), jnp.where(total > 0, place_col, -1)))
-    return places
+        free, place_row, place_col, total = settle((free, place_row, place_col, total), agents.row)
+        return free, (jnp.where(total > 0, place_row, -1), jnp.where(total > 0, place_col, -1))
+
+    return jax.lax.scan(place, free, draws, unroll=env.few)[1]

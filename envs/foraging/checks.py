@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from marlx.envs.foraging.things import MOST, WORD
+from marlx.envs.foraging.things import MOST
 
 if TYPE_CHECKING:
     from marlx.envs.foraging.world import Foraging
@@ -26,8 +26,6 @@ def check(env: Foraging) -> None:
             f"num_food is {env.num_food}; a {rows}x{cols} board can hold no more than {most} "
             "(foods keep off the border and apart from each other)"
         )
-    if env.num_food > WORD - 1:
-        raise ValueError(f"num_food is {env.num_food}; it must be at most {WORD - 1}")
     if env.num_agents > rows * cols - 1:
         raise ValueError(
             f"num_agents is {env.num_agents}; a {rows}x{cols} board has room for "

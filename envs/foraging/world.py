@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, settle, settled
-from marlx.envs.foraging import boards, checks
-from marlx.envs.foraging.things import (
-    EMPTY,
-    MANY,
-    MOST,
-    ForagingState,
-    Near,
-    Thing,
-    as_state,
-    decode,
-    encode,
-    flat,
-    near_foods,
-    pack,
-    split_things,
-)
-from marlx.envs.foraging.views import grid_view, visible, window_view
-from marlx.envs.plain import below, integers
+from marlx.environment import Environment, EnvParams
+from marlx.envs.foraging import arrays, boards, checks, unrolled
+from marlx.envs.foraging.things import MOST, ForagingState
+from marlx.envs.plain import integers
 from marlx.types import Array, EnvSpec, Observation, Subgoals
 
-NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 NUM_ACTIONS = 6
+FEW = 9
+"""Agents and foods together up to which `unrolled` is as fast as `arrays` or faster."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,6 +97,15 @@ class Foraging(Environment[ForagingState, EnvParams]):
         checks.check(self)
 
     @property
+    def few(self) -> bool:
+        """There are so few agents and foods that they are best written out in single numbers."""
+        return self.num_agents + self.num_food <= FEW
+
+    @property
+    def _rules(self) -> ModuleType:
+        return unrolled if self.few else arrays
+
+    @property
     def view(self) -> int:
         """Cells an agent sees in each direction, `sight` with None resolved as lbforaging does."""
         return max(self.size) if self.sight is None else self.sight
@@ -168,213 +161,44 @@ class Foraging(Environment[ForagingState, EnvParams]):
         included) nor two cells away from one in its row or column.
         """
         del params
-        draws = iter(jnp.unstack(jax.random.bits(key, (2 * (self.num_agents + self.num_food),))))
-        levels = [
-            self.min_player_level
-            + below(next(draws), self.max_player_level - self.min_player_level + 1)
-            for _ in range(self.num_agents)
-        ]
-        cells = boards.agent_cells(self, [next(draws) for _ in levels])
-        agents = [Thing(cell // self.size[1], cell % self.size[1], level)
-                  for cell, level in zip(cells, levels, strict=True)]  # fmt: skip
-        agents = settle(agents, agents[0].row)
-        lowest, highest = boards.food_levels(self, levels)
-        places = boards.food_places(self, agents, [next(draws) for _ in range(self.num_food)])
-        codes: list[Array] = []  # ascending, which is row by row
-        for row, col in places:
-            level = lowest + below(next(draws), highest - lowest + 1)
-            code = jnp.where(row < 0, EMPTY, encode(Thing(row, col, level)))
-            for k, other in enumerate(codes):
-                codes[k], code = jnp.minimum(other, code), jnp.maximum(other, code)
-            codes.append(code)
-        foods = [decode(code) for code in settle(codes, agents[0].row)]
-        spawned = sum((food.level for food in foods), start=jnp.int32(0))
-        return self._remembering(as_state(jnp.int32(0), agents, foods, spawned))
+        return self._remembering(boards.fresh(self, key))
 
     def step_env(
         self, key: Array, state: ForagingState, action: Array, params: EnvParams
     ) -> tuple[ForagingState, Array, Array, dict[str, Any]]:
         """One step: all move, then all load; `key` is not used."""
         del key, params
-        agents, foods = split_things(state)
-        actions = jnp.unstack(action)
-        near = settled(_near_all, state.time, agents, foods)
-        loading = [act == LOAD for act in actions]
-        rewards, eaten = settled(self._load, state.time, agents, foods, near, loading, state)
-        places, codes = settled(
-            self._after, state.time, agents, foods, near, actions, eaten, state.time
-        )
-        moved = [Thing(row, col, agent.level)
-                 for (row, col), agent in zip(places, agents, strict=True)]  # fmt: skip
-        left = [decode(code) for code in codes]
-        state = as_state(state.time + 1, moved, left, state.food_spawned)
-        if self.subgoal_kind == "load":
-            state = dataclasses.replace(state, tried=self._tried(agents, foods, near, loading))
-        return state, jnp.stack(rewards), left[0].level == 0, {}
+        state, reward, terminated = self._rules.step(self, state, action)
+        return state, reward, terminated, {}
 
-    def _tried(
-        self, agents: list[Thing], foods: list[Thing], near: list[Near], loading: list[Array]
-    ) -> Array:
-        """int32 [N]: the food that an agent loads, as the bit of its place in the agent's list."""
-        tried = []
-        for me, faces, loads in zip(agents, near, loading, strict=True):
-            bits, place = jnp.int32(0), jnp.int32(0)
-            for f, seen in enumerate(visible(self, me, foods)):
-                bits |= jnp.where(loads & (faces.first & 1 << f > 0), 1 << place, 0)
-                place = place + seen
-            tried.append(bits)
-        return jnp.stack(tried)
+    def observe(self, state: ForagingState, params: EnvParams) -> Observation:
+        """What each agent sees, its legal actions, and the whole board."""
+        del params
+        seen: Observation = self._rules.observe(self, state)
+        return seen
 
     def _remembering(self, state: ForagingState) -> ForagingState:
         """A first state, with what `subgoal_kind` asks states to tell of the last step."""
         if self.subgoal_kind == "beside":
             return state
-        return dataclasses.replace(state, tried=jnp.zeros(self.num_agents, jnp.int32))
-
-    def _after(
-        self,
-        agents: list[Thing],
-        foods: list[Thing],
-        near: list[Near],
-        actions: list[Array],
-        eaten: Array,
-        time: Array,
-    ) -> tuple[list[tuple[Array, Array]], list[Array]]:
-        """(row, column) of agents after their moves, and codes of the foods that are left."""
-        keep = [(food.level > 0) & (eaten & 1 << f == 0) for f, food in enumerate(foods)]
-        return self._move(agents, actions, near, time), pack(foods, keep, time)
-
-    def _move(
-        self, agents: list[Thing], actions: Sequence[Array], near: list[Near], time: Array
-    ) -> list[tuple[Array, Array]]:
-        """Rows and columns after all moved, in one pass: agents may swap, or end in one cell."""
-        wanted = []
-        for agent, act, food in zip(agents, actions, near, strict=True):
-            legal = self._legal_moves(agent, food)
-            north, south, west, east = [(act == NORTH + k) & may for k, may in enumerate(legal)]
-            row, col = agent.row + south - north, agent.col + east - west
-            wanted.append((row, col, row * self.size[1] + col))
-        if len(agents) > MANY:
-            wanted = settle(wanted, time)
-        moved = []
-        for i, (agent, (row, col, cell)) in enumerate(zip(agents, wanted, strict=True)):
-            others = [cell == other for j, (_, _, other) in enumerate(wanted) if j != i]
-            refused = functools.reduce(jnp.logical_or, others, jnp.bool_(False))
-            row, col = jnp.where(refused, agent.row, row), jnp.where(refused, agent.col, col)
-            moved.append((row, col))
-        return moved
-
-    def _legal_moves(self, agent: Thing, near: Near) -> tuple[Array, Array, Array, Array]:
-        """Which of north, south, west, east an agent may go, bool [] each; agents do not block."""
-        rows, cols = self.size
-        return (
-            (agent.row > 0) & (near.north == 0),
-            (agent.row < rows - 1) & (near.south == 0),
-            (agent.col > 0) & (near.west == 0),
-            (agent.col < cols - 1) & (near.east == 0),
-        )
-
-    def _load(
-        self,
-        agents: list[Thing],
-        foods: list[Thing],
-        near: list[Near],
-        loading: list[Array],
-        state: ForagingState,
-    ) -> tuple[list[Array], Array]:
-        """Rewards f32 [] per agent, and the foods eaten as bits of an int32 [].
-
-        The first agent that loads takes everyone with it who loads next to the food it faces (the
-        first to its north, south, west, east); then the first of those that remain, and so on.
-        """
-        rewards = [jnp.float32(0)] * len(agents)
-        eaten = jnp.int32(0)
-        reach = [jnp.where(load, n.any, 0) for load, n in zip(loading, near, strict=True)]
-        for i, sees in enumerate(near):
-            facing = jnp.where(reach[i] > 0, sees.first, 0)
-            need = sum(
-                (jnp.where(facing & 1 << f > 0, food.level, 0) for f, food in enumerate(foods)),
-                start=jnp.int32(0),
-            )
-            # Agents before this one have either loaded already or do not load.
-            joins = {j: reach[j] & facing > 0 for j in range(i, len(agents))}
-            total = sum(
-                (jnp.where(join, agents[j].level, 0) for j, join in joins.items()),
-                start=jnp.int32(0),
-            )
-            if len(agents) > MANY:
-                facing, need, total = settle((facing, need, total), state.time)
-                joins = {j: reach[j] & facing > 0 for j in joins}
-            lifted = total >= need
-            share = need.astype(jnp.float32)
-            if self.normalize_reward:
-                share = share / jnp.maximum(total * state.food_spawned, 1)
-            for j, join in joins.items():
-                reward = jnp.where(lifted, agents[j].level * share, -self.penalty)
-                rewards[j] = jnp.where(join, reward, rewards[j])
-                reach[j] = jnp.where(join, 0, reach[j])
-            eaten = eaten | jnp.where(lifted, facing, 0)
-        return rewards, eaten
-
-    def observe(self, state: ForagingState, params: EnvParams) -> Observation:
-        """What each agent sees, its legal actions, and the whole board."""
-        del params
-        agents, foods = split_things(state)
-        near = settled(_near_all, state.time, agents, foods)
-        return Observation(
-            local=self._local(state, agents, foods),
-            action_mask=jnp.stack([self._legal(*pair) for pair in zip(agents, near, strict=True)]),
-            global_state=flat([*foods, *agents]),
-        )
-
-    def _local(self, state: ForagingState, agents: list[Thing], foods: list[Thing]) -> Array:
-        """f32 [N, O], what each agent sees."""
-        if self.observation == "grid":
-            views = [grid_view(self, i, agents, foods) for i in range(len(agents))]
-        elif self.view < max(self.size) - 1:
-            see = functools.partial(window_view, self, agents, foods, state.time)
-            row, col = state.agent_pos.T
-            return jax.vmap(see)(jnp.arange(len(agents)), Thing(row, col, state.agent_level))
-        else:
-            shown = 3 if self.observe_levels else 2
-            own = [agent[:shown] for agent in agents]
-            views = [flat([*foods, own[i], *own[:i], *own[i + 1 :]]) for i in range(len(own))]
-        return jnp.stack(views)
-
-    def _legal(self, agent: Thing, near: Near) -> Array:
-        """Bool [6], the actions that would not count as nothing, and nothing."""
-        return jnp.stack([jnp.bool_(True), *self._legal_moves(agent, near), near.any > 0])
+        return dataclasses.replace(state, tried=jnp.full(self.num_agents, -1, jnp.int32))
 
     def subgoals(self, params: EnvParams | None = None) -> Subgoals:
         """One subgoal per visible food, and rest; the class says what each means."""
         del params
         count, slots = self.num_agents, self.num_food
 
-        def with_rest(tables: list[list[Array]]) -> Array:
-            return jnp.stack([jnp.stack([*table, jnp.bool_(True)]) for table in tables])
+        def with_rest(foods: Array) -> Array:
+            return jnp.concatenate([foods, jnp.ones((count, 1), bool)], axis=1)
 
         def achieved(state: ForagingState) -> Array:
             if self.subgoal_kind == "load":
                 assert state.tried is not None, "made by reset and step of this environment"
-                bits = state.tried[:, None] & 1 << jnp.arange(slots) > 0
-                return jnp.concatenate([bits, jnp.ones((count, 1), bool)], axis=1)
-            agents, foods = split_things(state)
-            tables = []
-            for me in agents:
-                beside = near_foods(me, foods).any
-                table, place = [jnp.bool_(False)] * slots, jnp.int32(0)
-                for f, seen in enumerate(visible(self, me, foods)):
-                    stands = seen & (beside & 1 << f > 0)
-                    for k in range(f + 1):
-                        table[k] |= stands & (place == k)
-                    place = place + seen
-                tables.append(table)
-            return with_rest(tables)
+                return with_rest(state.tried[:, None] == jnp.arange(slots))
+            return with_rest(self._rules.beside(self, state))
 
         def available(state: ForagingState) -> Array:
-            agents, foods = split_things(state)
-            totals = [sum(visible(self, me, foods), start=jnp.int32(0)) for me in agents]
-            return with_rest([[total > f for f in range(slots)] for total in totals])
+            return with_rest(self._rules.visible(self, state)[:, None] > jnp.arange(slots))
 
         def choices(local: Array) -> Array:
             if self.observation == "grid":
@@ -383,7 +207,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
                 foods = total > jnp.arange(slots)
             else:
                 foods = local[:, 2 : 3 * slots : 3] > 0
-            return jnp.concatenate([foods, jnp.ones((count, 1), bool)], axis=1)
+            return with_rest(foods)
 
         names = (*(f"food {f}" for f in range(slots)), "rest")
         return Subgoals(names, ((),) * (slots + 1), achieved, available, choices)
@@ -468,7 +292,3 @@ class Foraging(Environment[ForagingState, EnvParams]):
         """int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""
         empty = jnp.zeros(self.size, jnp.int32)  # an empty slot adds its level, 0, to the last cell
         return empty.at[state.food_pos[:, 0], state.food_pos[:, 1]].add(state.food_level)
-
-
-def _near_all(agents: list[Thing], foods: list[Thing]) -> list[Near]:
-    return [near_foods(agent, foods) for agent in agents]
