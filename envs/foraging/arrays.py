@@ -1,8 +1,8 @@
 """Steps and views as arrays over agents and foods, for many of either.
 
-The same as `unrolled`, which is faster with few, and whose program grows with the square of their
-number; these programs do not grow. Tables of foods and agents are `[F, N]`: agents are last, since
-there are more of them, and what is next to each other in memory is computed together.
+The same as `unrolled`, which is faster with few, but whose programs grow with the square of their
+number; these do not grow. Tables of foods and agents are `[F, N]`: sums over foods then add whole
+rows of agents.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def step(env: Foraging, state: ForagingState, action: Array) -> tuple[ForagingSt
     """The state after all moved and then loaded, rewards f32 [N], and whether no food is left."""
     agents, foods = _things(state)
     side = settle(_sides(agents, foods), state.time)
-    faces = (action == LOAD) & (side < APART) & (side == side.min(0))
-    reward, eaten = _load(env, state, (action == LOAD) & (side < APART), faces)
+    reach = (action == LOAD) & (side < APART)
+    faces = reach & (side == side.min(0))
+    reward, eaten = _load(env, state, reach, faces)
     row, col = wanted(env, agents, _near(side), action)
     row, col = settle((row, col), state.time)
-    same = (row[:, None] == row) & (col[:, None] == col)
-    alone = same.sum(0) == 1
+    alone = ((row[:, None] == row) & (col[:, None] == col)).sum(0) == 1
     left = decode(_packed(encode(foods), (foods.level > 0) & ~eaten))
     state = dataclasses.replace(
         state,
@@ -90,9 +90,8 @@ def _load(env: Foraging, state: ForagingState, reach: Array, faces: Array) -> tu
         reward += jnp.where(joins, each, 0).sum(0)  # one food for an agent, and zeros
         return reach & ~joins.any(0), reward, eaten | joins.any(1) & lifted
 
-    nothing = jnp.zeros(env.num_agents), jnp.zeros(env.num_food, bool)
-    carry = (reach, *nothing)
-    _, reward, eaten = jax.lax.while_loop(lambda carry: carry[0].any(), one_round, carry)
+    start = reach, jnp.zeros(env.num_agents, jnp.float32), jnp.zeros(env.num_food, bool)
+    _, reward, eaten = jax.lax.while_loop(lambda carry: carry[0].any(), one_round, start)
     return reward, eaten
 
 

@@ -17,7 +17,11 @@ from marlx.types import Array, EnvSpec, Observation, Subgoals
 
 NUM_ACTIONS = 6
 FEW = 9
-"""Agents and foods together up to which `unrolled` is as fast as `arrays` or faster."""
+"""Agents and foods together up to which single numbers are worth their longer programs.
+
+With thousands of episodes on a CPU they are a fifth faster than arrays at nine, and half at four;
+from ten on arrays are as fast or faster with tens of episodes, and soon with any number.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
