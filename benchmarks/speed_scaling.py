@@ -4,7 +4,8 @@
 
 Environment steps per second of training (rollouts and updates; compiling and evaluation are apart),
 over all environments and seeds, by the size of one thing at a time. On foraging: MAPPO with one
-pass over each rollout, where the work of a step is the same at any size; QMIX for the replay.
+pass over each rollout, where the work of a step is the same at any size; IPPO for the agents, who
+all see as much in any team; QMIX for the replay.
 
 The first four axes are of one device that has the whole machine. Devices and processes are weak
 scaling: each more brings its own share of environments (`data`) or a seed of its own (`seeds`). XLA
@@ -67,7 +68,9 @@ def case(axis: str, size: int, split: str = "") -> dict[str, Any]:
         # a rollout that is longer where it is short, so that no case is over in an instant
         return one | {"num_envs": size, "length": 4 if size > 1_000 else 16}
     if axis == "agents":
-        return one | {"environment": f"Foraging-20x20-{size}p-8f-v3"}
+        # a view as large for any team, also the critic's: who sees all sees more with each agent
+        task = f"Foraging-grid-2s-20x20-{size}p-8f-v3"
+        return one | {"environment": task, "algorithm": "ippo"}
     if axis == "seeds":
         return one | {"seeds": size, "num_envs": 8}
     if axis == "replay":
@@ -229,8 +232,11 @@ def draw(path: Path, axes: dict[str, list[dict[str, Any]]]) -> None:
             x = [row["size"] for row in own]
             y = [row["steps_per_second"] for row in own]
             panel.plot(x, y, "o-", label=split or None)
-            if axis not in ("agents", "replay"):
-                proportional = [y[0] * size / x[0] for size in x]
+            if (
+                axis != "replay"
+            ):  # n agents take n times as long, n of the others bring n times more
+                power = -1 if axis == "agents" else 1
+                proportional = [y[0] * (size / x[0]) ** power for size in x]
                 panel.plot(x, proportional, ":", c="grey", lw=1)
         panel.set(xlabel=axis, xscale="log", yscale="log")
         panel.set_ylim(min(row["steps_per_second"] for row in rows) / 2, None)
@@ -252,7 +258,9 @@ def draw(path: Path, axes: dict[str, list[dict[str, Any]]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small, nothing written")
-    parser.add_argument("--only", nargs="+", choices=list(SIZES), help="axes; nothing written")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SIZES), help="axes; others stay as stored"
+    )
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -268,11 +276,17 @@ def main() -> None:
         run = on_several if axis in ("devices", "processes") else on_one_device
         axes[axis] = run(axis, sizes, 2 if args.quick else args.blocks)
         print(f"\n{axis}\n{_timing.table(axes[axis])}", flush=True)
-    if args.quick or args.only:
+    if args.quick:
         return
+    stored = _timing.RESULTS / "speed_scaling.json"
+    old = json.loads(stored.read_text()) if args.only and stored.exists() else {"rows": {}}
+    dates = {axis: old.get("dates", {}).get(axis, old["date"]) for axis in old["rows"]}
+    dates |= dict.fromkeys(axes, _timing.about()["date"])
+    found = old["rows"] | axes
+    axes = {axis: found[axis] for axis in SIZES if axis in found}
     settings = {axis: case(axis, SIZES[axis][0], "data") for axis in axes}
     what = "environment steps per second of training, over all environments and seeds"
-    results = {"what": what, "first_case": settings, "rows": axes}
+    results = {"what": what, "dates": dates, "first_case": settings, "rows": axes}
     path = _timing.write("speed_scaling", results, ("marlx", "flax", "optax"))
     draw(PICTURE, axes)
     print(f"\nwritten to {path.name} and {PICTURE.name}")
