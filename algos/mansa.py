@@ -60,8 +60,8 @@ class CallConfig:
     il_trains_on: Literal["all", "g0"] = "all"
     """The independent learner's steps: all (it must be off-policy), or those it acted in."""
     cl_trains_on: Literal["g1", "paced", "all"] = "g1"
-    """The centralised learner's: those it was called in; all, with no more updates than its calls
-    alone would be worth (it must be off-policy); or all, which saves nothing."""
+    """The centralised learner's: those it was called in; `paced`, all of them, with no more updates
+    than its calls are worth (it must be off-policy); or all, which saves nothing."""
     execution: Execution = "switched"
     """Who acts when acting greedily; `independent` is decentralised."""
 
