@@ -232,9 +232,8 @@ def draw(path: Path, axes: dict[str, list[dict[str, Any]]]) -> None:
             x = [row["size"] for row in own]
             y = [row["steps_per_second"] for row in own]
             panel.plot(x, y, "o-", label=split or None)
-            if (
-                axis != "replay"
-            ):  # n agents take n times as long, n of the others bring n times more
+            if axis != "replay":
+                # n agents take n times as long, n of the others bring n times more
                 power = -1 if axis == "agents" else 1
                 proportional = [y[0] * (size / x[0]) ** power for size in x]
                 panel.plot(x, proportional, ":", c="grey", lw=1)

@@ -1,7 +1,7 @@
 """Steps and views as arrays over agents and foods, for many of either.
 
 The same as `unrolled`, which is faster with few, but whose programs grow with the square of their
-number; these do not grow. Tables of foods and agents are `[F, N]`: sums over foods then add whole
+number; these hardly grow. Tables of foods and agents are `[F, N]`: sums over foods then add whole
 rows of agents.
 """
 

@@ -19,8 +19,9 @@ NUM_ACTIONS = 6
 FEW = 9
 """Agents and foods together up to which single numbers are worth their longer programs.
 
-With thousands of episodes on a CPU they are a fifth faster than arrays at nine, and half at four;
-from ten on arrays are as fast or faster with tens of episodes, and soon with any number.
+With thousands of episodes on a CPU they are nearly twice as fast as arrays at four, and a fifth
+faster at nine; at ten arrays are as fast or faster with tens of episodes, and up to a sixth slower
+with thousands.
 """
 
 
