@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from marlx import mixers
 from marlx.algos import ppo, q_learning
 from marlx.algos.ppo import PPOConfig
-from marlx.algos.q_learning import Item, QConfig, q_learner
+from marlx.algos.q_learning import Item, QConfig, QNetwork, exploration, q_learner, q_network
 from marlx.learner import Learner
 from marlx.registry import Algorithm
+from marlx.returns import epsilon_greedy
 from marlx.rollout import where_done
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -37,6 +38,13 @@ class SwitchConfig(QConfig):
     """Steps per window; it must fit the rollout length, as for any Q-learner."""
     epsilon_end: float = 0.02
     """Probability of a random choice in the end; half of these are calls."""
+    temperature: float = 0.0
+    """Choices are drawn in proportion to exp(Q / temperature); 0 takes the best."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature < 0:
+            raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -389,9 +397,33 @@ def switch_learner(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) ->
             last = items.obs.local[..., 0, -1] / own.scale
             return called * (config.call_cost + config.switch_cost * (1.0 - last))
 
-        return q_learner(own, settings, mixers.independent(), price)
+        learner = q_learner(own, settings, mixers.independent(), price)
+        return (
+            soft(learner, q_network(own, settings), settings) if settings.temperature else learner
+        )
     rate = {"always": 1.0, "never": 0.0, "random": config.rate, "first": 1.0}[config.switching]
     return scripted_switch(rate, config.first if config.switching == "first" else None)
+
+
+def soft(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
+    """The Q-learner `learner`, its choices drawn in proportion to `exp(Q / temperature)`.
+
+    Both when training, beside what epsilon draws, and when acting greedily.
+    """
+
+    def act(
+        policy: Any, memory: Tree, obs: Observation, key: Array, explore: bool
+    ) -> tuple[Array, Tree, Tree]:
+        utilities, memory = net.once(policy.params.agents, memory, obs)
+        logits = jnp.where(obs.action_mask, utilities.q / config.temperature, -jnp.inf)
+        key_choice, key_explore = jax.random.split(key)
+        action = jax.random.categorical(key_choice, logits).astype(jnp.int32)
+        if explore:
+            epsilon = exploration(config, policy.steps)
+            action = epsilon_greedy(key_explore, action, obs.action_mask, epsilon)
+        return action, memory, ()
+
+    return learner._replace(act=act)
 
 
 def scripted_switch(rate: float | Array, first: int | None = None) -> Learner:

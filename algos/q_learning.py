@@ -282,14 +282,8 @@ def q_learner(
         utilities, memory = net.once(policy.params.agents, memory, obs)
         action = greedy(policy.params.mixer, utilities)
         if explore:
-            falling = jnp.maximum(0, policy.steps - c.epsilon_delay)
-            action = epsilon_greedy(key, action, obs.action_mask, epsilon(falling))
+            action = epsilon_greedy(key, action, obs.action_mask, exploration(c, policy.steps))
         return action, memory, ()
-
-    def epsilon(steps: Array) -> Array:
-        over = jnp.maximum(1, c.epsilon_steps)
-        left = 1 - jnp.minimum(steps, over) / over
-        return (c.epsilon_start - c.epsilon_end) * left + c.epsilon_end
 
     def store(t: Transition) -> replay.Rollout:
         """A rollout as the replay takes it: small integers stay small, unread states stay out."""
@@ -405,8 +399,7 @@ def q_learner(
         state, sums = jax.lax.fori_loop(0, due, one, (state, sums))
         metrics = {name: total / due for name, total in sums.items()}  # nan when none was due
         metrics["samples"] = sums["samples"]  # steps that gradients were taken of
-        falling = jnp.maximum(0, state.steps - c.epsilon_delay)
-        metrics["epsilon"] = jnp.asarray(epsilon(falling), jnp.float32)
+        metrics["epsilon"] = jnp.asarray(exploration(c, state.steps), jnp.float32)
         if c.reward_scaling != "none":
             metrics["reward_scale"] = state.rewards.deviation
         return state._replace(owed=state.owed - due), metrics
@@ -453,6 +446,14 @@ def _check_mixer(spec: EnvSpec, c: QConfig, mixer: Mixer) -> None:
         raise ValueError("reward is 'own'; only independent learners can learn from their own")
     if c.mixing_delay and single:
         raise ValueError(f"mixing_delay is {c.mixing_delay}; independent learners mix nothing")
+
+
+def exploration(config: QConfig, steps: Array) -> Array:
+    """f32 [], epsilon: the probability of a random action after so many environment steps."""
+    c = config
+    over = jnp.maximum(1, c.epsilon_steps)
+    left = 1 - jnp.minimum(jnp.maximum(0, steps - c.epsilon_delay), over) / over
+    return (c.epsilon_start - c.epsilon_end) * left + c.epsilon_end
 
 
 def _of_value(credit: Credit, value: Array, alone: Array | None) -> Credit:

@@ -397,6 +397,7 @@ def main() -> None:
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
     parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
+    parser.add_argument("--temperature", type=float, help="of the switch, if not the preset's")
     parser.add_argument("--label", default="", help="behind the names of what is run, e.g. 4m")
     parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
     args = parser.parse_args()
@@ -413,7 +414,9 @@ def main() -> None:
         algorithm = "mansa" if args.what == "foraging" else "mansa_ppo"
         tasks = {"foraging": FORAGING, "smax": SMAX, "ppo": FORAGING[:1]}[args.what]
         given = {"call_cost": args.cost, "cl_trains_on": args.trains_on}
-        own = {key: value for key, value in given.items() if value is not None}
+        own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if args.temperature is not None:
+            own["switch"] = {"temperature": args.temperature}
         compare(algorithm, tasks, settings, args.only, args.label, **own)
     elif args.what == "map":
         draw_map(args.path)

@@ -19,6 +19,7 @@ from marlx.evaluation import random_learner
 from marlx.rollout import rollout, start
 from marlx.testing import Recall
 from marlx.training import TrainConfig, loop
+from marlx.types import Observation
 
 ENV = Recall(shortest=1, longest=4)
 LIMITED = EnvParams(max_steps_in_episode=4)  # true ends and time limits
@@ -210,6 +211,33 @@ def test_calls_never_exceed_the_budget_of_an_episode(budget, switching):
         )
 
 
+@pytest.mark.parametrize("explore", [False, True])
+def test_a_switch_with_a_temperature_draws_in_proportion_to_its_values(explore):
+    """Against the softmax of the greedy switch's own values; what is masked is never drawn."""
+    settings = dataclasses.replace(SWITCH, temperature=2.0, epsilon_start=0.5)
+    own, count = mansa.switch_spec(SPEC), 4_000
+    net, switch = (
+        q_learning.q_network(own, settings),
+        mansa.switch_learner(SPEC, CONFIG, settings),
+    )
+    params = net.init(jax.random.key(3))
+    policy = q_learning.QPolicy(q_learning.QParams(params, ()), jnp.int32(0))
+    local = 2.0 * own.scale * jax.random.normal(jax.random.key(4), (own.obs_size,))
+    obs = Observation(
+        jnp.broadcast_to(local, (count, 1, own.obs_size)),
+        jnp.ones((count, 1, 2), bool).at[::2, 0, 1].set(False),
+        jnp.zeros((count, 0)),
+    )
+    memory = net.memory(count)
+    action, _, _ = switch.act(policy, memory, obs, jax.random.key(5), explore)
+    values = net.once(params, memory, obs)[0].q[1, 0]
+    expected = float(jax.nn.softmax(values / settings.temperature)[1])
+    assert 0.05 < expected < 0.95 and abs(expected - 0.5) > 0.05  # else the test shows nothing
+    expected = 0.5 * expected + 0.25 if explore else expected
+    assert not action[::2].any()
+    assert abs(float(action[1::2].mean()) - expected) < 0.04
+
+
 def test_the_call_is_masked_in_targets_once_the_budget_is_spent():
     """The switch's replay holds a mask of the *next* state that knows of the call just made."""
     learner = learner_of(budget=2, switching="learned")
@@ -333,6 +361,11 @@ def test_pictures_say_which_mode_is_on():
 def test_wrong_settings_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         MansaConfig(**settings)
+
+
+def test_a_negative_temperature_is_refused():
+    with pytest.raises(ValueError, match="temperature is -1; it must be 0 or more"):
+        SwitchConfig(temperature=-1)
 
 
 # --- a known optimum ---
