@@ -3,6 +3,7 @@
     python benchmarks/mansa.py oracle      # matrix/chain-4: calls by cost of a call
     python benchmarks/mansa.py stages      # matrix/stages: MANSA, IQL, QMIX, joint-Q, controls
     python benchmarks/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
+    python benchmarks/mansa.py penalty     # IQL, QMIX, joint-Q, MANSA of IQL and joint-Q, controls
     python benchmarks/mansa.py smax        # the same on a SMAX map, of IPPO and MAPPO
     python benchmarks/mansa.py ppo         # the same with IPPO and MAPPO, one foraging task
     python benchmarks/mansa.py timing      # seconds by rate of calls
@@ -44,10 +45,16 @@ FORAGING = (
     "Foraging-10x10-3p-3f-v3",
     "Foraging-10x10-3p-3f-coop-v3",
 )
+PENALTY = ("Foraging-5x5-2p-1f-coop-pen-v3", "Foraging-8x8-2p-2f-coop-pen-v3")
 SMAX = ("jaxmarl/smax/3m",)
-PARTS = {"mansa": ("iql", "qmix"), "mansa_ppo": ("ippo", "mappo")}
+PARTS = {
+    "foraging": ("iql", "qmix"),
+    "penalty": ("iql", "joint_q", "qmix"),
+    "smax": ("ippo", "mappo"),
+    "ppo": ("ippo", "mappo"),
+}
 COSTS = (0.25, 0.5, 1.0, 3.0, 5.0, 7.0)
-WHAT = ("oracle", "stages", "foraging", "smax", "ppo", "timing", "map", "plot")
+WHAT = ("oracle", "stages", "foraging", "penalty", "smax", "ppo", "timing", "map", "plot")
 PER_SEED = ("return", "call_rate", "calls_per_episode", "centralised_calls")
 
 
@@ -245,21 +252,21 @@ def as_many_calls(control: str, name: str, task: str) -> dict[str, Any]:
 
 def compare(
     algorithm: str,
+    parts: Sequence[str],
     tasks: Sequence[str],
     settings: dict[str, Any],
     only: list[str],
     label: str,
     **own: Any,
 ) -> None:
-    """MANSA, its parts, and the controls with as many calls.
+    """MANSA, the controls with as many calls, and `parts`: what it is made of, and peers.
 
     `own` are MANSA's settings; `label`, if not empty, stands behind the names of all that is run.
     """
-    parts = PARTS[algorithm]
     prefix = "" if algorithm == "mansa" else f"{algorithm}-"
     end = f"-{label}" if label else ""
     for task in [word for word in only if word in tasks] or tasks:
-        for name in ("mansa", *parts, "random", "first"):
+        for name in ("mansa", "random", "first", *parts):
             if set(only) - set(tasks) and name not in only:
                 continue
             if name in parts:
@@ -379,7 +386,7 @@ def plot() -> None:
 
 def picture_of(record: dict[str, Any]) -> tuple[str, bool]:
     """The task, and whether the parts are IPPO and MAPPO."""
-    return record["environment"], record["algorithm"] in ("mansa_ppo", *PARTS["mansa_ppo"])
+    return record["environment"], record["algorithm"] in ("mansa_ppo", *PARTS["ppo"])
 
 
 def calls_of(record: dict[str, Any]) -> list[Any]:
@@ -410,14 +417,16 @@ def main() -> None:
         stages(settings, args.only)
     elif args.what == "timing":
         timing()
-    elif args.what in ("foraging", "smax", "ppo"):
-        algorithm = "mansa" if args.what == "foraging" else "mansa_ppo"
-        tasks = {"foraging": FORAGING, "smax": SMAX, "ppo": FORAGING[:1]}[args.what]
+    elif args.what in PARTS:
+        algorithm = "mansa" if args.what in ("foraging", "penalty") else "mansa_ppo"
+        tasks = {"foraging": FORAGING, "penalty": PENALTY, "smax": SMAX, "ppo": FORAGING[:1]}[
+            args.what
+        ]
         given = {"call_cost": args.cost, "cl_trains_on": args.trains_on}
         own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if args.temperature is not None:
             own["switch"] = {"temperature": args.temperature}
-        compare(algorithm, tasks, settings, args.only, args.label, **own)
+        compare(algorithm, PARTS[args.what], tasks, settings, args.only, args.label, **own)
     elif args.what == "map":
         draw_map(args.path)
     plot()
