@@ -398,9 +398,9 @@ def switch_learner(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) ->
             return called * (config.call_cost + config.switch_cost * (1.0 - last))
 
         learner = q_learner(own, settings, mixers.independent(), price)
-        return (
-            soft(learner, q_network(own, settings), settings) if settings.temperature else learner
-        )
+        if settings.temperature:
+            return soft(learner, q_network(own, settings), settings)
+        return learner
     rate = {"always": 1.0, "never": 0.0, "random": config.rate, "first": 1.0}[config.switching]
     return scripted_switch(rate, config.first if config.switching == "first" else None)
 

@@ -47,11 +47,12 @@ FORAGING = (
 )
 PENALTY = ("Foraging-5x5-2p-1f-coop-pen-v3", "Foraging-8x8-2p-2f-coop-pen-v3")
 SMAX = ("jaxmarl/smax/3m",)
-PARTS = {
-    "foraging": ("iql", "qmix"),
-    "penalty": ("iql", "joint_q", "qmix"),
-    "smax": ("ippo", "mappo"),
-    "ppo": ("ippo", "mappo"),
+PG = ("ippo", "mappo")
+COMPARED = {  # algorithm, what it is made of and peers, tasks
+    "foraging": ("mansa", ("iql", "qmix"), FORAGING),
+    "penalty": ("mansa", ("iql", "joint_q", "qmix"), PENALTY),
+    "smax": ("mansa_ppo", PG, SMAX),
+    "ppo": ("mansa_ppo", PG, FORAGING[:1]),
 }
 COSTS = (0.25, 0.5, 1.0, 3.0, 5.0, 7.0)
 WHAT = ("oracle", "stages", "foraging", "penalty", "smax", "ppo", "timing", "map", "plot")
@@ -386,7 +387,7 @@ def plot() -> None:
 
 def picture_of(record: dict[str, Any]) -> tuple[str, bool]:
     """The task, and whether the parts are IPPO and MAPPO."""
-    return record["environment"], record["algorithm"] in ("mansa_ppo", *PARTS["ppo"])
+    return record["environment"], record["algorithm"] in ("mansa_ppo", *PG)
 
 
 def calls_of(record: dict[str, Any]) -> list[Any]:
@@ -417,16 +418,12 @@ def main() -> None:
         stages(settings, args.only)
     elif args.what == "timing":
         timing()
-    elif args.what in PARTS:
-        algorithm = "mansa" if args.what in ("foraging", "penalty") else "mansa_ppo"
-        tasks = {"foraging": FORAGING, "penalty": PENALTY, "smax": SMAX, "ppo": FORAGING[:1]}[
-            args.what
-        ]
+    elif args.what in COMPARED:
         given = {"call_cost": args.cost, "cl_trains_on": args.trains_on}
         own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if args.temperature is not None:
             own["switch"] = {"temperature": args.temperature}
-        compare(algorithm, PARTS[args.what], tasks, settings, args.only, args.label, **own)
+        compare(*COMPARED[args.what], settings, args.only, args.label, **own)
     elif args.what == "map":
         draw_map(args.path)
     plot()

@@ -216,10 +216,8 @@ def test_a_switch_with_a_temperature_draws_in_proportion_to_its_values(explore):
     """Against the softmax of the greedy switch's own values; what is masked is never drawn."""
     settings = dataclasses.replace(SWITCH, temperature=2.0, epsilon_start=0.5)
     own, count = mansa.switch_spec(SPEC), 4_000
-    net, switch = (
-        q_learning.q_network(own, settings),
-        mansa.switch_learner(SPEC, CONFIG, settings),
-    )
+    net = q_learning.q_network(own, settings)
+    switch = mansa.switch_learner(SPEC, CONFIG, settings)
     params = net.init(jax.random.key(3))
     policy = q_learning.QPolicy(q_learning.QParams(params, ()), jnp.int32(0))
     local = 2.0 * own.scale * jax.random.normal(jax.random.key(4), (own.obs_size,))
