@@ -279,17 +279,28 @@ def compare(
             run(f"{prefix}{name}{end}", algorithm, task, {**settings, "learner": learner})
 
 
-def timing(rates: Sequence[float] = (0.0, 0.1, 0.5, 1.0), steps: int = 100_000) -> None:
+def timing(rates: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 1.0), steps: int = 100_000) -> None:
     """What calls cost in time: one seed, a random switch of several rates, 100,000 steps.
 
-    The first row is IQL alone and the last QMIX alone. Times leave compilation out, and so do not
-    tell what it takes.
+    Calls are worth four times the updates of QMIX alone (the preset), or as many. The first row is
+    IQL alone and the last QMIX alone. Times leave compilation out, and so do not tell what it
+    takes.
     """
     task, rows = FORAGING[0], []
     cases: list[tuple[str, str, dict[str, Any]]] = [("iql", "iql", {})]
-    cases += [
-        (f"random {rate:g}", "mansa", {"switching": "random", "rate": rate}) for rate in rates
-    ]
+    for times, updates in ((4, 0.25), (1, 0.0625)):
+        cases += [
+            (
+                f"random {rate:g}, updates {times}x",
+                "mansa",
+                {
+                    "switching": "random",
+                    "rate": rate,
+                    "centralised": {"updates_per_step": updates},
+                },
+            )
+            for rate in rates
+        ]
     for name, algorithm, learner in [*cases, ("qmix", "qmix", {})]:
         experiment = config.experiment(
             algorithm, task, seeds=1, total_steps=steps, evals=2, learner=learner
@@ -406,6 +417,8 @@ def main() -> None:
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
     parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
     parser.add_argument("--temperature", type=float, help="of the switch, if not the preset's")
+    parser.add_argument("--updates", type=float, help="of the centralised part per call, likewise")
+    parser.add_argument("--budget", type=int, help="of calls per episode; none otherwise")
     parser.add_argument("--label", default="", help="behind the names of what is run, e.g. 4m")
     parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
     args = parser.parse_args()
@@ -419,10 +432,16 @@ def main() -> None:
     elif args.what == "timing":
         timing()
     elif args.what in COMPARED:
-        given = {"call_cost": args.cost, "cl_trains_on": args.trains_on}
+        given = {
+            "call_cost": args.cost,
+            "cl_trains_on": args.trains_on,
+            "budget": args.budget,
+        }
         own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if args.temperature is not None:
             own["switch"] = {"temperature": args.temperature}
+        if args.updates is not None:
+            own["centralised"] = {"updates_per_step": args.updates}
         compare(*COMPARED[args.what], settings, args.only, args.label, **own)
     elif args.what == "map":
         draw_map(args.path)
