@@ -275,7 +275,7 @@ def compare(
                 continue
             learner = dict(own)
             if name != "mansa":
-                learner |= as_many_calls(name, f"{prefix}mansa{end}", task)
+                learner = as_many_calls(name, f"{prefix}mansa{end}", task) | learner
             run(f"{prefix}{name}{end}", algorithm, task, {**settings, "learner": learner})
 
 
@@ -380,25 +380,31 @@ def plot() -> None:
     folder = _timing.RESULTS / "mansa"
     stored_ = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     records = [record for record in stored_ if "steps" in record]
-    for task, of_ppo in sorted({picture_of(record) for record in records}):
+    for task, kind in sorted({picture_of(record) for record in records}):
         figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        shown = [record for record in records if picture_of(record) == (task, of_ppo)]
+        shown = [record for record in records if picture_of(record) == (task, kind)]
         left.set_prop_cycle(color=colormaps["tab10" if len(shown) <= 10 else "tab20"].colors)
         for record in shown:
             steps, returns = record["steps"], np.array(record["return"]).mean(1)
             (line,) = left.plot(steps, returns, label=record["name"], lw=2)
             calls = [0 if row is None else float(np.mean(row)) for row in calls_of(record)]
             right.plot(calls, returns, label=record["name"], lw=2, color=line.get_color())
-        left.set(xlabel="environment steps", ylabel="greedy team return", title=task)
+        left.set(
+            xlabel="environment steps", ylabel="greedy team return", title=f"{task} {kind}".strip()
+        )
         right.set(xlabel="centralised calls")
         left.legend(frameon=False, fontsize=8)
-        figure.savefig(folder / f"{'ppo-' * of_ppo}{task.replace('/', '-')}.png")
+        start_ = f"{kind}-" if kind else ""
+        figure.savefig(folder / f"{start_}{task.replace('/', '-')}.png")
 
 
-def picture_of(record: dict[str, Any]) -> tuple[str, bool]:
-    """The task, and whether the parts are IPPO and MAPPO."""
-    return record["environment"], record["algorithm"] in ("mansa_ppo", *PG)
+def picture_of(record: dict[str, Any]) -> tuple[str, str]:
+    """The task, and what sort of runs are shown together: too many lines are no picture."""
+    if record["algorithm"] in ("mansa_ppo", *PG):
+        return record["environment"], "ppo"
+    name = record["name"]
+    return record["environment"], next((k for k in ("greedy", "budget") if k in name), "")
 
 
 def calls_of(record: dict[str, Any]) -> list[Any]:
@@ -419,6 +425,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, help="of the switch, if not the preset's")
     parser.add_argument("--updates", type=float, help="of the centralised part per call, likewise")
     parser.add_argument("--budget", type=int, help="of calls per episode; none otherwise")
+    parser.add_argument("--rate", type=float, help="of the random switch, if not MANSA's")
     parser.add_argument("--label", default="", help="behind the names of what is run, e.g. 4m")
     parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
     args = parser.parse_args()
@@ -436,6 +443,7 @@ def main() -> None:
             "call_cost": args.cost,
             "cl_trains_on": args.trains_on,
             "budget": args.budget,
+            "rate": args.rate,
         }
         own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if args.temperature is not None:
