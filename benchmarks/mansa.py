@@ -419,6 +419,7 @@ def main() -> None:
     parser.add_argument("what", choices=WHAT)
     parser.add_argument("path", nargs="?", type=Path, help="of a run folder, for the map")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
     parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
@@ -429,7 +430,7 @@ def main() -> None:
     parser.add_argument("--label", default="", help="behind the names of what is run, e.g. 4m")
     parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
     args = parser.parse_args()
-    settings = {"seeds": args.seeds}
+    settings = {"seeds": args.seeds, "seed": args.seed}
     if args.total_steps is not None:
         settings["total_steps"] = args.total_steps
     if args.what == "oracle":
