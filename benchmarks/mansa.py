@@ -384,8 +384,8 @@ def plot() -> None:
         )
         right.set(xlabel="centralised calls")
         left.legend(frameon=False, fontsize=8)
-        start_ = f"{kind}-" if kind else ""
-        figure.savefig(folder / f"{start_}{task.replace('/', '-')}.png")
+        before = f"{kind}-" if kind else ""
+        figure.savefig(folder / f"{before}{task.replace('/', '-')}.png")
 
 
 def picture_of(record: dict[str, Any]) -> tuple[str, str]:
