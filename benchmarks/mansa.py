@@ -44,6 +44,8 @@ FORAGING = (
     "Foraging-2s-8x8-2p-2f-coop-v3",
     "Foraging-10x10-3p-3f-v3",
     "Foraging-10x10-3p-3f-coop-v3",
+    "Foraging-10x10-2p-2f-coop-v3",
+    "Foraging-5x5-2p-1f-coop-v3",
 )
 PENALTY = ("Foraging-5x5-2p-1f-coop-pen-v3", "Foraging-8x8-2p-2f-coop-pen-v3")
 SMAX = ("jaxmarl/smax/3m",)
