@@ -367,6 +367,7 @@ def plot() -> None:
     """Return against steps and against centralised calls, a picture per task and kind of parts."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     folder = _timing.RESULTS / "mansa"
     stored_ = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
@@ -385,6 +386,8 @@ def plot() -> None:
             xlabel="environment steps", ylabel="greedy team return", title=f"{task} {kind}".strip()
         )
         right.set(xlabel="centralised calls")
+        for axes in (left, right):
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         left.legend(frameon=False, fontsize=8)
         before = f"{kind}-" if kind else ""
         figure.savefig(folder / f"{before}{task.replace('/', '-')}.png")
