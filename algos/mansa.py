@@ -19,7 +19,6 @@ from marlx.algos.ppo import PPOConfig
 from marlx.algos.q_learning import Item, QConfig, QNetwork, exploration, q_learner, q_network
 from marlx.learner import Learner
 from marlx.registry import Algorithm
-from marlx.returns import epsilon_greedy
 from marlx.rollout import where_done
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -37,14 +36,20 @@ class SwitchConfig(QConfig):
     window: int = 8
     """Steps per window; it must fit the rollout length, as for any Q-learner."""
     epsilon_end: float = 0.02
-    """Probability of a random choice in the end; half of these are calls."""
+    """Probability of a random choice in the end."""
     temperature: float = 0.0
     """Choices are drawn in proportion to exp(Q / temperature); 0 takes the best."""
+    exploratory_calls: float = 0.5
+    """Share of the random choices that are calls."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.temperature < 0:
             raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
+        if not 0 <= self.exploratory_calls <= 1:
+            raise ValueError(
+                f"exploratory_calls is {self.exploratory_calls}; it must be between 0 and 1"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -398,30 +403,37 @@ def switch_learner(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) ->
             return called * (config.call_cost + config.switch_cost * (1.0 - last))
 
         learner = q_learner(own, settings, mixers.independent(), price)
-        if settings.temperature:
-            return soft(learner, q_network(own, settings), settings)
+        if settings.temperature or settings.exploratory_calls != 0.5:
+            return choosing(learner, q_network(own, settings), settings)
         return learner
     rate = {"always": 1.0, "never": 0.0, "random": config.rate, "first": 1.0}[config.switching]
     return scripted_switch(rate, config.first if config.switching == "first" else None)
 
 
-def soft(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
+def choosing(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
     """The Q-learner `learner`, its choices drawn in proportion to `exp(Q / temperature)`.
 
-    Both when training, beside what epsilon draws, and when acting greedily.
+    Both when training and when acting greedily; the best choice at a temperature of 0. When
+    training, with the probability epsilon a choice is random instead, and then a call with the
+    probability `exploratory_calls`.
     """
 
     def act(
         policy: Any, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
         utilities, memory = net.once(policy.params.agents, memory, obs)
-        logits = jnp.where(obs.action_mask, utilities.q / config.temperature, -jnp.inf)
-        key_choice, key_explore = jax.random.split(key)
-        action = jax.random.categorical(key_choice, logits).astype(jnp.int32)
+        values = jnp.where(obs.action_mask, utilities.q, -jnp.inf)
+        key_choice, key_coin, key_call = jax.random.split(key, 3)
+        if config.temperature:
+            action = jax.random.categorical(key_choice, values / config.temperature)
+        else:
+            action = jnp.argmax(values, -1)
         if explore:
             epsilon = exploration(config, policy.steps)
-            action = epsilon_greedy(key_explore, action, obs.action_mask, epsilon)
-        return action, memory, ()
+            random = jax.random.uniform(key_coin, action.shape) < epsilon
+            call = jax.random.uniform(key_call, action.shape) < config.exploratory_calls
+            action = jnp.where(random, call & obs.action_mask[..., 1], action)
+        return action.astype(jnp.int32), memory, ()
 
     return learner._replace(act=act)
 

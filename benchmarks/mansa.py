@@ -417,7 +417,7 @@ def main() -> None:
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
     parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
-    parser.add_argument("--temperature", type=float, help="of the switch, if not the preset's")
+    parser.add_argument("--switch", type=json.loads, help="the switch's settings, a JSON object")
     parser.add_argument("--updates", type=float, help="of the centralised part per call, likewise")
     parser.add_argument("--budget", type=int, help="of calls per episode; none otherwise")
     parser.add_argument("--rate", type=float, help="of the random switch, if not MANSA's")
@@ -441,8 +441,8 @@ def main() -> None:
             "rate": args.rate,
         }
         own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        if args.temperature is not None:
-            own["switch"] = {"temperature": args.temperature}
+        if args.switch:
+            own["switch"] = args.switch
         if args.updates is not None:
             own["centralised"] = {"updates_per_step": args.updates}
         compare(*COMPARED[args.what], settings, args.only, args.label, **own)

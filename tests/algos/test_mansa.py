@@ -211,10 +211,15 @@ def test_calls_never_exceed_the_budget_of_an_episode(budget, switching):
         )
 
 
-@pytest.mark.parametrize("explore", [False, True])
-def test_a_switch_with_a_temperature_draws_in_proportion_to_its_values(explore):
+@pytest.mark.parametrize(
+    ("temperature", "explore", "calls"),
+    [(2.0, False, 0.5), (2.0, True, 0.5), (2.0, True, 0.1), (0.0, True, 0.1), (0.0, False, 0.1)],
+)
+def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls):
     """Against the softmax of the greedy switch's own values; what is masked is never drawn."""
-    settings = dataclasses.replace(SWITCH, temperature=2.0, epsilon_start=0.5)
+    settings = dataclasses.replace(
+        SWITCH, temperature=temperature, epsilon_start=0.5, exploratory_calls=calls
+    )
     own, count = mansa.switch_spec(SPEC), 4_000
     net = q_learning.q_network(own, settings)
     switch = mansa.switch_learner(SPEC, CONFIG, settings)
@@ -229,9 +234,13 @@ def test_a_switch_with_a_temperature_draws_in_proportion_to_its_values(explore):
     memory = net.memory(count)
     action, _, _ = switch.act(policy, memory, obs, jax.random.key(5), explore)
     values = net.once(params, memory, obs)[0].q[1, 0]
-    expected = float(jax.nn.softmax(values / settings.temperature)[1])
-    assert 0.05 < expected < 0.95 and abs(expected - 0.5) > 0.05  # else the test shows nothing
-    expected = 0.5 * expected + 0.25 if explore else expected
+    if temperature:
+        expected = float(jax.nn.softmax(values / temperature)[1])
+        assert 0.05 < expected < 0.95 and abs(expected - 0.5) > 0.05  # else it shows nothing
+    else:
+        expected = float(values[1] > values[0])
+    if explore:  # half of the choices are random ones
+        expected = 0.5 * expected + 0.5 * calls
     assert not action[::2].any()
     assert abs(float(action[1::2].mean()) - expected) < 0.04
 
@@ -361,9 +370,16 @@ def test_wrong_settings_are_refused(settings, words):
         MansaConfig(**settings)
 
 
-def test_a_negative_temperature_is_refused():
-    with pytest.raises(ValueError, match="temperature is -1; it must be 0 or more"):
-        SwitchConfig(temperature=-1)
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"temperature": -1}, "temperature is -1; it must be 0 or more"),
+        ({"exploratory_calls": 2}, "exploratory_calls is 2; it must be between 0 and 1"),
+    ],
+)
+def test_wrong_settings_of_the_switch_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        SwitchConfig(**settings)
 
 
 # --- a known optimum ---
