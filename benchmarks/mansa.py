@@ -21,6 +21,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -371,7 +372,7 @@ def plot() -> None:
 
     folder = _timing.RESULTS / "mansa"
     stored_ = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    records = [record for record in stored_ if "steps" in record]
+    records = pooled([record for record in stored_ if "steps" in record])
     for task, kind in sorted({picture_of(record) for record in records}):
         figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
@@ -398,7 +399,23 @@ def picture_of(record: dict[str, Any]) -> tuple[str, str]:
     if record["algorithm"] in ("mansa_ppo", *PG):
         return record["environment"], "ppo"
     name = record["name"]
-    return record["environment"], next((k for k in ("greedy", "budget") if k in name), "")
+    kinds = ("greedy", "budget2", "budget")
+    return record["environment"], next((kind for kind in kinds if kind in name), "")
+
+
+def pooled(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record for all the seeds of runs whose names differ in an end of `-b` or `-c` only."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in records:
+        name = re.sub("-[bc]$", "", record["name"])
+        mine = found.get((name, record["environment"]))
+        if mine is None:
+            found[name, record["environment"]] = record | {"name": name}
+        elif mine["steps"] == record["steps"]:
+            for metric in ("return", "centralised_calls"):
+                rows = zip(mine[metric], record[metric], strict=True)
+                mine[metric] = [None if a is None else [*a, *b] for a, b in rows]
+    return list(found.values())
 
 
 def calls_of(record: dict[str, Any]) -> list[Any]:
