@@ -10,15 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from marlx.registry import Algorithm
 
-BUILT_IN = (
-    "marlx.algos.q_learning:ALGORITHMS",
-    "marlx.algos.ppo:ALGORITHMS",
-    "marlx.algos.mansa:ALGORITHMS",
-    "marlx.algos.hierarchical:ALGORITHMS",
-    "marlx.algos.clam:ALGORITHMS",
-)
-"""Where the built-in `marlx.registry.Algorithm` records are; imported when first needed."""
-
 
 def __getattr__(name: str) -> Algorithm:
     """The algorithm called `name`, which is called with a spec and settings."""

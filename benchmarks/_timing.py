@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 if TYPE_CHECKING:
-    from marlx.training import Run
+    from marlx.loop.run import Run
 
 RESULTS = Path(os.environ.get("MARLX_BENCH_RESULTS") or Path(__file__).parent / "results")
 """Where results go; `marlx bench` says where."""

@@ -19,14 +19,14 @@ import jax
 import numpy as np
 
 import marlx
-from marlx import embeddings
-from marlx.algos.clam import CLAMConfig, model_of
-from marlx.algos.contrast import ContrastConfig
-from marlx.algos.modelling import Model
-from marlx.evaluation import random_learner
+from marlx.algos.agent_modelling.clam_encoder import ContrastConfig
+from marlx.algos.agent_modelling.learner import CLAMConfig, model_of
+from marlx.algos.agent_modelling.models import Model
+from marlx.analysis import embeddings
 from marlx.learner import Learner
-from marlx.returns import uniform_action
-from marlx.rollout import rollout, start
+from marlx.learning.returns import uniform_action
+from marlx.loop.evaluation import random_learner
+from marlx.loop.rollout import rollout, start
 
 HUNTERS = ("after_prey", "after_agent_far", "after_agent_close", "after_pred", "random")
 COVERERS = ("nearest", "assigned", "stay", "reversed", "random")

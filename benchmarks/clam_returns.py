@@ -14,7 +14,7 @@ import os
 
 import jax
 
-from marlx.cli.devices import use_cpu_devices
+from marlx.loop.cpu_devices import use_cpu_devices
 
 use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
 
@@ -26,7 +26,8 @@ import numpy as np
 import marlx
 from marlx import config, statistics, training
 from marlx.envs.partners import LIAM_CODES
-from marlx.evaluation import evaluate
+from marlx.loop import progress
+from marlx.loop.evaluation import evaluate
 from marlx.registry import algorithm
 
 MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels", "recurrent")
@@ -120,7 +121,7 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> dict
     }
 
 
-def report(progress: training.Progress) -> None:
+def report(progress: progress.Progress) -> None:
     """A line now and then, for those who wait."""
     mean = progress.metrics["return"].mean()
     print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {mean:.3f}", flush=True)

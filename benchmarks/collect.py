@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from marlx.reproduction import Reference, config_hash, write
+from marlx.analysis.reproduction import Reference, config_hash, write
 
 HERE = Path(__file__).parent
 ABOUT = ("date", "versions", "device", "algorithm", "environment")

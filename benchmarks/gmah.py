@@ -21,9 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx import config, pursuit, results, statistics, training
+from marlx import config, statistics, training
+from marlx.algos.subgoals import options
+from marlx.analysis import run_data
+from marlx.config import layers as config_layers
 from marlx.learner import Learner
-from marlx.rollout import rollout, start
+from marlx.loop import progress
+from marlx.loop.rollout import rollout, start
 
 FLAT: dict[str, Any] = {}
 FLAT_PPO = {
@@ -108,7 +112,7 @@ def run(name: str, settings: dict[str, Any], seed: int, stored: dict[str, Any]) 
     rest = {k: v for k, v in own.items() if k not in settings}
     flags += [
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
-        for name, value in results.flat(rest).items()
+        for name, value in run_data.flat(rest).items()
     ]
     returns = [*stored.get("returns", []), *result.returns.round(4).tolist()]
     low, high = statistics.bootstrap_interval(np.array(returns))
@@ -155,7 +159,9 @@ def assess(experiment: config.Experiment, policies: Any) -> dict[str, list[float
     """
     settings = {**experiment.settings()["learner"], "chooser": "uniform", "refresh": "achieved"}
     values = {"learner": settings, "env": experiment.settings()["env"]}
-    same = config.build(experiment.algorithm, experiment.environment, config_of(experiment, values))
+    same = config_layers.build(
+        experiment.algorithm, experiment.environment, config_of(experiment, values)
+    )
     env, params, learner = same.build()
     rates = jax.jit(jax.vmap(lambda policy: rate(env, params, learner, policy)))(policies)
     names = env.spec(params).subgoals.names
@@ -163,8 +169,10 @@ def assess(experiment: config.Experiment, policies: Any) -> dict[str, list[float
 
 
 def config_of(experiment: config.Experiment, values: dict[str, Any]) -> dict[str, Any]:
-    layer = config.Layer("assessment", values)
-    return config.merge(config.schema(experiment.algorithm, experiment.environment), [layer])
+    layer = config_layers.Layer("assessment", values)
+    return config_layers.merge(
+        config_layers.schema(experiment.algorithm, experiment.environment), [layer]
+    )
 
 
 def rate(env: Any, params: Any, learner: Learner, policy: Any) -> jax.Array:
@@ -175,7 +183,7 @@ def rate(env: Any, params: Any, learner: Learner, policy: Any) -> jax.Array:
         env, params, learner, policy, actors, jax.random.key(101), length, explore=False
     )
     layout, held = env.spec(params).subgoals, t.extras.pursuit
-    rules = pursuit.Rules(layout, learner.config.period, "achieved")
+    rules = options.Rules(layout, learner.config.period, "achieved")
     after = held._replace(clock=held.clock + 1)
     _, achieved = rules.begin(after, t.next_obs)
     hot = jax.nn.one_hot(held.goal, len(layout.names))
@@ -186,7 +194,7 @@ def rate(env: Any, params: Any, learner: Learner, policy: Any) -> jax.Array:
     return jnp.where(wins + losses > 0, wins / (wins + losses), jnp.nan)
 
 
-def report(progress: training.Progress) -> None:
+def report(progress: progress.Progress) -> None:
     """A line now and then, for those who wait."""
     means = {k: v.mean() for k, v in progress.metrics.items() if k.startswith("achieved_")}
     means = {k: v for k, v in means.items() if "_region_" not in k}  # too many, and nameless

@@ -19,15 +19,17 @@ from typing import Any
 
 import jax
 
-from marlx.cli.devices import use_cpu_devices
+from marlx.loop.cpu_devices import use_cpu_devices
 
 use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
 
 import _timing
 import numpy as np
 
-from marlx import config, evaluation, reproduction, statistics, training
+from marlx import config, statistics, training
+from marlx.analysis import reproduction
 from marlx.environment import Environment, EnvParams
+from marlx.loop import evaluation, progress
 from marlx.types import Array, Tree
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -91,7 +93,7 @@ def result_id(algorithm: str, task: str) -> str:
 
 
 def sampled_returns(
-    env: Environment[Any, Any], params: EnvParams, result: training.Result
+    env: Environment[Any, Any], params: EnvParams, result: progress.Result
 ) -> dict[str, object]:
     """Returns on fresh episodes with actions drawn from the policy, which is what PPO optimises.
 
@@ -114,7 +116,7 @@ def sampled_returns(
     }
 
 
-def report(progress: training.Progress) -> None:
+def report(progress: progress.Progress) -> None:
     """A line now and then, for those who wait."""
     greedy, drawn = (progress.metrics.get(name) for name in ("return", "train_return"))
     line = f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {greedy.mean():.3f}"

@@ -99,8 +99,8 @@ print(time.process_time() - before)
 def waits(evaluations: int = 200, seeds: int = 4) -> dict[str, float]:
     """Milliseconds that `log` takes on the thread of the training, by logger; medians."""
     from marlx.loggers import JsonLines, TensorBoard, Wandb
-    from marlx.runs import RunFolder
-    from marlx.training import Progress
+    from marlx.loop.progress import Progress
+    from marlx.runs.folder import RunFolder
 
     metrics = {f"metric_{i}": np.linspace(0, 1, seeds) for i in range(12)}
     metrics["return"] = np.linspace(0, 1, seeds)

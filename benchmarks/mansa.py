@@ -28,7 +28,7 @@ from typing import Any
 
 import jax
 
-from marlx.cli.devices import use_cpu_devices
+from marlx.loop.cpu_devices import use_cpu_devices
 
 use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
 
@@ -36,9 +36,14 @@ import _timing
 import jax.numpy as jnp
 import numpy as np
 
-from marlx import config, load_policy, mixers, statistics, training
-from marlx.algos import mansa, q_learning
-from marlx.rollout import rollout, start
+from marlx import config, load_policy, statistics, training
+from marlx.algos import q_learning
+from marlx.algos.switching import learner as switching_learner
+from marlx.algos.switching.switch import switch_spec
+from marlx.loop import program as loop_program
+from marlx.loop import progress
+from marlx.loop.rollout import rollout, start
+from marlx.nets import mixers
 
 FORAGING = (
     "Foraging-8x8-2p-2f-coop-v3",
@@ -78,7 +83,7 @@ def run(name: str, algorithm: str, task: str, settings: dict[str, Any]) -> dict[
         "settings": experiment.settings(),
     }
 
-    def report(progress: training.Progress) -> None:
+    def report(progress: progress.Progress) -> None:
         record["steps"].append(progress.steps)
         for metric in PER_SEED:
             values = progress.metrics.get(metric)
@@ -154,10 +159,10 @@ def oracle(seeds: int, total_steps: int) -> None:
             return cost * items.action[..., 0].astype(jnp.float32)
 
         switch = q_learning.q_learner(
-            mansa.switch_spec(spec), settings.switch, mixers.independent(), price
+            switch_spec(spec), settings.switch, mixers.independent(), price
         )
-        learner = mansa.mansa(spec, *parts, switch, settings)
-        run_ = training.loop(env, params, learner, experiment.train)
+        learner = switching_learner.mansa(spec, *parts, switch, settings)
+        run_ = loop_program.loop(env, params, learner, experiment.train)
         state, metrics = run_.block(run_.warm_up(run_.init(key)))
         policy = learner.policy(state.learner)
         actors = start(env, params, learner, key, 1)

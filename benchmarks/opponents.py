@@ -26,9 +26,10 @@ import numpy as np
 
 import marlx
 from marlx import cli, statistics
-from marlx.environment import Environment, vector_reset, vector_step
+from marlx.environment import Environment
 from marlx.envs import partners
 from marlx.envs.roles import Partner, no_memory
+from marlx.loop.vector import vector_reset, vector_step
 from marlx.types import Array, Observation, Tree
 
 KEPT = Path(partners.__file__).parent / "pretrained"

@@ -29,8 +29,9 @@ import _timing
 import jax
 import jax.numpy as jnp
 
-from marlx import config, training
-from marlx.environment import vector_reset, vector_step
+from marlx import config
+from marlx.loop import program as loop_program
+from marlx.loop.vector import vector_reset, vector_step
 from marlx.registry import make_env
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
@@ -130,7 +131,7 @@ def update(algorithm: str, env_id: str, times: int) -> Program:
     """A learner's update with the shipped preset, after its warm-up."""
     made = config.experiment(algorithm, env_id)
     env, params, learner = made.build()
-    loop = training.loop(env, params, learner, made.train)
+    loop = loop_program.loop(env, params, learner, made.train)
     run = jax.jit(loop.warm_up)(jax.jit(loop.init)(jax.random.key(0)))
     q_learner = hasattr(run.learner, "owed")
 

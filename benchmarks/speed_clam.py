@@ -16,7 +16,8 @@ from typing import Any
 import _timing
 import jax
 
-from marlx import config, training
+from marlx import config
+from marlx.loop import program as loop_program
 
 TASK = "partners/mpe/liam_predator_prey"
 
@@ -33,7 +34,7 @@ def block(algorithm: str, rollouts: int, **learner: Any) -> tuple[Any, int]:
         learner=learner,
     )
     env, params, made = experiment.build()
-    run = training.loop(env, params, made, experiment.train)
+    run = loop_program.loop(env, params, made, experiment.train)
     carry = [jax.jit(run.warm_up)(jax.jit(run.init)(jax.random.key(0)))]
     step = jax.jit(run.block, donate_argnums=0)
 

@@ -28,8 +28,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import vector_reset, vector_step
 from marlx.envs.foraging import Foraging
+from marlx.loop.vector import vector_reset, vector_step
 
 AGENTS, FOODS, SIZE, HORIZON, LONGEST = 2, 2, 8, 50, 23
 

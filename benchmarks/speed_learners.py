@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import _timing
 
 from marlx import config, registry
-from marlx.training import Run
+from marlx.loop.run import Run
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 PARTNERS = "partners/Foraging-8x8-2p-2f-v3"

@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import vector_reset, vector_step
 from marlx.envs import mpe
+from marlx.loop.vector import vector_reset, vector_step
 
 SCENARIOS = ("simple_spread_v3", "simple_tag_v3")
 

@@ -21,7 +21,8 @@ from typing import Any
 import _timing
 
 import marlx
-from marlx.training import Run, TrainConfig
+from marlx.loop.run import Run
+from marlx.loop.settings import TrainConfig
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ippo feed-forward": ("ippo", {"hidden": 64}),

@@ -26,7 +26,7 @@ import _timing
 import jax
 
 from marlx import config
-from marlx.training import Run
+from marlx.loop.run import Run
 
 TASK = "mpe/simple_spread_v3"
 JAXMARL = {

@@ -21,8 +21,8 @@ import _timing
 import jax
 import jax.numpy as jnp
 
-from marlx import replay
-from marlx.replay import Rollout
+from marlx.data import replay
+from marlx.data.replay import Rollout
 
 LENGTH, BATCH, CYCLES = 20, 32, 20
 

@@ -87,7 +87,7 @@ def measure(what: dict[str, Any], blocks: int) -> dict[str, Any]:
     import jax
 
     import marlx
-    from marlx.training import TrainConfig
+    from marlx.loop.settings import TrainConfig
 
     env, params = marlx.make(what["environment"])
     learner = getattr(marlx.algos, what["algorithm"])(env.spec(params), **what["learner"])
@@ -114,7 +114,7 @@ def block_by_block(
     import _timing
     import jax
 
-    from marlx.training import loop
+    from marlx.loop.program import loop
 
     functions = loop(env, params, learner, config)
     each = jax.vmap if what["seeds"] > 1 else lambda function: function
@@ -139,7 +139,7 @@ def by_run(
     env: Any, params: Any, learner: Any, config: Any, what: dict[str, Any]
 ) -> tuple[float, float]:
     """Seconds of a block on several devices, and of compiling all that a run calls."""
-    from marlx.training import Run
+    from marlx.loop.run import Run
 
     run = Run(env, params, learner, config, devices=what["devices"])
     busy = [

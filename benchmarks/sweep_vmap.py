@@ -31,9 +31,10 @@ jax.config.update("jax_num_cpu_devices", 2)
 import numpy as np
 from scipy.stats import spearmanr
 
-from marlx.config import Experiment, experiment
-from marlx.training import Result, train
-from marlx.vmapped import train_many
+from marlx.config.layers import Experiment, experiment
+from marlx.loop.progress import Result
+from marlx.sweeps.vmapped import train_many
+from marlx.training import train
 
 LOW, HIGH = 1e-5, 0.1
 SETTINGS: dict[str, Any] = {

@@ -21,10 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, EnvState, settle
+from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.plain import below, integers
 from marlx.registry import Family
 from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.xla.materialise import materialise
 
 if TYPE_CHECKING:
     from marlx.envs.raster import Canvas
@@ -339,7 +340,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
         Cells are one long axis until the end: short ones do not vectorise.
         """
         v = self.view_size
-        row, col = settle(self._cells(me), state.time)
+        row, col = materialise(self._cells(me), state.time)
         kind, color, detail = _look(self.size, state, row, col)
         clear = (kind != WALL) & ((kind != DOOR) | (detail == OPEN))
         if len(agents) > 1:
@@ -348,7 +349,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
                 kind = jnp.where(here, AGENT, kind)
                 color = jnp.where(here, jnp.where(state.carrier == j, YELLOW, RED), color)
                 detail = jnp.where(here, other.dir, detail)
-        seen = settle(_lit(clear, v, state.time), state.time)
+        seen = materialise(_lit(clear, v, state.time), state.time)
         own = np.arange(v * v) == v // 2 * v + v - 1
         carries = state.carrier == i
         kind = jnp.where(own, jnp.where(carries, KEY, EMPTY), jnp.where(seen, kind, UNSEEN))
@@ -611,7 +612,7 @@ def _lit(clear: Array, v: int, time: Array) -> Array:
     """
     bit = np.arange(v)[:, None]
     marks = jnp.where(clear.reshape(v, v), 1 << bit, 0)
-    through = settle(marks.sum(0, dtype=jnp.int32), time)
+    through = materialise(marks.sum(0, dtype=jnp.int32), time)
     rows: list[Array] = [jnp.int32(0)] * v
     lit = jnp.int32(1 << (v // 2))
     for deep in reversed(range(v)):
@@ -622,7 +623,7 @@ def _lit(clear: Array, v: int, time: Array) -> Array:
             run, down, reach = run | down & run >> reach, down & down >> reach, 2 * reach
         around = (run | run << 1 | run >> 1) & (1 << v) - 1
         rows[deep], lit = lit | around, around
-    seen: Array = settle(jnp.stack(rows), time) >> bit & 1 > 0
+    seen: Array = materialise(jnp.stack(rows), time) >> bit & 1 > 0
     return seen.reshape(v * v)
 
 

@@ -22,13 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, EnvState, settle
-from marlx.returns import uniform_action
-from marlx.suggest import unknown
+from marlx.environment import Environment, EnvParams, EnvState
+from marlx.learning.returns import uniform_action
+from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Subgoals, Tree
+from marlx.xla.materialise import materialise
 
 if TYPE_CHECKING:
-    from marlx.policies import Policy
+    from marlx.runs.policies import Policy
 
 
 class Partner(NamedTuple):
@@ -194,7 +195,7 @@ class Roles(Environment[RolesState, EnvParams]):
         env_state = state.env_state.replace(time=state.time)
         obs = cast.env.observe(env_state, params)
         partner_action, memory = _act(cast, state.memory, state.draw, obs, key_partners)
-        partner_action, memory = settle((partner_action, memory), state.time)
+        partner_action, memory = materialise((partner_action, memory), state.time)
         if action.ndim == 2:  # continuous: the learner's agents may be narrower than the widest
             action = jnp.pad(action, ((0, 0), (0, partner_action[0].size - action.shape[1])))
         everyone = dict(zip(cast.others, partner_action, strict=True))
@@ -374,7 +375,7 @@ def from_runs(
     Raises:
       ValueError: a folder holds no policy, or one of another environment.
     """
-    from marlx.policies import load_policy
+    from marlx.runs.policies import load_policy
 
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon is {epsilon}; it must be between 0 and 1")

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from marlx._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from marlx import algos, envs
-    from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
-    from marlx.evaluation import evaluate
+    from marlx.environment import Environment, EnvParams, EnvState
     from marlx.learner import Learner
-    from marlx.policies import Policy, load_policy
+    from marlx.loop.evaluation import evaluate
+    from marlx.loop.settings import TrainConfig
+    from marlx.loop.vector import vector_reset, vector_step
     from marlx.registry import Algorithm, Family, algorithm, algorithms, families, make
+    from marlx.runs.policies import Policy, load_policy
     from marlx.subgoals import with_subgoals
-    from marlx.training import TrainConfig, train
+    from marlx.sweeps.vmapped import train_many
+    from marlx.training import train
     from marlx.types import EnvSpec, Observation, Transition
-    from marlx.vmapped import train_many
 
 _HOME = {
     "Algorithm": "registry",
@@ -31,21 +33,21 @@ _HOME = {
     "Family": "registry",
     "Learner": "learner",
     "Observation": "types",
-    "Policy": "policies",
-    "TrainConfig": "training",
+    "Policy": "runs.policies",
+    "TrainConfig": "loop.settings",
     "Transition": "types",
     "algorithm": "registry",
     "algorithms": "registry",
     "algos": "",
     "envs": "",
-    "evaluate": "evaluation",
+    "evaluate": "loop.evaluation",
     "families": "registry",
-    "load_policy": "policies",
+    "load_policy": "runs.policies",
     "make": "registry",
     "train": "training",
-    "train_many": "vmapped",
-    "vector_reset": "environment",
-    "vector_step": "environment",
+    "train_many": "sweeps.vmapped",
+    "vector_reset": "loop.vector",
+    "vector_step": "loop.vector",
     "with_subgoals": "subgoals",
 }
 """Public name -> module it lives in; the packages themselves have none."""

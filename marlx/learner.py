@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
+
 from marlx.types import Array, Observation, Transition, Tree
 
 
@@ -67,7 +70,16 @@ def is_zero(setting: Any) -> bool:
     """Whether a number among the settings is 0, which often means that something is off.
 
     A learner may be built with settings that are arguments of a compiled program, so that many
-    values of one train side by side (`marlx.vmapped`). Such a setting is never 0, and `if setting:`
-    cannot be asked of it; this can.
+    values of one train side by side (`marlx.sweeps.vmapped`). Such a setting is never 0, and `if
+    setting:` cannot be asked of it; this can.
     """
     return isinstance(setting, int | float) and setting == 0
+
+
+def where_done(done: Array, new: Tree, old: Tree) -> Tree:
+    """Leaves of `new` where `done` bool [B], else of `old`; leaves are `[B, ...]`."""
+
+    def pick(new: Array, old: Array) -> Array:
+        return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(pick, new, old)

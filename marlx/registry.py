@@ -21,12 +21,32 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from marlx.suggest import nearest, unknown
+from marlx.text import nearest, unknown
 
 if TYPE_CHECKING:  # JAX takes a second to import, and names can be looked up without it
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
     from marlx.types import EnvSpec
+
+BUILT_IN_FAMILIES = (
+    "marlx.envs.foraging:FAMILY",
+    "marlx.envs.matrix:FAMILY",
+    "marlx.envs.mpe:FAMILY",
+    "marlx.envs.doorkey:FAMILY",
+    "marlx.envs.trashgrid:FAMILY",
+    "marlx.envs.partners:FAMILY",
+    "marlx.envs.bridges:FAMILIES",
+)
+"""Where the `Family` records of marlx are; imported when they are first needed."""
+
+BUILT_IN_ALGORITHMS = (
+    "marlx.algos.q_learning:ALGORITHMS",
+    "marlx.algos.ppo:ALGORITHMS",
+    "marlx.algos.switching.learner:ALGORITHMS",
+    "marlx.algos.subgoals.learner:ALGORITHMS",
+    "marlx.algos.agent_modelling.learner:ALGORITHMS",
+)
+"""Where the `Algorithm` records of marlx are; imported when they are first needed."""
 
 
 class Family(NamedTuple):
@@ -115,17 +135,13 @@ def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, 
 @functools.cache
 def families() -> Mapping[str, Family]:
     """Every environment family by name."""
-    from marlx.envs import BUILT_IN
-
-    return _load(Family, "marlx.envs", BUILT_IN)
+    return _load(Family, "marlx.envs", BUILT_IN_FAMILIES)
 
 
 @functools.cache
 def algorithms() -> Mapping[str, Algorithm]:
     """Every algorithm by name."""
-    from marlx.algos import BUILT_IN
-
-    return _load(Algorithm, "marlx.algos", BUILT_IN)
+    return _load(Algorithm, "marlx.algos", BUILT_IN_ALGORITHMS)
 
 
 def algorithm(name: str) -> Algorithm:

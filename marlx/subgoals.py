@@ -8,70 +8,13 @@ achieved, training is shown which are available, and `EnvSpec.subgoals` tells wh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
-from marlx.types import Array, EnvSpec, Observation, Subgoals, Tree
-
-
-class SubgoalLayout(NamedTuple):
-    """What a learner may know of the subgoals of an environment.
-
-    `local` is what the environment shows, then G numbers for each agent: 1 where it has achieved
-    the subgoal, which is how an agent learns that the one it pursues is over. `global_state` is the
-    environment's, then N G numbers, agent by agent: 1 where the subgoal is available. They are for
-    training and for scripted bounds only, as all of it is.
-
-    Attributes:
-      names: of the G subgoals.
-      requires: for each the indices of those that come before it, the task tree.
-      choose: `(local f32 [N, O]) -> bool [N, G]`, see `marlx.types.Subgoals.choices`.
-      obs_size: O, width of `local` without the bits.
-      state_size: S, width of `global_state` without the bits.
-    """
-
-    names: tuple[str, ...]
-    requires: tuple[tuple[int, ...], ...]
-    choose: Callable[[Array], Array]
-    obs_size: int
-    state_size: int
-
-    def plain(self, obs: Observation) -> Observation:
-        """What the environment itself shows [..., N, O] and [..., S]."""
-        return obs._replace(
-            local=obs.local[..., : self.obs_size],
-            global_state=obs.global_state[..., : self.state_size],
-        )
-
-    def achieved(self, obs: Observation) -> Array:
-        """Bool [..., N, G]."""
-        return obs.local[..., self.obs_size :] > 0
-
-    def available(self, obs: Observation) -> Array:
-        """Bool [..., N, G]."""
-        bits = obs.global_state[..., self.state_size :] > 0
-        return bits.reshape(*bits.shape[:-1], -1, len(self.names))
-
-    def choices(self, obs: Observation) -> Array:
-        """Bool [..., N, G], what each agent may choose from, told from what it sees."""
-        choose = self.choose
-        for _ in range(obs.local.ndim - 2):
-            choose = jax.vmap(choose)
-        return choose(obs.local[..., : self.obs_size])
-
-    @property
-    def depth(self) -> np.ndarray[Any, Any]:
-        """int [G], how many subgoals of the task tree lie before each; trees have no cycles."""
-
-        def depth(goal: int) -> int:
-            return max((1 + depth(before) for before in self.requires[goal]), default=0)
-
-        return np.array([depth(goal) for goal in range(len(self.names))])
+from marlx.types import Array, EnvSpec, Observation, SubgoalLayout, Subgoals, Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""The types every room of marlx agrees on: what an environment emits, what a rollout stores.
+"""Types that all of marlx shares: observations, transitions, facts about an environment.
 
 Axes are ``T`` time, ``B`` parallel environments, ``N`` agents, ``A`` actions, always in that
 order. Agents are an array axis, never a dictionary of names.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
-
-if TYPE_CHECKING:
-    from marlx.subgoals import SubgoalLayout
+import numpy as np
 
 Array = jax.Array
 Tree = Any
@@ -171,3 +169,58 @@ class Subgoals(NamedTuple):
     achieved: Callable[[Any], Array]
     available: Callable[[Any], Array]
     choices: Callable[[Array], Array]
+
+
+class SubgoalLayout(NamedTuple):
+    """What a learner may know of the subgoals of an environment.
+
+    `local` is what the environment shows, then G numbers for each agent: 1 where it has achieved
+    the subgoal, which is how an agent learns that the one it pursues is over. `global_state` is the
+    environment's, then N G numbers, agent by agent: 1 where the subgoal is available. They are for
+    training and for scripted bounds only, as all of it is.
+
+    Attributes:
+      names: of the G subgoals.
+      requires: for each the indices of those that come before it, the task tree.
+      choose: `(local f32 [N, O]) -> bool [N, G]`, see `marlx.types.Subgoals.choices`.
+      obs_size: O, width of `local` without the bits.
+      state_size: S, width of `global_state` without the bits.
+    """
+
+    names: tuple[str, ...]
+    requires: tuple[tuple[int, ...], ...]
+    choose: Callable[[Array], Array]
+    obs_size: int
+    state_size: int
+
+    def plain(self, obs: Observation) -> Observation:
+        """What the environment itself shows [..., N, O] and [..., S]."""
+        return obs._replace(
+            local=obs.local[..., : self.obs_size],
+            global_state=obs.global_state[..., : self.state_size],
+        )
+
+    def achieved(self, obs: Observation) -> Array:
+        """Bool [..., N, G]."""
+        return obs.local[..., self.obs_size :] > 0
+
+    def available(self, obs: Observation) -> Array:
+        """Bool [..., N, G]."""
+        bits = obs.global_state[..., self.state_size :] > 0
+        return bits.reshape(*bits.shape[:-1], -1, len(self.names))
+
+    def choices(self, obs: Observation) -> Array:
+        """Bool [..., N, G], what each agent may choose from, told from what it sees."""
+        choose = self.choose
+        for _ in range(obs.local.ndim - 2):
+            choose = jax.vmap(choose)
+        return choose(obs.local[..., : self.obs_size])
+
+    @property
+    def depth(self) -> np.ndarray[Any, Any]:
+        """int [G], how many subgoals of the task tree lie before each; trees have no cycles."""
+
+        def depth(goal: int) -> int:
+            return max((1 + depth(before) for before in self.requires[goal]), default=0)
+
+        return np.array([depth(goal) for goal in range(len(self.names))])

@@ -218,11 +218,13 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """While it lasts, what Python code trains is short too."""
     import marlx
     from marlx import config, training
+    from marlx.config import layers as config_layers
+    from marlx.loop import settings
 
     train, build, experiment = training.train, registry.Algorithm.__call__, config.experiment
-    default = training.TrainConfig()
+    default = settings.TrainConfig()
 
-    def length(train: training.TrainConfig) -> training.TrainConfig:
+    def length(train: settings.TrainConfig) -> settings.TrainConfig:
         steps = 3 * SHORT["num_envs"] * train.rollout_length
         return dataclasses.replace(train, **SHORT, total_steps=steps)
 
@@ -244,7 +246,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(registry.Algorithm, "__call__", call)
-        patch.setattr(config, "experiment", short_experiment)
+        patch.setattr(config_layers, "experiment", short_experiment)
         patch.setattr(marlx, "train", short)  # first: looking it up asks `training`
         patch.setattr(training, "train", short)
         yield

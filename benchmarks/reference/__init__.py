@@ -1,1 +1,1 @@
-"""Reference results: a JSON per algorithm and environment, read by `marlx.reproduction`."""
+"""Reference results, a JSON each, read by `marlx.analysis.reproduction`."""

@@ -25,7 +25,7 @@ from marlx.envs.bridges._common import (
     read_arguments,
 )
 from marlx.registry import Family, families, family, make_env
-from marlx.suggest import unknown
+from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 PREFIX = "gymnax/"

@@ -32,7 +32,7 @@ from marlx.envs.bridges._common import (
     read_arguments,
 )
 from marlx.registry import Family
-from marlx.suggest import unknown
+from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 PREFIX = "jaxmarl/"

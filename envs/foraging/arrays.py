@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from marlx.environment import settle
 from marlx.envs.foraging.things import (
     EMPTY,
     LOAD,
@@ -27,6 +26,7 @@ from marlx.envs.foraging.things import (
 )
 from marlx.envs.foraging.views import grid_views, sees
 from marlx.types import Array, Observation
+from marlx.xla.materialise import materialise
 
 if TYPE_CHECKING:
     from marlx.envs.foraging.world import Foraging
@@ -38,12 +38,12 @@ APART = 4
 def step(env: Foraging, state: ForagingState, action: Array) -> tuple[ForagingState, Array, Array]:
     """The state after all moved and then loaded, rewards f32 [N], and whether no food is left."""
     agents, foods = _things(state)
-    side = settle(_sides(agents, foods), state.time)
+    side = materialise(_sides(agents, foods), state.time)
     reach = (action == LOAD) & (side < APART)
     faces = reach & (side == side.min(0))
     reward, eaten = _load(env, state, reach, faces)
     row, col = wanted(env, agents, _near(side), action)
-    row, col = settle((row, col), state.time)
+    row, col = materialise((row, col), state.time)
     alone = ((row[:, None] == row) & (col[:, None] == col)).sum(0) == 1
     left = decode(_packed(encode(foods), (foods.level > 0) & ~eaten))
     state = dataclasses.replace(
@@ -85,7 +85,7 @@ def _load(env: Foraging, state: ForagingState, reach: Array, faces: Array) -> tu
         share = state.food_level.astype(jnp.float32)
         if env.normalize_reward:
             share = share / jnp.maximum(total * state.food_spawned, 1)
-        lifted, share = settle((lifted, share), state.time)
+        lifted, share = materialise((lifted, share), state.time)
         each = jnp.where(lifted[:, None], state.agent_level * share[:, None], -env.penalty)
         reward += jnp.where(joins, each, 0).sum(0)  # one food for an agent, and zeros
         return reach & ~joins.any(0), reward, eaten | joins.any(1) & lifted
@@ -98,7 +98,7 @@ def _load(env: Foraging, state: ForagingState, reach: Array, faces: Array) -> tu
 def observe(env: Foraging, state: ForagingState) -> Observation:
     """What each agent sees, its legal actions, and the whole board."""
     agents, foods = _things(state)
-    near = settle(_near(_sides(agents, foods)), state.time)
+    near = materialise(_near(_sides(agents, foods)), state.time)
     if env.observation == "grid":
         local = grid_views(env, state)
     elif env.view < max(env.size) - 1:
@@ -165,7 +165,7 @@ def _whole_board(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Arr
     food, team = _flat(foods, 3), _flat(agents, shown)
     after = jnp.concatenate([food, team])
     before = jnp.concatenate([food, team[:shown], team[:-shown]])
-    before, after = settle((before, after), time)
+    before, after = materialise((before, after), time)
     own = jnp.pad(team.reshape(-1, shown), ((0, 0), (food.size, team.size - shown)))
     place, first = jnp.arange(after.size), food.size + shown  # of the others' numbers
     is_before = place < first + shown * jnp.arange(env.num_agents)[:, None]
@@ -188,7 +188,7 @@ def _windows(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Array:
     near &= ~jnp.eye(env.num_agents, dtype=bool)
 
     def listed(things: Thing, keep: Array) -> Thing:
-        return decode(settle(jax.vmap(_packed)(encode(things), keep), time))
+        return decode(materialise(jax.vmap(_packed)(encode(things), keep), time))
 
     foods = listed(within(foods), _seen(env, agents, foods).T)
     own = Thing(agents.row - top, agents.col - left, agents.level)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import settle
 from marlx.envs.foraging.things import (
     EMPTY,
     WORD,
@@ -21,6 +20,7 @@ from marlx.envs.foraging.things import (
 )
 from marlx.envs.plain import below
 from marlx.types import Array
+from marlx.xla.materialise import materialise
 
 if TYPE_CHECKING:
     from marlx.envs.foraging.world import Foraging
@@ -32,11 +32,11 @@ def fresh(env: Foraging, key: Array) -> ForagingState:
     draws = jnp.split(jax.random.bits(key, (2 * (n + f),)), (n, 2 * n, 2 * n + f))
     level = env.min_player_level + below(draws[0], env.max_player_level - env.min_player_level + 1)
     cell = agent_cells(env, draws[1])
-    agents = settle(Thing(cell // env.size[1], cell % env.size[1], level), cell)
+    agents = materialise(Thing(cell // env.size[1], cell % env.size[1], level), cell)
     lowest, highest = food_levels(env, level)
     row, col = food_places(env, agents, draws[2])
     food_level = lowest + below(draws[3], highest - lowest + 1)
-    code = settle(jnp.where(row < 0, EMPTY, encode(Thing(row, col, food_level))), cell)
+    code = materialise(jnp.where(row < 0, EMPTY, encode(Thing(row, col, food_level))), cell)
     before = (code[:, None] < code).sum(0)  # ascending is row by row
     foods = decode(jnp.where(before[:, None] == jnp.arange(f), code[:, None], EMPTY).min(0))
     return ForagingState(
@@ -97,7 +97,9 @@ def food_places(env: Foraging, agents: Thing, draws: Array) -> tuple[Array, Arra
         off = jnp.abs(place_row - row)
         wide = jnp.where(off > 2, -1, 2 - off)  # columns to either side that become too close
         free = free & ~jnp.where(total > 0, bits(place_col - first, wide, most=2), 0)
-        free, place_row, place_col, total = settle((free, place_row, place_col, total), agents.row)
+        free, place_row, place_col, total = materialise(
+            (free, place_row, place_col, total), agents.row
+        )
         return free, (jnp.where(total > 0, place_row, -1), jnp.where(total > 0, place_col, -1))
 
     return jax.lax.scan(place, free, draws, unroll=env.few)[1]

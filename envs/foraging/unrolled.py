@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from marlx.environment import settle, settled
 from marlx.envs.foraging.things import (
     EMPTY,
     LOAD,
@@ -29,6 +28,7 @@ from marlx.envs.foraging.things import (
 )
 from marlx.envs.foraging.views import grid_views, sees
 from marlx.types import Array, Observation, Tree
+from marlx.xla.materialise import call_materialised, materialise
 
 if TYPE_CHECKING:
     from marlx.envs.foraging.world import Foraging
@@ -41,12 +41,14 @@ def step(env: Foraging, state: ForagingState, action: Array) -> tuple[ForagingSt
     """The state after all moved and then loaded, rewards f32 [N], and whether no food is left."""
     agents, foods = _things(state)
     actions = jnp.unstack(action)
-    near = settled(_near_all, state.time, agents, foods)
+    near = call_materialised(_near_all, state.time, agents, foods)
     loading = [act == LOAD for act in actions]
     load = functools.partial(_load, env)
-    rewards, eaten = settled(load, state.time, agents, foods, near, loading, state)
+    rewards, eaten = call_materialised(load, state.time, agents, foods, near, loading, state)
     after = functools.partial(_after, env)
-    places, codes = settled(after, state.time, agents, foods, near, actions, eaten, state.time)
+    places, codes = call_materialised(
+        after, state.time, agents, foods, near, actions, eaten, state.time
+    )
     left = [decode(code) for code in codes]
     ended = dataclasses.replace(
         state,
@@ -97,7 +99,7 @@ def _move(
         row, col = wanted(env, agent, food, act)
         cells.append((row, col, row * env.size[1] + col))
     if len(agents) > MANY:
-        cells = settle(cells, time)
+        cells = materialise(cells, time)
     moved = []
     for i, (agent, (row, col, cell)) in enumerate(zip(agents, cells, strict=True)):
         others = [cell == other for j, (_, _, other) in enumerate(cells) if j != i]
@@ -136,7 +138,7 @@ def _load(
             start=jnp.int32(0),
         )
         if len(agents) > MANY:
-            facing, need, total = settle((facing, need, total), state.time)
+            facing, need, total = materialise((facing, need, total), state.time)
             joins = {j: reach[j] & facing > 0 for j in joins}
         lifted = total >= need
         share = need.astype(jnp.float32)
@@ -153,7 +155,7 @@ def _load(
 def observe(env: Foraging, state: ForagingState) -> Observation:
     """What each agent sees, its legal actions, and the whole board."""
     agents, foods = _things(state)
-    near = settled(_near_all, state.time, agents, foods)
+    near = call_materialised(_near_all, state.time, agents, foods)
     return Observation(
         local=_local(env, state, agents, foods),
         action_mask=jnp.stack(
@@ -277,7 +279,7 @@ def _pack(things: list[Thing], keep: list[Array], time: Array) -> list[Array]:
 
 def _settle_many(tree: Tree, time: Array) -> Tree:
     """`settle`, unless there is so little that it is not worth it."""
-    return settle(tree, time) if len(jax.tree.leaves(tree)) > MANY else tree
+    return materialise(tree, time) if len(jax.tree.leaves(tree)) > MANY else tree
 
 
 def _flat(things: Sequence[Sequence[Array]]) -> Array:

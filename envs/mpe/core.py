@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, EnvState, settled
+from marlx.environment import Environment, EnvParams, EnvState
 from marlx.types import Array, EnvSpec, Observation
+from marlx.xla.materialise import call_materialised
 
 STEP = 0.1
 """Seconds of one step."""
@@ -257,7 +258,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
                 time=state.time + 1, agent_pos=pos, agent_vel=vel, comm=comm
             )
 
-        state = settled(after, state.time, state, action)
+        state = call_materialised(after, state.time, state, action)
         reward = [jnp.asarray(r, state.agent_pos.dtype) for r in self.pay(state)]
         return state, jnp.stack(reward), jnp.bool_(False), {}
 
@@ -406,7 +407,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
                     contacts[i] = contact(places[i] - _rows(places, after), reach)
             return contacts
 
-        contacts = settled(touch, state.time, places)
+        contacts = call_materialised(touch, state.time, places)
         forces = list(push)
         for i, pushed in contacts.items():
             for k, j in enumerate(solid[solid.index(i) + 1 :]):

@@ -19,7 +19,7 @@ from marlx.envs.partners.particles import (
     spread_heuristics,
 )
 from marlx.envs.roles import Partner, no_memory
-from marlx.returns import uniform_action
+from marlx.learning.returns import uniform_action
 from marlx.types import Array, Observation, Tree
 
 

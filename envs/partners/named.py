@@ -18,7 +18,7 @@ from marlx.envs.partners.trained import NAME as PRETRAINED
 from marlx.envs.partners.trained import has_pretrained, pretrained
 from marlx.envs.roles import Partner, Roles, from_runs, make_cast
 from marlx.registry import Family, make_env, settings_of
-from marlx.suggest import unknown
+from marlx.text import unknown
 
 
 class _Named(Roles):

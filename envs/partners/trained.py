@@ -37,7 +37,7 @@ def pretrained(env: Environment[Any, Any], *, epsilon: float = 0.0) -> Partner:
     Raises:
       ValueError: there is none, or a setting of `env` is another than in training.
     """
-    from marlx.policies import load_policy
+    from marlx.runs.policies import load_policy
 
     name = env.spec().id
     if not has_pretrained(env):

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from marlx import __version__
+from marlx._version import __version__
 from marlx.cli.bench import bench_command
 from marlx.cli.doctor import doctor_command
 from marlx.cli.listing import list_command
@@ -25,7 +25,7 @@ from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
 from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
-from marlx.suggest import unknown
+from marlx.text import unknown
 
 USAGE = """\
 usage: marlx COMMAND ...

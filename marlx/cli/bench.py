@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import marlx
-from marlx.cli.options import BenchOptions, run_and_options
-from marlx.suggest import unknown
+from marlx.cli.options import run_and_options
+from marlx.cli.records import BenchOptions
+from marlx.text import unknown
 
 BENCH_USAGE = """\
 usage: marlx bench SUITE [options]

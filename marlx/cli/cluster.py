@@ -10,17 +10,17 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from marlx.cli.records import CLUSTER_OPTIONS
 from marlx.cli.shared import complain
 from marlx.cli.stopping import WAITING, Stop, stoppable
 
 if TYPE_CHECKING:
-    from marlx.checkpoints import Checkpoints
-    from marlx.cli.options import Output
-    from marlx.training import Progress, Run
+    from marlx.cli.records import Output
+    from marlx.loop.progress import Progress
+    from marlx.loop.run import Run
+    from marlx.runs.checkpoints import Checkpoints
 
 T = TypeVar("T")
-
-CLUSTER_OPTIONS = ("coordinator", "num_processes", "process_id")
 
 
 def check_cluster(output: Output) -> None:
@@ -87,10 +87,10 @@ def agree_to_start(error: ValueError | None, settings: str, standing: int) -> No
     Raises:
       ValueError: this process or another cannot, or they are not about to do the same.
     """
-    from marlx import processes
+    from marlx.loop import multihost
 
     digest = zlib.crc32(settings.encode()) & 0x7FFFFFFF
-    told = processes.gathered(error is not None, digest, standing)
+    told = multihost.gathered(error is not None, digest, standing)
     if error is not None:
         raise error
     for process, (cannot, there, where) in enumerate(told):
@@ -113,9 +113,9 @@ def heard_by_any(stop: Stop) -> int:
 
     One that comes while they tell each other is for the next time.
     """
-    from marlx import processes
+    from marlx.loop import multihost
 
-    return int(processes.gathered(stop.number).max())
+    return int(multihost.gathered(stop.number).max())
 
 
 def follow(training: Run, checkpoints: Checkpoints | None, history: Sequence[Progress]) -> int:

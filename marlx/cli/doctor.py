@@ -5,14 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from marlx.cli.options import DoctorOptions, run_and_options
+from marlx.cli.options import run_and_options
+from marlx.cli.records import DoctorOptions
 
 
 def doctor_command(argv: Sequence[str]) -> int:
     """`marlx doctor RUN [options]`."""
     path, options = run_and_options(argv, "doctor", DoctorOptions)
-    from marlx.doctor import CHECKS, examine
-    from marlx.record import read_record
+    from marlx.analysis.doctor import CHECKS, examine
+    from marlx.analysis.record import read_record
 
     record = read_record(path)
     state = "finished" if record.result else "not finished"

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from marlx.suggest import unknown
+from marlx.text import unknown
 
 if TYPE_CHECKING:
     from marlx.registry import Family

@@ -41,8 +41,8 @@ def embeddings_command(argv: Sequence[str]) -> int:
     use_compilation_cache()
     import jax
 
-    from marlx.embeddings import Embedded, embed, moments_of, picture, scores
-    from marlx.policies import load_policy
+    from marlx.analysis.embeddings import Embedded, embed, moments_of, picture, scores
+    from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     acting = policy.env, policy.params, policy.learner
@@ -92,8 +92,8 @@ def crossplay_command(argv: Sequence[str]) -> int:
     if options.episodes < 1:
         raise ValueError(f"--episodes is {options.episodes}; it must be at least 1")
     use_compilation_cache()
-    from marlx.crossplay import cross_play, heat_map
-    from marlx.policies import load_policy
+    from marlx.analysis.cross_play import cross_play, heat_map
+    from marlx.runs.policies import load_policy
 
     policies = [load_policy(path) for path in paths]
     returns = cross_play(policies, options.ego, options.episodes, options.seed)

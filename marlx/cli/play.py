@@ -8,16 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marlx.cli.options import (
-    EvalOptions,
-    ExportOptions,
-    RenderOptions,
-    env_options,
-    parse_play,
-    positionals,
-    run_and_options,
-    with_settings,
-)
+from marlx.cli.options import env_options, parse_play, positionals, run_and_options, with_settings
+from marlx.cli.records import EvalOptions, ExportOptions, RenderOptions
 from marlx.cli.shared import print_returns, use_compilation_cache
 
 if TYPE_CHECKING:
@@ -25,7 +17,7 @@ if TYPE_CHECKING:
 
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
-    from marlx.policies import Policy
+    from marlx.runs.policies import Policy
 
 
 def eval_command(argv: Sequence[str]) -> int:
@@ -39,9 +31,9 @@ def eval_command(argv: Sequence[str]) -> int:
     import jax
     import numpy as np
 
-    from marlx.evaluation import evaluate, random_learner
-    from marlx.policies import load_policy
+    from marlx.loop.evaluation import evaluate, random_learner
     from marlx.registry import make_env
+    from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     if other or env_words:
@@ -113,8 +105,8 @@ def export_command(argv: Sequence[str]) -> int:
     """`marlx export RUN [options]`."""
     path, options = run_and_options(argv, "export", ExportOptions)
     use_compilation_cache()
-    from marlx.export import export
-    from marlx.policies import load_policy
+    from marlx.runs.export import export
+    from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     files = export(policy, options.out or Path(path) / "export")
@@ -132,7 +124,7 @@ def render_command(argv: Sequence[str]) -> int:
     path, options = run_and_options(argv, "render", RenderOptions)
     out = _gif(options.out or Path(path) / "episode.gif", options.fps)
     use_compilation_cache()
-    from marlx.policies import load_policy
+    from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
     acting = policy.learner, policy.arrays
@@ -149,7 +141,7 @@ def _render_random(env_id: str, argv: Sequence[str]) -> int:
     env, options = parse_play(env_id, argv)
     out = _gif(options.out or f"{env_id.replace('/', '-')}.gif", options.fps)
     use_compilation_cache()
-    from marlx.evaluation import random_learner
+    from marlx.loop.evaluation import random_learner
 
     acting = random_learner(env.spec(env.default_params)), ()
     return _write(out, env, env.default_params, acting, options.seed, options.fps)
@@ -174,8 +166,7 @@ def _write(
     """Play one episode and write it."""
     import jax
 
-    from marlx.evaluation import record_episode
-    from marlx.video import episode_frames, write_gif
+    from marlx.analysis.video import episode_frames, record_episode, write_gif
 
     episode = record_episode(env, params, *acting, jax.random.key(seed))
     frames = episode_frames(env, params, episode)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marlx.cli.options import PlotOptions, ReportOptions, runs_and_options
+from marlx.cli.options import runs_and_options
+from marlx.cli.records import PlotOptions, ReportOptions
 
 if TYPE_CHECKING:
-    from marlx.results import Comparison
+    from marlx.analysis.comparison import Comparison
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -21,9 +22,10 @@ def plot_command(argv: Sequence[str]) -> int:
     out = _writable(options.out)
     if out.suffix not in PICTURES:
         raise ValueError(f"--out is {out}; it must end in {', '.join(PICTURES)}")
-    from marlx.analysis import curve_panels
-    from marlx.plots import panels, write_figure
-    from marlx.results import compare, read_all, task_bounds
+    from marlx.analysis.comparison import compare, task_bounds
+    from marlx.analysis.plots import panels, write_figure
+    from marlx.analysis.reading import read_all
+    from marlx.analysis.scores import curve_panels
 
     comparison = compare(*read_all(paths))
     figure = panels(
@@ -50,9 +52,10 @@ def report_command(argv: Sequence[str]) -> int:
     paths, options = runs_and_options(argv, "report", ReportOptions)
     out = _writable(options.out)
     exported = None if options.marl_eval is None else _writable(options.marl_eval)
-    from marlx.marl_eval import to_marl_eval
-    from marlx.reports import report
-    from marlx.results import compare, read_all
+    from marlx.analysis.comparison import compare
+    from marlx.analysis.marl_eval import to_marl_eval
+    from marlx.analysis.reading import read_all
+    from marlx.analysis.report import report
 
     comparison = compare(*read_all(paths))
     _write(out, report(comparison, _bounds(options.bounds)))
@@ -68,7 +71,8 @@ def _bounds(path: str | None) -> dict[str, tuple[float, float]]:
     """Low and high by task, from a YAML file."""
     if path is None:
         return {}
-    from marlx.config import coerce, file_layer
+    from marlx.config.coerce import coerce
+    from marlx.config.layers import file_layer
 
     bounds = {}
     for task, pair in file_layer(path)[2].values.items():

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from marlx.cli.devices import cpu_devices, use_cpu_devices
-from marlx.cli.options import ReproduceOptions, parse_train, positionals, run_and_options
+from marlx.cli.options import parse_train, positionals, run_and_options
+from marlx.cli.records import ReproduceOptions
 from marlx.cli.shared import use_compilation_cache
+from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 
 if TYPE_CHECKING:
-    from marlx.config import Experiment
-    from marlx.reproduction import Agreement, Reference
+    from marlx.analysis.reproduction import Agreement, Reference
+    from marlx.config.layers import Experiment
 
 REPRODUCE_USAGE = """\
 usage: marlx reproduce --list [WORD]
@@ -46,7 +47,7 @@ def reproduce_command(argv: Sequence[str]) -> int | Callable[[], int]:
             raise ValueError(f"marlx reproduce --list takes one word at most, got {argv[2]!r} too")
         return _list(argv[1] if len(argv) > 1 else "")
     name, options = run_and_options(argv, "reproduce", ReproduceOptions, "id of a result", "ID")
-    from marlx import reproduction
+    from marlx.analysis import reproduction
 
     stored = reproduction.reference(name)
     use_compilation_cache()
@@ -59,8 +60,8 @@ def reproduce_command(argv: Sequence[str]) -> int | Callable[[], int]:
 
 
 def _reproduce(stored: Reference, made: Experiment) -> int:
+    from marlx.analysis.reproduction import compare
     from marlx.loggers import Console
-    from marlx.reproduction import compare
     from marlx.training import train
 
     for line in _about(stored):
@@ -96,7 +97,7 @@ def _about(stored: Reference) -> list[str]:
 
 def _changed(stored: Reference) -> str:
     """One line where the stored command would run something else today; empty if it would not."""
-    from marlx.reproduction import changes, config_hash, stored_experiment
+    from marlx.analysis.reproduction import changes, config_hash, stored_experiment
 
     if stored.command is None:
         return ""
@@ -140,7 +141,7 @@ def _outcome(agreement: Agreement, took: float, stored_seconds: float | None) ->
 
 
 def _list(word: str) -> int:
-    from marlx.reproduction import reference, reference_ids
+    from marlx.analysis.reproduction import reference, reference_ids
 
     ids = [name for name in reference_ids() if word.lower() in name.lower()]
     if not ids:

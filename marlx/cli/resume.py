@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marlx.cli.cluster import CLUSTER_OPTIONS
-from marlx.cli.options import Output, parse_train, value_of
+from marlx.cli.options import parse_train, value_of
+from marlx.cli.records import CLUSTER_OPTIONS, Output
 from marlx.cli.shared import complain
 
 if TYPE_CHECKING:
-    from marlx.checkpoints import Checkpoints
-    from marlx.config import Experiment
-    from marlx.runs import RunFolder
-    from marlx.training import Progress, Run
+    from marlx.config.layers import Experiment
+    from marlx.loop.progress import Progress
+    from marlx.loop.run import Run
+    from marlx.runs.checkpoints import Checkpoints
+    from marlx.runs.folder import RunFolder
 
 
 def parse_resume(
@@ -34,8 +35,8 @@ def parse_resume(
     Raises:
       ValueError: there is no run, or a setting is changed that a run must keep.
     """
-    from marlx.sameness import first_change
-    from marlx.training import with_total_steps
+    from marlx.loop.settings import with_total_steps
+    from marlx.runs.identity import first_change
 
     run = Path(value_of(argv, "resume") or "")
     config = run / "config.yaml"
@@ -95,7 +96,7 @@ def open_checkpoints(path: str | Path, output: Output) -> Checkpoints | None:
     Raises:
       ValueError: options that make no sense.
     """
-    from marlx.checkpoints import Checkpoints
+    from marlx.runs.checkpoints import Checkpoints
 
     checkpoints = Checkpoints(
         Path(path) / "checkpoints",
@@ -124,9 +125,10 @@ def reopen(
     Raises:
       ValueError: the run cannot go on.
     """
-    from marlx.checkpoints import Checkpoints
-    from marlx.policies import save_policy
-    from marlx.runs import RunFolder, config_text, metrics_text
+    from marlx.runs.checkpoints import Checkpoints
+    from marlx.runs.folder import RunFolder, config_text
+    from marlx.runs.policies import save_policy
+    from marlx.runs.result import metrics_text
 
     path = Path(output.resume or "")
     if _finished(path, training.total_steps):
@@ -165,7 +167,7 @@ def reopen_to_follow(
     Raises:
       ValueError: the run cannot go on.
     """
-    from marlx.checkpoints import Checkpoints
+    from marlx.runs.checkpoints import Checkpoints
 
     path = Path(output.resume or "")
     checkpoints = Checkpoints(path / "checkpoints", complain=lambda line: None)
@@ -196,7 +198,7 @@ def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progr
 
 def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> dict[str, Any]:
     """`environment.json` as it was, with what this part of the run is computed by."""
-    from marlx.runs import environment_facts
+    from marlx.runs.facts import environment_facts
 
     facts, now = _facts(path), environment_facts()
     part = {"steps": history[-1].steps if history else 0, **now}

@@ -5,29 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from marlx.cli.devices import cpu_devices, use_cpu_devices
-from marlx.cli.options import SweepOptions, parse_train, run_and_options
+from marlx.cli.options import parse_train, run_and_options
+from marlx.cli.records import SweepOptions
 from marlx.cli.shared import use_compilation_cache
-from marlx.cli.sweep_results import short_text, show
-from marlx.cli.train import bytes_text, device_memory, full_result
-from marlx.suggest import unknown
+from marlx.cli.sweep_results import show
+from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
+from marlx.sweeps.worker import Work, train_trials
+from marlx.text import unknown
 
 if TYPE_CHECKING:
-    import numpy as np
-    import optuna
-
-    from marlx.config import Experiment
-    from marlx.runs import RunFolder
-    from marlx.study import Study
-    from marlx.sweeps import Sweep
-    from marlx.training import Progress, Run
-    from marlx.vmapped import Group
+    from marlx.config.layers import Experiment
+    from marlx.sweeps.parameters import Sweep
+    from marlx.sweeps.study import Study
 
 SWEEP_USAGE = """\
 usage: marlx sweep FILE [options]
@@ -47,16 +40,6 @@ options:
 """
 
 
-class Work(NamedTuple):
-    """A sweep under way."""
-
-    sweep: Sweep
-    base: Experiment
-    study: Study
-    folder: Path
-    options: SweepOptions
-
-
 def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
     """`marlx sweep FILE|FOLDER [options]`: everything up to the trials, which are returned."""
     if not argv or argv[0] in ("-h", "--help"):
@@ -69,32 +52,34 @@ def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
             raise ValueError(f"--{name} is {value}; it must be at least 1")
     if "x" in options.devices:
         raise ValueError(f"--devices is {options.devices}; a sweep takes auto, all or a number")
-    from marlx import sweeps
-    from marlx.study import optuna_module
+    from marlx.sweeps import file as sweep_file
+    from marlx.sweeps.study import optuna_module
 
     optuna_module()
     if Path(path).is_dir():
         return _show_command(Path(path), options)
-    sweep = sweeps.read(path)
+    sweep = sweep_file.read_sweep(path)
     trials = options.trials or sweep.run_cap
     if trials is None and sweep.method != "grid":
         raise ValueError(f"a {sweep.method} search has no end; give it --trials N, or run_cap")
     use_compilation_cache()
     base = _base(sweep)
     use_cpu_devices(cpu_devices(options.devices, options.vmap * base.train.seeds))
-    sweeps.check(sweep, base)
+    sweep_file.check_sweep(sweep, base)
     _check_metric(sweep, base)
     folder = _folder(Path(options.out or f"runs/sweep-{Path(path).stem}"), sweep)
     study = _open(sweep, folder, dataclasses.replace(options, trials=trials), base.train.evals)
-    return functools.partial(_run, Work(sweep, base, study, folder, options))
+    return functools.partial(_run, Work(sweep, base, study, folder, options.vmap))
 
 
 def _base(sweep: Sweep) -> Experiment:
     """The experiment of the sweep's command, with one value of each parameter."""
-    from marlx import sweeps
+    from marlx.sweeps import file as sweep_file
 
     try:
-        experiment, _ = parse_train(sweep.names, [*sweep.options, *sweeps.words(sweep.example())])
+        experiment, _ = parse_train(
+            sweep.names, [*sweep.options, *sweep_file.words(sweep.example())]
+        )
     except ValueError as error:
         raise ValueError(f"{sweep.source}: {error}") from None
     return experiment
@@ -106,7 +91,7 @@ def _check_metric(sweep: Sweep, base: Experiment) -> None:
         return
     import jax
 
-    from marlx.training import loop
+    from marlx.loop.program import loop
 
     functions = loop(*base.build(), base.train)
     _, metrics = jax.eval_shape(lambda key: functions.block(functions.init(key)), jax.random.key(0))
@@ -133,7 +118,7 @@ def _folder(path: Path, sweep: Sweep) -> Path:
 
 
 def _open(sweep: Sweep, folder: Path, options: SweepOptions, evaluations: int) -> Study:
-    from marlx.study import Study, sqlite
+    from marlx.sweeps.study import Study, sqlite
 
     return Study(
         sweep,
@@ -156,10 +141,10 @@ def _run(work: Work) -> int:
     finished = False
     try:
         while not _target_reached(study, sweep):
-            trials = study.take(work.options.vmap)
+            trials = study.take(work.width)
             if not trials:
                 break
-            _train_trials(work, trials)
+            train_trials(work, trials)
         finished = True
     finally:
         back = study.close()
@@ -177,13 +162,13 @@ def _run(work: Work) -> int:
 
 
 def _describe(work: Work) -> list[str]:
-    sweep, base, options = work.sweep, work.base, work.options
+    sweep, base = work.sweep, work.base
     names = ", ".join(one.name for one in sweep.searched) or "nothing"
     seeds = f"{base.train.seeds} seeds" if base.train.seeds > 1 else "1 seed"
     return [
         f"{base.algorithm} on {base.environment}: {sweep.method} search over {names}",
         f"  {work.study.limit} trials of {seeds}, {base.train.total_steps:,} steps each, up to "
-        f"{options.vmap} at once; {sweep.metric.goal} {sweep.metric.name}",
+        f"{work.width} at once; {sweep.metric.goal} {sweep.metric.name}",
         f"  sweep folder: {work.folder}",
     ]
 
@@ -193,211 +178,15 @@ def _target_reached(study: Study, sweep: Sweep) -> bool:
     return best is not None and best.value is not None and sweep.metric.reached(best.value)
 
 
-def _train_trials(work: Work, trials: Sequence[optuna.Trial]) -> None:
-    """Train trials that were taken together, in as few programs as they allow."""
-    from marlx import sweeps, vmapped
-
-    kept, experiments = [], []
-    for trial in trials:
-        values = {**work.sweep.constants(), **work.study.values(trial)}
-        try:
-            experiments.append(sweeps.variant(work.base, values, work.sweep.source))
-            kept.append(trial)
-        except ValueError as error:
-            _failed(work, trial, error)
-    for group in vmapped.groups(experiments):
-        own = [kept[i] for i in group.members]
-        try:
-            run = vmapped.start(experiments, group)
-            width, each = vmapped.width_that_fits(run, device_memory(free=True), len(own))
-        except ValueError as error:
-            for trial in own:
-                _failed(work, trial, error)
-            continue
-        parts = vmapped.rounds(group, width)
-        if len(own) > 1:
-            _print_plan(group, len(parts), each)
-        for part in parts:
-            if len(parts) > 1:
-                run = vmapped.start(experiments, part)
-            members = [(kept[i], experiments[i]) for i in part.members]
-            _train_part(work, run, members)
-
-
-def _print_plan(group: Group, parts: int, each: int) -> None:
-    there = device_memory(free=True)
-    free = "" if there is None else f" of {bytes_text(there)} free"
-    names = ", ".join(group.values) or "seed"
-    rounds = "at once" if parts == 1 else f"in {parts} rounds, more do not fit"
-    print(
-        f"  {len(group.members)} trials {rounds}, one program with {names} as arguments; "
-        f"about {bytes_text(each)} per trial{free}",
-        flush=True,
-    )
-
-
-def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Experiment]]) -> None:
-    """Train one program's trials; what goes wrong with it is told to each."""
-    import jax
-
-    lanes = []
-    for place, (trial, experiment) in enumerate(members):
-        try:
-            lanes.append(Lane(work, run, place, trial, experiment))
-        except ValueError as error:  # its folder cannot be made
-            _failed(work, trial, error)
-    if not lanes:
-        return
-    began = time.perf_counter()
-    try:
-        for done, progress in enumerate(run.blocks()):
-            for lane in lanes:
-                lane.log(progress, done)
-            if all(lane.stopped for lane in lanes):
-                break
-        going = [lane for lane in lanes if not lane.stopped]
-        if going:
-            returns = run.final_returns()
-            policies = jax.device_get(run.policies())
-            seconds = time.perf_counter() - began
-            for lane in going:
-                lane.finish(returns, policies, seconds)
-    except (jax.errors.JaxRuntimeError, ValueError) as error:
-        for lane in lanes:
-            if not lane.stopped:
-                _failed(work, lane.trial, error)
-
-
-class Lane:
-    """One trial's part of a program: its run folder, and what is told to the study."""
-
-    def __init__(
-        self, work: Work, run: Run, place: int, trial: optuna.Trial, experiment: Experiment
-    ) -> None:
-        from marlx.loggers import JsonLines
-        from marlx.runs import RunFolder, config_text, environment_facts
-
-        self.work, self.run, self.place = work, run, place
-        self.trial, self.experiment = trial, experiment
-        self.stopped = False
-        self.history: list[Progress] = []
-        path = work.folder / f"trial-{trial.number:04}"
-        self.folder: RunFolder = RunFolder(
-            path, lambda line: print(f"marlx: {line}", file=sys.stderr)
-        )
-        trial.set_user_attr("folder", str(path))
-        self.folder.write("config.yaml", config_text(experiment))
-        self.folder.write_json("environment.json", environment_facts())
-        self._logger = JsonLines(self.folder)
-
-    def log(self, progress: Progress, done: int) -> None:
-        """Take in an evaluation, the `done`-th, and stop where the pruner says so."""
-        import numpy as np
-
-        from marlx.vmapped import share
-
-        if self.stopped:
-            return
-        own = share(progress, self.place, self.experiment.train.seeds)
-        self.history.append(own)
-        self._logger.log(own)
-        if done == 0:
-            return
-        value = self._metric(own)
-        if not np.isfinite(value):  # of learners that learned nothing yet, for instance
-            return
-        self.trial.report(value, done)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stop = self.work.sweep.early is not None and self.trial.should_prune()
-        if stop and done < self.run.loop.blocks:
-            self.stopped = True
-            self.work.study.prune(self.trial)
-            _print_trial(self.work, self.trial, value, f"stopped after {done}")
-
-    def finish(
-        self,
-        returns: np.ndarray[Any, Any],
-        policies: Any,
-        seconds: float,
-    ) -> None:
-        """Write the policy and the result, and tell the study the value.
-
-        Args:
-          returns: f64 [lanes, episodes].
-          policies: leading axis [lanes].
-          seconds: that the program took.
-        """
-        import jax
-        import numpy as np
-
-        from marlx.plots import learning_curve
-        from marlx.policies import save_policy
-
-        seeds = self.experiment.train.seeds
-        own = slice(self.place * seeds, (self.place + 1) * seeds)
-        spec = self.run.env.spec(self.run.params)
-        random_returns = self.run.random_returns(self.place)
-        last = self.history[-1]
-        save_policy(self.folder, self.experiment, jax.tree.map(lambda x: x[own], policies), last)
-        result = full_result(
-            self.experiment,
-            self.run.phases,
-            self.history,
-            returns[own],
-            random_returns,
-            spec.optimum,
-        )
-        together = returns.shape[0] // seeds
-        self.folder.write_json("result.json", {**result, "trials_at_once": together})
-        self.folder.write(
-            "curve.png",
-            lambda path: learning_curve(
-                path,
-                [progress.steps for progress in self.history],
-                np.array([progress.metrics["return"] for progress in self.history]),
-                title=f"trial {self.trial.number}",
-                random_return=float(random_returns.mean()),
-                optimum=spec.optimum,
-            ),
-        )
-        final = self.work.sweep.metric.name == "return"
-        value = float(returns[own].mean()) if final else self._metric(last)
-        self.trial.set_user_attr("seconds", round(seconds / together, 2))
-        self.trial.set_user_attr("together", together)
-        self.work.study.finish(self.trial, value)
-        self.stopped = True
-        _print_trial(self.work, self.trial, value, "")
-
-    def _metric(self, progress: Progress) -> float:
-        return float(progress.metrics[self.work.sweep.metric.name].mean())
-
-
-def _print_trial(work: Work, trial: optuna.Trial, value: float, note: str) -> None:
-    values = "  ".join(f"{k} {short_text(v)}" for k, v in work.study.values(trial).items())
-    note = f"  ({note})" if note else ""
-    print(
-        f"  trial {trial.number:<4} {work.sweep.metric.name} {value:<8.4g} {values}{note}",
-        flush=True,
-    )
-
-
-def _failed(work: Work, trial: optuna.Trial, error: Exception) -> None:
-    reason = " ".join(str(error).split())
-    reason = reason if len(reason) <= 300 else f"{reason[:300]}..."
-    work.study.fail(trial, reason)
-    print(f"marlx: trial {trial.number} failed: {reason}", file=sys.stderr)
-
-
 def _show_command(folder: Path, options: SweepOptions) -> int:
     """`marlx sweep FOLDER`."""
-    from marlx import sweeps
+    from marlx.sweeps import file as sweep_file
 
     file = folder / "sweep.yaml"
     if not file.exists():
         raise ValueError(f"{folder} is not the folder of a sweep: it has no sweep.yaml")
     if options.storage is None and not (folder / "study.db").exists():
         raise ValueError(f"{folder} has no study.db; say where its trials are: --storage URL")
-    sweep = sweeps.read(file)
+    sweep = sweep_file.read_sweep(file)
     show(sweep, _open(sweep, folder, dataclasses.replace(options, trials=1), 1), folder)
     return 0

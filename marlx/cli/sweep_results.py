@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marlx.text import short_text
+
 if TYPE_CHECKING:
-    from marlx.study import Row, Study
-    from marlx.sweeps import Sweep
+    from marlx.sweeps.parameters import Sweep
+    from marlx.sweeps.study import Row, Study
 
 
 def show(sweep: Sweep, study: Study, folder: Path) -> None:
     """The table on the terminal, and table and pictures in the folder."""
-    from marlx.study import table
-    from marlx.sweep_plots import importance_bars, parallel_coordinates
+    from marlx.sweeps.plots import importance_bars, parallel_coordinates
+    from marlx.sweeps.study import table
 
     rows, names = study.rows(), [one.name for one in sweep.searched]
     records = table(rows, names)
@@ -77,11 +79,6 @@ def _print_table(sweep: Sweep, rows: Sequence[Row], names: Sequence[str], most: 
     hidden = len([state for state in states if state != "waiting"]) - len(shown)
     if hidden > 0:
         print(f"  and {hidden} more in table.csv")
-
-
-def short_text(value: Any) -> str:
-    """A setting for people."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:

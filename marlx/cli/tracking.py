@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from marlx.cli.options import Output
-    from marlx.config import Experiment
+    from marlx.cli.records import Output
+    from marlx.config.layers import Experiment
     from marlx.loggers import Console, Loggers
-    from marlx.runs import RunFolder
+    from marlx.runs.folder import RunFolder
 
 
 def check_loggers(output: Output) -> None:
@@ -28,7 +28,7 @@ def loggers_of(
 ) -> Loggers:
     """The run folder's own, the terminal, and what else was asked for, as one."""
     from marlx.loggers import JsonLines, Logger, Loggers, TensorBoard, Wandb
-    from marlx.runs import environment_facts
+    from marlx.runs.facts import environment_facts
 
     settings, train = experiment.settings(), experiment.train
     seeds = range(train.seed, train.seed + train.seeds)

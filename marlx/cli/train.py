@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.cluster import (
@@ -19,8 +16,8 @@ from marlx.cli.cluster import (
     join,
     leave_together,
 )
-from marlx.cli.devices import cpu_devices, use_cpu_devices
-from marlx.cli.options import Output, parse_train, positionals, value_of
+from marlx.cli.options import parse_train, positionals, value_of
+from marlx.cli.records import Output
 from marlx.cli.resume import (
     open_checkpoints,
     output_facts,
@@ -32,14 +29,18 @@ from marlx.cli.resume import (
 from marlx.cli.shared import complain, print_returns, use_compilation_cache
 from marlx.cli.stopping import WAITING, Stopped, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
+from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
+from marlx.runs.result import full_result
+from marlx.xla.memory import bytes_text, device_memory
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from marlx.checkpoints import Checkpoints
-    from marlx.config import Experiment
-    from marlx.runs import RunFolder
-    from marlx.training import Progress, Run
+    from marlx.config.layers import Experiment
+    from marlx.loop.progress import Progress
+    from marlx.loop.run import Run
+    from marlx.runs.checkpoints import Checkpoints
+    from marlx.runs.folder import RunFolder
 
 TRAIN_USAGE = """\
 usage: marlx train ALGO ENV [options]
@@ -128,16 +129,17 @@ def _prepared(
     Raises:
       ValueError: settings that do not go together, or a folder that cannot be used.
     """
-    from marlx import processes
-    from marlx.runs import RunFolder, config_text, default_path, environment_facts
-    from marlx.training import Run
+    from marlx.loop import multihost
+    from marlx.loop.run import Run
+    from marlx.runs.facts import environment_facts
+    from marlx.runs.folder import RunFolder, config_text, default_path
 
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
     training = Run(env, params, learner, experiment.train, devices=output.devices)
     needed = sum(training.sizes().values()) * experiment.train.seeds
-    _check_memory(needed // processes.count())
-    if not processes.is_first():
+    _check_memory(needed // multihost.count())
+    if not multihost.is_first():
         following = reopen_to_follow(training, output)
         if following is None:
             return None, training.total_steps
@@ -174,9 +176,9 @@ def _train(
       checkpoints: where to keep them, if at all.
       reported: what a restored run has reported until then.
     """
-    from marlx import processes
     from marlx.loggers import Console
-    from marlx.policies import save_policy
+    from marlx.loop import multihost
+    from marlx.runs.policies import save_policy
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
@@ -193,7 +195,7 @@ def _train(
 
     try:
         with stoppable(lambda: complain(WAITING), leave) as stop:
-            stop.patient = processes.several()  # they stop together, after a block
+            stop.patient = multihost.several()  # they stop together, after a block
             console.start()
             random_returns = training.random_returns()
             console.random_return = float(random_returns.mean())
@@ -261,7 +263,7 @@ def _describe(
     """What is about to run, the memory it takes, and what it takes on the disk."""
     import jax
 
-    from marlx.checkpoints import nbytes
+    from marlx.runs.checkpoints import nbytes
 
     train, layout, first = experiment.train, training.layout, jax.local_devices()[0]
     seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
@@ -287,33 +289,6 @@ def _describe(
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def bytes_text(size: float) -> str:
-    """`size` for people, e.g. `1.5 MB`."""
-    for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {letters}"
-    return f"{size:.0f} B"
-
-
-def full_result(
-    experiment: Experiment,
-    phases: Mapping[str, float],
-    history: Sequence[Progress],
-    returns: np.ndarray[Any, Any],
-    random_returns: np.ndarray[Any, Any],
-    optimum: float | None,
-) -> dict[str, Any]:
-    """What `result.json` holds."""
-    from marlx.runs import result_record
-
-    config, last = experiment.train, history[-1]
-    return {
-        "algorithm": experiment.algorithm,
-        "environment": experiment.environment,
-        **result_record(config, last, returns, random_returns, optimum, phases),
-    }
-
-
 def _draw(
     experiment: Experiment,
     training: Run,
@@ -327,9 +302,8 @@ def _draw(
     import jax
     import numpy as np
 
-    from marlx.evaluation import record_episode
-    from marlx.plots import learning_curve
-    from marlx.video import episode_frames, write_gif
+    from marlx.analysis.plots import learning_curve
+    from marlx.analysis.video import episode_frames, record_episode, write_gif
 
     steps = [progress.steps for progress in history]
     returns = np.array([progress.metrics["return"] for progress in history])
@@ -397,22 +371,3 @@ def _check_memory(needed: int) -> None:
             f"this run needs {bytes_text(needed)} and there are {bytes_text(there)}; give it fewer "
             "seeds, fewer environments or a smaller replay"
         )
-
-
-def device_memory(*, free: bool = False) -> int | None:
-    """Bytes that all devices have, or of these the ones not in use; None where nobody can say."""
-    import jax
-
-    devices = jax.local_devices()
-    stats = [device.memory_stats() for device in devices]
-    if all(stat and "bytes_limit" in stat for stat in stats):
-        used = "bytes_in_use" if free else ""
-        return sum(int(stat["bytes_limit"] - stat.get(used, 0)) for stat in stats if stat)
-    if devices[0].platform != "cpu" or not hasattr(os, "sysconf"):
-        return None
-    if free:
-        with contextlib.suppress(OSError, ValueError):  # Linux; it counts caches as free
-            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-            facts = dict(line.split(":", 1) for line in lines)
-            return int(facts["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

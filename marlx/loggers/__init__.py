@@ -6,9 +6,10 @@ of them raises costs a line.
 """
 
 from marlx.loggers.base import Background, Filed, JsonLines, Logger, Loggers, by_seed
-from marlx.loggers.console import Console, duration, short
+from marlx.loggers.console import Console
 from marlx.loggers.tensorboard import TensorBoard
 from marlx.loggers.wandb import Wandb
+from marlx.text import duration, short
 
 __all__ = [
     "Background",

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from marlx.runs import RunFolder, metrics_record
+from marlx.runs.folder import RunFolder
+from marlx.runs.result import metrics_record
 
 if TYPE_CHECKING:
-    from marlx.training import Progress
+    from marlx.loop.progress import Progress
     from marlx.types import Tree
 
 PICTURES = ("curve.png", "episode.gif")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from marlx.text import duration, short
+
 if TYPE_CHECKING:
-    from marlx.training import Progress
+    from marlx.loop.progress import Progress
 
 
 class Console:
@@ -96,19 +98,3 @@ class Console:
             return "", ""  # the first look is at the warm-up, which tells nothing of what follows
         left = (progress.total_steps - progress.steps) * spent / taken
         return f"{taken * self._seeds / spent:,.0f} steps/s", f"{duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """`0:07`, `12:30`, `1:02:03`."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    clock = f"{minutes}:{whole % 60:02d}"
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else clock
-
-
-def short(number: float) -> str:
-    """`20k`, `1.5M`."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from marlx.loggers.base import by_seed, pictures
 
 if TYPE_CHECKING:
-    from marlx.training import Progress
+    from marlx.loop.progress import Progress
 
 
 class TensorBoard:
@@ -115,7 +115,7 @@ def _text(tag: str, config: Mapping[str, Any]) -> Any:
     """Settings as the text plug-in shows them: Markdown, indented as code."""
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
-    from marlx.config import dump
+    from marlx.config.yaml_text import dump
 
     lines = "".join(f"    {line}\n" for line in dump(config).splitlines())
     tensor = tensor_pb2.TensorProto(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from marlx.loggers.base import Background, by_seed, complain, pictures, say
 
 if TYPE_CHECKING:
-    from marlx.training import Progress
+    from marlx.loop.progress import Progress
 
 FLUSH = 1.0
 """Seconds that wandb may keep what it was told in memory, where a kill would lose it."""

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, vector_step
-from marlx.returns import uniform_action
+from marlx.environment import Environment
+from marlx.learning.returns import uniform_action
+from marlx.loop.vector import vector_step
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 _BATCH = 64  # enough episodes for repeated keys to show

@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marlx.algos import contrast
-from marlx.algos.clam import CLAMConfig, clam, model_of
-from marlx.algos.contrast import ContrastConfig, EncoderConfig
-from marlx.algos.liam import LiamConfig, reconstruction
-from marlx.algos.modelling import tokens
-from marlx.algos.ppo import PPOConfig
-from marlx.attention import PooledEncoder
+from marlx.algos.agent_modelling import clam_encoder
+from marlx.algos.agent_modelling.clam_encoder import ContrastConfig, EncoderConfig
+from marlx.algos.agent_modelling.learner import CLAMConfig, clam, model_of
+from marlx.algos.agent_modelling.liam_encoder import LiamConfig, reconstruction
+from marlx.algos.agent_modelling.models import tokens
+from marlx.algos.ppo_config import PPOConfig
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.roles import Partner, with_partners
-from marlx.training import TrainConfig, loop
+from marlx.loop.program import loop
+from marlx.loop.settings import TrainConfig
+from marlx.nets.set_attention import PooledEncoder
 from marlx.types import EnvSpec, Observation
 
 
@@ -102,7 +103,7 @@ def acted():
     learner = clam(SPEC, TINY)
     run = loop(ENV, PARAMS, learner, TRAIN)
     state = jax.jit(run.init)(jax.random.key(3))
-    from marlx.rollout import rollout
+    from marlx.loop.rollout import rollout
 
     policy = learner.policy(state.learner)
 
@@ -147,11 +148,11 @@ def test_vectors_are_what_the_encoder_makes_of_the_steps_before(acted):
         found.append(t.extras.vector[i, b, 0])
         after.append(t.extras.next_vector[i, b, 0])
     x, there = jnp.array(inputs), jnp.array(there)
-    out = contrast.unit(encoder.apply(policy.model, contrast.with_context(x), there))
+    out = clam_encoder.unit(encoder.apply(policy.model, clam_encoder.with_context(x), there))
     np.testing.assert_allclose(np.array(after), out, atol=1e-5)  # all steps up to this one
     last = there.sum(-1) - 1
     fewer = there & (jnp.arange(6) < last[:, None])
-    out = contrast.unit(encoder.apply(policy.model, contrast.with_context(x), fewer))
+    out = clam_encoder.unit(encoder.apply(policy.model, clam_encoder.with_context(x), fewer))
     expected = jnp.where(last[:, None] > 0, out, 0.0)  # nothing known at first
     np.testing.assert_allclose(np.array(found), expected, atol=1e-5)
 
@@ -272,7 +273,7 @@ def test_tokens_hold_what_their_kind_says(acted):
 def test_views_lie_within_their_trajectory():
     keys = jax.random.split(jax.random.key(0), 4_000)
     for length in (1, 5, 30):
-        rows = jax.vmap(contrast.view_rows, (0, None, None, None, None))
+        rows = jax.vmap(clam_encoder.view_rows, (0, None, None, None, None))
         start, size = rows(keys, jnp.int32(length), 8, 20, 0.0)
         assert (start >= 0).all() and (start + size <= length).all()
         assert size.min() == min(8, length) and size.max() == min(20, length)
@@ -284,9 +285,9 @@ def test_views_apart_share_no_step():
     config = ContrastConfig(shortest=2, longest=48, apart=True)
     keys = jax.random.split(jax.random.key(1), 2_000)
     for length in (1, 2, 20):
-        start, size = jax.vmap(lambda key, n=length: contrast.two_views(key, jnp.int32(n), config))(
-            keys
-        )
+        start, size = jax.vmap(
+            lambda key, n=length: clam_encoder.two_views(key, jnp.int32(n), config)
+        )(keys)
         assert (start >= 0).all() and (start + size <= length).all()
         assert (start[:, 1] + size[:, 1] <= start[:, 0]).all()
         assert (size[:, 1] >= 1).all() and (size[:, 0] >= min(1, length - 1)).all()
@@ -294,9 +295,9 @@ def test_views_apart_share_no_step():
 
 def test_the_right_number_of_steps_is_blanked():
     for size, expected in ((1, 1), (10, 3), (11, 4)):
-        drawn = contrast.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
+        drawn = clam_encoder.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
         assert drawn.sum() == expected and not drawn[size:].any()
-    assert not contrast.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
+    assert not clam_encoder.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
 
 
 @pytest.mark.slow
@@ -312,7 +313,7 @@ def test_the_encoder_learns_who_plays():
     state, metrics = jax.jit(run.block)(jax.jit(run.init)(jax.random.key(0)))
     state, metrics = jax.jit(run.block)(state)
     assert metrics["contrastive_loss"] < np.log(15) - 0.3
-    from marlx.rollout import rollout
+    from marlx.loop.rollout import rollout
 
     policy = learner.policy(state.learner)
     roll = jax.jit(lambda: rollout(ENV, PARAMS, learner, policy, state.actors, state.key, 30)[1])

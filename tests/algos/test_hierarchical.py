@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 
 import marlx
-from marlx import config, mixers
+from marlx import config
 from marlx.algos import ppo, q_learning
-from marlx.algos.hierarchical import GMAHConfig, gmah, hierarchical
-from marlx.algos.ppo import PPOConfig
-from marlx.algos.q_learning import QConfig
+from marlx.algos.ppo_config import PPOConfig
+from marlx.algos.q_config import QConfig
+from marlx.algos.subgoals.config import GMAHConfig
+from marlx.algos.subgoals.learner import gmah, hierarchical
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.learner import Learner
-from marlx.mixers import Utilities
-from marlx.rollout import rollout, start
+from marlx.loop.program import _example
+from marlx.loop.rollout import rollout, start
+from marlx.nets import mixers
+from marlx.nets.mixers import Utilities
 from marlx.testing import Recall
-from marlx.training import _example, train
+from marlx.training import train
 from marlx.types import Credit, EnvSpec, Observation, Subgoals
 
 HIGH = QConfig(

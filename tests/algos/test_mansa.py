@@ -9,16 +9,26 @@ import numpy as np
 import pytest
 
 import marlx
-from marlx import mixers
-from marlx.algos import mansa, ppo, q_learning
-from marlx.algos.mansa import MansaConfig, MansaPPOConfig, SwitchConfig
-from marlx.algos.ppo import PPOConfig
-from marlx.algos.q_learning import QConfig, q_learner
+from marlx.algos import ppo, q_learning
+from marlx.algos.ppo_config import PPOConfig
+from marlx.algos.q_config import QConfig
+from marlx.algos.q_learning import q_learner
+from marlx.algos.switching import learner as switching_learner
+from marlx.algos.switching.learner import MansaConfig, MansaPPOConfig
+from marlx.algos.switching.switch import (
+    SwitchConfig,
+    look,
+    scripted_switch,
+    switch_learner,
+    switch_spec,
+)
 from marlx.environment import EnvParams
-from marlx.evaluation import random_learner
-from marlx.rollout import rollout, start
+from marlx.loop.evaluation import random_learner
+from marlx.loop.program import loop
+from marlx.loop.rollout import rollout, start
+from marlx.loop.settings import TrainConfig
+from marlx.nets import mixers
 from marlx.testing import Recall
-from marlx.training import TrainConfig, loop
 from marlx.types import Observation
 
 ENV = Recall(shortest=1, longest=4)
@@ -41,8 +51,8 @@ def learner_of(**settings):
     """The switch of `settings` over two learners that play at random and learn nothing."""
     config = dataclasses.replace(CONFIG, **settings)
     idle = random_learner(SPEC)
-    switch = mansa.switch_learner(SPEC, config, config.switch)
-    return mansa.mansa(SPEC, idle, idle, switch, config)
+    switch = switch_learner(SPEC, config, config.switch)
+    return switching_learner.mansa(SPEC, idle, idle, switch, config)
 
 
 def trained(learner, key=0):
@@ -74,8 +84,8 @@ def scripted():
     iql, qmix = q_learning.iql(SPEC, TINY), q_learning.qmix(SPEC, TINY)
 
     def run(rate):
-        switch = mansa.scripted_switch(rate)
-        return trained(mansa.mansa(SPEC, iql, qmix, switch, config))
+        switch = scripted_switch(rate)
+        return trained(switching_learner.mansa(SPEC, iql, qmix, switch, config))
 
     runs, metrics = jax.jit(jax.vmap(run))(jnp.array([0.0, 1.0, 0.25]))
     return [jax.tree.map(lambda x, i=i: x[i], (runs, metrics)) for i in range(3)]
@@ -114,8 +124,8 @@ def test_paced_learning_is_of_every_step_and_costs_as_many_updates_as_there_were
     qmix = q_learning.qmix(SPEC, TINY)
 
     def run(rate):
-        switch = mansa.scripted_switch(rate)
-        return trained(mansa.mansa(SPEC, random_learner(SPEC), qmix, switch, config))
+        switch = scripted_switch(rate)
+        return trained(switching_learner.mansa(SPEC, random_learner(SPEC), qmix, switch, config))
 
     runs, metrics = jax.jit(jax.vmap(run))(jnp.array([1.0, 0.25]))
     full, few = [jax.tree.map(lambda x, i=i: x[i], runs) for i in range(2)]
@@ -130,9 +140,9 @@ def test_paced_learning_is_of_every_step_and_costs_as_many_updates_as_there_were
 def test_a_budget_of_none_is_the_independent_learner():
     """With a switch that learns, and would like to call: at no cost, whoever it may be."""
     config = dataclasses.replace(CONFIG, budget=0, call_cost=0.0)
-    switch = mansa.switch_learner(SPEC, config, SWITCH)
+    switch = switch_learner(SPEC, config, SWITCH)
     iql = q_learning.iql(SPEC, TINY)
-    learner = mansa.mansa(SPEC, iql, random_learner(SPEC), switch, config)
+    learner = switching_learner.mansa(SPEC, iql, random_learner(SPEC), switch, config)
     run, metrics = jax.jit(lambda: trained(learner))()
     assert_same_run(run, run.learner.independent, alone("iql"))
     assert int(run.learner.switch.updates) >= 50
@@ -149,7 +159,7 @@ def test_a_pair_of_policy_gradient_learners_reduces_to_either():
     config = MansaPPOConfig(independent=PPO, centralised=PPO, switch=SWITCH)
 
     def run(rate):
-        return trained(mansa.mansa(SPEC, *pair, mansa.scripted_switch(rate), config))
+        return trained(switching_learner.mansa(SPEC, *pair, scripted_switch(rate), config))
 
     runs, metrics = jax.jit(jax.vmap(run))(jnp.array([0.0, 1.0, 0.25]))
     for i, name in enumerate(("independent", "centralised")):
@@ -204,7 +214,7 @@ def test_calls_never_exceed_the_budget_of_an_episode(budget, switching):
         assert len(counts) > 80 and max(counts) == budget
         # what the switch sees: nothing is left, and 1 is masked, exactly where it is spent
         before = np.asarray(t.memory.calls)
-        seen = mansa.look(SPEC, budget, t.obs, t.memory, t.extras.open)
+        seen = look(SPEC, budget, t.obs, t.memory, t.extras.open)
         np.testing.assert_array_equal(seen.action_mask[..., 0, 1], before < budget)
         np.testing.assert_allclose(
             seen.local[..., 0, -2], (1 - before / max(1, budget)) * SPEC.scale, rtol=1e-6
@@ -220,9 +230,9 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
     settings = dataclasses.replace(
         SWITCH, temperature=temperature, epsilon_start=0.5, exploratory_calls=calls
     )
-    own, count = mansa.switch_spec(SPEC), 4_000
+    own, count = switch_spec(SPEC), 4_000
     net = q_learning.q_network(own, settings)
-    switch = mansa.switch_learner(SPEC, CONFIG, settings)
+    switch = switch_learner(SPEC, CONFIG, settings)
     params = net.init(jax.random.key(3))
     policy = q_learning.QPolicy(q_learning.QParams(params, ()), jnp.int32(0))
     local = 2.0 * own.scale * jax.random.normal(jax.random.key(4), (own.obs_size,))
@@ -271,12 +281,12 @@ def test_calls_of_a_run_never_exceed_its_budget():
 def test_the_first_calls_are_counted():
     run, _ = jax.jit(lambda: trained(learner_of(switching="first", first=300)))()
     assert int(run.learner.calls) == 300
-    policy = mansa.switch_learner(SPEC, MansaConfig(switching="first", first=300), SWITCH).policy
+    policy = switch_learner(SPEC, MansaConfig(switching="first", first=300), SWITCH).policy
     assert policy(jnp.int32(299)) == 1 and policy(jnp.int32(300)) == 0
 
 
 def test_execution_may_be_decentralised():
-    learner = mansa.mansa_q(SPEC, CONFIG, switching="always", execution="independent")
+    learner = switching_learner.mansa_q(SPEC, CONFIG, switching="always", execution="independent")
     iql = q_learning.iql(SPEC, TINY)
     state = loop(ENV, LIMITED, learner, TRAIN).init(jax.random.key(0))
     policy, obs = learner.policy(state.learner), state.actors.obs
@@ -297,12 +307,12 @@ def test_the_switch_pays_per_call_and_per_change_after_scaling():
     learner = learner_of(switch=settings, call_cost=0.5, switch_cost=2.0)
     t = playing(learner)(jax.random.key(0), jax.random.key(1))
     state = learner.init(jax.random.key(2), t)
-    switch = mansa.switch_learner(SPEC, config, settings)
+    switch = switch_learner(SPEC, config, settings)
     state = learner.observe(state, t).switch._replace(owed=jnp.float32(1))
     _, metrics = switch.update(state, jax.random.key(3))
     source = q_learning._source(settings)
     items = source.draw(state.replay, jax.random.fold_in(jax.random.key(3), 0)).items
-    net = q_learning.q_network(mansa.switch_spec(SPEC), settings)
+    net = q_learning.q_network(switch_spec(SPEC), settings)
     memory = jnp.zeros((*items.done.shape, 1, 0))
     q = net.once(state.params.agents, memory, items.obs)[0].q
     q = np.take_along_axis(np.asarray(q), np.asarray(items.action[..., None], int), -1)[..., 0, 0]
@@ -400,13 +410,13 @@ def chain_learner(cost):
     """
     spec = CHAIN.spec()
     switch = q_learner(
-        mansa.switch_spec(spec),
+        switch_spec(spec),
         DECIDER,
         mixers.independent(),
         lambda items: cost * items.action[..., 0].astype(jnp.float32),
     )
     parts = q_learning.iql(spec, GAMES), q_learning.joint_q(spec, GAMES)
-    return mansa.mansa(spec, *parts, switch, MansaConfig(il_trains_on="g0")), parts
+    return switching_learner.mansa(spec, *parts, switch, MansaConfig(il_trains_on="g0")), parts
 
 
 def optimal_switch(alone, joint, cost):

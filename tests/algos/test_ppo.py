@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from marlx.algos import ppo
-from marlx.algos.ppo import A2CConfig, PPOConfig
+from marlx.algos.ppo_config import A2CConfig, PPOConfig
+from marlx.data.minibatches import orders_of
 from marlx.environment import EnvParams
-from marlx.minibatches import orders_of
-from marlx.networks import AgentNetwork, team_network
-from marlx.returns import batched_lambda_returns
+from marlx.learning.returns import batched_lambda_returns
+from marlx.loop.program import loop
+from marlx.loop.settings import TrainConfig
+from marlx.nets.agents import AgentNetwork, team_network
 from marlx.testing import Constant, Masked, Recall
-from marlx.training import TrainConfig, loop, train
+from marlx.training import train
 
 TINY = PPOConfig(hidden=16, recurrent=True, window=5, minibatches=1, epochs=1)
 RECALL = Recall(shortest=1, longest=4)

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marlx import mixers, replay
 from marlx.algos import q_learning
-from marlx.algos.q_learning import QConfig, q_learner, q_network
+from marlx.algos.q_config import QConfig
+from marlx.algos.q_learning import q_learner, q_network
+from marlx.data import replay
 from marlx.environment import EnvParams
-from marlx.evaluation import evaluate
-from marlx.moments import extend, moments
-from marlx.rollout import rollout, start
+from marlx.learning.running_moments import extend, moments
+from marlx.loop.evaluation import evaluate
+from marlx.loop.rollout import rollout, start
+from marlx.nets import mixers
 from marlx.testing import Constant, Masked, Recall
 from marlx.training import train
 

@@ -14,6 +14,7 @@ import pytest
 
 import marlx
 from marlx import config, registry
+from marlx.config import yaml_text
 from marlx.envs.bridges import (
     from_gymnax,
     from_jaxmarl,
@@ -25,7 +26,7 @@ from marlx.envs.bridges import (
 )
 from marlx.envs.bridges._common import agent_names, group_by_name
 from marlx.envs.foraging import Foraging
-from marlx.returns import uniform_action
+from marlx.learning.returns import uniform_action
 from marlx.testing import Constant, check_env
 from marlx.training import train
 
@@ -585,7 +586,7 @@ def test_stdout_survives_importing_jaxmarl():
 
 def test_settings_written_are_settings_read(tmp_path):
     first = config.experiment("iql", "jaxmarl/MPE_simple_v3", env={"kwargs": '{"max_steps": 9}'})
-    (tmp_path / "config.yaml").write_text(config.dump(first.settings()))
+    (tmp_path / "config.yaml").write_text(yaml_text.dump(first.settings()))
     again = config.experiment(file=tmp_path / "config.yaml")
     assert again.env.spec() == first.env.spec() and again.env.spec().horizon == 10
 

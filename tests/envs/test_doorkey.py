@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from marlx import registry
-from marlx.environment import vector_step
 from marlx.envs import doorkey
 from marlx.envs.doorkey import (
     AGENT,
@@ -34,6 +33,7 @@ from marlx.envs.doorkey import (
     DoorKey,
     DoorKeyState,
 )
+from marlx.loop.vector import vector_step
 from marlx.testing import check_env
 
 AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}

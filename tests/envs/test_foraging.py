@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marlx.environment import vector_reset, vector_step
 from marlx.envs import foraging
 from marlx.envs.foraging import (
     EAST,
@@ -28,6 +27,7 @@ from marlx.envs.foraging import (
     boards,
     unrolled,
 )
+from marlx.loop.vector import vector_reset, vector_step
 
 CONFIGS = {
     "8x8-2p-2f": Foraging(),

@@ -16,7 +16,6 @@ import pytest
 
 import marlx
 from marlx import config
-from marlx.environment import vector_reset, vector_step
 from marlx.envs import foraging, partners
 from marlx.envs.foraging import Foraging
 from marlx.envs.matrix import MatrixGame
@@ -25,6 +24,7 @@ from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
 from marlx.envs.mpe.tag import Tag
 from marlx.envs.roles import Partner, with_partners
+from marlx.loop.vector import vector_reset, vector_step
 from marlx.types import Observation
 
 SETTINGS = {

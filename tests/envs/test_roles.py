@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 
 import marlx
-from marlx import config, load_policy, policies, runs
-from marlx.environment import Environment, EnvParams, EnvState, vector_reset, vector_step
+from marlx import config, load_policy
+from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.foraging import Foraging
 from marlx.envs.roles import Partner, from_runs, with_partners
-from marlx.returns import uniform_legal
+from marlx.learning.returns import uniform_legal
+from marlx.loop.progress import Progress
+from marlx.loop.vector import vector_reset, vector_step
+from marlx.runs import folder as run_folder
+from marlx.runs import policies
 from marlx.testing import Constant, check_env
-from marlx.training import Progress
 from marlx.types import EnvSpec, Observation, Subgoals
 
 
@@ -410,7 +413,7 @@ def saved_run(folder: Path, env_id: str, seed: int, seeds: int = 1, **env: Any) 
     shape = (seeds, spec.num_agents, spec.num_actions)
     logits = jax.random.normal(jax.random.key(seed), shape)
     progress = Progress(1, 2, 1.0, {"return": np.zeros(seeds)}, {}, dict)
-    policies.save_policy(runs.RunFolder(folder), experiment, {"logits": logits}, progress)
+    policies.save_policy(run_folder.RunFolder(folder), experiment, {"logits": logits}, progress)
     return folder
 
 

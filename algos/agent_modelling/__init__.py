@@ -1,0 +1,1 @@
+"""CLAM and LIAM: PPO with a model of the other agents."""

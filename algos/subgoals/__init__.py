@@ -1,0 +1,1 @@
+"""GMAH: learners of two levels, the upper of which chooses subgoals."""

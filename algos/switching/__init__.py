@@ -1,0 +1,1 @@
+"""MANSA: a switch between a centralised and an independent learner."""

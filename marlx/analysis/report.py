@@ -1,0 +1,371 @@
+"""A report of one run or of many: a single HTML page that needs no network and no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from marlx.analysis import plots, scores
+from marlx.analysis.comparison import (
+    Bounds,
+    Comparison,
+    Sample,
+    only_finished,
+    task_bounds,
+    written,
+)
+from marlx.analysis.html import Cell, figure, folded, image, page, paragraph, section, table
+from marlx.analysis.plots import Panel
+from marlx.analysis.run_data import RunData
+from marlx.analysis.scores import Estimate
+from marlx.config.yaml_text import dump
+from marlx.loggers import duration, short
+from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
+
+LARGEST_FILM = 4_000_000
+"""Bytes of an episode's picture above which it stays out of the page."""
+NOTHING = "\u2013"
+BAND = "Bands and intervals: 95%, stratified bootstrap over seeds."
+
+
+def report(comparison: Comparison, given: Mapping[str, tuple[float, float]] | None = None) -> str:
+    """The page, as text.
+
+    Args:
+      comparison: of the runs.
+      given: by task, the returns that score 0 and 1; see `task_bounds`.
+
+    Raises:
+      ValueError: bounds that cannot be.
+    """
+    bounds = task_bounds(comparison, given)
+    parts = [
+        _summary(comparison, bounds),
+        _curves(comparison, bounds),
+        *_over_tasks(comparison, bounds),
+        _efficiency(comparison, bounds),
+        *_films(comparison),
+        *_differences(comparison),
+        _runs(comparison),
+        *_facts(comparison),
+        _method(bounds),
+    ]
+    return page(*_titles(comparison), parts)
+
+
+def _titles(comparison: Comparison) -> tuple[str, str]:
+    methods, tasks = comparison.methods, comparison.tasks
+    what = ", ".join(methods) if len(methods) <= 4 else f"{len(methods)} methods"
+    where = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
+    seeds = sum(len(sample.final) for sample in comparison.samples.values())
+    unfinished = sum(not run.finished for run in comparison.runs)
+    subtitle = f"{_count(len(comparison.runs), 'run')}, {_count(seeds, 'seed')}"
+    return f"{what} on {where}", subtitle + (f", {unfinished} unfinished" if unfinished else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _digits(value: float) -> str:
+    """Three decimals, fewer for large numbers."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _cells(value: Estimate) -> Cell:
+    text, low, high = map(_digits, value)
+    return Cell(text, f"{low} to {high}" if low != high else "", number=True)
+
+
+def _return_of(sample: Sample) -> Estimate:
+    """The mean return; of a single seed with the interval over its episodes, where it is known."""
+    if len(sample.final) == 1:
+        ends = (sample.runs[0].result.get("return") or {}).get("interval_95")
+        if ends:
+            return Estimate(float(sample.final[0]), *ends)
+    return scores.estimate(aggregate_mean, [sample.final])
+
+
+def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
+    """Returns at the end, task by task."""
+    rows: list[list[Cell | str]] = []
+    for task in comparison.tasks:
+        known = [f"{name} {_digits(value)}" for name, value in scores.levels(bounds[task]).items()]
+        rows.append([f"{task} ({', '.join(known)})" if known else task])
+        for method in comparison.methods:
+            sample = comparison.samples.get((task, method))
+            if sample is None:
+                continue
+            values = scores.scores_of(comparison, bounds, method, [task])
+            gap = scores.estimate(optimality_gap, values)
+            steps = max(run.steps[-1] for run in sample.runs)
+            rows.append(
+                [
+                    method,
+                    Cell(str(len(sample.final)), number=True),
+                    Cell(short(steps), number=True),
+                    _cells(_return_of(sample)),
+                    Cell(_digits(float(aggregate_iqm([sample.final]))), number=True),
+                    Cell(_digits(float(np.median(sample.final))), number=True),
+                    _cells(gap),
+                ]
+            )
+    header = ["", "seeds", "steps", "greedy return", "IQM", "median", "optimality gap"]
+    return section(
+        "Results", table(header, rows), *(paragraph(note, "quiet") for note in comparison.notes)
+    )
+
+
+def _curves(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
+    panels = scores.curve_panels(comparison, bounds=bounds)
+    drawn = plots.panels(
+        panels,
+        comparison.methods,
+        x_label="environment steps per seed",
+        y_label="greedy team return",
+        x_in_steps=True,
+    )
+    return section(
+        "Learning curves",
+        figure(
+            plots.inline_svg(drawn, "Greedy return against environment steps", "curves"),
+            f"Interquartile mean over seeds of the greedy team return. {BAND}",
+        ),
+    )
+
+
+def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str]:
+    """Scores over all tasks, where there is something to compare."""
+    labels, comparison = comparison.methods, only_finished(comparison)
+    methods, tasks = comparison.methods, scores.shared_tasks(comparison)
+    if len(methods) < 2 and len(comparison.tasks) < 2:
+        return
+    if not tasks:
+        text = "No task was run by every method, so there is nothing to aggregate over."
+        yield section("Over all tasks", paragraph(text))
+        return
+    over = f"over {_count(len(tasks), 'task')}"
+    if len(tasks) < len(comparison.tasks):
+        over += f" of {len(comparison.tasks)}, those that every method has run"
+    dots = plots.intervals(scores.aggregates(comparison, bounds, tasks), labels)
+    caption = f"Final scores {over}: higher is better, but for the optimality gap. {BAND}"
+    picture = plots.inline_svg(dots, "Aggregates with intervals", "aggregates")
+    yield section("Over all tasks", figure(picture, caption))
+    caption = f"Final scores {over}; a curve further up and right is better. {BAND}"
+    panel = scores.profiles(comparison, bounds, tasks)
+    names = "score s", "share of runs that score above s"
+    yield _lines("Performance profiles", panel, labels, names, caption)
+    if len(methods) > 1:
+        yield section("Probability of improvement", *_pairs(comparison, bounds))
+    if len(tasks) > 1:
+        caption = f"Interquartile mean of the scores {over}. {BAND}"
+        panel = scores.efficiency_panel(comparison, bounds, tasks)
+        names = "% of the task's training steps", "IQM of scores"
+        yield _lines("Sample efficiency over all tasks", panel, labels, names, caption)
+
+
+def _lines(
+    title: str, panel: Panel, labels: Sequence[str], names: tuple[str, str], caption: str
+) -> str:
+    """A section with one pair of axes; nothing where there is no line to draw."""
+    if not panel.lines:
+        return ""
+    drawn = plots.panels([panel], labels, x_label=names[0], y_label=names[1])
+    salt = "".join(filter(str.isalpha, title))
+    return section(title, figure(plots.inline_svg(drawn, title, salt), caption))
+
+
+def _pairs(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str]:
+    found = scores.improvements(comparison, bounds)
+    rows: list[list[Cell | str]] = []
+    for one in comparison.methods:
+        row: list[Cell | str] = [one]
+        for other in comparison.methods:
+            if (one, other) not in found:
+                row.append("" if one == other else "no common task")
+                continue
+            value, _ = found[one, other]
+            strength = abs(value.value - 0.5) * 1.1
+            color = "--win" if value.value >= 0.5 else "--lose"
+            fill = f"rgba(var({color}), {strength:.2f})"
+            row.append(
+                Cell(f"{value.value:.2f}", f"{value.low:.2f} to {value.high:.2f}", fill=fill)
+            )
+        rows.append(row)
+    yield table(["", *comparison.methods], rows, "pairs")
+    yield paragraph(
+        "How likely a run of the row's method scores above one of the column's on the same "
+        "task, averaged over the tasks of both; ties are half. Where the interval holds 0.5, the "
+        "order is not settled.",
+        "quiet",
+    )
+
+
+def _efficiency(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
+    rows: list[list[Cell | str]] = []
+    for task in comparison.tasks:
+        rows.append([task])
+        for method in comparison.methods:
+            sample = comparison.samples.get((task, method))
+            found = scores.efficiency(sample, bounds[task]) if sample else None
+            if found is None:
+                continue
+            reached = [
+                Cell("never" if steps is None else short(steps), number=True)
+                for steps in (found.half, found.most)
+            ]
+            rows.append([method, *reached, _cells(found.area)])
+    return section(
+        "Sample efficiency",
+        table(["", "steps to score 0.5", "to score 0.9", "mean score while training"], rows),
+        paragraph("Steps at which the interquartile mean over seeds first gets there.", "quiet"),
+    )
+
+
+def _films(comparison: Comparison) -> Iterator[str]:
+    """An episode of each method on each task."""
+    shown = []
+    for sample in comparison.samples.values():
+        files = [run.path / "episode.gif" for run in sample.runs if run.path]
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
+            continue
+        text = f"{sample.method} on {sample.task}"
+        if path.stat().st_size > LARGEST_FILM:
+            shown.append(paragraph(f"{text}: episode.gif is too large for this page", "quiet"))
+            continue
+        shown.append(figure(image(path, f"An episode: {text}"), text))
+    if shown:
+        films = '<div class="films">' + "\n".join(shown) + "</div>"
+        yield section("Episodes", films, paragraph("Greedy, of a run's best seed.", "quiet"))
+
+
+def _differences(comparison: Comparison) -> Iterator[str]:
+    """The settings in which runs differ, a row per run."""
+    runs = [run for run in comparison.runs if run.settings]
+    if len(runs) < 2:
+        return
+    if not comparison.differing:
+        text = "All runs have the same settings, but for the algorithm, environment and seeds."
+        yield section("What differs", paragraph(text))
+        return
+    rows = [
+        [
+            run.name,
+            run.algorithm,
+            run.environment,
+            *(
+                written(run.settings[key]) if key in run.settings else NOTHING
+                for key in comparison.differing
+            ),
+        ]
+        for run in runs
+    ]
+    yield section(
+        "What differs", table(["run", "algorithm", "environment", *comparison.differing], rows)
+    )
+
+
+def _runs(comparison: Comparison) -> str:
+    rows: list[list[Cell | str]] = []
+    for run in comparison.runs:
+        phases: dict[str, Any] = run.result.get("seconds") or {}
+        total = sum(phases.values()) if phases else _seconds(run)
+        parts = ", ".join(f"{name} {duration(value)}" for name, value in phases.items())
+        speed = ""
+        if run.finished and _seconds(run):
+            speed = f"{run.steps[-1] * len(run.seeds) / _seconds(run):,.0f}"
+        rows.append(
+            [
+                run.name,
+                Cell("finished") if run.finished else Cell("unfinished", "stopped, or going on"),
+                ", ".join(run.seeds) if len(run.seeds) <= 6 else _range(run),
+                Cell(short(run.steps[-1]), number=True),
+                Cell(duration(total) if total else NOTHING, number=True),
+                Cell(speed or NOTHING, number=True),
+                Cell(parts or NOTHING, long=True),
+            ]
+        )
+    header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "by phase"]
+    texts = [
+        folded(f"{run.name}: every setting", dump(_nested(run.settings)))
+        for run in comparison.runs
+        if run.settings
+    ]
+    return section("Runs", table(header, rows), *texts)
+
+
+def _range(run: RunData) -> str:
+    return f"{run.seeds[0]} to {run.seeds[-1]} ({len(run.seeds)})"
+
+
+def _seconds(run: RunData) -> float:
+    """Seconds without compiling."""
+    seconds = run.metrics.get("seconds")
+    return 0.0 if seconds is None else float(seconds[-1].max())
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted names as a file holds them."""
+    out: dict[str, Any] = {}
+    for key, value in settings.items():
+        block, _, name = key.rpartition(".")
+        inside = out
+        for part in filter(None, block.split(".")):
+            inside = inside.setdefault(part, {})
+        inside[name] = value
+    return out
+
+
+def _facts(comparison: Comparison) -> Iterator[str]:
+    """Versions and devices; runs that have them in common share a row."""
+    groups: dict[str, list[RunData]] = {}
+    for run in comparison.runs:
+        if run.facts:
+            groups.setdefault(_fact_line(run.facts), []).append(run)
+    if groups:
+        rows = [
+            ["all runs" if len(runs) == len(comparison.runs) else _names(runs), facts]
+            for facts, runs in groups.items()
+        ]
+        yield section("Made with", table(["", "versions and devices"], rows))
+
+
+def _names(runs: list[RunData]) -> str:
+    names = [run.name for run in runs]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _fact_line(facts: Mapping[str, Any]) -> str:
+    versions = facts.get("versions")
+    parts = [f"Python {facts.get('python', '?')}", str(facts.get("system", ""))]
+    if isinstance(versions, Mapping):
+        parts += [f"{name} {version}" for name, version in versions.items()]
+    devices = facts.get("devices")
+    if isinstance(devices, list) and devices:
+        parts.append(f"{len(devices)} x {devices[0]}")
+    if facts.get("cpu_cores"):
+        parts.append(_count(facts["cpu_cores"], "core"))
+    return ", ".join(filter(None, parts))
+
+
+def _method(bounds: Mapping[str, Bounds]) -> str:
+    rows: list[list[Cell | str]] = [
+        [task, Cell(f"{b.low:.4g}", number=True), Cell(f"{b.high:.4g}", number=True), b.source]
+        for task, b in bounds.items()
+    ]
+    text = (
+        "A return is the team's per episode, greedy, on fresh episodes. A score is a return on "
+        "the scale below. IQM is the mean of the middle half of all runs, the median is over seeds "
+        "on one task and over task means on several, and the optimality gap is how far runs stay "
+        "below a score of 1 on average. Seeds of runs that differ in nothing else are pooled. The "
+        "interval of a single seed is over its episodes, or empty. Definitions: Agarwal et al. "
+        "2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice."
+    )
+    return section(
+        "How the numbers are made",
+        paragraph(text),
+        table(["task", "scores 0", "scores 1", "from"], rows),
+    )

@@ -1,0 +1,95 @@
+"""Values of settings as their types: from YAML, text and Python."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal
+
+
+def coerce(value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`, which is one that a setting may have.
+
+    Numbers may be given as text (`3e-4`, `1e6`, `500_000`), and whole numbers as `1e6`.
+
+    Raises:
+      ValueError: it cannot be; the message says what was expected.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ValueError(f"expected {' or '.join(map(str, args))}, got {value!r}")
+    if origin in (typing.Union, types.UnionType):
+        return _coerce_union(value, args)
+    if origin in (tuple, list):
+        return _coerce_sequence(value, origin, args)
+    if hint in (int, float):
+        return _coerce_number(value, hint)
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        raise ValueError(f"expected true or false, got {value!r}")
+    if hint is str and isinstance(value, str | list | tuple):
+        return value if isinstance(value, str) else str(list(value))  # a table, kept as its text
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise ValueError(f"expected {_name(hint)}, got {value!r}")
+
+
+def _coerce_number(value: Any, kind: type[int] | type[float]) -> int | float:
+    expected = "a whole number" if kind is int else "a number"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected {expected}, got {value!r}")
+    try:
+        return kind(value) if isinstance(value, str) else _same(kind, value)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return _same(kind, float(value))
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected {expected}, got {value!r}") from None
+
+
+def _same(kind: type[int] | type[float], value: float) -> int | float:
+    if kind(value) != value and value == value:
+        raise ValueError
+    return kind(value)
+
+
+def _coerce_union(value: Any, args: tuple[Any, ...]) -> Any:
+    if value is None or value in ("None", "null", "none"):
+        if type(None) in args:
+            return None
+    rest = [arg for arg in args if arg is not type(None)]
+    reasons = []
+    for arg in rest:
+        try:
+            return coerce(value, arg)
+        except ValueError as error:
+            reasons.append(str(error))
+    empty = " or none" if type(None) in args else ""
+    raise ValueError(f"expected {' or '.join(map(_name, rest))}{empty}, got {value!r}")
+
+
+def _coerce_sequence(value: Any, origin: type, args: tuple[Any, ...]) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"expected a list, got {value!r}")
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        if len(value) != len(args):
+            raise ValueError(f"expected {len(args)} values, got {len(value)}")
+        return tuple(map(coerce, value, args))
+    return origin(coerce(item, args[0] if args else Any) for item in value)
+
+
+def _name(hint: Any) -> str:
+    """What a person calls a type."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if typing.get_origin(hint) in (tuple, list):
+        return "a list"
+    return names.get(hint, str(getattr(hint, "__name__", hint)))

@@ -1,0 +1,1 @@
+"""Storage that learners draw from: replay, episodes, minibatches."""

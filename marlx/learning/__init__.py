@@ -1,0 +1,1 @@
+"""Mathematics of targets and losses, without networks or storage."""

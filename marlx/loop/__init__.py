@@ -1,0 +1,1 @@
+"""The training loop, all in JAX, and its placement on devices."""

@@ -1,0 +1,1 @@
+"""Flax networks: agents, mixers, recurrent cells and attention."""

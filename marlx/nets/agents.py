@@ -1,0 +1,256 @@
+"""Networks of agents, and who shares parameters with whom.
+
+Parameters are always stacked along a leading axis of parameter sets, whichever way agents share
+them, so that `all`, `group` and `none` are one code path (`Sharing.apply`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.nets.recurrent import gru
+from marlx.types import Array, EnvSpec, Observation, Tree
+
+SharingMode = Literal["all", "group", "none"]
+
+
+class Sharing(NamedTuple):
+    """Which agents use which of the `G` parameter sets.
+
+    Attributes:
+      members: int [G, M], the agents of each set; smaller sets repeat an agent to fill the row.
+      place: int [N], where each agent's result stands among the `G * M` computed.
+    """
+
+    members: np.ndarray[Any, Any]
+    place: np.ndarray[Any, Any]
+
+    def init(self, init: Callable[[Array], Tree], key: Array) -> Tree:
+        """Parameters stacked `[G, ...]`, every set from its own key."""
+        return jax.vmap(init)(jax.random.split(key, len(self.members)))
+
+    def apply(self, function: Callable[..., Tree], params: Tree, *inputs: Tree) -> Tree:
+        """`function(params, *inputs)` with each agent's own parameters.
+
+        Args:
+          function: of one parameter set and inputs `[..., M, F]`; returns arrays `[..., M, F']`.
+          params: `[G, ...]`.
+          inputs: pytrees of arrays `[..., N, F]`.
+
+        Returns:
+          What `function` returns, with N agents again: arrays `[..., N, F']`.
+        """
+        sets = jax.tree.map(self._split, inputs)
+        return jax.tree.map(self._join, jax.vmap(function)(params, *sets))
+
+    def _split(self, x: Array) -> Array:
+        if len(self.members) == 1:  # everybody shares: no gather, and XLA drops the axis of one
+            return x[None]
+        return jnp.moveaxis(jnp.take(x, self.members, axis=-2), -3, 0)
+
+    def _join(self, x: Array) -> Array:
+        if len(self.members) == 1:
+            return x[0]
+        x = jnp.moveaxis(x, 0, -3)
+        *before, sets, width, features = x.shape  # features may be 0, which -1 cannot be told by
+        return jnp.take(x.reshape(*before, sets * width, features), self.place, axis=-2)
+
+
+def sharing(mode: SharingMode, spec: EnvSpec) -> Sharing:
+    """Who shares with whom: `all` one set, `group` one per `spec.groups`, `none` one per agent."""
+    groups: list[tuple[int, ...]]
+    if mode == "all":
+        groups = [tuple(range(spec.num_agents))]
+    elif mode == "group":
+        groups = [group for _, group in spec.groups]
+    elif mode == "none":
+        groups = [(i,) for i in range(spec.num_agents)]
+    else:
+        raise ValueError(f"sharing is {mode!r}; it must be 'all', 'group' or 'none'")
+    width = max(len(group) for group in groups)
+    members = np.array([group + (group[0],) * (width - len(group)) for group in groups])
+    place = np.zeros(spec.num_agents, np.int32)
+    for row, group in enumerate(groups):
+        for column, agent in enumerate(group):
+            place[agent] = row * width + column
+    return Sharing(members, place)
+
+
+class AgentNetwork(nn.Module):
+    """Encoder, then a GRU (or a dense layer), then a linear head.
+
+    The three parts are methods, so that a sequence is encoded and read out in one large product
+    and only the recurrence is scanned.
+
+    Attributes:
+      num_outputs: width of the head.
+      hidden: width of encoder and recurrence.
+      recurrent: GRU; False puts a dense layer in its place and leaves the memory empty.
+      layer_norm: normalise the encoder's output.
+      head_scale: standard deviation of the head's first weights, relative to the usual; policies
+        start near uniform with 0.01.
+    """
+
+    num_outputs: int
+    hidden: int = 64
+    recurrent: bool = True
+    layer_norm: bool = False
+    head_scale: float = 1.0
+
+    @property
+    def memory_size(self) -> int:
+        """Width of the acting memory of one agent; 0 without recurrence."""
+        return self.hidden if self.recurrent else 0
+
+    def setup(self) -> None:  # noqa: D102  flax's hook
+        self.encoder = nn.Dense(self.hidden)
+        self.norm = nn.LayerNorm() if self.layer_norm else None
+        if self.recurrent:
+            # not flax's orthogonal default: batched QR factorisations can lock up the CPU backend
+            recurrent = nn.initializers.lecun_normal()
+            self.cell = nn.GRUCell(self.hidden, recurrent_kernel_init=recurrent)
+        else:
+            self.dense = nn.Dense(self.hidden)
+        head = nn.initializers.variance_scaling(self.head_scale**2, "fan_in", "truncated_normal")
+        self.readout = nn.Dense(self.num_outputs, kernel_init=head)
+
+    def encode(self, x: Array) -> Array:
+        """f32 [..., hidden] from inputs f32 [..., F]."""
+        x = self.encoder(x)
+        return nn.relu(x if self.norm is None else self.norm(x))
+
+    def recur(self, memory: Array, x: Array) -> tuple[Array, Array]:
+        """Next memory f32 [..., memory_size] and features f32 [..., hidden]."""
+        if not self.recurrent:
+            return memory, nn.relu(self.dense(x))
+        memory, features = self.cell(memory, x)
+        return memory, features
+
+    def head(self, features: Array) -> Array:
+        """f32 [..., num_outputs]."""
+        return self.readout(features)
+
+    def __call__(self, memory: Array, x: Array) -> tuple[Array, Array, Array]:
+        """One step: outputs, features and the next memory."""
+        memory, features = self.recur(memory, self.encode(x))
+        return self.head(features), features, memory
+
+
+def unroll(
+    network: AgentNetwork, params: Tree, memory: Array, x: Array, done: Array
+) -> tuple[Array, Array, Array]:
+    """The network over a sequence that may hold several episodes.
+
+    Args:
+      network: of one parameter set.
+      params: its parameters.
+      memory: f32 [b, M, memory_size], *before* the first step.
+      x: f32 [T, b, M, F].
+      done: bool [T, b], the episode ended at that step: the next one starts from a zero memory.
+
+    Returns:
+      outputs f32 [T, b, M, O], features f32 [T, b, M, hidden], and memories f32
+      [T, b, M, memory_size] *after* each step and before any reset, which is what the value of the
+      state after that step has to be computed with.
+    """
+    apply: Callable[..., Any] = functools.partial(network.apply, params)
+    encoded = apply(x, method="encode")
+    if network.recurrent:
+        memories = features = gru(params["params"]["cell"], memory, encoded, done)
+    else:
+        memories = jnp.zeros((*x.shape[:-1], 0))
+        _, features = apply(memories, encoded, method="recur")
+    return apply(features, method="head"), features, memories
+
+
+def dormant(features: Array, threshold: float = 0.025) -> Array:
+    """f32 [], the share of units that do next to nothing, from features f32 [..., H].
+
+    A unit is dormant if its mean size is at most `threshold` of the layer's average.
+
+    Source: Sokar et al. 2023, definition 3.1, for the layer that the head reads.
+    """
+    size = jnp.abs(features).reshape(-1, features.shape[-1]).mean(0)
+    return (size <= threshold * size.mean()).mean()
+
+
+class TeamNetwork(NamedTuple):
+    """A network of several agents as functions of its stacked parameters and of observations.
+
+    Results come as outputs f32 [..., N, O], features f32 [..., N, hidden] and memories; for a
+    `central_network` N is 1.
+
+    Attributes:
+      init: `(key) -> params [G, ...]`.
+      memory: `(B) -> f32 [B, N, memory_size]`, an episode's first.
+      once: `(params, memory [..., N, M], obs [..., N, F]) -> outputs, features, memory`, one step.
+      along: `(params, memory [b, N, M], obs [T, b, ...], done [T, b]) -> outputs, features,
+        memories`, a sequence that may hold several episodes; memories `[T, b, N, M]` are those
+        *after* each step and before any reset.
+    """
+
+    init: Callable[[Array], Tree]
+    memory: Callable[[int], Array]
+    once: Callable[[Tree, Array, Observation], tuple[Array, Array, Array]]
+    along: Callable[[Tree, Array, Observation, Array], tuple[Array, Array, Array]]
+
+
+def team_network(
+    network: AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
+) -> TeamNetwork:
+    """Every agent reads its own observation, and its one-hot index where `agent_id`."""
+
+    def see(obs: Observation) -> Array:
+        local = obs.local.astype(jnp.float32) / spec.scale
+        if not agent_id:
+            return local
+        ids = jnp.broadcast_to(jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents))
+        return jnp.concatenate([local, ids], -1)
+
+    width = spec.obs_size + agent_id * spec.num_agents
+    return _team(network, sharing(mode, spec), spec.num_agents, width, see)
+
+
+def central_network(network: AgentNetwork, spec: EnvSpec) -> TeamNetwork:
+    """One network that reads the global state."""
+
+    def see(obs: Observation) -> Array:
+        return obs.global_state.astype(jnp.float32)[..., None, :] / spec.scale
+
+    alone = Sharing(np.zeros((1, 1), np.int32), np.zeros(1, np.int32))
+    return _team(network, alone, 1, spec.state_size, see)
+
+
+def _team(
+    network: AgentNetwork,
+    shared: Sharing,
+    num_agents: int,
+    width: int,
+    see: Callable[[Observation], Array],
+) -> TeamNetwork:
+    def init(key: Array) -> Tree:
+        memory, x = jnp.zeros((1, network.memory_size)), jnp.zeros((1, width))
+        return shared.init(lambda key: network.init(key, memory, x), key)
+
+    def memory(num_envs: int) -> Array:
+        return jnp.zeros((num_envs, num_agents, network.memory_size))
+
+    def once(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
+        return shared.apply(network.apply, params, memory, see(obs))  # type: ignore[no-any-return]
+
+    def along(
+        params: Tree, memory: Array, obs: Observation, done: Array
+    ) -> tuple[Array, Array, Array]:
+        def one_set(params: Tree, memory: Array, x: Array) -> Tree:
+            return unroll(network, params, memory, x, done)
+
+        return shared.apply(one_set, params, memory, see(obs))  # type: ignore[no-any-return]
+
+    return TeamNetwork(init, memory, once, along)

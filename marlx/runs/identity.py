@@ -1,0 +1,116 @@
+"""Whether a run is the one that a checkpoint is of: its settings, versions and devices."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.runs.facts import environment_facts
+
+if TYPE_CHECKING:
+    from marlx.loop.run import Run
+    from marlx.runs.array_store import Saved
+
+
+def settings_of_run(run: Run) -> dict[str, Any]:
+    """Every setting of a run, in plain words and numbers, as JSON gives them back."""
+    settings = {
+        **_plain(run.config),
+        "learner": _plain(run.learner.config),
+        "env": _plain(run.env),
+        "params": _plain(run.params),
+    }
+    return json.loads(json.dumps(settings))  # type: ignore[no-any-return]
+
+
+def first_change(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> str | None:
+    """What differs between two nested records, the first of it, in words; None if nothing does."""
+    for name in {**old, **new}:
+        was, now = old.get(name), new.get(name)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            if (inner := first_change(was, now, prefix=f"{prefix}{name}.")) is not None:
+                return inner
+        elif was != now and not (was != was and now != now):
+            return f"{prefix}{name} is {now}; the run has {was}"
+    return None
+
+
+def check_settings(run: Run, saved: Saved) -> None:
+    """Refuse a run that would not be the one that was saved.
+
+    `total_steps` and `evals` say only when to stop, as long as blocks keep their length.
+    """
+    old, new = dict(saved.state["settings"]), settings_of_run(run)
+    schedule = saved.state["schedule"]
+    if schedule == schedule_of(run):
+        for settings in (old, new):
+            del settings["total_steps"], settings["evals"]
+    if (change := first_change({**old, **schedule}, {**new, **schedule_of(run)})) is not None:
+        raise ValueError(f"{change}; a run goes on with the settings it began with")
+    if run.loop.blocks < saved.state["counters"]["blocks"]:
+        raise ValueError(
+            f"total_steps is {run.config.total_steps}; the run is at {saved.steps} already"
+        )
+
+
+def schedule_of(run: Run) -> dict[str, int]:
+    """Rollouts of the warm-up and of a block: with others, other keys are drawn."""
+    return {
+        "warm_up_rollouts": run.loop.warm_up_rollouts,
+        "block_rollouts": run.loop.block_rollouts,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Any setting as JSON holds it; arrays by their checksum, functions by their name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {name: _plain(x) for name, x in fields.items()}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(x) for name, x in value.items()}
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, list | tuple):
+        return [_plain(x) for x in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        array = np.ascontiguousarray(stored_form(value))
+        return f"{array.dtype}{list(array.shape)} with checksum {zlib.crc32(array.tobytes()):08x}"
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """What the last bits of a run depend on besides its settings."""
+    facts = environment_facts()
+    return {
+        **facts["versions"],
+        "backend": facts["backend"],
+        "devices": run.layout.groups if run.layout.share == 1 else str(run.layout),
+        "device": facts["devices"][0],
+        "cpu_cores": facts["cpu_cores"],
+    }
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """A line that says what has changed since, if anything has."""
+    changed = [
+        f"{name.replace('_', ' ')} {old.get(name)} (now {new.get(name)})"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    if changed:
+        yield f"the checkpoint is from {', '.join(changed)}; the last bits may differ from here on"
+
+
+def stored_form(x: Any) -> Any:
+    """An array as it is stored: keys as the numbers in them."""
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x

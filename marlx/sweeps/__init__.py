@@ -1,0 +1,1 @@
+"""Sweeps: files, search, vmapped trials."""

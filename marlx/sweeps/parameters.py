@@ -1,0 +1,151 @@
+"""Records of a sweep: its parameters, its metric and when trials are stopped early."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Method = Literal["grid", "random", "bayes"]
+Kind = Literal["choice", "uniform", "log", "whole", "steps", "log_steps"]
+
+DISTRIBUTIONS: dict[str, Kind] = {
+    "constant": "choice",
+    "categorical": "choice",
+    "uniform": "uniform",
+    "int_uniform": "whole",
+    "q_uniform": "steps",
+    "log_uniform_values": "log",
+    # the inverse of what is uniform in its logarithm is uniform in its logarithm
+    "inv_log_uniform_values": "log",
+    "q_log_uniform_values": "log_steps",
+}
+
+
+class Parameter(NamedTuple):
+    """What one setting is drawn from.
+
+    Attributes:
+      name: of the setting, e.g. `learner.lr`.
+      kind: `choice` among `values`; `uniform`, `log` (uniform in the logarithm), `whole` numbers,
+        `steps` (multiples of `step` from `low`), `log_steps` (`log`, rounded to multiples).
+      values: of a choice; a constant has one.
+      low: least, of the other kinds.
+      high: greatest.
+      step: between values, 0 where there is none.
+    """
+
+    name: str
+    kind: Kind
+    values: tuple[Any, ...] = ()
+    low: float = 0
+    high: float = 0
+    step: float = 0
+
+    @property
+    def constant(self) -> bool:
+        """Whether there is one value only."""
+        return self.kind == "choice" and len(self.values) == 1
+
+    def ends(self) -> tuple[Any, ...]:
+        """Every choice, or the least and the greatest value."""
+        if self.kind == "choice":
+            return self.values
+        return tuple(dict.fromkeys((self.rounded(self.low), self.rounded(self.high))))
+
+    def points(self) -> tuple[Any, ...]:
+        """Every value, as a grid takes them.
+
+        Raises:
+          ValueError: there is no end of them.
+        """
+        if self.kind == "choice":
+            return self.values
+        if self.kind == "whole":
+            return tuple(range(int(self.low), int(self.high) + 1))
+        if self.kind == "steps":  # without the greatest, as wandb has it
+            return tuple(map(self.rounded, np.arange(self.low, self.high, self.step).tolist()))
+        raise ValueError(f"{self.name} has a range, and a grid needs `values`")
+
+    def rounded(self, value: float) -> float:
+        """`value` on this parameter's steps, a whole number where it takes no others."""
+        if self.kind == "log_steps":
+            value = round(value / self.step) * self.step
+        return round(value) if self.whole else float(value)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all values between the ends are whole numbers."""
+        stepped = self.kind in ("steps", "log_steps") and isinstance(self.step, int)
+        return self.kind == "whole" or (
+            stepped and (self.kind == "log_steps" or isinstance(self.low, int))
+        )
+
+
+class Metric(NamedTuple):
+    """What is to be made best."""
+
+    name: str  # `return`, or another name in `metrics.jsonl`; the mean over seeds
+    goal: Literal["maximize", "minimize"]
+    target: float | None  # the sweep ends when a trial reaches it
+
+    def reached(self, value: float) -> bool:
+        """Whether `value` is as good as the target."""
+        if self.target is None:
+            return False
+        return value >= self.target if self.goal == "maximize" else value <= self.target
+
+
+class Hyperband(NamedTuple):
+    """Stop trials early that are among the worse ones, after 1, eta, eta^2... times `least`."""
+
+    least: int  # evaluations before the first look
+    most: int | None  # evaluations of a whole trial; all of them if None
+    eta: int  # one in so many goes on
+
+
+class Sweep(NamedTuple):
+    """A sweep file, read."""
+
+    source: str  # the file, for errors
+    text: str
+    names: tuple[str, ...]  # ALGO and ENV, or what the command says of them
+    options: tuple[str, ...]  # the command's other words
+    method: Method
+    metric: Metric
+    parameters: tuple[Parameter, ...]
+    early: Hyperband | None
+    run_cap: int | None
+
+    @property
+    def searched(self) -> tuple[Parameter, ...]:
+        """The parameters that have more than one value."""
+        return tuple(one for one in self.parameters if not one.constant)
+
+    def example(self) -> dict[str, Any]:
+        """One value of every parameter."""
+        return {one.name: one.ends()[0] for one in self.parameters}
+
+    def constants(self) -> dict[str, Any]:
+        """Values of the parameters that have no other."""
+        return {one.name: one.values[0] for one in self.parameters if one.constant}
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every combination of the searched parameters' values.
+
+        Numbers of the learner turn fastest, so that neighbours can share a compiled program.
+
+        Raises:
+          ValueError: a parameter with a range.
+        """
+
+        def turns_fast(one: Parameter) -> bool:
+            return one.name.startswith("learner.") and all(
+                isinstance(value, int | float) and not isinstance(value, bool)
+                for value in one.points()
+            )
+
+        order = sorted(self.searched, key=turns_fast)
+        found = itertools.product(*(one.points() for one in order))
+        return [dict(zip((one.name for one in order), point, strict=True)) for point in found]

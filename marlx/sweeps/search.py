@@ -1,0 +1,80 @@
+"""The search of a sweep: Optuna's samplers, and values drawn from distributions."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from marlx.sweeps.parameters import Parameter, Sweep
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def optuna_module() -> Any:
+    """Optuna, imported when it is needed.
+
+    Raises:
+      ValueError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise ValueError("sweeps need Optuna: pip install 'marlx[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def sampler(sweep: Sweep, seed: int) -> Any:
+    """Draws that depend on the trial's number and the seed, not on which process asks when."""
+    optuna = optuna_module()
+
+    base = optuna.samplers.BaseSampler
+    places = {one.name: place for place, one in enumerate(sweep.searched)}
+
+    class Numbered(base):  # type: ignore[misc, valid-type]
+        """A sampler per trial and parameter, seeded with their numbers."""
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
+            entropy = np.random.SeedSequence([seed, trial.number, places[name]])
+            own = int(entropy.generate_state(1)[0])
+            if sweep.method == "bayes":
+                sampler = optuna.samplers.TPESampler(seed=own, constant_liar=True)
+            else:
+                sampler = optuna.samplers.RandomSampler(seed=own)
+            return sampler.sample_independent(study, trial, name, distribution)
+
+    return Numbered()
+
+
+def draw(trial: optuna.Trial, one: Parameter) -> None:
+    """Draw a value of the parameter `one` for `trial`."""
+    if one.kind == "choice":
+        trial.suggest_categorical(one.name, [encoded(one, value) for value in one.values])
+    elif one.kind in ("log", "log_steps"):
+        trial.suggest_float(one.name, one.low, one.high, log=True)
+    elif one.whole:
+        trial.suggest_int(one.name, int(one.low), int(one.high), step=int(one.step) or 1)
+    else:
+        trial.suggest_float(one.name, one.low, one.high, step=one.step or None)
+
+
+def encoded(one: Parameter, value: Any) -> Any:
+    """`value` as Optuna can hold it: lists as text."""
+    plain = value is None or isinstance(value, str | int | float | bool)
+    return value if plain or one.kind != "choice" else json.dumps(value)
+
+
+def decoded(one: Parameter, held: Any) -> Any:
+    """Inverse of `encoded`: the value that Optuna holds as `held`."""
+    if one.kind != "choice":
+        return one.rounded(held)
+    return {repr(encoded(one, value)): value for value in one.values}[repr(held)]

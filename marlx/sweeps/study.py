@@ -1,0 +1,363 @@
+"""A sweep's trials, kept by Optuna: who runs which, what came out, what has to be run again.
+
+Processes on any machines that open the same storage share the trials. Each tells the storage now
+and then that it lives; the trials of one that does not are put back into the queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from marlx.sweeps.parameters import Sweep
+from marlx.sweeps.search import decoded, draw, encoded, optuna_module, sampler
+
+if TYPE_CHECKING:
+    import optuna
+
+BEAT_SECONDS = 30.0
+STALE_SECONDS = 180.0
+_OUTSIDE = ("surplus", "again")  # attributes of trials that are not counted
+
+
+class Row(NamedTuple):
+    """A trial as people look at it."""
+
+    trial: int
+    state: str  # finished, stopped early, failed, running, waiting
+    value: float | None
+    values: dict[str, Any]  # of the searched parameters
+    about: dict[str, Any]  # folder, reason, evaluations, seconds
+
+
+class Study:
+    """One process's view of a sweep.
+
+    Args:
+      sweep: what is searched.
+      name: of the study in the storage.
+      storage: an Optuna storage URL.
+      trials: how many there are to be, over all processes; every point of a grid if None.
+      evaluations: after how many a trial is whole, for early termination.
+      seed: of the search; each trial draws with a number of its own.
+
+    Raises:
+      ValueError: Optuna is missing, the storage cannot be opened, or holds another sweep.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        name: str,
+        storage: str,
+        *,
+        trials: int | None = None,
+        evaluations: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self._sweep, self._optuna = sweep, optuna_module()
+        self._worker = f"{platform.node()}:{os.getpid()}:{time.time():.3f}"
+        self._stop, self._thread = threading.Event(), threading.Thread(target=self._live)
+        self._thread.daemon = True
+        points = sweep.grid() if sweep.method == "grid" else []
+        self.limit = min(trials or len(points), len(points)) if points else trials or 0
+        self._shared = _folder_of(storage)
+        with self._turn():
+            self.study = self._opened(name, storage, evaluations, seed)
+            self._fill(points[: self.limit])
+
+    def open(self) -> int:
+        """Begin to live, and put what died back into the queue; how many trials that were."""
+        self._beat()
+        self._thread.start()
+        with self._turn():
+            died = [trial for trial in self._trials("RUNNING") if not self._lives(trial)]
+            return sum(map(self._again, died))
+
+    def close(self) -> int:
+        """Put back what this process has not finished; how many trials that were."""
+        self._stop.set()
+        own = [t for t in self._trials("RUNNING") if t.user_attrs.get("worker") == self._worker]
+        return sum(map(self._again, own))
+
+    def take(self, count: int) -> list[optuna.Trial]:
+        """Up to `count` trials to run now; none when the sweep is done or others run the rest."""
+        taken: list[optuna.Trial] = []
+        while len(taken) < count:
+            queued = bool(self._trials("WAITING"))
+            if not queued and (self._sweep.method == "grid" or len(self._counted()) >= self.limit):
+                break
+            with self._turn():
+                trial = self.study.ask()
+                trial.set_user_attr("worker", self._worker)
+            if self._surplus(trial):  # another process was faster
+                trial.set_user_attr("surplus", True)
+                self.study.tell(trial, state=self._state("FAIL"))
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for one in self._sweep.searched:
+                    draw(trial, one)
+            taken.append(trial)
+        return taken
+
+    def values(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, Any]:
+        """Settings of a trial by dotted name, those of the searched parameters."""
+        return {
+            one.name: decoded(one, trial.params[one.name])
+            for one in self._sweep.searched
+            if one.name in trial.params
+        }
+
+    def finish(self, trial: optuna.Trial, value: float) -> None:
+        """A trial ran to its end; one whose `value` is not a number has failed."""
+        if np.isfinite(value):
+            self.study.tell(trial, float(value))
+        else:
+            self.fail(trial, f"{self._sweep.metric.name} is {value}")
+
+    def prune(self, trial: optuna.Trial) -> None:
+        """A trial was stopped early."""
+        self.study.tell(trial, state=self._state("PRUNED"))
+
+    def fail(self, trial: optuna.Trial, reason: str) -> None:
+        """A trial could not be run."""
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=self._state("FAIL"))
+
+    def best(self) -> Row | None:
+        """The finished trial with the best value."""
+        done = [row for row in self.rows() if row.state == "finished"]
+        return done[0] if done else None
+
+    def rows(self) -> list[Row]:
+        """All trials, finished ones first, the best of them first."""
+        names = {
+            "COMPLETE": "finished",
+            "PRUNED": "stopped early",
+            "FAIL": "failed",
+            "RUNNING": "running",
+            "WAITING": "waiting",
+        }
+        found = []
+        for trial in self._counted():
+            about = {
+                key: value
+                for key, value in trial.user_attrs.items()
+                if key in ("folder", "reason", "seconds", "together")
+            }
+            values = self.values(trial)
+            if not values:  # still in the queue
+                fixed = trial.system_attrs.get("fixed_params", {})
+                values = {
+                    one.name: decoded(one, fixed[one.name])
+                    for one in self._sweep.searched
+                    if one.name in fixed
+                }
+            value = trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None
+            about["evaluations"] = len(trial.intermediate_values)
+            found.append(Row(trial.number, names[trial.state.name], value, values, about))
+        sign = -1 if self._sweep.metric.goal == "maximize" else 1
+        order = list(names.values())
+        return sorted(
+            found,
+            key=lambda row: (order.index(row.state), sign * (row.value or 0.0), row.trial),
+        )
+
+    def importances(self) -> dict[str, float]:
+        """How much each searched parameter matters, summing to 1; empty where nobody can say.
+
+        Source: Watanabe et al. 2023 (PED-ANOVA), as implemented by Optuna.
+        """
+        done = [row for row in self.rows() if row.state == "finished"]
+        if len(done) < 4 or len({row.value for row in done}) < 2:
+            return {}
+        evaluator = self._optuna.importance.PedAnovaImportanceEvaluator
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = self._optuna.importance.get_param_importances(self.study, evaluator=evaluator())
+        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+    def _opened(self, name: str, storage: str, evaluations: int, seed: int) -> Any:
+        optuna, sweep = self._optuna, self._sweep
+        early = sweep.early
+        pruner = optuna.pruners.NopPruner()
+        if early is not None:
+            most = min(early.most or evaluations, evaluations)
+            pruner = optuna.pruners.HyperbandPruner(min(early.least, most), most, early.eta)
+        arguments = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
+        problem = json.dumps(
+            [sweep.method, sweep.names, sweep.options, sweep.metric, sweep.parameters], default=str
+        )
+        try:
+            study = optuna.create_study(
+                study_name=name,
+                storage=optuna.storages.RDBStorage(storage, engine_kwargs=arguments),
+                direction=sweep.metric.goal,
+                sampler=sampler(sweep, seed),
+                pruner=pruner,
+                load_if_exists=True,
+            )
+        except Exception as error:  # of any database driver
+            reason = " ".join(str(error).split("\n")[0].split())
+            raise ValueError(f"cannot open the storage {_hidden(storage)}: {reason}") from None
+        if study.user_attrs.setdefault("sweep", problem) != problem:
+            raise ValueError(
+                f"the storage holds another sweep called {name}; give this one another --study"
+            )
+        study.set_user_attr("sweep", problem)
+        return study
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Alone among the processes that share a database file.
+
+        SQLite locks no rows: of two processes that ask at once both may be given the same trial,
+        and of two that make the database one fails. Servers see to this themselves.
+        """
+        try:
+            import fcntl
+        except ImportError:  # there are none on Windows
+            yield
+            return
+        if self._shared is None:
+            yield
+            return
+        folder = os.open(self._shared, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def _fill(self, points: list[dict[str, Any]]) -> None:
+        """Put the points of a grid into the queue, once each, whoever comes first."""
+        known = {_key(trial) for trial in self.study.get_trials(deepcopy=False)}
+        for number, point in enumerate(points):
+            if f"grid {number}" not in known:
+                encoded = {one.name: encoded(one, point[one.name]) for one in self._sweep.searched}
+                self.study.enqueue_trial(encoded, user_attrs={"queued": f"grid {number}"})
+
+    def _surplus(self, trial: optuna.Trial) -> bool:
+        """Whether there are enough trials without this one, or another has its place."""
+        key, before = trial.user_attrs.get("queued"), []
+        for other in self._counted():
+            if other.number < trial.number:
+                before.append(_key(other))
+        if key is not None:
+            return str(key).startswith("grid") and key in before
+        return self._sweep.method == "grid" or len(before) >= self.limit
+
+    def _trials(self, state: str) -> list[optuna.trial.FrozenTrial]:
+        found: list[optuna.trial.FrozenTrial] = self.study.get_trials(
+            deepcopy=False, states=(self._state(state),)
+        )
+        return found
+
+    def _counted(self) -> list[optuna.trial.FrozenTrial]:
+        return [
+            trial
+            for trial in self.study.get_trials(deepcopy=False)
+            if not any(name in trial.user_attrs for name in _OUTSIDE)
+        ]
+
+    def _state(self, name: str) -> Any:
+        return getattr(self._optuna.trial.TrialState, name)
+
+    def _again(self, frozen: optuna.trial.FrozenTrial) -> bool:
+        """Put a trial that nobody works on back into the queue; False where others did so."""
+        try:
+            trial = self._optuna.trial.Trial(self.study, frozen._trial_id)
+            trial.set_user_attr("again", True)
+            self.study.tell(frozen.number, state=self._state("FAIL"))
+        except Exception:  # finished by somebody in this moment; drivers differ in what they raise
+            return False
+        params = frozen.params or frozen.system_attrs.get("fixed_params")
+        if params:  # otherwise it had not been drawn yet, and another will be
+            queued = frozen.user_attrs.get("queued", f"again {frozen.number}")
+            self.study.enqueue_trial(params, user_attrs={"queued": queued})
+        return True
+
+    def _live(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            try:
+                self._beat()
+            except Exception:  # a storage that cannot be reached now may be the next time
+                continue
+
+    def _beat(self) -> None:
+        self.study.set_user_attr(f"worker {self._worker}", time.time())
+
+    def _lives(self, trial: optuna.trial.FrozenTrial) -> bool:
+        worker = trial.user_attrs.get("worker")
+        if worker is None:
+            began = trial.datetime_start or datetime.datetime.min
+            return (datetime.datetime.now() - began).total_seconds() < STALE_SECONDS
+        node, process, _ = str(worker).rsplit(":", 2)
+        if node == platform.node() and not _running(int(process)):
+            return False
+        beat = self.study.user_attrs.get(f"worker {worker}", 0.0)
+        return bool(time.time() - beat < STALE_SECONDS)
+
+
+def _key(trial: optuna.trial.FrozenTrial) -> Any:
+    return trial.user_attrs.get("queued")
+
+
+def _running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _folder_of(storage: str) -> Path | None:
+    """Where a database that is a file lies; None for those that are not, or lie nowhere."""
+    scheme, _, path = storage.partition(":///")
+    folder = Path(path).parent
+    return folder if scheme.startswith("sqlite") and path and folder.is_dir() else None
+
+
+def _hidden(storage: str) -> str:
+    """A storage URL without its password."""
+    scheme, _, rest = storage.partition("://")
+    return f"{scheme}://...@{rest.rsplit('@', 1)[1]}" if "@" in rest else storage
+
+
+def sqlite(folder: Path) -> str:
+    """The storage URL of a sweep folder's own database."""
+    return f"sqlite:///{(folder / 'study.db').resolve()}"
+
+
+def table(rows: list[Row], names: list[str]) -> list[dict[str, Any]]:
+    """Rows as flat records, with a column per parameter."""
+    return [
+        {
+            "trial": row.trial,
+            "state": row.state,
+            "value": row.value,
+            **{name: row.values.get(name) for name in names},
+            **_about(row.about),
+        }
+        for row in rows
+    ]
+
+
+def _about(about: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("evaluations", "seconds", "together", "folder", "reason")
+    return {key: about.get(key) for key in keys}

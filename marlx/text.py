@@ -1,0 +1,50 @@
+"""Text for people: the nearest names to an unknown one, durations, short numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The `known` names most like `name`, best first; none where nothing is near."""
+    by_lower = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    return [by_lower[word] for word in found]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> ValueError:
+    """The error for `name`, which is not among the `known`: one line with the nearest of them.
+
+    Args:
+      kind: what was named, e.g. `algorithm`.
+      name: as it was given.
+      known: what would have been accepted.
+      where: where it was given, e.g. a file; may be empty.
+    """
+    known = sorted(known)
+    near = nearest(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+    return ValueError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}; {hint}")
+
+
+def short_text(value: Any) -> str:
+    """A setting for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:30`, `1:02:03`."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    clock = f"{minutes}:{whole % 60:02d}"
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else clock
+
+
+def short(number: float) -> str:
+    """`20k`, `1.5M`."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"

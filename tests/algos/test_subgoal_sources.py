@@ -1,0 +1,88 @@
+"""Learned subgoals and the sign that the world has changed, on data with known answers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.algos.subgoals import sources
+from marlx.types import EnvSpec, Observation
+
+SPEC = EnvSpec("points", num_agents=2, num_actions=2, obs_size=4, state_size=1, horizon=9, scale=2)
+
+
+def seen(corners, key, count=400):
+    """Observations [count, 1, 2, 4] near some of four far apart corners; and which, [count, 2]."""
+    key_which, key_noise = jax.random.split(key)
+    which = jax.random.choice(key_which, jnp.asarray(corners), (count, 2))
+    local = 4 * jax.nn.one_hot(which, 4) + 0.1 * jax.random.normal(key_noise, (count, 2, 4))
+    return local[:, None], which
+
+
+def learn(source, corners, rounds, state=None, seed=0):
+    step = jax.jit(source.learn)
+    state = source.init(jax.random.key(seed)) if state is None else state
+    for i in range(rounds):
+        state, told = step(state, seen(corners, jax.random.key(100 * seed + i))[0])
+    return state, told
+
+
+def observation(local):
+    shape = local.shape[:-1]
+    return Observation(local, jnp.ones((*shape, 2), bool), jnp.zeros((*shape[:-1], 1)))
+
+
+def places(source, state, corners, seed=7):
+    """The region of observations around corners, int [n], and their corners."""
+    local, which = seen(corners, jax.random.key(seed))
+    achieved = np.asarray(source.bind(source.policy(state)).achieved(observation(local)))
+    assert (achieved.sum(-1) == 1).all()
+    return achieved.argmax(-1).reshape(-1), np.asarray(which).reshape(-1)
+
+
+def test_regions_part_what_is_seen_and_nobody_is_sent_where_they_are():
+    source = sources.regions(SPEC, number=4)
+    state, told = learn(source, [0, 1, 2, 3], 60)
+    place, which = places(source, state, [0, 1, 2, 3])
+    of_corner = [set(place[which == corner]) for corner in range(4)]
+    assert all(len(found) == 1 for found in of_corner) and len(set.union(*of_corner)) == 4
+    assert float(told["region_known"]) == 1.0
+    obs = observation(seen([0, 1, 2, 3], jax.random.key(9))[0])
+    layout = source.bind(source.policy(state))
+    np.testing.assert_array_equal(layout.choices(obs), ~np.asarray(layout.achieved(obs)))
+
+
+def test_what_is_seen_once_keeps_a_region_until_it_is_long_forgotten():
+    """One observation of 800 is elsewhere; k-means would never spare a centre for it."""
+    source = sources.regions(SPEC, number=4)
+    state, _ = learn(source, [0, 1], 30)
+    local = seen([0, 1], jax.random.key(5))[0].at[0, 0, 0].set(jnp.array([0.0, 0, 0, 4]))
+    state, told = jax.jit(source.learn)(state, local)
+    assert float(told["region_anew"]) >= 1
+    (rare,), common = (set(places(source, state, [corner])[0]) for corner in (3, 0))
+    assert rare not in common
+    usage = source.bind(source.policy(state)).usage
+    assert 0 < usage[rare] < 0.01
+
+    options = jnp.ones((500, 2, 4), bool)
+    assert (options.rarest(usage, jax.random.key(0), options) == rare).mean() > 0.5
+    others = options.at[..., rare].set(False)
+    assert (options.rarest(usage, jax.random.key(0), others) != rare).all()
+
+    state, _ = learn(source, [0, 1], 260, state, seed=2)
+    usage = source.bind(source.policy(state)).usage
+    known = np.flatnonzero(np.asarray(usage) > sources.FORGOTTEN)
+    place, _ = places(source, state, [0, 1])
+    assert set(place) == set(known)  # nothing is kept, or chosen, for its sake
+    assert set(np.unique(options.rarest(usage, jax.random.key(1), options))) <= set(known)
+
+
+def test_a_changed_world_is_told_from_one_that_is_known():
+    source = sources.novelty(SPEC, 4, quantile=0.95)
+    first = source.bind(source.policy(source.init(jax.random.key(0))))
+    assert not np.asarray(first(observation(seen([0], jax.random.key(1))[0]))).any()
+    state, _ = learn(source, [0, 1], 150)
+    changed = source.bind(source.policy(state))
+    usual = np.asarray(changed(observation(seen([0, 1], jax.random.key(9))[0])))
+    unusual = np.asarray(changed(observation(seen([3], jax.random.key(9))[0])))
+    assert usual.shape == (400, 1, 2) and usual.mean() < 0.12
+    assert unusual.mean() > 0.95

@@ -1,0 +1,145 @@
+"""The loop itself: seeds, devices, determinism, the clock, and what it refuses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import marlx
+from marlx.algos import q_learning
+from marlx.algos.q_config import QConfig
+from marlx.analysis.video import episode_frames, record_episode
+from marlx.loop.evaluation import random_learner
+from marlx.loop.settings import TrainConfig
+from marlx.testing import Recall
+from marlx.training import train
+from marlx.xla import compiling
+
+ENV = Recall(shortest=1, longest=3)
+TINY = QConfig(
+    hidden=8, mixer_hidden=8, mixer_embed=4, batch=8, window=5, capacity=2_000, warmup=100,
+    updates_per_step=1 / 20, target_period=5,
+)  # fmt: skip
+LEARNER = q_learning.qmix(ENV.spec(), TINY)
+SETTINGS = {"total_steps": 700, "num_envs": 4, "rollout_length": 5, "evals": 3, "eval_episodes": 50}
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three seeds on the two devices that tests run on: two vmapped on each, one dropped."""
+    return train(ENV, LEARNER, seeds=3, seed=3, **SETTINGS)
+
+
+def leaves(tree):
+    return [np.asarray(x) for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("which", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_seeds_together_are_seeds_one_by_one(three, which):
+    alone = train(ENV, LEARNER, seeds=1, seed=3 + which, **SETTINGS)
+    for together, single in zip(leaves(three.policies), leaves(alone.policies), strict=True):
+        np.testing.assert_allclose(together[which], single[0], rtol=2e-4, atol=2e-5)
+    for p, q in zip(three.history, alone.history, strict=True):
+        assert p.metrics.keys() == q.metrics.keys()
+        for name in p.metrics:
+            np.testing.assert_allclose(p.metrics[name][which], q.metrics[name][0], rtol=1e-3)
+
+
+def test_seeds_differ(three):
+    assert len({leaf.tobytes() for leaf in leaves(three.policies)[0]}) == 3
+
+
+def test_the_same_seed_twice_gives_the_same_bits(three):
+    again = train(ENV, LEARNER, seeds=3, seed=3, **SETTINGS)
+    for first, second in zip(leaves(three.policies), leaves(again.policies), strict=True):
+        assert first.tobytes() == second.tobytes()
+    assert three.returns.tobytes() == again.returns.tobytes()
+
+
+def test_the_clock_and_the_shapes(three):
+    steps = [p.steps for p in three.history]
+    assert steps == sorted(set(steps)) and steps[0] == 100
+    assert 700 <= steps[-1] == three.history[-1].total_steps < 700 + 3 * 20
+    assert three.returns.shape == (3, 100) and three.random_returns.shape == (100,)
+    assert all(p.metrics["return"].shape == (3,) for p in three.history)
+    assert set(three.phases) == {"compile", "rollout", "update", "evaluation"}
+    assert 1 < three.history[-1].metrics["episode_length"].mean() < 4.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "learner", "words"),
+    [
+        ({"num_envs": 0}, {}, "num_envs is 0; it must be 1 to"),
+        ({"total_steps": 90}, {}, "total_steps is 90; the learner's warm-up takes 100"),
+        ({}, {"capacity": 30}, "capacity"),
+        ({}, {"window": 4}, r"window is 4; it must divide the rollout length \(5\)"),
+        ({}, {"batch": 4_000}, "batch is 4000"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_compiles(
+    settings, learner, words, monkeypatch
+):
+    def compile_nothing(*args, **kwargs):
+        raise AssertionError("something was compiled")
+
+    monkeypatch.setattr("marlx.loop.run.Run._compile", compile_nothing)
+    learner = q_learning.qmix(ENV.spec(), dataclasses.replace(TINY, **learner))
+    with pytest.raises(ValueError, match=words):
+        train(ENV, learner, **{**SETTINGS, **settings})
+
+
+def test_a_recorded_episode_is_whole():
+    env, params = marlx.make("Foraging-5x5-2p-1f-v3")
+    learner = random_learner(env.spec(params))
+    states, rewards, words = record_episode(env, params, learner, (), jax.random.key(0))
+    times = [int(state.time) for state in states]
+    assert times == list(range(len(states))) and len(rewards) == len(states) - 1
+    assert len(states) <= 51 and words == [""] * len(rewards)
+
+
+def test_pictures_tell_what_the_learner_says_of_each_step():
+    env, params = marlx.make("matrix/climbing", horizon=3)
+    silent = random_learner(env.spec(params))
+
+    def act(policy, memory, obs, key, explore):
+        action, _, _ = silent.act(policy, (), obs, key, explore)
+        return action, memory + 1, {"first": action[:, 0]}
+
+    def describe(memory, extras):
+        return f"step {int(memory)}\nfirst plays {int(extras['first'])}"
+
+    talking = silent._replace(memory=lambda num_envs: jnp.zeros(num_envs), act=act)
+    key = jax.random.key(0)
+    quiet = record_episode(env, params, talking, (), key)
+    told = record_episode(env, params, talking._replace(describe=describe), (), key)
+    plays = [int(state.last_action[0]) for state in told.states[1:]]
+    assert told.words == [f"step {i + 1}\nfirst plays {a}" for i, a in enumerate(plays)]
+    small, large = (episode_frames(env, params, episode) for episode in (quiet, told))
+    assert {frame.shape for frame in large} == {(small[0].shape[0] + 32, *small[0].shape[1:])}
+    for without, with_words in zip(small, large, strict=True):  # only the strip has changed
+        height = len(without) - 22
+        np.testing.assert_array_equal(without[-height:], with_words[-height:])
+
+
+def test_settings_have_sane_defaults():
+    assert TrainConfig().total_steps > TrainConfig().num_envs * TrainConfig().rollout_length
+
+
+def test_what_runs_once_compiles_with_an_xla_that_lacks_an_option():
+    """As later versions do; any other error is told."""
+
+    class Program:
+        lacks = "No such compile option: 'xla_cpu_use_fusion_emitters'"
+
+        def compile(self, options):
+            if "xla_cpu_use_fusion_emitters" in options:
+                raise jax.errors.JaxRuntimeError(f"INVALID_ARGUMENT: {self.lacks}")
+            return options
+
+    program = Program()
+    assert compiling.compile_fast(program)["xla_backend_optimization_level"] == 0
+    program.lacks = "out of memory"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
+        compiling.compile_fast(program)
