@@ -186,9 +186,9 @@ def contrastive(
     """The contrastive model: an encoder of the agent's own trajectory, and its training.
 
     At step t it gives the embedding, at length 1, of the tokens 0 to t-1 of this episode, and 0
-    before the first. Acting extends a pooled average by a token (`marlx.nets.set_attention`), with a
-    copy of the encoder that follows it slowly; where that copy changes within an episode, tokens taken
-    in earlier stay as they were.
+    before the first. Acting extends a pooled average by a token (`marlx.nets.set_attention`), with
+    a copy of the encoder that follows it slowly; where that copy changes within an episode, tokens
+    taken in earlier stay as they were.
 
     Source: Ma et al. 2024 (CLAM), arXiv 2401.00132, and its authors' repository (two asymmetric
     views, blanked steps, NT-Xent, momentum copy). Differs from: the repository, where tokens attend

@@ -1,8 +1,8 @@
 """What an agent makes of those it plays with: a vector per agent, beside its observation.
 
-A `Model` is a learner's second half: `modelled` (see `marlx.algos.agent_modelling.learner`) puts it beside
-PPO, which reads observation and vector and sends no gradient back. Here are the record, the tokens that models
-read, and the models that are bounds and controls.
+A `Model` is a learner's second half: `modelled` (see `marlx.algos.agent_modelling.learner`) puts it
+beside PPO, which reads observation and vector and sends no gradient back. Here are the record, the
+tokens that models read, and the models that are bounds and controls.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 `hierarchical` makes one learner of two. The high one chooses a subgoal for each agent, the low one
 an action, knowing the agent's subgoal. Each is given its own account of the same rollout
 (`marlx.algos.subgoals.options`) and neither knows of the other: the high one is a Q-learner whose
-actions are subgoals and last several steps, the low one a learner that is paid for achieving what it is given.
+actions are subgoals and last several steps, the low one a learner that is paid for achieving what
+it is given.
 """
 
 from __future__ import annotations

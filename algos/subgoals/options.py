@@ -1,8 +1,8 @@
 """Subgoals that are pursued over several steps: when they end, what they pay, what levels are told.
 
 A learner of two levels (`marlx.algos.subgoals.learner`) records who pursued what. From that, and
-from what was seen, each level gets its own account of the same rollout, in the shape of an ordinary one:
-`high_view`, whose actions are subgoals, and `low_view`, whose episodes are pursuits.
+from what was seen, each level gets its own account of the same rollout, in the shape of an ordinary
+one: `high_view`, whose actions are subgoals, and `low_view`, whose episodes are pursuits.
 """
 
 from __future__ import annotations

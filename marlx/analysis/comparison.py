@@ -1,8 +1,8 @@
 """Runs read back and put side by side: what plots and reports are made of.
 
 Runs come from run folders and from files in marl-eval's format (`marlx.analysis.marl_eval`). A
-**task** is an environment with those of its settings in which the given runs differ, a **method** an algorithm
-likewise. The seeds of all runs with the same task and method are one sample.
+**task** is an environment with those of its settings in which the given runs differ, a **method**
+an algorithm likewise. The seeds of all runs with the same task and method are one sample.
 """
 
 from __future__ import annotations

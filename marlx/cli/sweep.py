@@ -53,7 +53,7 @@ def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
     if "x" in options.devices:
         raise ValueError(f"--devices is {options.devices}; a sweep takes auto, all or a number")
     from marlx.sweeps import file as sweep_file
-    from marlx.sweeps.study import optuna_module
+    from marlx.sweeps.search import optuna_module
 
     optuna_module()
     if Path(path).is_dir():

@@ -1,9 +1,9 @@
 """Environments over devices: what the core tells the compiler about it.
 
-A run may lay its environments over the axis `data` of a mesh (`marlx.loop.placement`). Programs stay
-those of one device: XLA divides them, and puts in what devices have to tell each other. It follows from
-the program alone; the functions here are hints where a division that costs less is known, and do
-nothing where there is no such axis.
+A run may lay its environments over the axis `data` of a mesh (`marlx.loop.placement`). Programs
+stay those of one device: XLA divides them, and puts in what devices have to tell each other. It
+follows from the program alone; the functions here are hints where a division that costs less is
+known, and do nothing where there is no such axis.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_results import FORAGING, write_run
+from test_comparison import FORAGING, write_run
 
 from marlx import cli
 from marlx.analysis.video import write_gif
