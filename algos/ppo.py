@@ -174,6 +174,12 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         raw = kind.sample(key, outputs, mask) if explore else kind.mode(outputs, mask)
         return kind.action(raw, mask), memory, Acted(raw, kind.log_prob(outputs, mask, raw))
 
+    def extras(num_envs: int) -> Acted:
+        outputs = jnp.zeros((num_envs, spec.num_agents, kind.num_outputs(spec.num_actions)))
+        mask = jnp.ones((num_envs, spec.num_agents, spec.num_actions), bool)
+        raw = kind.mode(outputs, mask)
+        return Acted(raw, kind.log_prob(outputs, mask, raw))
+
     def observe(state: PPOState, rollout: Transition) -> PPOState:
         return state._replace(rollout=rollout, steps=state.steps + rollout.done.size)
 
@@ -281,6 +287,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         observe=observe,
         update=update,
         config=config,
+        extras=extras,
     )
 
 

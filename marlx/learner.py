@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from marlx.types import Array, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 
 class Act(Protocol):
@@ -52,6 +52,8 @@ class Learner(NamedTuple):
         with what `act` returned for one environment, without the batch axis. None: nothing to tell.
       totals: `(state) -> dict of f32 or int32 []`, what has been counted since training began; read
         after each block of updates, where other metrics are averaged over it. None: nothing.
+      extras: `(B) -> extras`, arrays of the shapes and dtypes that `act` adds to transitions while
+        exploring; `()` where it adds nothing. Storage is sized by them.
     """
 
     init: Callable[[Array, Transition], Tree]
@@ -64,6 +66,7 @@ class Learner(NamedTuple):
     config: Any = None
     describe: Callable[[Tree, Tree], str] | None = None
     totals: Callable[[Tree], dict[str, Array]] | None = None
+    extras: Callable[[int], Tree] = lambda num_envs: ()
 
 
 def is_zero(setting: Any) -> bool:
@@ -83,3 +86,35 @@ def where_done(done: Array, new: Tree, old: Tree) -> Tree:
         return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
     return jax.tree.map(pick, new, old)
+
+
+def example_rollout(spec: EnvSpec, learner: Learner, length: int, num_envs: int) -> Transition:
+    """Shapes and dtypes `[T, B, ...]` of the rollouts that `learner.observe` will be given.
+
+    Args:
+      spec: of the environment that the learner was built for.
+      learner: its `memory` and `extras` are part of the rollout.
+      length: T, steps of a rollout.
+      num_envs: B.
+    """
+    agents, actions = spec.num_agents, spec.num_actions
+
+    def example() -> Transition:
+        def zeros(*shape: int, dtype: Any = jnp.float32) -> Array:
+            return jnp.zeros((length, num_envs, *shape), dtype)
+
+        def over_time(tree: Tree) -> Tree:
+            return jax.tree.map(lambda x: jnp.broadcast_to(x, (length, *x.shape)), tree)
+
+        obs = Observation(
+            zeros(agents, spec.obs_size),
+            zeros(agents, actions, dtype=bool),
+            zeros(spec.state_size),
+        )
+        action = zeros(agents, actions) if spec.continuous else zeros(agents, dtype=jnp.int32)
+        done = zeros(dtype=bool)
+        memory, extras = over_time(learner.memory(num_envs)), over_time(learner.extras(num_envs))
+        return Transition(obs, action, zeros(agents), done, done, obs, memory, extras)
+
+    shapes: Transition = jax.eval_shape(example)
+    return shapes

@@ -48,3 +48,11 @@ def short(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g}{letter}"
     return f"{number:.3g}"
+
+
+def bytes_text(size: float) -> str:
+    """`size` for people, e.g. `1.5 MB`."""
+    for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {letters}"
+    return f"{size:.0f} B"

@@ -124,22 +124,16 @@ def modelled(spec: EnvSpec, config: PPOConfig, model: Model, size: int) -> Learn
             extras=rollout.extras.policy,
         )
 
-    def example_view(example: Transition) -> Transition:
-        """Shapes of `ppo_view`; `extras` may not be known yet."""
-        length, num_envs = example.terminated.shape
-        shape = (length, num_envs, spec.num_agents, size)
-        vector: Tree = jax.ShapeDtypeStruct(shape, jnp.float32)
-        inner = example.extras.policy if isinstance(example.extras, Acted) else ()
-        known = example._replace(extras=Acted(inner, vector, vector))
-        shapes: Transition = jax.eval_shape(ppo_view, known)
-        return shapes
+    def extras(num_envs: int) -> Acted:
+        vector = jnp.zeros((num_envs, spec.num_agents, size))
+        return Acted(ppo.extras(num_envs), vector, vector)
 
     def model_view(rollout: Transition) -> Transition:
         return rollout._replace(memory=rollout.memory.model, extras=())
 
     def init(key: Array, example: Transition) -> State:
         key_policy, key_model = jax.random.split(key)
-        policy = ppo.init(key_policy, example_view(example))
+        policy = ppo.init(key_policy, jax.eval_shape(ppo_view, example))
         return State(policy, model.init(key_model, model_view(example)))
 
     def act(
@@ -171,6 +165,7 @@ def modelled(spec: EnvSpec, config: PPOConfig, model: Model, size: int) -> Learn
         observe=observe,
         update=update,
         warmup=ppo.warmup,
+        extras=extras,
     )
 
 

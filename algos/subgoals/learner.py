@@ -143,11 +143,6 @@ def hierarchical(
         return Sources(source.policy(state.subgoals), changes.policy(state.novelty))
 
     def views(rules: Rules, t: Transition) -> tuple[Transition, Transition]:
-        if t.extras == ():  # as in the first example of shapes that `init` is shown
-            blank = memory(1).pursuit
-            axes = t.terminated.shape
-            pursuit = jax.tree.map(lambda x: jnp.broadcast_to(x[0], (*axes, *x.shape[1:])), blank)
-            t = t._replace(extras=Chosen(pursuit, pursuit.reached, (), ()))
         paid = c.external * spec.team_reward(t.reward)
         given = hindsight(rules, relabelled, t) if relabelled else t
         return high_view(rules, t), low_view(rules, mark, paid, given)
@@ -181,6 +176,10 @@ def hierarchical(
             jnp.zeros(axes, jnp.int32), jnp.full(axes, c.period), jnp.zeros(axes, bool), none
         )
         return HierarchicalMemory(upper.memory(num_envs), lower.memory(num_envs), idle)
+
+    def extras(num_envs: int) -> Chosen:
+        pursuit = memory(num_envs).pursuit
+        return Chosen(pursuit, pursuit.reached, upper.extras(num_envs), lower.extras(num_envs))
 
     def policy(state: HierarchicalState) -> HierarchicalPolicy:
         high, low = upper.policy(state.high), lower.policy(state.low)
@@ -273,7 +272,16 @@ def hierarchical(
         return "   ".join(f"{agent}: {shape.names[goal]}" for agent, goal in goals)
 
     return Learner(
-        init, memory, policy, act, observe, update, lower.warmup, config, describe=describe
+        init,
+        memory,
+        policy,
+        act,
+        observe,
+        update,
+        lower.warmup,
+        config,
+        describe=describe,
+        extras=extras,
     )
 
 

@@ -198,10 +198,12 @@ def mansa(
             extras=t.extras.switch,
         )
 
+    def extras(num_envs: int) -> Acted:
+        inner = [part.extras(num_envs) for part in parts.values()]
+        none = jnp.zeros(num_envs, bool)
+        return Acted(inner[0], inner[1], inner[2], none, none)
+
     def views(t: Transition) -> tuple[Transition, Transition, Transition]:
-        if not isinstance(t.extras, Acted):  # shapes of a rollout that nobody has acted in
-            none = jnp.zeros(t.terminated.shape, bool)
-            t = t._replace(extras=Acted((), (), (), none, none))
         return view(t, "independent"), view(t, "centralised"), switch_view(t)
 
     def init(key: Array, example: Transition) -> MansaState:
@@ -257,6 +259,7 @@ def mansa(
             "centralised_calls": state.calls,
             "centralised_samples_total": state.samples,
         },
+        extras=extras,
     )
 
 

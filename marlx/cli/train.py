@@ -31,7 +31,7 @@ from marlx.cli.stopping import WAITING, Stopped, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 from marlx.runs.result import full_result
-from marlx.xla.memory import bytes_text, device_memory
+from marlx.text import bytes_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -365,6 +365,8 @@ def _check_memory(needed: int) -> None:
     Raises:
       ValueError: a process's part of the state is larger than the memory of its devices.
     """
+    from marlx.xla.memory import device_memory
+
     there = device_memory()
     if there is not None and needed > there:
         raise ValueError(

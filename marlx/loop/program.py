@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
-from marlx.learner import Learner
-from marlx.loop.evaluation import evaluate, random_learner
+from marlx.learner import Learner, example_rollout
+from marlx.loop.evaluation import evaluate
 from marlx.loop.rollout import Actors, Finished, rollout, start
 from marlx.loop.settings import TrainConfig, schedule
-from marlx.types import Array, Transition, Tree
+from marlx.types import Array, Tree
 
 
 class RunState(NamedTuple):
@@ -54,7 +54,7 @@ def loop(
     def init(key: Array) -> RunState:
         key, key_learner, key_actors = jax.random.split(key, 3)
         actors = start(env, params, learner, key_actors, c.num_envs)
-        example = _example(env, params, learner, actors, c.rollout_length)
+        example = example_rollout(env.spec(params), learner, c.rollout_length, c.num_envs)
         return RunState(learner.init(key_learner, example), actors, key)
 
     def warm_up(run: RunState) -> RunState:
@@ -88,26 +88,3 @@ def loop(
         return learner.policy(run.learner)
 
     return Loop(init, warm_up, block, evaluate_run, policies, warm, per_block, blocks)
-
-
-def _example(
-    env: Environment[Any, Any], params: EnvParams, learner: Learner, actors: Actors, length: int
-) -> Transition:
-    """The shapes `[T, B, ...]` of what `learner.observe` is going to be given.
-
-    What `act` adds to a transition takes a policy to find out, and a policy takes an initialised
-    learner: so the learner is first initialised, in shapes only, for transitions without extras.
-    """
-    key = jax.random.key(0)
-
-    def roll(learner: Learner, policy: Tree, actors: Actors) -> Transition:
-        return rollout(env, params, learner, policy, actors, key, length)[1]
-
-    idle = actors._replace(memory=())
-    bare = jax.eval_shape(lambda: roll(random_learner(env.spec(params)), (), idle))
-    memory = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((length, *x.shape), x.dtype), actors.memory
-    )
-    bare = bare._replace(memory=memory)
-    policy = jax.eval_shape(lambda: learner.policy(learner.init(key, bare)))
-    return jax.eval_shape(lambda policy: roll(learner, policy, actors), policy)  # type: ignore[no-any-return]

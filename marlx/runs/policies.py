@@ -156,7 +156,7 @@ class Policy:
             )
         spec = dataclasses.replace(spec, scale=self.learner_scale)
         learner = algorithm(home.algorithm).build(spec, home.learner)
-        here, there = named(self.arrays), named(_policy_shape(spec, learner, home.train))
+        here, there = named(self.arrays), named(policy_shape(spec, learner, home.train))
         for name in {**here, **there}:
             old, new = (
                 str(tree[name].shape) if name in tree else "missing" for tree in (here, there)
@@ -193,7 +193,7 @@ def load_policy(path: str | Path, seed: int | None = None) -> Policy:
     try:
         experiment = experiment_of(files.content["settings"], source)
         env, params, learner = experiment.build()
-        shape = _policy_shape(env.spec(params), learner, experiment.train)
+        shape = policy_shape(env.spec(params), learner, experiment.train)
     except Exception as error:  # whatever a file that is not ours may lead to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the policy in {path} cannot be made again: {reason}") from None
@@ -288,39 +288,14 @@ def _digest(
     return sha.hexdigest()
 
 
-def _policy_shape(spec: EnvSpec, learner: Learner, train: TrainConfig) -> Tree:
-    """The structure and shapes of one seed's policy, without an array or an environment made.
-
-    A learner is initialised for the transitions it will see. Their shapes follow from `spec`, but
-    for what its own `act` adds to them, which no policy depends on.
-    """
+def policy_shape(spec: EnvSpec, learner: Learner, train: TrainConfig) -> Tree:
+    """Structure and shapes of one seed's policy; no array and no environment is made."""
     import jax
-    import jax.numpy as jnp
 
-    from marlx.types import Observation, Transition
+    from marlx.learner import example_rollout
 
-    length, batch, agents = train.rollout_length, train.num_envs, spec.num_agents
-
-    def zeros(*shape: int, dtype: Any = jnp.float32) -> Array:
-        return jnp.zeros((length, batch, *shape), dtype)
-
-    def policy() -> Tree:
-        obs = Observation(
-            zeros(agents, spec.obs_size),
-            zeros(agents, spec.num_actions, dtype=bool),
-            zeros(spec.state_size),
-        )
-        action = zeros(agents, dtype=jnp.int32)
-        if spec.continuous:
-            action = zeros(agents, spec.num_actions)
-        done = zeros(dtype=bool)
-        memory = jax.tree.map(
-            lambda x: jnp.broadcast_to(x, (length, *x.shape)), learner.memory(batch)
-        )
-        example = Transition(obs, action, zeros(agents), done, done, obs, memory, ())
-        return learner.policy(learner.init(jax.random.key(0), example))
-
-    return jax.eval_shape(policy)
+    example = example_rollout(spec, learner, train.rollout_length, train.num_envs)
+    return jax.eval_shape(lambda: learner.policy(learner.init(jax.random.key(0), example)))
 
 
 def named(tree: Tree) -> dict[str, Any]:

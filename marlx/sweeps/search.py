@@ -27,7 +27,7 @@ def optuna_module() -> Any:
     return optuna
 
 
-def sampler(sweep: Sweep, seed: int) -> Any:
+def make_sampler(sweep: Sweep, seed: int) -> Any:
     """Draws that depend on the trial's number and the seed, not on which process asks when."""
     optuna = optuna_module()
 
@@ -55,10 +55,10 @@ def sampler(sweep: Sweep, seed: int) -> Any:
     return Numbered()
 
 
-def draw(trial: optuna.Trial, one: Parameter) -> None:
+def suggest(trial: optuna.Trial, one: Parameter) -> None:
     """Draw a value of the parameter `one` for `trial`."""
     if one.kind == "choice":
-        trial.suggest_categorical(one.name, [encoded(one, value) for value in one.values])
+        trial.suggest_categorical(one.name, [to_optuna(one, value) for value in one.values])
     elif one.kind in ("log", "log_steps"):
         trial.suggest_float(one.name, one.low, one.high, log=True)
     elif one.whole:
@@ -67,14 +67,14 @@ def draw(trial: optuna.Trial, one: Parameter) -> None:
         trial.suggest_float(one.name, one.low, one.high, step=one.step or None)
 
 
-def encoded(one: Parameter, value: Any) -> Any:
+def to_optuna(one: Parameter, value: Any) -> Any:
     """`value` as Optuna can hold it: lists as text."""
     plain = value is None or isinstance(value, str | int | float | bool)
     return value if plain or one.kind != "choice" else json.dumps(value)
 
 
-def decoded(one: Parameter, held: Any) -> Any:
+def from_optuna(one: Parameter, held: Any) -> Any:
     """Inverse of `encoded`: the value that Optuna holds as `held`."""
     if one.kind != "choice":
         return one.rounded(held)
-    return {repr(encoded(one, value)): value for value in one.values}[repr(held)]
+    return {repr(to_optuna(one, value)): value for value in one.values}[repr(held)]

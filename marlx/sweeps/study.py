@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from marlx.sweeps.parameters import Sweep
-from marlx.sweeps.search import decoded, draw, encoded, optuna_module, sampler
+from marlx.sweeps.search import from_optuna, make_sampler, optuna_module, suggest, to_optuna
 
 if TYPE_CHECKING:
     import optuna
@@ -108,14 +108,14 @@ class Study:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 for one in self._sweep.searched:
-                    draw(trial, one)
+                    suggest(trial, one)
             taken.append(trial)
         return taken
 
     def values(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, Any]:
         """Settings of a trial by dotted name, those of the searched parameters."""
         return {
-            one.name: decoded(one, trial.params[one.name])
+            one.name: from_optuna(one, trial.params[one.name])
             for one in self._sweep.searched
             if one.name in trial.params
         }
@@ -161,7 +161,7 @@ class Study:
             if not values:  # still in the queue
                 fixed = trial.system_attrs.get("fixed_params", {})
                 values = {
-                    one.name: decoded(one, fixed[one.name])
+                    one.name: from_optuna(one, fixed[one.name])
                     for one in self._sweep.searched
                     if one.name in fixed
                 }
@@ -205,7 +205,7 @@ class Study:
                 study_name=name,
                 storage=optuna.storages.RDBStorage(storage, engine_kwargs=arguments),
                 direction=sweep.metric.goal,
-                sampler=sampler(sweep, seed),
+                sampler=make_sampler(sweep, seed),
                 pruner=pruner,
                 load_if_exists=True,
             )
@@ -247,7 +247,9 @@ class Study:
         known = {_key(trial) for trial in self.study.get_trials(deepcopy=False)}
         for number, point in enumerate(points):
             if f"grid {number}" not in known:
-                encoded = {one.name: encoded(one, point[one.name]) for one in self._sweep.searched}
+                encoded = {
+                    one.name: to_optuna(one, point[one.name]) for one in self._sweep.searched
+                }
                 self.study.enqueue_trial(encoded, user_attrs={"queued": f"grid {number}"})
 
     def _surplus(self, trial: optuna.Trial) -> bool:

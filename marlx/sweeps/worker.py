@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marlx.runs.result import full_result
-from marlx.text import short_text
-from marlx.xla.memory import bytes_text, device_memory
+from marlx.text import bytes_text, short_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +39,7 @@ def train_trials(work: Work, trials: Sequence[optuna.Trial]) -> None:
     """Train trials that were taken together, in as few programs as they allow."""
     from marlx.sweeps import file as sweep_file
     from marlx.sweeps import memory, vmapped
+    from marlx.xla.memory import device_memory
 
     kept, experiments = [], []
     for trial in trials:
@@ -69,6 +69,8 @@ def train_trials(work: Work, trials: Sequence[optuna.Trial]) -> None:
 
 
 def _print_plan(group: Group, parts: int, each: int) -> None:
+    from marlx.xla.memory import device_memory
+
     there = device_memory(free=True)
     free = "" if there is None else f" of {bytes_text(there)} free"
     names = ", ".join(group.values) or "seed"

@@ -33,14 +33,6 @@ def is_key(x: Any) -> bool:
     return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
-def bytes_text(size: float) -> str:
-    """`size` for people, e.g. `1.5 MB`."""
-    for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {letters}"
-    return f"{size:.0f} B"
-
-
 def device_memory(*, free: bool = False) -> int | None:
     """Bytes that all devices have, or of these the ones not in use; None where nobody can say."""
     import jax

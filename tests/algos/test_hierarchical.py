@@ -18,8 +18,7 @@ from marlx.algos.q_config import QConfig
 from marlx.algos.subgoals.config import GMAHConfig
 from marlx.algos.subgoals.learner import gmah, hierarchical
 from marlx.environment import Environment, EnvParams, EnvState
-from marlx.learner import Learner
-from marlx.loop.program import _example
+from marlx.learner import Learner, example_rollout
 from marlx.loop.rollout import rollout, start
 from marlx.nets import mixers
 from marlx.nets.mixers import Utilities
@@ -49,7 +48,7 @@ def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
     learner = gmah(spec, TINY, refresh=refresh)
     actors = start(env, params, learner, jax.random.key(0), 6)
     roll = functools.partial(rollout, env, params, learner, length=40)
-    example = _example(env, params, learner, actors, 40)
+    example = example_rollout(env.spec(params), learner, 40, 6)
     policy = learner.policy(learner.init(jax.random.key(1), example))
     _, t, _ = jax.jit(roll)(policy, actors, jax.random.key(2))
     goal, clock = np.asarray(t.extras.pursuit.goal), np.asarray(t.extras.pursuit.clock)
@@ -147,7 +146,9 @@ def test_evaluated_the_low_level_takes_its_best_action_or_draws_one(greedy):
     learner = hierarchical(env.spec(), settings, lambda spec: q_learning.qmix(spec, HIGH), told)
     actors = start(env, env.default_params, learner, jax.random.key(0), 3)
     policy = learner.policy(
-        learner.init(jax.random.key(1), _example(env, env.default_params, learner, actors, 8))
+        learner.init(
+            jax.random.key(1), example_rollout(env.spec(env.default_params), learner, 8, 3)
+        )
     )
     action, _, _ = learner.act(policy, actors.memory, actors.obs, jax.random.key(2), False)
     assert (action == (0 if greedy else 1)).all()
@@ -206,7 +207,7 @@ def test_the_low_level_is_frozen_to_the_bit_and_the_stages_follow_each_other():
         env.spec(), TINY, low_steps=64, low_after="freeze", unmixed_steps=64, period=6,
     )  # fmt: skip
     actors = start(env, params, learner, jax.random.key(0), 4)
-    example = _example(env, params, learner, actors, 16)
+    example = example_rollout(env.spec(params), learner, 16, 4)
     state = learner.init(jax.random.key(1), example)
     roll = jax.jit(functools.partial(rollout, env, params, learner, length=16))
     update = jax.jit(lambda state, t, key: learner.update(learner.observe(state, t), key))
@@ -278,7 +279,7 @@ def test_credit_that_says_nothing_new_changes_nothing(name):
     else:
         learner = getattr(q_learning, name)(spec, dataclasses.replace(HIGH, window=5, lambda_=0.5))
     actors = start(RECALL, LIMITED, learner, jax.random.key(0), 4)
-    example = _example(RECALL, LIMITED, learner, actors, 10)
+    example = example_rollout(RECALL.spec(LIMITED), learner, 10, 4)
     policy = learner.policy(learner.init(jax.random.key(1), example))
     _, t, _ = rollout(RECALL, LIMITED, learner, policy, actors, jax.random.key(2), 10)
     assert t.terminated.any() and (t.truncated & ~t.terminated).any()

@@ -8,8 +8,17 @@ import pytest
 import marlx
 from marlx import config
 from marlx.algos import q_learning
-from marlx.algos.subgoals import options
-from marlx.algos.subgoals.options import Chosen, Pursuit, Rules
+from marlx.algos.subgoals.options import (
+    Chosen,
+    Pursuit,
+    Rules,
+    by_chance,
+    high_view,
+    hindsight,
+    low_view,
+    scripted,
+    tally,
+)
 from marlx.learning.returns import batched_lambda_returns
 from marlx.loop.evaluation import random_learner
 from marlx.loop.rollout import rollout, start
@@ -76,7 +85,7 @@ NEXT = np.array([10.0, 20, 30, 40, 50, 60, 70], np.float32)  # values of each st
 
 def targets(t, next_value, gamma=GAMMA, lambda_=0.0):
     """What a value learner makes of the high level's account, and what counts of it."""
-    view = options.high_view(RULES, t)
+    view = high_view(RULES, t)
     credit = q_learning._of_value(view.credit, next_value, None)
     discount = jnp.where(credit.terminated, 0.0, gamma)
     keep = jnp.where(credit.held, 1.0, lambda_)
@@ -124,7 +133,7 @@ def test_a_team_decides_whenever_anyone_does_and_the_others_keep_theirs():
     g = GAMMA
     by_hand = [11 + g * 10, 22 + g * 20, 33 + g * 44 + g**2 * 40]
     np.testing.assert_allclose(found[:3, 0], by_hand, rtol=1e-6)
-    view = options.high_view(RULES, TEAM)
+    view = high_view(RULES, TEAM)
     free, held = [True, True], [[True, False], [False, True]]
     masks = np.asarray(view.next_obs.action_mask[:, 0])
     np.testing.assert_array_equal(masks[0], [held[1], free])  # the first is busy with `far`
@@ -147,7 +156,7 @@ def test_agents_that_choose_for_themselves_have_choices_of_their_own():
 
 
 def test_the_low_level_is_paid_for_what_it_was_given_and_ends_there():
-    view = options.low_view(RULES, 5.0, jnp.full((4, 1), 0.25), TEAM)
+    view = low_view(RULES, 5.0, jnp.full((4, 1), 0.25), TEAM)
     paid = np.asarray(view.reward[:, 0])
     first, second = 1 - 0.5 * 1 / 3, 1 - 0.5 * 2 / 3  # after one step and after two, of three
     by_hand = [[0, first], [second, 0], [0, 0], [second, 0]]
@@ -170,14 +179,14 @@ def test_with_a_fixed_period_what_is_achieved_is_held_on_to_and_not_paid_twice()
         achieved=[[[1, 0]], [[1, 0]], [[1, 0]]], reward=[[1.0], [1.0], [1.0]],
         terminated=[0, 0, 0], truncated=[0, 0, 0], reached=[[0], [1], [1]],
     )  # fmt: skip
-    low = options.low_view(rules, 1.0, jnp.zeros((3, 1)), held)
+    low = low_view(rules, 1.0, jnp.zeros((3, 1)), held)
     np.testing.assert_allclose(low.reward[:, 0, 0], [1 - 0.5 / 3, 0, 0], rtol=1e-6)
     np.testing.assert_array_equal(low.credit.weight[:, 0, 0], [1, 0, 0])
-    told = options.tally(rules, held)
+    told = tally(rules, held)
     np.testing.assert_array_equal(
         [told.over, told.achieved, told.duration], [[1, 0], [1, 0], [3, 0]]
     )
-    high = options.high_view(rules, held)
+    high = high_view(rules, held)
     np.testing.assert_array_equal(high.credit.held[:, 0, 0], [1, 1, 0])
 
 
@@ -200,10 +209,10 @@ def test_with_options_a_subgoal_is_held_on_to_until_others_can_be_chosen():
     held = held._replace(
         extras=held.extras._replace(pursuit=known), next_obs=held.next_obs._replace(local=seen)
     )
-    high = options.high_view(rules, held)
+    high = high_view(rules, held)
     np.testing.assert_array_equal(high.credit.held[:, 0, 0], [1, 0, 1])
     np.testing.assert_array_equal(high.next_obs.action_mask[1, 0, 0], [1, 0])
-    low = options.low_view(rules, 1.0, jnp.zeros((3, 1)), held)
+    low = low_view(rules, 1.0, jnp.zeros((3, 1)), held)
     np.testing.assert_allclose(low.reward[:, 0, 0], [1 - 0.5 / 3, 0, 0], rtol=1e-6)
     np.testing.assert_array_equal(low.credit.weight[:, 0, 0], [1, 0, 1])
 
@@ -214,7 +223,7 @@ def test_chance_sends_a_share_of_the_teams_to_one_place():
     obs = Observation(jnp.zeros((4, 2, 3)), jnp.ones((4, 2, 3), bool), jnp.ones((4, 1 + 4)))
     seen = set()
     for seed in range(40):
-        goal = np.asarray(options.by_chance(LAYOUT, jax.random.key(seed), obs, options, 0.75))
+        goal = np.asarray(by_chance(LAYOUT, jax.random.key(seed), obs, options, 0.75))
         assert goal[0, 0] == goal[0, 1] and goal[1, 0] == goal[1, 1]
         assert goal[2].tolist() == [0, 1]
         seen |= {(0, goal[0, 0]), (1, goal[0, 0] == goal[1, 0]), (3, *goal[3].tolist())}
@@ -224,18 +233,18 @@ def test_chance_sends_a_share_of_the_teams_to_one_place():
 
 def test_hindsight_tells_a_failure_as_what_it_achieved():
     """`far` fails, but leads past `near`: two steps are told as its pursuit. Nothing else is."""
-    told = options.hindsight(RULES, 1.0, ALONE)
+    told = hindsight(RULES, 1.0, ALONE)
     np.testing.assert_array_equal(told.extras.pursuit.goal[:, 0, 0], [0, 0, 1, 0, 0, 1, 0])
-    view = options.low_view(RULES, 1.0, jnp.zeros((7, 1)), told)
+    view = low_view(RULES, 1.0, jnp.zeros((7, 1)), told)
     paid = 1 - 0.5 * 2 / 3
     np.testing.assert_allclose(view.reward[:, 0, 0], [0, paid, 0, 0, paid, 0, 0], rtol=1e-6)
     np.testing.assert_array_equal(view.credit.ended[:, 0, 0], [0, 1, 1, 0, 1, 1, 0])
-    same = options.hindsight(RULES, 0.4, ALONE)  # no whole environment
+    same = hindsight(RULES, 0.4, ALONE)  # no whole environment
     np.testing.assert_array_equal(same.extras.pursuit.goal, ALONE.extras.pursuit.goal)
 
 
 def test_a_tally_counts_what_became_of_subgoals():
-    told = options.tally(RULES, ALONE)
+    told = tally(RULES, ALONE)
     np.testing.assert_array_equal(told.held, [3, 4])
     np.testing.assert_array_equal(told.over, [1, 2])
     np.testing.assert_array_equal(told.achieved, [1, 0])
@@ -251,7 +260,7 @@ def test_the_script_takes_the_deepest_that_is_available_and_not_achieved():
         local = jnp.asarray([[0.0, *achieved]], jnp.float32)
         state = jnp.asarray([0.0, *available], jnp.float32)
         obs = Observation(local, jnp.ones((1, 3), bool), state)
-        return int(options.scripted(layout, obs, jnp.asarray([options]))[0])
+        return int(scripted(layout, obs, jnp.asarray([options]))[0])
 
     assert choose([1, 0, 0], [0, 0, 0]) == 0
     assert choose([0, 1, 0], [1, 0, 0]) == 1

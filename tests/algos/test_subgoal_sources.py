@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.algos.subgoals import sources
+from marlx.algos.subgoals.options import rarest
 from marlx.types import EnvSpec, Observation
 
 SPEC = EnvSpec("points", num_agents=2, num_actions=2, obs_size=4, state_size=1, horizon=9, scale=2)
@@ -64,16 +65,16 @@ def test_what_is_seen_once_keeps_a_region_until_it_is_long_forgotten():
     assert 0 < usage[rare] < 0.01
 
     options = jnp.ones((500, 2, 4), bool)
-    assert (options.rarest(usage, jax.random.key(0), options) == rare).mean() > 0.5
+    assert (rarest(usage, jax.random.key(0), options) == rare).mean() > 0.5
     others = options.at[..., rare].set(False)
-    assert (options.rarest(usage, jax.random.key(0), others) != rare).all()
+    assert (rarest(usage, jax.random.key(0), others) != rare).all()
 
     state, _ = learn(source, [0, 1], 260, state, seed=2)
     usage = source.bind(source.policy(state)).usage
     known = np.flatnonzero(np.asarray(usage) > sources.FORGOTTEN)
     place, _ = places(source, state, [0, 1])
     assert set(place) == set(known)  # nothing is kept, or chosen, for its sake
-    assert set(np.unique(options.rarest(usage, jax.random.key(1), options))) <= set(known)
+    assert set(np.unique(rarest(usage, jax.random.key(1), options))) <= set(known)
 
 
 def test_a_changed_world_is_told_from_one_that_is_known():

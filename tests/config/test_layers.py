@@ -4,8 +4,8 @@ from marlx import config, registry
 from marlx.cli.options import parse_train
 from marlx.config import layers as config_layers
 from marlx.config.coerce import coerce
-from marlx.config.layers import Layer, merge, yaml_text
-from marlx.config.yaml_text import parse
+from marlx.config.layers import Layer, merge
+from marlx.config.yaml_text import dump, parse
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 
@@ -158,13 +158,13 @@ def test_presets_hold_for_every_example(algorithm):
 
 def test_settings_written_are_settings_read(tmp_path):
     first = config.experiment("qmix", FORAGING, seeds=3, env={"sight": 2}, learner={"lr": 1e-5})
-    (tmp_path / "config.yaml").write_text(yaml_text.dump(first.settings()))
+    (tmp_path / "config.yaml").write_text(dump(first.settings()))
     assert config.experiment(file=tmp_path / "config.yaml") == first
 
 
 def test_a_payoff_table_survives_the_file(tmp_path):
     first = config.experiment("iql", "matrix/custom", env={"payoff": [[1, 2], [3, 4]]})
-    (tmp_path / "config.yaml").write_text(yaml_text.dump(first.settings()))
+    (tmp_path / "config.yaml").write_text(dump(first.settings()))
     assert config.experiment(file=tmp_path / "config.yaml").env == first.env
 
 

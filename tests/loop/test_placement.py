@@ -207,7 +207,7 @@ def ended(started: list[subprocess.Popen]) -> list[tuple[int, str]]:
 IN_GROUPS = """
 import sys, jax
 jax.config.update("jax_num_cpu_devices", 4)
-from test_scaling import in_groups
+from test_placement import in_groups
 in_groups(sys.argv[1])
 """
 
@@ -238,7 +238,7 @@ import sys, jax
 name, folder, address, process = sys.argv[1:]
 jax.config.update("jax_num_cpu_devices", 1)
 jax.distributed.initialize(address, 2, int(process))
-from test_scaling import one_of_two
+from test_placement import one_of_two
 one_of_two(name, folder, int(process))
 """
 

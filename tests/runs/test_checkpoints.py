@@ -362,7 +362,7 @@ def test_whatever_orbax_raises_is_one_line(started, tmp_path, monkeypatch, capfd
     def refuse(*_, **__):
         raise ValueError("RESOURCE_EXHAUSTED: " + "no space\n" * 100)
 
-    monkeypatch.setattr(array_store, "save_arrays", refuse)
+    monkeypatch.setattr(checkpoints, "save_arrays", refuse)
     store = Checkpoints(tmp_path / "d")
     assert not store.save(run, history) and not list((tmp_path / "d").iterdir())
     lines = capfd.readouterr().err.splitlines()

@@ -21,7 +21,7 @@ def trained(folder, algorithm, env_id, learner, **env):
     """A run folder with a policy of random numbers, which are as good as trained ones here."""
     experiment = config.experiment(algorithm, env_id, learner=learner, env=env, seeds=2)
     world, params, made = experiment.build()
-    shape = policies._policy_shape(world.spec(params), made, experiment.train)
+    shape = policies.policy_shape(world.spec(params), made, experiment.train)
     rng = np.random.default_rng(0)
     arrays = jax.tree.map(
         lambda x: rng.normal(size=(2, *x.shape), scale=0.5).astype(x.dtype), shape

@@ -269,7 +269,7 @@ def test_a_policy_needs_nothing_that_training_needs(tmp_path):
     settings = {"hidden": 8, "mixer_hidden": 8, "mixer_embed": 4, "recurrent": True}
     experiment = config.experiment("qmix", "matrix/two_step", learner=settings, seeds=2)
     env, params, learner = experiment.build()
-    shape = policies._policy_shape(env.spec(params), learner, experiment.train)
+    shape = policies.policy_shape(env.spec(params), learner, experiment.train)
     arrays = jax.tree.map(lambda x: np.ones((2, *x.shape), x.dtype), shape)
     progress = Progress(1, 2, 1.0, {"return": np.array([1.0, 0.0])}, {}, dict)
     policies.save_policy(run_folder.RunFolder(tmp_path / "run"), experiment, arrays, progress)
@@ -295,7 +295,7 @@ def test_a_real_learner_survives_the_file(tmp_path):
     settings = {"hidden": 8, "mixer_hidden": 8, "mixer_embed": 4}
     experiment = config.experiment("qmix", "matrix/two_step", learner=settings, seeds=2)
     env, params, learner = experiment.build()
-    shape = policies._policy_shape(env.spec(params), learner, experiment.train)
+    shape = policies.policy_shape(env.spec(params), learner, experiment.train)
     rng = np.random.default_rng(0)
     arrays = jax.tree.map(lambda x: rng.normal(size=(2, *x.shape)).astype(x.dtype), shape)
     folder = run_folder.RunFolder(tmp_path)
@@ -313,7 +313,7 @@ def test_a_policy_acts_elsewhere_where_its_networks_fit(tmp_path):
         "vdn", FORAGING, learner={"hidden": 8}, env={"sight": 2}, seeds=1, total_steps=100_000
     )
     env, params, learner = experiment.build()
-    shape = policies._policy_shape(env.spec(params), learner, experiment.train)
+    shape = policies.policy_shape(env.spec(params), learner, experiment.train)
     rng = np.random.default_rng(0)
     arrays = jax.tree.map(lambda x: rng.normal(size=(1, *x.shape)).astype(x.dtype), shape)
     progress = Progress(1, 2, 1.0, {"return": np.array([1.0])}, {}, dict)
