@@ -19,8 +19,8 @@ import jax
 import numpy as np
 
 import marlx
-from marlx.algos.agent_modelling.clam_encoder import ContrastConfig
-from marlx.algos.agent_modelling.learner import CLAMConfig, model_of
+from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig
+from marlx.algos.agent_modelling.learner import model_of
 from marlx.algos.agent_modelling.models import Model
 from marlx.analysis import embeddings
 from marlx.learner import Learner

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
-CACHES = shutil.ignore_patterns(".*cache", ".venv", "__pycache__", "*.egg-info", "build", "runs")
+CACHES = shutil.ignore_patterns(".*cache", ".venv", "__pycache__", "*.egg-info", "build")
 
 
 def packaged() -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,71 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from marlx.algos.agent_modelling.models import Before, Model, Step, Tokens, check, partner_of
+from marlx.algos.agent_modelling.config import ContrastConfig, EncoderConfig
+from marlx.algos.agent_modelling.models import Before, Model, Step, Tokens, partner_of
 from marlx.data.episode_store import EpisodeState, EpisodeTable, episodes
 from marlx.learning.contrastive_losses import nt_xent, supervised_contrastive
 from marlx.nets.set_attention import Pool, PooledEncoder
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Size of the encoder."""
-
-    width: int = 64
-    """Of all its layers."""
-    heads: int = 4
-    """Of its attention; they divide the width."""
-    seeds: int = 4
-    """Learned queries that pool the trajectory."""
-
-    def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        check(self, (("width", *count), ("heads", *count), ("seeds", *count)))
-        divides = (lambda x: self.width % x == 0, f"a divisor of width ({self.width})")
-        check(self, (("heads", *divides), ("width", lambda x: x % 2 == 0, "even")))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ContrastConfig:
-    """How the encoder is trained."""
-
-    lr: float = 3e-3
-    """Adam's step size."""
-    updates: float = 0.5
-    """Gradient steps after each rollout; 0.5 is one after every other."""
-    batch: int = 64
-    """Trajectories in each; nothing is learned before as many have ended."""
-    capacity: int = 10_000
-    """Trajectories kept, the last ones."""
-    temperature: float = 0.5
-    """Of the similarities."""
-    shortest: int = 8
-    """Steps of the shortest part of a trajectory that is a view."""
-    longest: int = 48
-    """Steps of the longest."""
-    apart: bool = False
-    """The two views share no step: the second lies before a random cut, the first behind it."""
-    mask: float = 0.3
-    """Share of the first view's steps that are blanked."""
-    prefix: float = 0.5
-    """How often the second view is instead a beginning of any length, as in acting."""
-    momentum: float = 0.99
-    """How much of the acting copy stays at each gradient step."""
-    projection: int = 64
-    """Width of the space where views are compared."""
-
-    def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        share: tuple[Callable[[Any], bool], str] = (lambda x: 0 <= x <= 1, "between 0 and 1")
-        above: tuple[Callable[[Any], bool], str] = (lambda x: x > 0, "above 0")
-        names = ("capacity", "shortest", "projection")
-        check(self, tuple((name, *count) for name in names))
-        check(self, tuple((name, *share) for name in ("mask", "prefix", "momentum")))
-        check(self, tuple((name, *above) for name in ("lr", "updates", "temperature")))
-        check(self, (("batch", lambda x: 2 <= x <= self.capacity, "2 up to capacity"),))
-        at_least = (lambda x: x >= self.shortest, f"at least shortest ({self.shortest})")
-        check(self, (("longest", *at_least),))
 
 
 class Reading(NamedTuple):

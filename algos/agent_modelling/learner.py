@@ -10,60 +10,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.agent_modelling.clam_encoder import ContrastConfig, EncoderConfig, contrastive
-from marlx.algos.agent_modelling.liam_encoder import LiamConfig, liam
-from marlx.algos.agent_modelling.models import (
-    Model,
-    TokenKind,
-    check,
-    no_model,
-    oracle,
-    shuffled,
-    tokens,
-    untrained,
+from marlx.algos.agent_modelling.clam_encoder import contrastive
+from marlx.algos.agent_modelling.config import (
+    CLAMConfig,
+    ContrastConfig,
+    ModelKind,
 )
+from marlx.algos.agent_modelling.liam_encoder import liam
+from marlx.algos.agent_modelling.models import Model, no_model, oracle, shuffled, tokens, untrained
 from marlx.algos.ppo import ppo_learner
 from marlx.algos.ppo_config import PPOConfig
 from marlx.learner import Learner
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
-
-ModelKind = Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CLAMConfig:
-    """Settings of PPO with a model of whom it plays with."""
-
-    model: ModelKind = "clam"
-    """`clam`, `liam`; bounds: `labels` (clam told who is alike), `oracle` (told who it is);
-    controls: `none` (zeros), `random` (an untrained encoder), `shuffled` (another episode's)."""
-    embedding: int = 20
-    """Numbers in the vector, for all models alike."""
-    token: TokenKind = "own"
-    """What the encoder reads: what the agent sees and did (`own`), how that changed (`change`), or
-    what it sees and the others did (`code`, as in the authors' repository)."""
-    inputs: tuple[int, ...] = ()
-    """Components of the observation that it reads; none given: all."""
-    encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
-    """Its size."""
-    contrast: ContrastConfig = dataclasses.field(default_factory=ContrastConfig)
-    """Its training."""
-    liam: LiamConfig = dataclasses.field(default_factory=LiamConfig)
-    """The other model."""
-    ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """The policy's."""
-
-    def __post_init__(self) -> None:
-        check(self, (("embedding", lambda x: x >= 1, "at least 1"),))
-        for name, known in (("model", get_args(ModelKind)), ("token", get_args(TokenKind))):
-            check(self, ((name, known.__contains__, " or ".join(known)),))
-
 
 # ------------------------------------------------------------------------- the learner
 

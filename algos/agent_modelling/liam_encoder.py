@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,30 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from marlx.algos.agent_modelling.models import Before, Model, Tokens, check
+from marlx.algos.agent_modelling.config import LiamConfig
+from marlx.algos.agent_modelling.models import Before, Model, Tokens
 from marlx.data.minibatches import chosen_of
 from marlx.nets.agents import AgentNetwork, unroll
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LiamConfig:
-    """LIAM's encoder and decoder."""
-
-    lr: float = 7e-4
-    """Adam's step size."""
-    hidden: int = 64
-    """Width of encoder and decoder."""
-    updates: int = 4
-    """Gradient steps after each rollout, each on its share of the environments."""
-    max_grad_norm: float = 0.5
-    """Gradients are scaled down to this global norm."""
-
-    def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        above: tuple[Callable[[Any], bool], str] = (lambda x: x > 0, "above 0")
-        check(self, (("hidden", *count), ("updates", *count)))
-        check(self, (("lr", *above), ("max_grad_norm", *above)))
 
 
 class Recalling(NamedTuple):

@@ -8,14 +8,13 @@ tokens that models read, and the models that are bounds and controls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from marlx.algos.agent_modelling.config import TokenKind
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
-
-TokenKind = Literal["own", "change", "code"]
 
 
 class Model(NamedTuple):
@@ -199,16 +198,3 @@ def untrained(model: Model) -> Model:
         return state, {}
 
     return model._replace(observe=lambda state, rollout: state, update=update)
-
-
-def check(record: Any, rules: tuple[tuple[str, Callable[[Any], bool], str], ...]) -> None:
-    """Raises ValueError for the first setting of `record` that breaks its rule.
-
-    Args:
-      record: a dataclass of settings.
-      rules: name of a setting, what must hold of its value, and that in words.
-    """
-    for name, holds, accepted in rules:
-        value = getattr(record, name)
-        if not holds(value):
-            raise ValueError(f"{name} is {value}; it must be {accepted}")

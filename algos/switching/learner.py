@@ -8,56 +8,19 @@ the steps it is responsible for. docs/mansa.md says what is the paper's and what
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from marlx.algos import ppo, q_learning
-from marlx.algos.ppo_config import PPOConfig
-from marlx.algos.q_config import QConfig
-from marlx.algos.switching.switch import CallConfig, Memory, SwitchConfig, look, switch_learner
+from marlx.algos.switching.config import CallConfig, MansaConfig, MansaPPOConfig
+from marlx.algos.switching.switch import Memory, look, switch_learner
 from marlx.learner import Learner, where_done
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 _SWITCH = 1_000_003  # folded into keys for the switch; parts are given the keys themselves
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MansaConfig(CallConfig):
-    """Settings of `mansa`: two Q-learners."""
-
-    mixer: Literal["qmix", "vdn", "qplex", "joint_q"] = "qmix"
-    """The centralised learner."""
-    independent: QConfig = dataclasses.field(default_factory=QConfig)
-    """Independent Q-learning."""
-    centralised: QConfig = dataclasses.field(default_factory=QConfig)
-    """The centralised Q-learner."""
-    switch: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
-    """The switch."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MansaPPOConfig(CallConfig):
-    """Settings of `mansa_ppo`: IPPO and MAPPO."""
-
-    il_trains_on: Literal["all", "g0"] = "g0"
-    """The independent learner's steps: those it acted in (it learns on-policy)."""
-    independent: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """IPPO."""
-    centralised: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """MAPPO."""
-    switch: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
-    """The switch."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.il_trains_on, self.cl_trains_on) != ("g0", "g1"):
-            raise ValueError(
-                "PPO learns on-policy: il_trains_on must be g0 and cl_trains_on g1, the steps that "
-                "each acted in"
-            )
 
 
 class Acted(NamedTuple):

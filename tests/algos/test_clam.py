@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from marlx.algos.agent_modelling import clam_encoder
-from marlx.algos.agent_modelling.clam_encoder import ContrastConfig, EncoderConfig
-from marlx.algos.agent_modelling.learner import CLAMConfig, clam, model_of
-from marlx.algos.agent_modelling.liam_encoder import LiamConfig, reconstruction
+from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, EncoderConfig, LiamConfig
+from marlx.algos.agent_modelling.learner import clam, model_of
+from marlx.algos.agent_modelling.liam_encoder import reconstruction
 from marlx.algos.agent_modelling.models import tokens
 from marlx.algos.ppo_config import PPOConfig
 from marlx.environment import Environment, EnvParams, EnvState

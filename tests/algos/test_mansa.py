@@ -14,14 +14,8 @@ from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import q_learner
 from marlx.algos.switching import learner as switching_learner
-from marlx.algos.switching.learner import MansaConfig, MansaPPOConfig
-from marlx.algos.switching.switch import (
-    SwitchConfig,
-    look,
-    scripted_switch,
-    switch_learner,
-    switch_spec,
-)
+from marlx.algos.switching.config import MansaConfig, MansaPPOConfig, SwitchConfig
+from marlx.algos.switching.switch import look, scripted_switch, switch_learner, switch_spec
 from marlx.environment import EnvParams
 from marlx.loop.evaluation import random_learner
 from marlx.loop.program import loop

@@ -1,0 +1,104 @@
+"""Settings as dataclass fields that declare their bounds, and the one function that checks them.
+
+::
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class MyConfig:
+        lr: float = setting(5e-4, above=0, traced=True)
+        \"\"\"Adam's step size.\"\"\"
+        batch: int = setting(32, at_least=1)
+        \"\"\"Transitions per gradient step.\"\"\"
+
+        def __post_init__(self) -> None:
+            check_settings(self)
+
+A `traced` setting may be an array: `marlx.train_many` then trains runs that differ in it in one
+compiled program. Arrays are not checked, since their values are not known yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from typing import Any, Literal
+
+BOUNDS = ("at_least", "above", "at_most", "below")
+
+
+def setting(
+    default: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    traced: bool = False,
+) -> Any:
+    """Return a dataclass field with a default and bounds.
+
+    Args:
+      default: the value if none is given.
+      at_least: smallest value that is accepted.
+      above: values must be larger than this.
+      at_most: largest value that is accepted.
+      below: values must be smaller than this.
+      traced: the setting may be an array inside a compiled program. Neither a shape nor a Python
+        `if` may depend on it.
+    """
+    bounds = dict(zip(BOUNDS, (at_least, above, at_most, below), strict=True))
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    return dataclasses.field(default=default, metadata={**given, "traced": traced})
+
+
+def check_settings(config: Any) -> None:
+    """Raise ValueError for the first setting that is outside its bounds or not among its choices.
+
+    Args:
+      config: a dataclass; fields without bounds and choices are not looked at, None is accepted.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if typing.get_origin(hints[field.name]) is Literal:
+            choices = typing.get_args(hints[field.name])
+            require(field.name, value, value in choices, " or ".join(map(repr, choices)))
+        bounds = {name: field.metadata[name] for name in BOUNDS if name in field.metadata}
+        if bounds and isinstance(value, int | float):
+            require(field.name, value, _inside(value, bounds), _in_words(bounds))
+
+
+def require(name: str, value: Any, ok: bool, accepted: str) -> None:
+    """Raise ValueError "`name` is `value`; it must be `accepted`" unless `ok`.
+
+    For rules that join several settings: `require("burn_in", c.burn_in, c.burn_in < c.window,
+    f"less than window ({c.window})")`.
+    """
+    if not ok:
+        raise ValueError(f"{name} is {value!r}; it must be {accepted}")
+
+
+def traced_settings(config: Any, prefix: str = "") -> dict[str, int | float]:
+    """Values of the `traced` settings of a dataclass and of the dataclasses in it, by dotted name."""
+    found: dict[str, int | float] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= traced_settings(value, f"{prefix}{field.name}.")
+        elif field.metadata.get("traced"):
+            found[prefix + field.name] = value
+    return found
+
+
+def _inside(value: float, bounds: dict[str, float]) -> bool:
+    return not math.isnan(value) and (
+        bounds.get("at_least", value) <= value <= bounds.get("at_most", value)
+        and bounds.get("above", -math.inf) < value < bounds.get("below", math.inf)
+    )
+
+
+def _in_words(bounds: dict[str, float]) -> str:
+    if {"at_least", "at_most"} <= bounds.keys():
+        return f"between {bounds['at_least']} and {bounds['at_most']}"
+    words = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
+    return " and ".join(f"{words[name]} {bound}" for name, bound in bounds.items())
