@@ -79,7 +79,8 @@ def require(name: str, value: Any, ok: bool, accepted: str) -> None:
 
 
 def traced_settings(config: Any, prefix: str = "") -> dict[str, int | float]:
-    """Values of the `traced` settings of a dataclass and of the dataclasses in it, by dotted name."""
+    """Values of the `traced` settings of a dataclass and of the dataclasses in it, by dotted
+    name."""
     found: dict[str, int | float] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
