@@ -79,8 +79,7 @@ def require(name: str, value: Any, ok: bool, accepted: str) -> None:
 
 
 def traced_settings(config: Any, prefix: str = "") -> dict[str, int | float]:
-    """Values of the `traced` settings of a dataclass and of the dataclasses in it, by dotted
-    name."""
+    """Return the values of `traced` settings, also those of nested dataclasses, by dotted name."""
     found: dict[str, int | float] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

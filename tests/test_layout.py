@@ -32,9 +32,9 @@ ORDER = (
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts.split()}
 BESIDE = {
     "envs": "settings text types xla environment learner learning registry testing",
-    "envs.partners": "settings text types xla environment learner learning registry loop config
-    runs", "algos": "settings text types xla environment learner learning subgoals nets data
-    registry",
+    "envs.partners": "settings text types xla environment learner learning registry loop config "
+    "runs",
+    "algos": "settings text types xla environment learner learning subgoals nets data registry",
 }
 """What environments and algorithms may import of `marlx`, besides themselves."""
 FACE = {"marlx", "marlx.__main__"}

@@ -102,14 +102,14 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
     subprocess.run(pip, check=True, cwd=tmp_path)
     code = (
         "import marlx, marlx.cli\n"
-        "from marlx import config\n"
+        "from marlx.config import layers\n"
         "print(marlx.__file__)\n"
         "env, params = marlx.make('matrix/climbing')\n"
         "print(config.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
-        "print(len(config.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
+        "print(len(layers.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
         "pool = {'pool': ('pretrained',), 'ego': (0, 1, 2)}\n"
         "print(marlx.make('partners/mpe/simple_tag_v3', **pool)[0].cast.names[0])\n"
-        "from marlx import reproduction\n"
+        "from marlx.analysis import reproduction\n"
         "print(reproduction.reference('qmix-matrix-two_step').optimum)\n"
         "for name in ('envs', 'algos', 'configs', 'tests'):\n"
         "    try: __import__(name)\n"
