@@ -16,11 +16,10 @@ import numpy as np
 from PIL import Image
 
 import marlx
+from marlx.analysis.video import episode_frames, record_episode, write_gif
 from marlx.envs import partners
 from marlx.envs.doorkey import DROP, NUM_ACTIONS
 from marlx.loop.evaluation import random_learner
-from marlx.analysis.video import record_episode
-from marlx.analysis.video import episode_frames, write_gif
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH = 220

@@ -222,3 +222,74 @@ class Masked(Environment[MaskState, EnvParams]):
         """Ones, and the mask."""
         del params
         return Observation(jnp.ones((self.num_agents, 1)), state.legal, jnp.ones(1))
+
+
+@flax.struct.dataclass
+class CuesState(EnvState):
+    """State of `Unequal`."""
+
+    cues: Array  # int32 [N], the action that pays each agent now
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unequal(Environment[CuesState, EnvParams]):
+    """Three agents of two groups, with observations and actions of their own sizes.
+
+    Each agent sees which of its actions pays now (a one-hot of its own width) and is paid 1 for
+    taking it; cues are drawn anew at every step. One other action is illegal at random, never the
+    one that pays. A learner that mixes up the groups' sizes or masks earns less.
+
+    Best return: `horizon`.
+    """
+
+    horizon: int = 6
+
+    SIZES = (3, 3, 2)
+    """Actions, and width of the observation, of each agent."""
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The setting's horizon."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Two groups: two agents with three actions, one with two."""
+        return EnvSpec(
+            id="probe/unequal",
+            num_agents=3,
+            num_actions=3,
+            obs_size=3,
+            state_size=9,
+            horizon=int((self.default_params if params is None else params).max_steps_in_episode),
+            reward_aggregation="mean",
+            groups=(("wide", (0, 1)), ("narrow", (2,))),
+            obs_sizes=self.SIZES,
+            action_sizes=self.SIZES,
+            storage="int8",
+            optimum=float(self.horizon),
+        )
+
+    def _draw(self, key: Array) -> Array:
+        return jax.random.randint(key, (3,), 0, jnp.array(self.SIZES))
+
+    def reset_env(self, key: Array, params: EnvParams) -> CuesState:
+        """Draw the cues."""
+        del params
+        return CuesState(time=jnp.int32(0), cues=self._draw(key))
+
+    def step_env(
+        self, key: Array, state: CuesState, action: Array, params: EnvParams
+    ) -> tuple[CuesState, Array, Array, dict[str, Any]]:
+        """Pay for the cue's action and draw the next cues."""
+        del params
+        reward = (action == state.cues).astype(jnp.float32)
+        return CuesState(time=state.time + 1, cues=self._draw(key)), reward, jnp.bool_(False), {}
+
+    def observe(self, state: CuesState, params: EnvParams) -> Observation:
+        """Show each agent its cue; forbid the action after it, where there are three."""
+        del params
+        cue = jax.nn.one_hot(state.cues, 3)
+        sizes = np.array(self.SIZES)
+        has = np.arange(3) < sizes[:, None]
+        forbidden = jax.nn.one_hot((state.cues + 1) % 3, 3, dtype=bool) & (sizes == 3)[:, None]
+        return Observation(cue, has & ~forbidden, cue.reshape(-1))
