@@ -1,1 +1,0 @@
-"""Reference results: a JSON per algorithm and environment, read by `marlx.reproduction`."""
