@@ -8,9 +8,14 @@ their seeds only together (`SETTINGS`, `RUN`). A row refers to its configuration
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
+import importlib.metadata
 import json
 import math
+import platform
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -115,6 +120,42 @@ def config_hash(settings: Mapping[str, Any]) -> str:
 def device_text(device: Mapping[str, Any]) -> str:
     """A device in words, e.g. `2 x cpu`."""
     return f"{device['count']} x {device['kind']}"
+
+
+def about(*packages: str) -> dict[str, Any]:
+    """Returns the `date`, `commit`, `versions` and `device` of a result that is made now.
+
+    Args:
+      *packages: whose versions are kept too, where they are installed.
+    """
+    import jax
+
+    versions = {"python": platform.python_version()}
+    for name in ("jax", "jaxlib", *packages):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    first = jax.devices()[0]
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": _commit(),
+        "versions": versions,
+        "device": {
+            "platform": first.platform,
+            "kind": first.device_kind,
+            "count": jax.device_count(),
+        },
+    }
+
+
+def _commit() -> str | None:
+    """Returns the commit of this file's repository, `-dirty` if changed; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def read_study(folder: Path | Traversable, name: str) -> Study:

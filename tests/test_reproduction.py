@@ -164,8 +164,8 @@ def test_list_shows_every_result(capsys):
 
 
 def fake_scripts(monkeypatch, tmp_path: Path, **texts: str) -> None:
-    folder = tmp_path / "benchmarks"
-    folder.mkdir()
+    folder = tmp_path / "benchmarks" / "speed"
+    folder.mkdir(parents=True)
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text)
     scripts = tuple(bench.Script(name, ("no_such_peer",)) for name in texts)
@@ -176,7 +176,7 @@ def fake_scripts(monkeypatch, tmp_path: Path, **texts: str) -> None:
 
 WRITES = """import json, os, pathlib, sys
 out = pathlib.Path(os.environ["MARLX_BENCH_RESULTS"])
-(out / "good.json").write_text(json.dumps(sys.argv[1:]))
+(out / "good.jsonl").write_text(json.dumps(sys.argv[1:]))
 """
 
 
@@ -184,14 +184,14 @@ def test_bench_runs_every_script_and_tells_which_failed(monkeypatch, tmp_path, c
     fake_scripts(monkeypatch, tmp_path, bad="raise SystemExit(3)", good=WRITES)
     assert cli.run(["bench", "training", "--quick", "--out", "there"]) == 1
     out, err = capfd.readouterr()
-    assert json.loads((tmp_path / "there" / "good.json").read_text()) == ["--quick"]
-    assert "good without no_such_peer, not installed" in out and "there: good.json" in out
+    assert json.loads((tmp_path / "there" / "good.jsonl").read_text()) == ["--quick"]
+    assert "good without no_such_peer, not installed" in out and "there: good.jsonl" in out
     assert err == "marlx: failed: bad\n"
 
 
 def test_bench_without_the_repository_says_so(monkeypatch, tmp_path, capfd):
     fake_scripts(monkeypatch, tmp_path, good=WRITES)
-    (tmp_path / "benchmarks" / "good.py").unlink()
+    (tmp_path / "benchmarks" / "speed" / "good.py").unlink()
     assert cli.run(["bench", "all"]) == 2
     assert "not installed with the package" in capfd.readouterr().err
     assert not (tmp_path / "bench").exists()
@@ -200,4 +200,4 @@ def test_bench_without_the_repository_says_so(monkeypatch, tmp_path, capfd):
 def test_scripts_that_bench_runs_are_there():
     suites = bench.SUITES.values()
     names = [script.name for scripts in suites for script in scripts]
-    assert [name for name in names if not (BENCHMARKS / f"{name}.py").is_file()] == []
+    assert [name for name in names if not (BENCHMARKS / "speed" / f"{name}.py").is_file()] == []

@@ -1,18 +1,18 @@
-"""What limits the hottest programs: operations and bytes, counted and measured.
+"""Roofline of the hottest programs: counted operations and bytes, and measured time.
 
-    python benchmarks/roofline.py [--quick]
+    python benchmarks/speed/roofline.py [--quick]
 
-Operations and bytes are XLA's own count of the compiled program (fused: what a kernel keeps to
-itself is no traffic). The time that a program would take if that were all it did follows from what
-this machine reaches in the same run: the largest products for learners, chains of multiply-adds for
-environments, and reading and writing arrays that stay in a core's cache, or do not. The larger of
-the two times is the roof; what a program takes beyond it goes to starting many small kernels, to
-kernels that run on one core, and to operations that are slower than a multiply-add.
+Operations and bytes are XLA's count of the compiled program, after fusion. The peaks of this
+machine, measured in the same run, give the time that they need at least: large matrix products for
+learners, chains of multiply-adds for environments, and reading and writing arrays that fit into the
+cache of a core, or do not. The larger time is the roof. The rest of the measured time goes to
+starting many small kernels, to kernels that run on one core, and to operations that are slower than
+a multiply-add.
 
-XLA counts the body of a loop once, however often it runs. So each count is of a program without
-loops that matter, and the count is multiplied here: one environment step; one gradient step of
-QMIX; one pass of PPO over its data, as one minibatch. `kernels` are the instructions that are left
-after fusion, loops' bodies once.
+XLA counts the body of a loop once. Each count is therefore that of a program without loops that
+matter, and is multiplied here: one environment step; one gradient step of QMIX; one pass of PPO
+over its data, as one minibatch. `kernels` is the number of instructions after fusion, with the
+bodies of loops once.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ NO_WORK = {
     "call", "after-all", "opt-barrier",
 }  # fmt: skip
 NEAR = 0.5
-"""A program that takes no more than twice its roof is said to be limited by it."""
+"""A program is limited by its roof where that is at least this share of its time."""
 
 
 class Program(NamedTuple):
-    """Something to measure.
+    """A program to measure.
 
     Attributes:
-      call: runs it `times` times.
+      call: runs the program `times` times.
       times: see `call`.
-      counted: compiled, what its operations and bytes are read off.
-      times_counted: how often one run does what `counted` does.
-      peak: which of the machine's peaks its operations are held against.
+      counted: compiled program with the operations and bytes.
+      times_counted: how often one run of the program does what `counted` does.
+      peak: the peak of the machine to compare its operations with.
     """
 
     call: Callable[[], Any]
@@ -62,7 +62,7 @@ class Program(NamedTuple):
 
 
 def machine(repeats: int) -> dict[str, float]:
-    """What this machine reaches: operations per second, and bytes read and written per second."""
+    """Returns the peaks of this machine: operations, and bytes read and written, per second."""
     square = jnp.ones((1024, 1024))
     product = jax.jit(lambda a, b: a @ b)
     many = jnp.ones(1 << 20)
@@ -89,7 +89,7 @@ def machine(repeats: int) -> dict[str, float]:
         },
         repeats,
     )
-    fastest = {name: min(values) for name, values in seconds.items()}  # a peak is what is possible
+    fastest = {name: min(values) for name, values in seconds.items()}  # a peak is the best time
     return {
         "product": 2 * 1024**3 / fastest["product"],
         "multiply_add": 2 * 64 * many.size / fastest["multiply_add"],
@@ -99,7 +99,7 @@ def machine(repeats: int) -> dict[str, float]:
 
 
 def environment(env_id: str, num_envs: int, steps: int) -> Program:
-    """A step of all environments, random actions drawn beforehand."""
+    """Returns a step of all environments, with random actions drawn before."""
     env = make_env(env_id)
     params = env.default_params
     spec = env.spec(params)
@@ -115,7 +115,7 @@ def environment(env_id: str, num_envs: int, steps: int) -> Program:
     @jax.jit
     def run(state: Any, keys: jax.Array, actions: jax.Array) -> Any:
         def body(carry: Any, given: Any) -> Any:
-            # observations are carried, so that they have to be made
+            # observations are carried, so that they are computed
             return step(carry[0], *given), None
 
         start = step(state, keys[0], actions[0])
@@ -127,7 +127,7 @@ def environment(env_id: str, num_envs: int, steps: int) -> Program:
 
 
 def update(algorithm: str, env_id: str, times: int) -> Program:
-    """A learner's update with the shipped preset, after its warm-up."""
+    """Returns the update of a learner with the shipped preset, after its warm-up."""
     made = config.experiment(algorithm, env_id)
     env, params, learner = made.build()
     loop = training.loop(env, params, learner, made.train)
@@ -135,7 +135,7 @@ def update(algorithm: str, env_id: str, times: int) -> Program:
     q_learner = hasattr(run.learner, "owed")
 
     def one(state: Any, key: jax.Array, by: Any = learner) -> Any:
-        if q_learner:  # one gradient step is due, whatever the rollout was worth
+        if q_learner:  # one gradient step, whatever the rollout was worth
             state = state._replace(owed=jnp.ones_like(state.owed))
         return by.update(state, key)[0]
 
@@ -160,11 +160,11 @@ def update(algorithm: str, env_id: str, times: int) -> Program:
 
 
 def kernels(compiled: Any) -> int:
-    """Instructions that do something, in the entry and in the bodies of loops and branches."""
+    """Returns the number of instructions that do work, with the bodies of loops and branches."""
     count, inside = 0, False
     for line in compiled.as_text().splitlines():
         if line.endswith("{") and not line.startswith(" "):
-            # fused computations and those that a reduction applies are part of one instruction
+            # fused computations and the functions of reductions are part of one instruction
             inside = not re.match(r"%?(fused|region|wrapped|parallel_)", line)
             inside |= "body" in line.split("(")[0] or line.startswith("ENTRY")
         found = re.match(r"\s+(?:ROOT )?%?[\w.-]+ = .*?[\])}] ([a-z][\w-]*)\(", line)
@@ -174,7 +174,7 @@ def kernels(compiled: Any) -> int:
 
 
 def row(name: str, program: Program, peaks: dict[str, float], repeats: int) -> dict[str, Any]:
-    """A program's counts, the times that follow from them, and the measured one."""
+    """Returns the counts of a program, the times that follow from them, and the measured time."""
     cost = program.counted.cost_analysis()
     cost = cost[0] if isinstance(cost, list) else cost
     operations = (cost["flops"] + cost.get("transcendentals", 0)) * program.times_counted
@@ -188,7 +188,6 @@ def row(name: str, program: Program, peaks: dict[str, float], repeats: int) -> d
     roof = max(times, key=lambda key: times[key])
     share = times[roof] / took
     return {
-        "program": name,
         "measured_us": round(took * 1e6, 1),
         "Mop": round(operations / 1e6, 3),
         "MB": round(moved / 1e6, 3),
@@ -218,14 +217,16 @@ def main() -> None:
         "MAPPO update, foraging": lambda: update("mappo", FORAGING, max(1, times // 10)),
         "IPPO update, spread": lambda: update("ippo", SPREAD, max(1, times // 10)),
     }
+    packages = ("marlx", "flax", "optax")
+    per_second = {name: round(value / 1e9, 1) for name, value in peaks.items()}
+    _timing.write("roofline", "machine", {"part": "machine"}, per_second, packages, quick=quick)
     rows = []
     for name, make in programs.items():
-        rows.append(row(name, make(), peaks, repeats))
+        measured = row(name, make(), peaks, repeats)
+        rows.append({"program": name, **measured})
         print(rows[-1], flush=True)
+        _timing.write("roofline", name, {"program": name}, measured, packages, quick=quick)
     print(_timing.table(rows))
-    per_second = {name: round(value / 1e9, 1) for name, value in peaks.items()}
-    results = {"what": "roofline", "giga_per_second": per_second, "rows": rows}
-    _timing.write("roofline", results, ("marlx", "flax", "optax"))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Speed of the replay against flashbax, and the proof that it never copies its storage.
+"""Speed of the replay against flashbax, and a check that it never copies its storage.
 
-    python benchmarks/speed_replay.py [--quick]
+    python benchmarks/speed/speed_replay.py [--quick]
 
-Items are those of a two-agent foraging team. Both sides have the same windows (adjacent, as long as
-a rollout), the same dtypes and donated storage, and are timed in turn in one process. flashbax is
-batch-major: it is given rollouts that are `[B, T]` already, and is not charged for turning what it
-samples to `[T, B]`. Ours takes and gives time-major.
+Items are those of a two-agent foraging team. Both buffers have the same windows (adjacent, as long
+as a rollout), the same dtypes and donated storage, and are timed in turns in one process. flashbax
+is batch-major: it gets rollouts `[B, T]`, and transposing its samples to `[T, B]` is not counted.
+Ours is time-major.
 
-`loop` is microseconds per iteration of a jitted scan, as in a training loop; every iteration's
-result is carried on, so that it has to be made. `call` is one jitted call from Python.
+`loop` is microseconds per iteration of a jitted scan, as in a training loop; the result of every
+iteration is carried, so that it is computed. `call` is one jitted call from Python.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LENGTH, BATCH, CYCLES = 20, 32, 20
 
 
 class Buffer(NamedTuple):
-    """One side: an example state and what can be done with it."""
+    """A replay buffer: its initial state, a rollout, and its functions."""
 
     init: Callable[[], Any]
     rollout: Any
@@ -122,7 +122,7 @@ def one_call(buffer: Buffer, call: str, windows: int) -> Callable[[Any, Any, jax
 def against_flashbax(
     num_envs: int, capacity: int, repeats: int, rival: bool
 ) -> list[dict[str, Any]]:
-    """Rows of medians in microseconds and of how many times as fast ours is."""
+    """Returns rows of medians in microseconds and of the speed of ours over that of flashbax."""
     rows = []
     windows = capacity // num_envs // LENGTH * num_envs
     for kind in ["uniform", "prioritised"]:
@@ -154,7 +154,7 @@ def against_flashbax(
 
 
 def _stepper(states: dict[str, Any], name: str, block: Any, rollout: Any) -> Callable[[], Any]:
-    """A call without arguments that steps `states[name]`, donated, and returns what was made."""
+    """Returns a function without arguments that steps `states[name]`, donated."""
     compiled = jax.jit(block, donate_argnums=0)
     keys = list(jax.random.split(jax.random.key(0), 256))
     turn = 0
@@ -169,10 +169,10 @@ def _stepper(states: dict[str, Any], name: str, block: Any, rollout: Any) -> Cal
 
 
 def storage_sizes(capacities: list[int], num_envs: int, repeats: int) -> list[dict[str, Any]]:
-    """Rows of microseconds per cycle and seed of a donated loop, by size of the storage.
+    """Returns rows of microseconds per cycle and seed of a donated loop, by size of the storage.
 
-    A cycle adds a rollout, draws, and updates priorities. If anything copied the storage, a cycle
-    would take longer in proportion to it: `copy` is what copying the largest once takes.
+    A cycle adds a rollout, samples, and updates priorities. If it copied the storage, its time
+    would grow in proportion to the size. `copy` is the time of copying the largest storage once.
     """
     rows = []
     for kind in ["uniform", "prioritised"]:
@@ -183,7 +183,7 @@ def storage_sizes(capacities: list[int], num_envs: int, repeats: int) -> list[di
             state = jax.jit(ours(kind, capacities[-1], num_envs).init)()
             fns["copy"] = lambda state=state: jax.tree.map(lambda x: x.copy(), state)
             seconds = _timing.median(_timing.interleaved(fns, repeats))
-            row: dict[str, Any] = {"replay": kind, "envs": num_envs, "seeds": seeds}
+            row: dict[str, Any] = {"replay": kind, "envs": num_envs, "stacked_seeds": seeds}
             row |= {str(c): seconds[str(c)] / CYCLES / seeds * 1e6 for c in capacities}
             row["copy"] = seconds["copy"] * 1e6
             rows.append(row)
@@ -220,7 +220,7 @@ def _cycles(buffer: Buffer, seeds: int) -> Callable[[], Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small storages, nothing written")
+    parser.add_argument("--quick", action="store_true", help="small storages, fewer repeats")
     quick = parser.parse_args().quick
     rival = not _timing.missing("flashbax")
     repeats = 30 if quick else 200
@@ -230,14 +230,24 @@ def main() -> None:
         rivals += against_flashbax(num_envs, capacity // 5 if quick else capacity, repeats, rival)
     capacities = [10_000, 100_000] if quick else [10_000, 100_000, 1_000_000, 4_000_000]
     storages = storage_sizes(capacities, 64, repeats // 3)
-    print("\nagainst flashbax: microseconds, and how many times as fast ours is")
+    print("\nagainst flashbax: microseconds, and our speed over that of flashbax")
     print(_timing.table(rivals))
-    print("\nadd, draw and update in a donated loop: microseconds per cycle and seed, by capacity")
+    print(
+        "\nadd, sample and update in a donated loop: microseconds per cycle and seed, by capacity"
+    )
     print(_timing.table(storages))
-    if not quick:
-        settings = {"length": LENGTH, "batch": BATCH, "cycles": CYCLES, "repeats": repeats}
-        results = {"settings": settings, "against_flashbax": rivals, "storage_sizes": storages}
-        print("\nwritten to", _timing.write("speed_replay", results, ["flashbax"]).name)
+    settings = {"length": LENGTH, "batch": BATCH, "cycles": CYCLES, "repeats": repeats}
+    for part, rows, names in (
+        ("against_flashbax", rivals, ("replay", "envs", "capacity", "op")),
+        ("storage_sizes", storages, ("replay", "envs", "stacked_seeds")),
+    ):
+        for row in rows:
+            case = {name: row.pop(name) for name in names}
+            arm = f"{case['replay']} {case.get('op', 'cycle')}, {case['envs']} environments"
+            if part == "storage_sizes":
+                arm += f", {case['stacked_seeds']} seeds"
+            given = {"part": part, **settings, **case}
+            _timing.write("speed_replay", arm, given, row, ["flashbax"], quick=quick)
 
 
 if __name__ == "__main__":

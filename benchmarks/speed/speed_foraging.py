@@ -1,17 +1,16 @@
-"""Environment steps per second of foraging: marlx, jumanji and lbforaging, random actions.
+"""Environment steps per second of foraging with random actions: marlx, jumanji and lbforaging.
 
-    python benchmarks/speed_foraging.py
+    python benchmarks/speed/speed_foraging.py
 
 8x8, two agents, two foods, full sight, 50 steps, uniform unmasked random actions, auto-reset. All
-programs of one batch size are compiled first (timed apart), then timed in turns in this process,
-and the median of the turns is reported, so that what else the machine does meets all alike.
-`ratio` compares steps per second, `cpu` the processor time of a step over all cores: where other
-programs share the machine, the second is the steadier.
+programs of one batch size are compiled first (timed separately), then timed in turns in one
+process; the median is reported. `ratio` compares steps per second, `cpu_ratio` the processor time
+of a step over all cores, which is the steadier of the two where other programs share the machine.
 
-Random teams mostly run into the time limit together. A trained team's episodes end at different
-times, and then some episode is reset on nearly every step: the rows `1 to 23` measure that. Both
-sides get the same rule: a reset also draws how long the episode may last, uniform over 1 to 23
-steps (12 on average), and starts its clock so that the time limit falls there.
+Random teams mostly reach the time limit together. The episodes of a trained team end at different
+times, and then some episode is reset on nearly every step. The rows `1 to 23` measure that: in both
+packages a reset also draws the length of the episode, uniform over 1 to 23 steps (12 on average),
+and starts the clock so that the time limit ends it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Short(Foraging):
 
 
 def _start(key: jax.Array) -> jax.Array:
-    """int32 [], what the clock shows at the start of an episode of 1 to LONGEST steps."""
+    """int32 [], clock at the start of an episode of 1 to LONGEST steps."""
     life = 1 + (jax.random.bits(key, (), jnp.uint32) % LONGEST).astype(jnp.int32)
     return HORIZON - life
 
@@ -51,7 +50,7 @@ def _start(key: jax.Array) -> jax.Array:
 def random_actions(key: jax.Array, steps: int, num_envs: int) -> jax.Array:
     """uint8 [T, B, N], uniform over 6 up to 1.2 %.
 
-    Drawn for all steps at once, so that what is timed is the environment and not the draws.
+    Drawn for all steps at once, so that drawing them is not timed.
     """
     bits = jax.random.bits(key, (steps, num_envs, AGENTS), jnp.uint8)
     return ((bits.astype(jnp.uint16) * 6) >> 8).astype(jnp.uint8)
@@ -97,7 +96,7 @@ def jumanjis(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], An
     )
     env = LevelBasedForaging(generator=generator, time_limit=HORIZON)
     inner = ShortEpisodes(env) if early else env
-    # Its VmapAutoResetWrapper takes the same time within 3 %, at 1, 64 and 1024 environments.
+    # VmapAutoResetWrapper takes the same time within 3 % at 1, 64 and 1024 environments
     wrapped = AutoResetWrapper(inner)
     reset, step = jax.vmap(wrapped.reset), jax.vmap(wrapped.step)
 
@@ -136,61 +135,18 @@ def lbforagings(steps: int) -> float:
     return time.perf_counter() - start
 
 
-def measure(
-    sizes: list[int], repeats: int, early_rows: bool, seconds: float, absent: list[str]
-) -> list[dict[str, Any]]:
-    """One row per kind of ending and batch size; packages that are `absent` are left out."""
-    rows = []
-    for early in (False, True) if early_rows else (False,):
-        for num_envs in sizes:
-            programs: dict[str, tuple[Any, int]] = {}
-            row: dict[str, Any] = {
-                "num_envs": num_envs,
-                "lasts": "1 to 23" if early else "as played",
-            }
-            for name, make, rate in (("marlx", ours, 3e6), ("jumanji", jumanjis, 3e5)):
-                if name in absent:
-                    continue
-                if num_envs == 1:
-                    rate /= 4
-                steps = max(100, int(rate * seconds / num_envs))
-                start = time.perf_counter()
-                program = jax.jit(make(num_envs, steps, early)).lower(jax.random.key(0)).compile()
-                row[f"{name}_compile_s"] = round(time.perf_counter() - start, 2)
-                jax.block_until_ready(program(jax.random.key(0)))
-                programs[name] = program, steps
-            times: dict[str, list[float]] = {name: [] for name in programs}
-            work: dict[str, list[float]] = {name: [] for name in programs}
-            for turn in range(repeats):
-                for name, (program, steps) in programs.items():
-                    start, busy = time.perf_counter(), time.process_time()
-                    jax.block_until_ready(program(jax.random.key(turn)))
-                    work[name].append((time.process_time() - busy) / (steps * num_envs))
-                    times[name].append(steps * num_envs / (time.perf_counter() - start))
-            for name, speeds in times.items():
-                row[name] = round(statistics.median(speeds))
-            turns = range(repeats)
-            if "jumanji" in programs:
-                row["ratio"] = round(
-                    statistics.median(times["marlx"][k] / times["jumanji"][k] for k in turns), 1
-                )
-                row["cpu_ratio"] = round(
-                    statistics.median(work["jumanji"][k] / work["marlx"][k] for k in turns), 1
-                )
-            if num_envs == 1 and not early and "lbforaging" not in absent:
-                row["lbforaging"] = round(
-                    statistics.median(2000 / lbforagings(2000) for _ in range(repeats))
-                )
-            rows.append(row)
-            shown = {name: row.get(name, "-") for name in ("jumanji", "lbforaging")}
-            print(
-                f"{row['lasts']:>10} {num_envs:>6} {row['marlx']:>12,} {shown['jumanji']:>12} "
-                f"{row.get('ratio', '-'):>7} {row.get('cpu_ratio', '-'):>7} "
-                f"{shown['lbforaging']:>11} {row['marlx_compile_s']:>8} "
-                f"{row.get('jumanji_compile_s', '-'):>8}",
-                flush=True,
-            )
-    return rows
+def measure(num_envs: int, early: bool, args: argparse.Namespace) -> dict[str, Any]:
+    """Times all packages that are installed with one batch size and one kind of ending."""
+    slower = 4 if num_envs == 1 else 1
+    programs = {"marlx": (lambda steps: ours(num_envs, steps, early), 3e6 / slower)}
+    if "jumanji" not in args.absent:
+        programs["jumanji"] = lambda steps: jumanjis(num_envs, steps, early), 3e5 / slower
+    row = _timing.environment_speed(programs, num_envs, args.repeats, args.seconds)
+    if num_envs == 1 and not early and "lbforaging" not in args.absent:
+        row["lbforaging"] = round(
+            statistics.median(2000 / lbforagings(2000) for _ in range(args.repeats))
+        )
+    return row
 
 
 def main() -> None:
@@ -199,22 +155,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one timing, roughly")
     parser.add_argument("--no-early", action="store_true", help="leave out the rows `1 to 23`")
-    parser.add_argument("--name", default="speed_foraging", help="of the file of results")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
-    absent = _timing.missing("jumanji", "lbforaging")
-    print(
-        f"{'lasts':>10} {'envs':>6} {'marlx':>12} {'jumanji':>12} {'ratio':>7} {'cpu':>7} "
-        f"{'lbforaging':>11} {'compile':>8} {'(s)':>8}"
-    )
-    rows = measure(args.sizes, args.repeats, not args.no_early, args.seconds, absent)
-    result = {
-        "what": "environment steps per second, 8x8-2p-2f, 50 steps, uniform random actions",
-        "jumanji_auto_reset": "AutoResetWrapper",
-        "repeats": args.repeats,
-        "rows": rows,
-    }
-    _timing.write(args.name, result, ("jumanji", "lbforaging"))
+    args.absent = _timing.missing("jumanji", "lbforaging")
+    what = "environment steps per second, 8x8-2p-2f, 50 steps, uniform random actions"
+    shared = {"what": what, "repeats": args.repeats, "jumanji_auto_reset": "AutoResetWrapper"}
+    for early in (False,) if args.no_early else (False, True):
+        for num_envs in args.sizes:
+            lasts = "1 to 23" if early else "as played"
+            row = measure(num_envs, early, args)
+            arm, case = f"{num_envs} environments, {lasts}", {"num_envs": num_envs, "lasts": lasts}
+            print(f"{arm}: {row}", flush=True)
+            _timing.write("speed_foraging", arm, shared | case, row, ("jumanji", "lbforaging"))
 
 
 if __name__ == "__main__":

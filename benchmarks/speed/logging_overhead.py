@@ -1,13 +1,13 @@
-"""What loggers cost a training: the same run with and without them, in turns.
+"""Cost of the loggers: the same training with and without them, in turns.
 
-    python benchmarks/logging_overhead.py                       # the run of `make train`
-    python benchmarks/logging_overhead.py --steps 100000 --seeds 2 --repeats 2
+    python benchmarks/speed/logging_overhead.py                       # the run of `make train`
+    python benchmarks/speed/logging_overhead.py --steps 100000 --seeds 2 --repeats 2
 
-Every run is `marlx train` in a process of its own, with its programs compiled before. Two times are
-taken: the wall clock from start to end, start and finish of the logger included; and the processor
-time of the process and of those it starts, which says the same where a machine is busy with other
-things. `added` is the median over repeats of the difference to the run without; milliseconds per
-evaluation are how long the training waits each time it logs.
+Every run is `marlx train` in a separate process, with its programs compiled before. Two times are
+measured: the wall time from start to end, with starting and closing the logger; and the processor
+time of the process and its children, which depends less on the load of the machine. `added` is the
+median over repeats of the difference to the run without a logger. `milliseconds` is the time that
+the training waits each time it logs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import shutil
 import statistics
@@ -29,6 +28,7 @@ from typing import Any
 import _timing
 import numpy as np
 
+WHAT = "qmix on foraging with and without loggers, whole processes in turns"
 ARMS: dict[str, tuple[list[str], dict[str, str]]] = {
     "none": ([], {}),
     "wandb offline": (["--wandb", "offline"], {}),
@@ -41,7 +41,7 @@ ARMS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 def run(arm: str, steps: int, seeds: int) -> tuple[float, float]:
-    """Wall-clock and processor seconds of a whole training."""
+    """Returns wall-clock and processor seconds of a whole training."""
     options, extra = ARMS[arm]
     folder = tempfile.mkdtemp()
     command = [
@@ -67,11 +67,11 @@ def run(arm: str, steps: int, seeds: int) -> tuple[float, float]:
 
 
 def alone(evaluations: int = 20, seconds: float = 2.0) -> dict[str, float]:
-    """Processor seconds that wandb takes of this process, with nothing else going on in it.
+    """Returns the processor seconds of wandb in a process that does nothing else.
 
-    Imported, started, told of `evaluations` evaluations of 4 seeds in as many times `seconds`, and
-    finished. The difference of two trainings, seconds of over a hundred, is lost in what else a
-    machine does; this is not. wandb's own process is not in it: it takes 0.1 s.
+    It is imported, started, logs `evaluations` evaluations of 4 seeds, one every `seconds`, and is
+    closed. This is exact, while the difference of two trainings is lost in the noise. wandb's own
+    process is not counted: it takes 0.1 s.
     """
     script = f"""
 import contextlib, io, tempfile, time
@@ -97,7 +97,7 @@ print(time.process_time() - before)
 
 
 def waits(evaluations: int = 200, seeds: int = 4) -> dict[str, float]:
-    """Milliseconds that `log` takes on the thread of the training, by logger; medians."""
+    """Returns the median milliseconds of `log` on the thread of the training, by logger."""
     from marlx.loggers import JsonLines, TensorBoard, Wandb
     from marlx.runs import RunFolder
     from marlx.training import Progress
@@ -133,14 +133,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument(
-        "--alone", action="store_true", help="add the last figure to what is stored"
+        "--alone", action="store_true", help="measure only the logger wandb by itself"
     )
     args = parser.parse_args()
     if args.alone:
-        stored = json.loads((_timing.RESULTS / "logging_overhead.json").read_text())
-        stored["wandb_alone"] = alone()
-        print("wandb alone:", stored["wandb_alone"])
-        _timing.write("logging_overhead", stored, ("marlx", "wandb", "tensorboard"))
+        write_alone()
         return
     arms = list(dict.fromkeys(["none", *args.arms]))
     run("none", args.steps, args.seeds)  # compiles
@@ -152,9 +149,10 @@ def main() -> None:
             wall[arm].append(seconds[0])
             processor[arm].append(seconds[1])
             print(f"  {arm:<20} {seconds[0]:7.1f} s, processor {seconds[1]:7.1f} s", flush=True)
-    rows = []
+    case = {"what": WHAT, "steps": args.steps}
+    case |= {"stacked_seeds": args.seeds, "repeats": args.repeats}
     for arm in arms:
-        row: dict[str, Any] = {"logger": arm}
+        row = {}
         for name, times in (("wall", wall), ("processor", processor)):
             base = statistics.median(times["none"])
             added = statistics.median(x - y for x, y in zip(times[arm], times["none"], strict=True))
@@ -163,24 +161,26 @@ def main() -> None:
                 f"{name}_added_s": round(added, 2),
                 f"{name}_added_percent": round(100 * added / base, 2),
             }
-        rows.append(row)
-    print(_timing.table(rows))
-    milliseconds = waits()
-    print("milliseconds per evaluation:", milliseconds)
-    print("wandb alone:", by_itself := alone())
-    _timing.write(
-        "logging_overhead",
-        {
-            "what": "qmix on foraging with and without loggers, whole processes in turns",
-            "steps": args.steps,
-            "seeds": args.seeds,
-            "repeats": args.repeats,
-            "rows": rows,
-            "milliseconds_per_evaluation": milliseconds,
-            "wandb_alone": by_itself,
-        },
-        ("marlx", "wandb", "tensorboard"),
-    )
+        print(f"{arm}: {row}")
+        settings = {"part": "training", "logger": arm, **case}
+        write(arm, settings, row, env="Foraging-8x8-2p-2f-coop-v3", algorithm="qmix")
+    for name, milliseconds in waits().items():
+        print(f"log of {name}: {milliseconds} ms")
+        settings = {"part": "evaluation", "logger": name}
+        write(f"log of {name}", settings, {"milliseconds": milliseconds})
+    write_alone()
+
+
+def write_alone() -> None:
+    """Measures and writes the processor time of wandb by itself."""
+    measured = alone()
+    print("wandb alone:", measured)
+    write("wandb alone", {"part": "alone", "logger": "wandb"}, measured)
+
+
+def write(arm: str, settings: dict[str, Any], measured: dict[str, Any], **given: Any) -> None:
+    packages = ("marlx", "wandb", "tensorboard")
+    _timing.write("logging_overhead", arm, settings, measured, packages, **given)
 
 
 if __name__ == "__main__":

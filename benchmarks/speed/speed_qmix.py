@@ -1,18 +1,18 @@
 """QMIX on simple_spread: speed at JaxMARL's sizes, time to a return, several seeds at once.
 
-    python benchmarks/speed_qmix.py [speed] [seeds] [return] [--quick]
+    python benchmarks/speed/speed_qmix.py [speed] [seeds] [return] [--quick]
 
 speed   one seed at the default sizes of JaxMARL's script: 8 environments, rollouts of 26 steps,
         batches of 32 of them, one gradient step per rollout, GRUs and layers of 64; and 20
-        evaluations in 2,000,000 steps, of 512 episodes each, as there.
-seeds   the same with 4 seeds, laid over two devices, and under `vmap` on one.
-return  time until the greedy return reaches -40 with the shipped preset, compiling included: five
-        seeds, each alone, judged on 512 episodes every 50,000 steps. Returns are sums over agents,
-        as JaxMARL's are; ours elsewhere are means over agents.
+        evaluations in 2,000,000 steps, of 512 episodes each, as in that script.
+seeds   the same with 4 seeds, sharded over two devices, and under `vmap` on one.
+return  time until the greedy return reaches -40 with the shipped preset, compilation included: five
+        seeds, one at a time, evaluated on 512 episodes every 50,000 steps. Returns are sums over
+        agents, as in JaxMARL; elsewhere in marlx they are means over agents.
 
-Every case is a process of its own, with nothing compiled before. JaxMARL's script is not in its
-package and is not run here: `JAXMARL` is what it reached on two cores of a machine like the one the
-stored results are from, so ratios are between two programs at two times, not in turns.
+Every case runs in a separate process without a compilation cache. JaxMARL's script is not in its
+package and is not run here. `JAXMARL` holds its results on two cores of the same kind of machine,
+so the ratios compare two programs at two different times.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from marlx import config
 from marlx.training import Run
 
 TASK = "mpe/simple_spread_v3"
+WHAT = f"QMIX, {TASK}"
 JAXMARL = {
     "what": "JaxMARL 0.2.0, qmix_rnn.py with ql_rnn_mpe.yaml, 2,000,000 steps, seed 0, alone on "
     "2 cores of the same kind of machine",
@@ -71,7 +72,7 @@ TARGET = -40.0
 
 
 def speed(name: str, blocks: int) -> dict[str, Any]:
-    """Train for `blocks` of 100,000 steps, with an evaluation after each."""
+    """Trains for `blocks` blocks of 100,000 steps, with an evaluation after each."""
     seeds, devices = CASES[name]
     jax.config.update("jax_num_cpu_devices", devices)
     made = config.experiment(
@@ -79,11 +80,11 @@ def speed(name: str, blocks: int) -> dict[str, Any]:
     )
     env, params, learner = made.build()
     run = Run(env, params, learner, made.train)
-    return {"case": name, "seeds": seeds, "devices": devices, **_timing.training_speed(run)}
+    return _timing.training_speed(run)
 
 
 def time_to_return(seed: int, total_steps: int) -> dict[str, Any]:
-    """Train one seed with the preset until it reaches TARGET, or to `total_steps`."""
+    """Trains one seed with the preset until it reaches TARGET, or to `total_steps`."""
     evals = max(1, total_steps // 50_000)
     made = config.experiment(
         "qmix", TASK, seed=seed, total_steps=total_steps, evals=evals, eval_episodes=512
@@ -99,7 +100,6 @@ def time_to_return(seed: int, total_steps: int) -> dict[str, Any]:
             break
     steps, seconds, total = curve[-1]
     return {
-        "seed": seed,
         "reached": total >= TARGET,
         "seconds": seconds,
         "steps": steps,
@@ -113,8 +113,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help="speed, seeds, return; all if none is given")
     parser.add_argument("--quick", action="store_true", help="shorter, one seed for the return")
-    parser.add_argument("--total-steps", type=int, default=2_000_000, help="to give up after")
-    parser.add_argument("--one", help="measure this case, or seed, here and print it as JSON")
+    parser.add_argument(
+        "--total-steps", type=int, default=2_000_000, help="limit of the part `return`"
+    )
+    parser.add_argument("--one", help="measure this case, or seed, in this process")
     args = parser.parse_args()
     for part in args.parts:
         if part not in ("speed", "seeds", "return"):
@@ -131,37 +133,48 @@ def main() -> None:
         )
         print(json.dumps(found))
         return
-    results: dict[str, Any] = {"what": f"QMIX, {TASK}", "jaxmarl": JAXMARL, "settings": SIZES}
-    chosen = [name for name in CASES if ("speed" if name == "one" else "seeds") in parts]
-    if "seeds" in parts and "one" not in chosen:
-        chosen = ["one", *chosen]
-    rows = []
-    for name in chosen:
-        row = _timing.apart(__file__, "--one", name, *flags)
-        rows.append(row)
-        print(row, flush=True)
-    if rows:
-        one = rows[0]
-        for row in rows[1:]:
-            row["times_one_seed"] = round(row["steps_per_second"] / one["steps_per_second"], 2)
-        one["ratio"] = round(one["with_evaluation"] / JAXMARL["steps_per_second"], 2)
-        results["speed"] = rows
-        print(_timing.table(rows))
+    if "speed" in parts or "seeds" in parts:
+        names = [name for name in CASES if name == "one" or "seeds" in parts]
+        measure_speed(names, flags, args.quick)
     if "return" in parts:
-        runs = []
-        for seed in range(1 if args.quick else 5):
-            runs.append(_timing.apart(__file__, "--one", str(seed), *flags))
-            print({key: value for key, value in runs[-1].items() if key != "curve"}, flush=True)
-        done = [run["seconds"] for run in runs if run["reached"]]
-        results["time_to_return"] = {
-            "target": TARGET,
-            "reached": f"{len(done)} of {len(runs)}",
-            "median_seconds": statistics.median(done) if len(done) == len(runs) else None,
-            "most_seconds": max(done) if len(done) == len(runs) else None,
-            "runs": runs,
-        }
-        print({key: value for key, value in results["time_to_return"].items() if key != "runs"})
-    _timing.write("speed_qmix", results, ("marlx", "flax", "optax"))
+        measure_time_to_return(range(1 if args.quick else 5), flags, args.quick)
+
+
+def measure_speed(names: list[str], flags: list[str], quick: bool) -> None:
+    """Runs these cases, the first of which is that of one seed, and writes them."""
+    rows = [_timing.apart(__file__, "--one", name, *flags) for name in names]
+    one = rows[0]["steps_per_second"]
+    rows[0]["ratio"] = round(rows[0]["with_evaluation"] / JAXMARL["steps_per_second"], 2)
+    for row in rows[1:]:
+        row["times_one_seed"] = round(row["steps_per_second"] / one, 2)
+    print(_timing.table([{"case": name, **row} for name, row in zip(names, rows, strict=True)]))
+    for name, row in zip(names, rows, strict=True):
+        seeds, devices = CASES[name]
+        case = {"part": "speed", "what": WHAT, "case": name, "stacked_seeds": seeds}
+        case |= {"devices": devices, "settings": SIZES}
+        write(name, case, row, quick=quick)
+
+
+def measure_time_to_return(seeds: range, flags: list[str], quick: bool) -> None:
+    """Runs these seeds until they reach TARGET, and writes them."""
+    runs = []
+    for seed in seeds:
+        runs.append(_timing.apart(__file__, "--one", str(seed), *flags))
+        print({key: value for key, value in runs[-1].items() if key != "curve"}, flush=True)
+    done = [run["seconds"] for run in runs if run["reached"]]
+    summary = {
+        "reached": f"{len(done)} of {len(runs)}",
+        "median_seconds": statistics.median(done) if len(done) == len(runs) else None,
+        "most_seconds": max(done) if len(done) == len(runs) else None,
+    }
+    print(summary)
+    case = {"part": "return", "what": WHAT, "target": TARGET}
+    write("time to return", case, runs, seeds=list(seeds), extra=summary, quick=quick)
+
+
+def write(arm: str, case: dict[str, Any], measured: Any, **given: Any) -> None:
+    packages = ("marlx", "flax", "optax")
+    _timing.write("speed_qmix", arm, case, measured, packages, env=TASK, algorithm="qmix", **given)
 
 
 if __name__ == "__main__":

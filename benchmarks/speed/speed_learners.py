@@ -1,13 +1,12 @@
-"""Every learner in one table: training steps per second, time to compile, peak memory.
+"""Training steps per second, compilation time and peak memory of every learner.
 
-    python benchmarks/speed_learners.py [--quick] [--only NAME ...]
+    python benchmarks/speed/speed_learners.py [--quick] [--only NAME ...]
 
-Each learner trains one seed with the shipped preset, on level-based foraging (CLAM and LIAM: with
-partners), in a process of its own and with nothing compiled before. Steps per second are of
-rollouts and updates; the time to compile is of all that a run compiles, its evaluation too. Peak
-memory is the process's largest resident size, Python, JAX and compiler included; what it had come
-to before the first step is `compile_peak_mb`, most of it the compiler's. About five minutes on two
-cores.
+Each learner trains one seed with the shipped preset on level-based foraging (CLAM and LIAM with
+partners), in a separate process and without a compilation cache. Steps per second are those of
+rollouts and updates. The compilation time is that of a whole run, evaluation included. Peak memory
+is the largest resident size of the process with Python, JAX and the compiler; `compile_peak_mb` is
+its value before the first step, most of it the compiler's. About five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ class Case(NamedTuple):
 
 
 def cases() -> dict[str, Case]:
-    """By name; every algorithm that marlx brings, so that none is forgotten."""
+    """Returns the cases by name: every algorithm of marlx, and LIAM."""
     found = {name: Case(name) for name in registry.algorithms()}
     found["clam"] = Case("clam", PARTNERS)
-    # LIAM learns to tell what the partners see and do
+    # LIAM reconstructs the observations and actions of partners, which need `privileged`
     found["liam"] = Case("clam", PARTNERS, (("model", "liam"),), (("privileged", True),))
     return found
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:
-    """Train a case for `blocks` blocks of about `steps` steps after its warm-up."""
+    """Trains a case for `blocks` blocks of about `steps` steps after its warm-up."""
     case = cases()[name]
     given = {"learner": dict(case.learner), "env": dict(case.env)}
     preset = config.experiment(case.algorithm, case.environment, **given)
@@ -61,17 +60,16 @@ def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:
     run = Run(env, params, learner, made.train)
     state = sum(run.sizes().values())
     speed = _timing.training_speed(run)
-    # evaluations are much closer together here than in a run, and training is far from its end
+    # here evaluations are much more frequent than in a run, and training ends early
     del speed["with_evaluation"], speed["last_return"]
-    about = {"learner": name, "environment": case.environment}
-    return {**about, **speed, "state_mb": round(state / 1e6, 1)}
+    return {**speed, "state_mb": round(state / 1e6, 1)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two short blocks each")
     parser.add_argument("--only", nargs="*", default=[], help="names of learners")
-    parser.add_argument("--one", help="measure this one here, and print it as JSON")
+    parser.add_argument("--one", help="measure this one in this process, and print JSON")
     args = parser.parse_args()
     steps, blocks = (4_000, 2) if args.quick else (20_000, 3)
     for name in args.only:
@@ -81,19 +79,23 @@ def main() -> None:
         print(json.dumps(measure(args.one, steps, blocks)))
         return
     what = f"training, one seed, shipped presets, {blocks} blocks of {steps:,} steps"
-    path, rows = _timing.RESULTS / "speed_learners.json", []
-    if args.only and not args.quick and path.exists():  # the others stay as stored
-        stored = json.loads(path.read_text())["rows"]
-        rows = [row for row in stored if row["learner"] not in args.only]
-    for name in cases():
-        if not args.only or name in args.only:
-            flags = ["--quick"] if args.quick else []
-            rows.append(_timing.apart(__file__, "--one", name, *flags))
-            print(rows[-1], flush=True)
-            # after each, so that one that fails takes none of the others with it
-            _timing.write(
-                "speed_learners", {"what": what, "rows": rows}, ("marlx", "flax", "optax")
-            )
+    rows = []
+    for name, case in cases().items():
+        if args.only and name not in args.only:
+            continue
+        measured = _timing.apart(__file__, "--one", name, *(["--quick"] if args.quick else []))
+        rows.append({"learner": name, **measured})
+        print(rows[-1], flush=True)
+        _timing.write(
+            "speed_learners",
+            name,
+            {"what": what, "learner": name, "environment": case.environment},
+            measured,
+            ("marlx", "flax", "optax"),
+            env=case.environment,
+            algorithm=case.algorithm,
+            quick=args.quick,
+        )
     print(_timing.table(rows))
 
 

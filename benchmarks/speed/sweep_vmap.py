@@ -1,16 +1,15 @@
-"""32 learning rates in one program against 32 runs: the same numbers, in how much of the time.
+"""Time of 32 learning rates in one program and in 32 separate runs, and their differences.
 
-    python benchmarks/sweep_vmap.py [--settings 32] [--separate 32]
+    python benchmarks/speed/sweep_vmap.py [--settings 32] [--separate 32]
 
-Independent Q-learning on the climbing game, two seeds each, on two CPU devices. Both sides train in
-this process, compile everything (no cache of compiled programs) and are timed from the settings to
-the final returns: so the 32 runs are spared starting Python 32 times, and finding out which
-settings can be arguments of the program counts against the one. Half of the separate runs come
-before it and half after, so that a machine that is busy at times is so for both.
+Independent Q-learning on the climbing game, two seeds each, on two CPU devices. Both ways train in
+this process, compile everything (there is no compilation cache) and are timed from the settings to
+the final returns. The separate runs are thus spared 32 starts of Python. Half of the separate runs
+come before the one program and half after, so that the load of the machine affects both.
 
-`--separate` trains fewer of the separate runs, spread evenly, and scales their time up.
+`--separate` trains fewer separate runs, evenly spaced, and scales their time up.
 
-Seconds of CPU time are reported beside wall time; they move less with what else a machine does.
+Seconds of CPU time are reported beside wall time; they depend less on the load of the machine.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ LEARNER = {"warmup": 1_000, "hidden": 32, "epsilon_steps": 3_000}
 
 
 def experiments(count: int) -> list[Experiment]:
-    """One per learning rate."""
+    """Returns one experiment per learning rate."""
     rates = np.geomspace(LOW, HIGH, count).tolist()
     return [
         experiment("iql", "matrix/climbing", **SETTINGS, learner={**LEARNER, "lr": rate})
@@ -57,7 +56,7 @@ def experiments(count: int) -> list[Experiment]:
 
 
 def timed(fn: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What `fn` returns, and the seconds it took."""
+    """Returns the result of `fn` and its seconds."""
     jax.clear_caches()
     wall, cpu = time.perf_counter(), time.process_time()
     out = fn()
@@ -65,13 +64,13 @@ def timed(fn: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 
 def alone(one: Experiment) -> Result:
-    """A run of its own."""
+    """Trains one experiment by itself."""
     env, params, learner = one.build()
     return train(env, learner, params, config=one.train)
 
 
 def differences(together: Result, single: Result) -> dict[str, float]:
-    """Largest relative difference of each metric at the first evaluations after updates."""
+    """Returns the largest relative difference of each metric in the first two evaluations."""
     found: dict[str, float] = {}
     for p, q in zip(together.history[1:3], single.history[1:3], strict=True):
         for name, value in p.metrics.items():
@@ -106,8 +105,6 @@ def main() -> None:
     finals = np.array([[r.returns.mean() for r in pair] for pair in pairs])
     values = np.array([[r.history[-1].metrics["q"].mean() for r in pair] for pair in pairs])
     results = {
-        "settings": args.settings,
-        "separate_runs": count,
         "seconds_together": one_program,
         "seconds_separate": total,
         "share": {k: one_program[k] / total[k] for k in total},
@@ -127,7 +124,15 @@ def main() -> None:
     }
     for name, value in results.items():
         print(f"{name}: {value}")
-    print(_timing.write("sweep_vmap", results, packages=("numpy",)))
+    _timing.write(
+        "sweep_vmap",
+        "one program against separate runs",
+        {"settings": args.settings, "separate_runs": count},
+        results,
+        ("numpy",),
+        env="matrix/climbing",
+        algorithm="iql",
+    )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""How training speed grows with environments, agents, seeds, replay, devices and processes.
+"""Training speed by number of environments, agents, seeds, replay slots, devices and processes.
 
-    python benchmarks/speed_scaling.py [--quick] [--only AXIS ...]
+    python benchmarks/speed/speed_scaling.py [--quick] [--only AXIS ...]
 
-Environment steps per second of training (rollouts and updates; compiling and evaluation are apart),
-over all environments and seeds, by the size of one thing at a time. On foraging: MAPPO with one
-pass over each rollout, where the work of a step is the same at any size; IPPO for the agents, who
-all see as much in any team; QMIX for the replay.
+Environment steps per second of training (rollouts and updates, without compilation and evaluation)
+over all environments and seeds. One size varies at a time. On foraging: MAPPO with one pass over
+each rollout, where the work of a step is the same at any size; IPPO for the agents, whose views
+have the same size in any team; QMIX for the replay.
 
-The first four axes are of one device that has the whole machine. Devices and processes are weak
-scaling: each more brings its own share of environments (`data`) or a seed of its own (`seeds`). XLA
-gives one CPU device all cores, which would leave nothing for a second one to add: so there each
-device has one core, by the affinity of its process, and never more devices than cores are tried.
-`efficiency` is the speed of n devices over n times that of one.
+The first four axes use one device that has the whole machine. Devices and processes are weak
+scaling: each additional one has its own share of environments (`data`) or a seed (`seeds`). XLA
+gives one CPU device all cores. Here each device therefore has one core, by the affinity of its
+process, and there are never more devices than cores. `efficiency` is the speed of n devices over n
+times that of one.
 
-Every case is a process of its own (devices and processes) or shares one with its axis.
+On the axes `devices` and `processes` every case runs in a separate process; the cases of the other
+axes share one. `python benchmarks/studies/pictures.py` draws the stored results.
 """
 
 from __future__ import annotations
@@ -28,11 +29,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
-PICTURE = Path(__file__).parents[1] / "docs" / "images" / "scaling.png"
 
 MAPPO = {"algorithm": "mappo", "learner": {"epochs": 1, "minibatches": 1, "hidden": 32}}
 QMIX = {"algorithm": "qmix", "learner": {"hidden": 32, "batch": 32, "window": 8, "warmup": 2_000}}
@@ -55,7 +54,7 @@ QUICK = {
 
 
 def case(axis: str, size: int, split: str = "") -> dict[str, Any]:
-    """What is trained for a size of an axis; `split` says what more devices bring."""
+    """Returns what is trained for a size of an axis; `split`: what additional devices hold."""
     one = {
         "environment": FORAGING,
         "num_envs": 64,
@@ -65,10 +64,10 @@ def case(axis: str, size: int, split: str = "") -> dict[str, Any]:
         **MAPPO,
     }
     if axis == "environments":
-        # a rollout that is longer where it is short, so that no case is over in an instant
+        # longer rollouts where there are few environments, so that blocks are long enough to time
         return one | {"num_envs": size, "length": 4 if size > 1_000 else 16}
     if axis == "agents":
-        # a view as large for any team, also the critic's: who sees all sees more with each agent
+        # a view of the same size for any team, also the critic's
         task = f"Foraging-grid-2s-20x20-{size}p-8f-v3"
         return one | {"environment": task, "algorithm": "ippo"}
     if axis == "seeds":
@@ -83,7 +82,7 @@ def case(axis: str, size: int, split: str = "") -> dict[str, Any]:
 
 
 def measure(what: dict[str, Any], blocks: int) -> dict[str, Any]:
-    """Steps per second, the median over blocks, and seconds of compiling one."""
+    """Returns the median of steps per second over blocks, and the seconds to compile a block."""
     import jax
 
     import marlx
@@ -110,7 +109,7 @@ def measure(what: dict[str, Any], blocks: int) -> dict[str, Any]:
 def block_by_block(
     env: Any, params: Any, learner: Any, config: Any, what: dict[str, Any]
 ) -> tuple[float, float]:
-    """Seconds of a block on one device, and of compiling it: nothing else is, to save time."""
+    """Returns the seconds of a block on one device and of compiling it; compiles little else."""
     import _timing
     import jax
 
@@ -138,7 +137,7 @@ def block_by_block(
 def by_run(
     env: Any, params: Any, learner: Any, config: Any, what: dict[str, Any]
 ) -> tuple[float, float]:
-    """Seconds of a block on several devices, and of compiling all that a run calls."""
+    """Returns the seconds of a block on several devices and of compiling the run."""
     from marlx.training import Run
 
     run = Run(env, params, learner, config, devices=what["devices"])
@@ -149,11 +148,11 @@ def by_run(
     return statistics.median(blocks[1:]), run.phases["compile"]
 
 
-# --- processes of their own ---
+# --- separate processes ---
 
 
 def worker(job: dict[str, Any]) -> None:
-    """Measure the job's cases in this process, one of `processes`, and print a line for each."""
+    """Measures the cases of a job in this process and prints a line for each."""
     cores = job.get("cores")
     if cores:
         os.sched_setaffinity(0, cores)
@@ -174,10 +173,10 @@ def started(job: dict[str, Any]) -> subprocess.Popen[str]:
 
 
 def rows_of(processes: Sequence[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    said = [process.communicate()[0] for process in processes]
+    outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
-        raise SystemExit("a worker failed; it says why above")
-    lines = (line for text in said for line in text.splitlines() if line.startswith("row "))
+        raise SystemExit("a worker failed; see its error above")
+    lines = (line for text in outputs for line in text.splitlines() if line.startswith("row "))
     return [json.loads(line[4:]) for line in lines]
 
 
@@ -198,7 +197,7 @@ def on_several(axis: str, sizes: list[int], blocks: int) -> list[dict[str, Any]]
     rows = []
     for split in ("data", "seeds"):
         for size in [size for size in sizes if size <= len(cores)]:
-            if rows and size == 1:  # there is no difference
+            if rows and size == 1:  # with one device there is no difference
                 rows.append(rows[0] | {"split": split})
                 continue
             job = {"cases": [case(axis, size, split)], "blocks": blocks}
@@ -217,49 +216,10 @@ def on_several(axis: str, sizes: list[int], blocks: int) -> list[dict[str, Any]]
     return rows
 
 
-def draw(path: Path, axes: dict[str, list[dict[str, Any]]]) -> None:
-    """A panel per axis: steps per second by size, and what a proportional growth would be."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(2, 3, figsize=(11, 6.2), layout="constrained")
-    for panel, (axis, rows) in zip(panels.flat, axes.items(), strict=False):
-        splits = sorted({row.get("split", "") for row in rows})
-        for split in splits:
-            own = [row for row in rows if row.get("split", "") == split]
-            x = [row["size"] for row in own]
-            y = [row["steps_per_second"] for row in own]
-            panel.plot(x, y, "o-", label=split or None)
-            if axis != "replay":
-                # n agents take n times as long, n of the others bring n times more
-                power = -1 if axis == "agents" else 1
-                proportional = [y[0] * (size / x[0]) ** power for size in x]
-                panel.plot(x, proportional, ":", c="grey", lw=1)
-        panel.set(xlabel=axis, xscale="log", yscale="log")
-        panel.set_ylim(min(row["steps_per_second"] for row in rows) / 2, None)
-        ticks = [row["size"] for row in rows]
-        millions = [f"{x // 10**6}M" if x % 10**6 == 0 else f"{x:,}" for x in ticks]
-        panel.set_xticks(ticks, millions)
-        panel.minorticks_off()
-        if len(splits) > 1:
-            panel.legend(title="more devices bring")
-        panel.grid(alpha=0.3)
-    for row_of_panels in panels:
-        row_of_panels[0].set_ylabel("environment steps per second")
-    figure.suptitle("training; dotted: in proportion")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small, nothing written")
-    parser.add_argument(
-        "--only", nargs="+", choices=list(SIZES), help="axes; others stay as stored"
-    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, fewer repeats")
+    parser.add_argument("--only", nargs="+", choices=list(SIZES), help="axes")
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -268,27 +228,39 @@ def main() -> None:
         return
     import _timing
 
-    axes: dict[str, list[dict[str, Any]]] = {}
     for axis, sizes in (QUICK if args.quick else SIZES).items():
         if args.only and axis not in args.only:
             continue
         run = on_several if axis in ("devices", "processes") else on_one_device
-        axes[axis] = run(axis, sizes, 2 if args.quick else args.blocks)
-        print(f"\n{axis}\n{_timing.table(axes[axis])}", flush=True)
-    if args.quick:
-        return
-    stored = _timing.RESULTS / "speed_scaling.json"
-    old = json.loads(stored.read_text()) if args.only and stored.exists() else {"rows": {}}
-    dates = {axis: old.get("dates", {}).get(axis, old["date"]) for axis in old["rows"]}
-    dates |= dict.fromkeys(axes, _timing.about()["date"])
-    found = old["rows"] | axes
-    axes = {axis: found[axis] for axis in SIZES if axis in found}
-    settings = {axis: case(axis, SIZES[axis][0], "data") for axis in axes}
-    what = "environment steps per second of training, over all environments and seeds"
-    results = {"what": what, "dates": dates, "first_case": settings, "rows": axes}
-    path = _timing.write("speed_scaling", results, ("marlx", "flax", "optax"))
-    draw(PICTURE, axes)
-    print(f"\nwritten to {path.name} and {PICTURE.name}")
+        rows = run(axis, sizes, 2 if args.quick else args.blocks)
+        print(f"\n{axis}\n{_timing.table(rows)}", flush=True)
+        for row in rows:
+            write(axis, row, args.quick)
+
+
+def write(axis: str, row: dict[str, Any], quick: bool) -> None:
+    """Writes what was measured for one size of an axis."""
+    import _timing
+
+    measured = dict(row)
+    size, split = measured.pop("size"), measured.pop("split", None)
+    trained = case(axis, size, split or "")
+    settings = {
+        "what": "environment steps per second of training, over all environments and seeds",
+        **{"axis": axis, "size": size, "split": split},
+        **{name: value for name, value in trained.items() if name not in ("seeds", "devices")},
+        **{"stacked_seeds": trained["seeds"], "device_layout": trained["devices"]},
+    }
+    _timing.write(
+        "speed_scaling",
+        f"{axis}, {size}" + (f", {split}" if split else ""),
+        settings,
+        measured,
+        ("marlx", "flax", "optax"),
+        env=trained["environment"],
+        algorithm=trained["algorithm"],
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

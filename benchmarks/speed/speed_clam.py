@@ -1,10 +1,9 @@
-"""What CLAM costs: wall time per environment step against plain PPO, at the default sizes.
+"""Wall time per environment step of CLAM and of plain PPO, at the default sizes.
 
-    python benchmarks/speed_clam.py
+    python benchmarks/speed/speed_clam.py
 
-Both are trained in the same environment with the same policy settings, one seed on one device; a
-block of rollouts and updates of each is timed in turn, so that whatever else the machine does hits
-both. `--model` times another of the learner's models.
+Both train in the same environment with the same policy settings, one seed on one device. Blocks of
+rollouts and updates of the two are timed in turns. `--model` times another model of the learner.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ import jax
 from marlx import config, training
 
 TASK = "partners/mpe/liam_predator_prey"
+REPEATS = 9
 
 
 def block(algorithm: str, rollouts: int, **learner: Any) -> tuple[Any, int]:
-    """A function that trains on for a block, and the environment steps of one."""
+    """Returns a function that trains for one block, and the environment steps of a block."""
     experiment = config.experiment(
         algorithm,
         TASK,
@@ -46,7 +46,7 @@ def block(algorithm: str, rollouts: int, **learner: Any) -> tuple[Any, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--rollouts", type=int, default=5, help="per block")
     parser.add_argument("--model", default="clam")
     args = parser.parse_args()
@@ -54,17 +54,25 @@ def main() -> None:
     slow, steps = block("clam", args.rollouts, model=args.model, ppo=policy)
     fast, _ = block("ippo", args.rollouts, **policy)
     seconds = _timing.interleaved({"clam": slow, "ppo": fast}, args.repeats)
-    result = {
-        "what": f"training, {TASK}, 64 environments x 50 steps, default sizes",
-        "model": args.model,
+    measured = {
         "ratio": round(_timing.ratio(seconds, "clam", "ppo"), 3),
         "steps_per_second": {
             name: round(steps / statistics.median(times)) for name, times in seconds.items()
         },
         "seconds": seconds,
     }
-    print({key: result[key] for key in ("model", "ratio", "steps_per_second")})
-    _timing.write("speed_clam", result, ("marlx", "flax", "optax"))
+    print({key: measured[key] for key in ("ratio", "steps_per_second")})
+    what = f"training, {TASK}, 64 environments x 50 steps, default sizes"
+    _timing.write(
+        "speed_clam",
+        f"{args.model} against ppo",
+        {"what": what, "model": args.model},
+        measured,
+        ("marlx", "flax", "optax"),
+        env=TASK,
+        algorithm="clam",
+        quick=args.repeats < REPEATS,
+    )
 
 
 if __name__ == "__main__":
