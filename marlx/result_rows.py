@@ -224,6 +224,7 @@ def training_rows(
     result_id: str | None = None,
     measured: Sequence[Mapping[str, Any]] = (),
     extra: Mapping[str, Any] | None = None,
+    keep_returns: bool = True,
     **columns: Any,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Returns the rows of a training, one per seed, and its settings record, for `add_rows`.
@@ -239,6 +240,7 @@ def training_rows(
       result_id: the argument of `marlx reproduce`.
       measured: [seeds], further results of each seed.
       extra: further results of all seeds together.
+      keep_returns: whether the rows have the return of every episode.
       **columns: of all rows, e.g. `control_of`.
     """
     settings = configuration(made.settings())
@@ -269,7 +271,8 @@ def training_rows(
         row["curve"] = [at[i] for at in curve]
         row["train_curve"] = [at[i] for at in train_curve]
         row["final"] = round(float(result.returns[i].mean()), DIGITS)
-        row["returns"] = result.returns[i].round(DIGITS).tolist()
+        if keep_returns:
+            row["returns"] = result.returns[i].round(DIGITS).tolist()
         if any(at is not None for at in calls):
             row["calls"] = [None if at is None else round(float(at[i]), DIGITS) for at in calls]
         row["measured"] = dict(measured[i]) if measured else {}
@@ -295,6 +298,55 @@ def training_rows(
         "runs": [finite(run)],
     }
     return rows, record
+
+
+def measured_rows(
+    settings: Mapping[str, Any],
+    measured: Sequence[Mapping[str, Any]],
+    *,
+    study: str,
+    comparison: str,
+    arm: str,
+    about: Mapping[str, Any],
+    env: str | None = None,
+    algorithm: str | None = None,
+    seeds: Sequence[int | None] = (None,),
+    extra: Mapping[str, Any] | None = None,
+) -> tuple[list[Row], dict[str, Any]]:
+    """Returns the rows of a measurement that is no training, and its settings record.
+
+    Args:
+      settings: all that defines the measurement; a key `seeds` or `seed` is left out.
+      measured: the results of each of `seeds`.
+      study: name of the study.
+      comparison: the part of the study whose arms are compared with each other.
+      arm: label in the comparison.
+      about: `date`, `commit`, `versions` and `device`.
+      env: environment id, if there is one.
+      algorithm: its name, if there is one.
+      seeds: one per row, None where the measurement has no seed.
+      extra: further results of all seeds together.
+    """
+    settings = finite(configuration(settings))
+    digest = config_hash(settings)
+    shared = {
+        "study": study,
+        "comparison": comparison,
+        "arm": arm,
+        "env": env,
+        "algorithm": algorithm,
+        "config_hash": digest,
+        "commit": about["commit"],
+        "date": about["date"],
+        "device": device_text(about["device"]),
+    }
+    rows = [
+        dict.fromkeys(COLUMNS) | shared | {"seed": seed, "measured": finite(values)}
+        for seed, values in zip(seeds, measured, strict=True)
+    ]
+    run = dict.fromkeys(RUN) | dict(about) | {"seeds": list(seeds), "extra": finite(extra or {})}
+    record = dict.fromkeys(SETTINGS) | {"config_hash": digest, "env": env}
+    return rows, record | {"algorithm": algorithm, "settings": settings, "runs": [run]}
 
 
 def changes_from_preset(made: Experiment) -> dict[str, Any]:

@@ -117,21 +117,19 @@ def write(
     given = os.environ.get("MARLX_BENCH_RESULTS")
     if quick and not given:
         return
-    facts = result_rows.about(*packages)
-    device = result_rows.device_text(facts["device"])
-    case = {"script": script, **settings, "device": device}
-    digest = result_rows.config_hash(case)
-    each = [measured] if isinstance(measured, Mapping) else measured
-    shared = {"study": STUDY, "comparison": script, "arm": arm, "env": env, "algorithm": algorithm}
-    shared |= {"config_hash": digest, "commit": facts["commit"], "date": facts["date"]}
-    shared |= {"device": device}
-    rows = [
-        dict.fromkeys(result_rows.COLUMNS) | shared | {"seed": seed, "measured": dict(values)}
-        for seed, values in zip(seeds, each, strict=True)
-    ]
-    run = dict.fromkeys(result_rows.RUN) | facts | {"seeds": list(seeds), "extra": extra or {}}
-    record = dict.fromkeys(result_rows.SETTINGS) | {"config_hash": digest, "env": env}
-    record |= {"algorithm": algorithm, "settings": case, "runs": [run]}
+    about = result_rows.about(*packages)
+    rows, record = result_rows.measured_rows(
+        {"script": script, **settings, "device": result_rows.device_text(about["device"])},
+        [measured] if isinstance(measured, Mapping) else measured,
+        study=STUDY,
+        comparison=script,
+        arm=arm,
+        about=about,
+        env=env,
+        algorithm=algorithm,
+        seeds=seeds,
+        extra=extra,
+    )
     result_rows.add_rows(Path(given or RESULTS), STUDY, rows, record)
 
 

@@ -1,25 +1,24 @@
-"""Does CLAM's encoder tell who plays? k-NN accuracy over the episode, without labels in training.
+"""Study `clam_encoder`: how well CLAM's encoder separates partners, as k-NN accuracy by time.
 
-    python benchmarks/clam_encoder.py            # all cases; minutes
+    python benchmarks/studies/clam_encoder.py            # all cases; minutes
 
-The agent acts at random, so that trajectories are the same for all encoders: one trained on the
-contrastive loss, and one as it starts. `--seeds` encoders each are trained on `--episodes` episodes
-and judged on fresh ones, half of which are the reference of 5 nearest neighbours.
+The agent acts at random, so that all encoders see the same trajectories: encoders trained on the
+contrastive loss, which uses no labels, and untrained ones. `--seeds` encoders are trained on
+`--episodes` episodes each and evaluated on fresh ones, half of which are the neighbours to search.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import _timing
+import _study
 import jax
 import numpy as np
 
 import marlx
-from marlx import embeddings
+from marlx import embeddings, result_rows
 from marlx.algos.clam import CLAMConfig, model_of
 from marlx.algos.contrast import ContrastConfig
 from marlx.algos.modelling import Model
@@ -35,6 +34,8 @@ FORAGERS = ("h1", "h2", "h3", "h4", "random")
 
 
 class Case(NamedTuple):
+    """An environment and the settings of the encoder."""
+
     task: str
     env: dict[str, Any]
     settings: dict[str, Any]
@@ -63,7 +64,7 @@ CASES = {
 
 
 def wanderer(model: Model, spec: Any) -> Learner:
-    """Acts at random and lets the model watch."""
+    """Returns a learner that acts at random while the model observes."""
 
     def act(policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         action = uniform_action(key, spec, obs.action_mask)
@@ -81,11 +82,13 @@ def wanderer(model: Model, spec: Any) -> Learner:
 
 
 class Extras(NamedTuple):
+    """What `act` of the learner adds to a transition: the vector of the partners."""
+
     vector: Any
 
 
 def example(env: Any, params: Any, model: Model, actors: Any, length: int) -> Any:
-    """Shapes of the rollouts that the model is going to be shown."""
+    """Returns the shapes of the rollouts that the model observes."""
     idle = random_learner(env.spec(params))
 
     def roll() -> Any:
@@ -97,7 +100,8 @@ def example(env: Any, params: Any, model: Model, actors: Any, length: int) -> An
     return jax.eval_shape(roll)[1]._replace(memory=memory)
 
 
-def measure(name: str, label: str, args: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Trains and evaluates the encoders of a case; returns the results of each seed."""
     case = CASES[name]
     env, params = marlx.make(case.task, **case.env, privileged=True)
     spec = env.spec(params)
@@ -113,7 +117,7 @@ def measure(name: str, label: str, args: argparse.Namespace) -> dict[str, Any]:
 
     @jax.jit
     def watch(key: Any) -> Any:
-        """The model's state as it starts, with a store full of episodes."""
+        """Returns the initial state of the model, with a full store of episodes."""
         key_start, key_init, key_roll = jax.random.split(key, 3)
         actors = start(env, params, learner, key_start, args.episodes)
         state = model.init(key_init, example(env, params, model, actors, spec.horizon))
@@ -127,67 +131,78 @@ def measure(name: str, label: str, args: argparse.Namespace) -> dict[str, Any]:
     def judge(state: Any, key: Any) -> Any:
         return embeddings.embed(env, params, learner, model.policy(state), key, args.judged)
 
-    rows: dict[str, list[Any]] = {"trained": [], "untrained": [], "loss": []}
+    each = []
     for seed in range(args.seeds):
         keys = jax.random.split(jax.random.key(seed), 7)
         state = watch(keys[0])
-        rows["untrained"].append(embeddings.scores(judge(state, keys[1]), times))
+        untrained = embeddings.scores(judge(state, keys[1]), times)
         losses = []
         for key in keys[2:]:
             state, metrics = update(state, key)
             losses.append(round(float(metrics["contrastive_loss"]), 3))
-        rows["loss"].append(losses)
         found = judge(state, keys[1])
-        rows["trained"].append(embeddings.scores(found, times))
-        if seed == 0:
-            path = _timing.RESULTS / "clam" / f"{re.sub('[^a-z]+', '-', label).strip('-')}.png"
-            path.parent.mkdir(exist_ok=True)
-            title = f"{label}; the agent acts at random"
-            embeddings.picture(path, found, env.partner_names, rows["trained"][0], title=title)
-    return {
-        "case": label,
-        "task": case.task,
-        "settings": case.settings,
-        "partners": list(env.partner_names),
-        "chance": 1 / len(env.partner_names),
-        "log(2B-1)": round(float(np.log(2 * args.batch - 1)), 3),
-        **rows,
-    }
+        trained = embeddings.scores(found, times)
+        each.append({"trained": trained, "untrained": untrained, "loss": losses})
+        if seed == 0 and args.picture:
+            title = f"{name}; the agent acts at random"
+            embeddings.picture(args.picture, found, env.partner_names, trained, title=title)
+    return each
+
+
+def run(name: str, args: argparse.Namespace) -> None:
+    """Measures a case, prints and stores it."""
+    case = CASES[name]
+    label = name + ", told labels" * args.labels + ", views apart" * args.apart
+    each = measure(name, args)
+    partners = list(marlx.make(case.task, **case.env, privileged=True)[0].partner_names)
+    options = ("episodes", "judged", "updates", "batch", "labels", "apart")
+    bound = round(float(np.log(2 * args.batch - 1)), 3)
+    rows, record = result_rows.measured_rows(
+        {
+            "algorithm": "clam",
+            "environment": case.task,
+            "settings": case.settings,
+            "partners": partners,
+            **{option: getattr(args, option) for option in options},
+        },
+        each,
+        study="clam_encoder",
+        comparison=name.split(",")[0],
+        arm=label,
+        about=_study.about(),
+        env=case.task,
+        algorithm="clam",
+        seeds=range(args.seeds),
+        extra={"chance": 1 / len(partners), "log(2B-1)": bound},
+    )
+    _study.add(rows, record)
+    print(f"{label}: loss {[seed['loss'] for seed in each]} of {bound}")
+    for which in ("untrained", "trained"):
+        for k, at in enumerate(each[0][which]):
+            accuracy = [seed[which][k]["accuracy"] for seed in each]
+            silhouette = np.mean([seed[which][k]["silhouette"] for seed in each])
+            print(
+                f"  {which:10} step {at['time']:3}: k-NN {np.mean(accuracy):.3f} "
+                f"({min(accuracy):.3f} to {max(accuracy):.3f}), silhouette {silhouette:.3f}",
+                flush=True,
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--episodes", type=int, default=2_000, help="trained on")
+    parser.add_argument("--episodes", type=int, default=2_000, help="to train on")
     parser.add_argument("--judged", type=int, default=1_000, help="fresh episodes")
     parser.add_argument("--updates", type=int, default=1_000, help="gradient steps")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--labels", action="store_true", help="an upper bound: told who is alike")
-    parser.add_argument("--apart", action="store_true", help="views share no step")
+    parser.add_argument("--labels", action="store_true", help="train with labels: an upper bound")
+    parser.add_argument("--apart", action="store_true", help="the two views share no step")
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--picture", type=Path, help="draw the first seed's vectors to this file")
     args = parser.parse_args()
-    path = _timing.RESULTS / "clam_encoder.json"
-    known = (
-        {row["case"]: row for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
-    )
     for name in CASES:
-        if args.only not in name:
-            continue
-        label = name + ", told labels" * args.labels + ", views apart" * args.apart
-        row = known[label] = {**measure(name, label, args), **vars(args)}
-        print(f"{label}: loss {row['loss']} of {row['log(2B-1)']}, chance {row['chance']:.2f}")
-        for which in ("untrained", "trained"):
-            for k, moment in enumerate(row[which][0]):
-                each = [seed[k]["accuracy"] for seed in row[which]]
-                outline = [seed[k]["silhouette"] for seed in row[which]]
-                print(
-                    f"  {which:10} step {moment['time']:3}: k-NN {np.mean(each):.3f} "
-                    f"({min(each):.3f} to {max(each):.3f}), silhouette {np.mean(outline):.3f}",
-                    flush=True,
-                )
-        what = "policy accuracy of 5 nearest neighbours over the episode, 5 partners"
-        rows = [known[name] for name in sorted(known)]
-        _timing.write("clam_encoder", {"what": what, "rows": rows}, ("marlx", "flax", "optax"))
+        if args.only in name:
+            run(name, args)
 
 
 if __name__ == "__main__":

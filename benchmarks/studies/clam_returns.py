@@ -1,10 +1,10 @@
-"""Does it pay to know one's partners? Returns of clam, its bounds, controls, LIAM, and a memory.
+"""Study `clam`: returns with partners, by model: CLAM, bounds, controls, LIAM and a GRU.
 
-    python benchmarks/clam_returns.py            # 5 seeds of each; many hours on two cores
+    python benchmarks/studies/clam_returns.py            # 5 seeds of each; many hours on two cores
 
-Each model trains with the partners that are seen, through the same PPO and networks of the same
-size, and is judged greedily with those and with partners that it never met. One JSON per task and
-model in `benchmarks/results/clam/`, with every seed's curve and returns.
+Each model trains with the seen partners, with the same PPO and networks of the same size. It is
+evaluated greedily with those (`final` of a row) and with partners that it never met
+(`unseen_return` in `measured`).
 """
 
 from __future__ import annotations
@@ -16,30 +16,35 @@ import jax
 
 from marlx.cli.devices import use_cpu_devices
 
-use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
+use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
 
 from typing import Any, NamedTuple
 
-import _timing
+import _controls
+import _study
 import numpy as np
 
 import marlx
-from marlx import config, statistics, training
+from marlx import config, result_rows, statistics, training
 from marlx.envs.partners import LIAM_CODES
 from marlx.evaluation import evaluate
 from marlx.registry import algorithm
 
 MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels", "recurrent")
+CONTROLS = ("random", "shuffled")
+"""Models that are controls of `clam`: an untrained encoder, and representations of others."""
 CODES = tuple(f"code_{''.join(map(str, code))}" for code in LIAM_CODES)
 
 
 def habits(count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Partners of a matrix game that are seen, and that are not."""
+    """Returns the seen and the unseen partners of a matrix game."""
     names = [tuple(f"{name}_{i}" for i in range(count)) for name in ("mostly", "always")]
     return names[0], names[1]
 
 
 class Task(NamedTuple):
+    """A task with the partners that are seen in training, and those that are not."""
+
     name: str
     env: str
     seen: tuple[str, ...]
@@ -70,8 +75,8 @@ TASKS = (
 )  # fmt: skip
 
 
-def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> dict[str, Any]:
-    """Train, and judge with partners that were seen and with others."""
+def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None:
+    """Trains a model, evaluates it with seen and with unseen partners, and stores its rows."""
     learner: dict[str, Any] = {"model": model}
     if model == "recurrent":  # no model, but a policy with a memory of its own
         learner = {"model": "none", "ppo": {"recurrent": True, "window": 25}}
@@ -83,7 +88,7 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> dict
         **settings,
     )
     env, params, learner = experiment.build()
-    result = training.train(env, learner, params, config=experiment.train, report=report)
+    result = training.train(env, learner, params, config=experiment.train, report=_study.report)
 
     def judged(pool: tuple[str, ...]) -> np.ndarray[Any, Any]:
         kwargs = {**experiment.settings()["env"], "pool": pool}
@@ -98,32 +103,37 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> dict
         keys = jax.random.split(jax.random.key(2**20), experiment.train.seeds)
         return np.asarray(play(result.policies, keys), float)
 
-    def summary(returns: np.ndarray[Any, Any]) -> dict[str, Any]:
-        return {
-            "mean": statistics.mean(returns),
-            "interval_95": statistics.bootstrap_interval(returns),
-            "per_seed": returns.mean(1).round(4).tolist(),
-        }
+    measured: list[dict[str, Any]] = []
+    extra: dict[str, Any] = {"seen": {"pool": task.seen}, "unseen": {"pool": task.unseen}}
+    if model != "oracle":  # its inputs would mean other partners
+        unseen = judged(task.unseen)
+        measured = [{"unseen_return": mean} for mean in unseen.mean(1).round(4).tolist()]
+        extra["unseen"]["mean"] = statistics.mean(unseen)
+        extra["unseen"]["interval"] = list(statistics.bootstrap_interval(unseen))
+        print(f"{task.name} {model} unseen: {extra['unseen']}")
+    rows, record = result_rows.training_rows(
+        experiment,
+        result._replace(returns=judged(task.seen)),
+        study="clam",
+        comparison=task.name,
+        arm=model,
+        about=_study.about(),
+        measured=measured,
+        extra=extra,
+        keep_returns=False,
+    )
+    _study.add(rows, record)
 
-    unseen = model != "oracle"  # its numbers would mean other partners
-    return {
-        "task": task._asdict(),
-        "model": model,
-        "seen": summary(judged(task.seen)),
-        "unseen": summary(judged(task.unseen)) if unseen else None,
-        "episodes_per_seed": episodes,
-        "random_return": float(result.random_returns.mean()),
-        "steps": [p.steps for p in result.history],
-        "curve": [p.metrics["return"].round(4).tolist() for p in result.history],
-        "seconds": {name: round(value, 1) for name, value in result.phases.items()},
-        "settings": experiment.settings(),
-    }
 
-
-def report(progress: training.Progress) -> None:
-    """A line now and then, for those who wait."""
-    mean = progress.metrics["return"].mean()
-    print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {mean:.3f}", flush=True)
+def mark_controls() -> None:
+    """Sets `control_of` in the rows of `CONTROLS`: the run of CLAM on the same task."""
+    stored = _study.read("clam")
+    hashes = {(row["comparison"], row["arm"]): row["config_hash"] for row in stored.rows}
+    for row in stored.rows:
+        run = hashes.get((row["comparison"], "clam"))
+        if row["arm"] in CONTROLS and run is not None:
+            row |= _controls.relation(stored, row["config_hash"], run)
+    result_rows.write_study(_study.RESULTS, "clam", stored)
 
 
 def main() -> None:
@@ -139,13 +149,8 @@ def main() -> None:
         settings["total_steps"] = args.total_steps
     for task in TASKS:
         for model in args.models if task.name in args.tasks else ():
-            record = run(task, model, settings, args.episodes)
-            _timing.write(f"clam/{task.name}-{model}", record, ("marlx", "flax", "optax"))
-            for pool in ("seen", "unseen"):
-                if record[pool] is not None:
-                    low, high = record[pool]["interval_95"]
-                    mean = record[pool]["mean"]
-                    print(f"{task.name} {model} {pool}: {mean:.3f} [{low:.3f}, {high:.3f}]")
+            run(task, model, settings, args.episodes)
+    mark_controls()
 
 
 if __name__ == "__main__":

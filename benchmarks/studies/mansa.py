@@ -1,43 +1,34 @@
-"""MANSA against its parts and its controls: returns, centralised calls, and where they are made.
+"""Study `mansa`: MANSA, its parts and its controls: returns and centralised calls.
 
-    python benchmarks/mansa.py oracle      # matrix/chain-4: calls by cost of a call
-    python benchmarks/mansa.py stages      # matrix/stages: MANSA, IQL, QMIX, joint-Q, controls
-    python benchmarks/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
-    python benchmarks/mansa.py penalty     # IQL, QMIX, joint-Q, MANSA of IQL and joint-Q, controls
-    python benchmarks/mansa.py smax        # the same on a SMAX map, of IPPO and MAPPO
-    python benchmarks/mansa.py ppo         # the same with IPPO and MAPPO, one foraging task
-    python benchmarks/mansa.py timing      # seconds by rate of calls
-    python benchmarks/mansa.py map RUN     # where a trained switch calls, from a run folder
-    python benchmarks/mansa.py plot        # pictures of what is stored
+    python benchmarks/studies/mansa.py stages      # matrix/stages, all arms
+    python benchmarks/studies/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
+    python benchmarks/studies/mansa.py penalty     # IQL, QMIX, joint-Q, MANSA of IQL and joint-Q
+    python benchmarks/studies/mansa.py smax        # the same on a SMAX map, of IPPO and MAPPO
+    python benchmarks/studies/mansa.py ppo         # the same with IPPO and MAPPO, one foraging task
 
-Results are in `benchmarks/results/mansa/`, a JSON per run with every seed's curve, rewritten at
-each evaluation so that a run that is stopped still tells how far it came. The controls have MANSA's
-own number of calls: they are read from its file, so `mansa` has to come first.
+A control makes as many calls as the MANSA of the same settings and seeds, at random or in the first
+steps. The number is read from the rows of that MANSA, which therefore has to be trained first.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from marlx.cli.devices import use_cpu_devices
 
-use_cpu_devices(os.cpu_count() or 1)  # seeds run side by side
+use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
 
-import _timing
-import jax.numpy as jnp
+import _controls
+import _study
 import numpy as np
 
-from marlx import config, load_policy, mixers, statistics, training
-from marlx.algos import mansa, q_learning
+from marlx import config, result_rows, training
 from marlx.rollout import rollout, start
 
 FORAGING = (
@@ -51,68 +42,80 @@ FORAGING = (
 PENALTY = ("Foraging-5x5-2p-1f-coop-pen-v3", "Foraging-8x8-2p-2f-coop-pen-v3")
 SMAX = ("jaxmarl/smax/3m",)
 PG = ("ippo", "mappo")
-COMPARED = {  # algorithm, what it is made of and peers, tasks
+COMPARED = {  # algorithm, its parts and other learners, tasks
     "foraging": ("mansa", ("iql", "qmix"), FORAGING),
     "penalty": ("mansa", ("iql", "joint_q", "qmix"), PENALTY),
     "smax": ("mansa_ppo", PG, SMAX),
     "ppo": ("mansa_ppo", PG, FORAGING[:1]),
 }
-COSTS = (0.25, 0.5, 1.0, 3.0, 5.0, 7.0)
-WHAT = ("oracle", "stages", "foraging", "penalty", "smax", "ppo", "timing", "map", "plot")
-PER_SEED = ("return", "call_rate", "calls_per_episode", "centralised_calls")
+CONTROLS = ("random", "first")
+PER_SEED = ("call_rate", "calls_per_episode")
 
 
-def run(name: str, algorithm: str, task: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train, and keep in `results/mansa/{name}-{task}.json` what came out."""
+def run(
+    arm: str,
+    comparison: str,
+    algorithm: str,
+    task: str,
+    settings: dict[str, Any],
+    control_of: str | None = None,
+) -> None:
+    """Trains a configuration and stores its rows.
+
+    Args:
+      arm: label in the comparison.
+      comparison: the arms that are shown together.
+      algorithm: its name.
+      task: environment id.
+      settings: over the preset's.
+      control_of: configuration hash of the run that this one is a control of.
+    """
     experiment = config.experiment(algorithm, task, **settings)
     env, params, learner = experiment.build()
-    file = f"mansa/{name}-{task.replace('/', '-')}"
-    record: dict[str, Any] = {
-        "name": name,
-        "algorithm": algorithm,
-        "environment": task,
-        "finished": False,
-        "optimum": env.spec(params).optimum,
-        "steps": [],
-        **{metric: [] for metric in PER_SEED},
-        "settings": experiment.settings(),
-    }
-
-    def report(progress: training.Progress) -> None:
-        record["steps"].append(progress.steps)
-        for metric in PER_SEED:
-            values = progress.metrics.get(metric)
-            record[metric].append(None if values is None else np.round(values, 4).tolist())
-        record["seconds"] = {phase: round(took, 1) for phase, took in progress.phases.items()}
-        record["samples"] = np.asarray(
-            progress.metrics.get("centralised_samples_total", np.nan)
-        ).tolist()
-        _timing.write(file, record)
-        means = {k: round(float(np.mean(v)), 4) for k, v in progress.metrics.items()}
-        shown = {k: means[k] for k in PER_SEED if k in means}
-        print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {shown}", flush=True)
-
     result = training.train(env, learner, params, config=experiment.train, report=report)
-    record |= {
-        "finished": True,
-        "final": statistics.mean(result.returns),
-        "interval": list(statistics.bootstrap_interval(result.returns)),
-        "per_seed": result.returns.mean(-1).round(4).tolist(),
-        "standard_error": float(result.returns.mean(-1).std(ddof=1) / len(result.returns) ** 0.5)
-        if len(result.returns) > 1
-        else None,
-        "random_return": float(result.random_returns.mean()),
-    }
+    seeds = range(len(result.returns))
+    measured: list[dict[str, Any]] = [{} for _ in seeds]
+    for name in PER_SEED:
+        curve = [p.metrics.get(name) for p in result.history]
+        if any(at is not None for at in curve):
+            for i in seeds:
+                measured[i][name] = [None if x is None else round(float(x[i]), 4) for x in curve]
     if hasattr(result.policies, "switch"):
-        record["greedy_call_rate"] = greedy_call_rate(env, params, learner, result.policies)
-    _timing.write(file, record)
-    low, high = record["interval"]
-    print(f"{name:10} {task:32} {record['final']:.3f} [{low:.3f}, {high:.3f}]", flush=True)
-    return record
+        samples = result.history[-1].metrics["centralised_samples_total"]
+        rates = greedy_call_rate(env, params, learner, result.policies)
+        for i in seeds:
+            measured[i]["centralised_samples"] = float(samples[i])
+            measured[i]["greedy_call_rate"] = rates[i]
+    error = result.returns.mean(-1).std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else None
+    rows, record = result_rows.training_rows(
+        experiment,
+        result,
+        study="mansa",
+        comparison=comparison,
+        arm=arm,
+        about=_study.about(),
+        measured=measured,
+        extra={"standard_error": None if error is None else float(error)},
+    )
+    if control_of is not None:
+        stored = _study.read("mansa")
+        digest = record["config_hash"]
+        known = [row for row in stored.rows if row["config_hash"] != digest]
+        both = result_rows.Study([*known, *rows], {**stored.settings, digest: record})
+        columns = _controls.relation(both, digest, control_of)
+        rows = [row | columns for row in rows]
+    _study.add(rows, record)
+
+
+def report(progress: training.Progress) -> None:
+    """Prints the return and the calls of an evaluation."""
+    means = {k: round(float(np.mean(v)), 4) for k, v in progress.metrics.items()}
+    shown = {k: means[k] for k in ("return", *PER_SEED, "centralised_calls") if k in means}
+    print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {shown}", flush=True)
 
 
 def greedy_call_rate(env: Any, params: Any, learner: Any, policies: Any) -> list[float]:
-    """Calls per step of each seed when acting greedily, over 64 environments and two horizons."""
+    """Returns the calls per step of each seed, greedily, in 64 environments and two horizons."""
     length = 2 * env.spec(params).horizon
 
     def rate(policy: Any, key: Any) -> Any:
@@ -125,132 +128,63 @@ def greedy_call_rate(env: Any, params: Any, learner: Any, policies: Any) -> list
     return [round(float(x), 4) for x in jax.jit(jax.vmap(rate))(policies, keys)]
 
 
-def stored(name: str, task: str) -> dict[str, Any] | None:
-    path = _timing.RESULTS / f"mansa/{name}-{task.replace('/', '-')}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def oracle(seeds: int, total_steps: int) -> None:
-    """Calls on a chain of stages of which only the last needs coordination, by cost of a call.
-
-    All costs and seeds are one program: the cost is an argument of it.
-    """
-    task = "matrix/chain-4"
-    experiment = config.experiment("mansa", task, total_steps=total_steps, evals=1)
-    env, params, _ = experiment.build()
-    spec, stage_count = env.spec(params), 5
-    # from the other's steps IQL would learn to coordinate too, and calls would gain nothing
-    settings = dataclasses.replace(experiment.learner, il_trains_on="g0")
-    # the oracle is of greedy parts, so these end greedy: while they explore, a slip beside the 11
-    # costs 30, and the switch is right to think less of calls
-    greedy = {"epsilon_end": 0.0, "epsilon_steps": total_steps // 2}
-    parts = (
-        q_learning.iql(spec, settings.independent, **greedy),
-        q_learning.joint_q(spec, settings.centralised, **greedy),
-    )
-
-    def one(key: jax.Array, cost: jax.Array) -> dict[str, jax.Array]:
-        def price(items: q_learning.Item) -> jax.Array:
-            return cost * items.action[..., 0].astype(jnp.float32)
-
-        switch = q_learning.q_learner(
-            mansa.switch_spec(spec), settings.switch, mixers.independent(), price
-        )
-        learner = mansa.mansa(spec, *parts, switch, settings)
-        run_ = training.loop(env, params, learner, experiment.train)
-        state, metrics = run_.block(run_.warm_up(run_.init(key)))
-        policy = learner.policy(state.learner)
-        actors = start(env, params, learner, key, 1)
-        _, t, _ = rollout(env, params, learner, policy, actors, key, stage_count, explore=False)
-        obs = jax.vmap(lambda i: env.observe(replace_stage(env, i), params))(
-            jnp.arange(stage_count)
-        )
-        actions = [
-            part.act(own, part.memory(stage_count), obs, key, False)[0]
-            for part, own in zip(parts, policy[:2], strict=True)
-        ]
-        return {
-            "called": t.extras.called[:, 0],
-            "alone": jnp.stack(
-                [
-                    env.step_env(key, replace_stage(env, i), actions[0][i], params)[1][0]
-                    for i in range(stage_count)
-                ]
-            ),
-            "joint": jnp.stack(
-                [
-                    env.step_env(key, replace_stage(env, i), actions[1][i], params)[1][0]
-                    for i in range(stage_count)
-                ]
-            ),
-            "call_rate": metrics["call_rate"],
-        }
-
-    keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
-    grid = jax.jit(jax.vmap(jax.vmap(one, (0, None)), (None, 0)))
-    found = {k: np.asarray(v) for k, v in grid(keys, jnp.array(COSTS)).items()}
-    rows, agree = [], []
-    for i, cost in enumerate(COSTS):
-        # every stage leads to the next whatever is done: calling pays where it gains more now
-        best = found["joint"][i] - cost > found["alone"][i]
-        agree.append(found["called"][i] == best)
-        rows.append(
-            {
-                "cost": cost,
-                "agreement": float(agree[-1].mean()),
-                "gap": (found["joint"][i] - found["alone"][i])[:, -1].tolist(),
-                "called": found["called"][i].astype(int).tolist(),
-                "call_rate": found["call_rate"][i].round(4).tolist(),
-            }
-        )
-        shown = {k: rows[-1][k] for k in ("cost", "agreement", "gap", "call_rate")}
-        print(shown, flush=True)
-    _timing.write(
-        "mansa/oracle",
-        {
-            "environment": task,
-            "total_steps": total_steps,
-            "seeds": seeds,
-            "agreement": float(np.mean(agree)),
-            "costs": rows,
-        },
-    )
-
-
-def replace_stage(env: Any, stage: jax.Array | int) -> Any:
-    """A state in which `stage` is played next."""
-    return dataclasses.replace(env.make_state(), stage=jnp.int32(stage))
-
-
 def stages(settings: dict[str, Any], only: list[str]) -> None:
-    """Four games in turn, two of which neither IQL nor QMIX solves, and the controls.
+    """Trains on four games in turn, two of which neither IQL nor QMIX solves.
 
-    Names that end in `-g0` are of independent learners that learn nothing from what the centralised
-    one did, and so cannot coordinate without it.
+    Arms that end in `-g0` have independent learners that learn nothing from the steps of the
+    centralised one, and so cannot coordinate without it.
     """
-    task, learner = "matrix/stages", {"mixer": "joint_q", "call_cost": 0.5}
-    cases = [(name, "all") for name in ("mansa", "iql", "qmix", "joint_q", "random", "first")]
-    cases += [(f"{name}-g0", "g0") for name in ("mansa", "random", "first")]
-    for name, steps in cases:
-        if only and name not in only:
-            continue
-        if name in ("iql", "qmix", "joint_q"):
-            run(name, name, task, settings)
-            continue
-        own, (control, *end) = {**learner, "il_trains_on": steps}, name.split("-")
-        if control != "mansa":
-            own |= as_many_calls(control, "-".join(["mansa", *end]), task)
-        run(name, "mansa", task, {**settings, "learner": own})
+    task, own = "matrix/stages", {"mixer": "joint_q", "call_cost": 0.5}
+    for name in ("iql", "qmix", "joint_q"):
+        if not only or name in only:
+            run(name, task, name, task, settings)
+    for end, trains_on in (("", "all"), ("-g0", "g0")):
+        learner = {**own, "il_trains_on": trains_on}
+        with_controls(task, "mansa", task, settings, learner, end, only)
 
 
-def as_many_calls(control: str, name: str, task: str) -> dict[str, Any]:
-    """Settings of a control that calls as often as the stored run `name`."""
-    mine = stored(name, task)
-    if mine is None:
-        raise SystemExit(f"no MANSA run on {task} to take the number of calls from")
-    calls = float(np.mean(mine["centralised_calls"][-1]))
+def with_controls(
+    comparison: str,
+    algorithm: str,
+    task: str,
+    settings: dict[str, Any],
+    learner: dict[str, Any],
+    end: str,
+    only: Sequence[str],
+) -> None:
+    """Trains MANSA with these learner settings, and controls with as many calls.
+
+    Args:
+      comparison: the arms that are shown together.
+      algorithm: `mansa` or `mansa_ppo`.
+      task: environment id.
+      settings: of the training.
+      learner: settings of MANSA.
+      end: of the labels of the arms.
+      only: the arms to train, without `end`; all if empty.
+    """
+    prefix = "" if algorithm == "mansa" else f"{algorithm}-"
+    if not only or "mansa" in only:
+        run(f"{prefix}mansa{end}", comparison, algorithm, task, {**settings, "learner": learner})
+    for control in CONTROLS:
+        if only and control not in only:
+            continue
+        mine = config.experiment(algorithm, task, **{**settings, "learner": learner}).settings()
+        digest = result_rows.config_hash(mine)
+        own = as_many_calls(control, digest, settings) | learner
+        arm = f"{prefix}{control}{end}"
+        run(arm, comparison, algorithm, task, {**settings, "learner": own}, digest)
+
+
+def as_many_calls(control: str, digest: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a control with as many calls as a stored run, on the same seeds."""
+    seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
+    rows = [row for row in _study.read("mansa").rows_of(digest) if row["seed"] in seeds]
+    if len(rows) < len(seeds):
+        raise SystemExit(f"MANSA with the hash {digest} is not stored for these seeds: train it")
+    calls = float(np.mean([row["calls"][-1] for row in rows]))
     if control == "random":
-        return {"switching": "random", "rate": calls / mine["steps"][-1]}
+        return {"switching": "random", "rate": calls / rows[0]["steps"][-1]}
     return {"switching": "first", "first": round(calls)}
 
 
@@ -261,211 +195,70 @@ def compare(
     settings: dict[str, Any],
     only: list[str],
     label: str,
-    **own: Any,
+    learner: dict[str, Any],
 ) -> None:
-    """MANSA, the controls with as many calls, and `parts`: what it is made of, and peers.
+    """Trains MANSA, its controls, and `parts`: the learners that it consists of, and others.
 
-    `own` are MANSA's settings; `label`, if not empty, stands behind the names of all that is run.
+    Args:
+      algorithm: `mansa` or `mansa_ppo`.
+      parts: names of algorithms.
+      tasks: environment ids.
+      settings: of the training.
+      only: arms and tasks to train; all if empty.
+      label: end of the labels of all arms.
+      learner: settings of MANSA.
     """
-    prefix = "" if algorithm == "mansa" else f"{algorithm}-"
     end = f"-{label}" if label else ""
+    arms = [word for word in only if word not in tasks]
     for task in [word for word in only if word in tasks] or tasks:
-        for name in ("mansa", "random", "first", *parts):
-            if set(only) - set(tasks) and name not in only:
-                continue
-            if name in parts:
-                run(f"{name}{end}", name, task, settings)
-                continue
-            learner = dict(own)
-            if name != "mansa":
-                learner = as_many_calls(name, f"{prefix}mansa{end}", task) | learner
-            run(f"{prefix}{name}{end}", algorithm, task, {**settings, "learner": learner})
+        comparison = comparison_of(algorithm, task, learner)
+        with_controls(comparison, algorithm, task, settings, learner, end, arms)
+        for name in parts:
+            if not arms or name in arms:
+                run(f"{name}{end}", comparison, name, task, settings)
 
 
-def timing(rates: Sequence[float] = (0.0, 0.1, 0.5, 1.0), steps: int = 100_000) -> None:
-    """What calls cost in time: one seed, a random switch of several rates, 100,000 steps.
-
-    A call is worth as many updates as a step of QMIX alone, a quarter of the preset's. The first
-    row is IQL alone and the last QMIX alone. Times leave compilation out, and so do not tell what
-    it takes.
-    """
-    task, rows = FORAGING[0], []
-    same = {"switching": "random", "centralised": {"updates_per_step": 0.0625}}
-    cases: list[tuple[str, str, dict[str, Any]]] = [("iql", "iql", {})]
-    cases += [(f"random {rate:g}", "mansa", {**same, "rate": rate}) for rate in rates]
-    for name, algorithm, learner in [*cases, ("qmix", "qmix", {})]:
-        experiment = config.experiment(
-            algorithm, task, seeds=1, total_steps=steps, evals=2, learner=learner
-        )
-        env, params, built = experiment.build()
-        result = training.train(env, built, params, config=experiment.train)
-        last = result.history[-1].metrics
-        rows.append(
-            {
-                "case": name,
-                "seconds": round(sum(result.phases[k] for k in ("rollout", "update")), 2),
-                "centralised_calls": int(np.mean(last.get("centralised_calls", np.zeros(1)))),
-                "centralised_samples": int(
-                    np.mean(last.get("centralised_samples_total", np.zeros(1)))
-                ),
-            }
-        )
-        print(rows[-1], result.phases, flush=True)
-    _timing.write("mansa/timing", {"environment": task, "total_steps": steps, "rows": rows})
-
-
-def draw_map(path: str, episodes: int = 256) -> None:
-    """Where on the grid, and how far from food, the trained switch of a foraging run calls."""
-    from matplotlib.figure import Figure
-
-    policy = load_policy(path)
-    env, params, learner = policy.env, policy.params, policy.learner
-    horizon = policy.spec.horizon
-
-    def play(key: Any) -> Any:
-        actors = start(env, params, learner, key, episodes)
-        return rollout(env, params, learner, policy.arrays, actors, key, horizon, explore=False)[1]
-
-    t = jax.device_get(jax.jit(play)(jax.random.key(0)))
-    called = t.extras.called
-    things = np.asarray(t.obs.global_state).reshape(*called.shape, -1, 3)
-    num_food = env.num_food
-    food, agents = things[..., :num_food, :], things[..., num_food:, :]
-    there = food[..., 2] > 0
-    steps = np.abs(agents[..., :, None, :2] - food[..., None, :, :2]).sum(-1)
-    steps = np.where(there[..., None, :], steps, np.inf).min(-1)  # of each agent to the nearest
-    some = there.any(-1)
-    distance, rates, counts = statistics.rate_by(steps.max(-1)[some], called[some])
-    height, width = env.size
-    where = agents[..., :2].astype(int)
-    cells = where[..., 0] * width + where[..., 1]
-    cell, cell_rate, _ = statistics.rate_by(
-        cells.reshape(-1), np.repeat(called.reshape(-1), cells.shape[-1])
-    )
-    grid = np.full(height * width, np.nan)
-    grid[cell.astype(int)] = cell_rate
-
-    figure = Figure(figsize=(9, 3.8), dpi=110, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    image = left.imshow(grid.reshape(height, width), cmap="viridis", vmin=0)
-    left.set(title="calls per step, by an agent's cell", xticks=[], yticks=[])
-    figure.colorbar(image, ax=left)
-    right.bar(distance, rates, color="#3b6ea8")
-    for x, y, n in zip(distance, rates, counts, strict=True):
-        right.annotate(f"{n}", (x, y), ha="center", va="bottom", fontsize=6)
-    right.set(
-        title="by the farther agent's distance to food",
-        xlabel="cells to the nearest food",
-        ylabel="calls per step (steps seen above)",
-    )
-    out = _timing.RESULTS / "mansa" / f"map-{policy.spec.id}.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-    print(f"{out}: {called.mean():.3f} calls per step")
-
-
-def plot() -> None:
-    """Return against steps and against centralised calls, a picture per task and kind of parts."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    folder = _timing.RESULTS / "mansa"
-    stored_ = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    records = pooled([record for record in stored_ if "steps" in record])
-    for task, kind in sorted({picture_of(record) for record in records}):
-        figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        shown = [record for record in records if picture_of(record) == (task, kind)]
-        left.set_prop_cycle(color=colormaps["tab10" if len(shown) <= 10 else "tab20"].colors)
-        for record in shown:
-            steps, returns = record["steps"], np.array(record["return"]).mean(1)
-            (line,) = left.plot(steps, returns, label=record["name"], lw=2)
-            calls = [0 if row is None else float(np.mean(row)) for row in calls_of(record)]
-            right.plot(calls, returns, label=record["name"], lw=2, color=line.get_color())
-        left.set(
-            xlabel="environment steps", ylabel="greedy team return", title=f"{task} {kind}".strip()
-        )
-        right.set(xlabel="centralised calls")
-        for axes in (left, right):
-            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        left.legend(frameon=False, fontsize=8)
-        before = f"{kind}-" if kind else ""
-        figure.savefig(folder / f"{before}{task.replace('/', '-')}.png")
-
-
-def picture_of(record: dict[str, Any]) -> tuple[str, str]:
-    """The task, and what sort of runs are shown together: too many lines are no picture."""
-    if record["algorithm"] in ("mansa_ppo", *PG):
-        return record["environment"], "ppo"
-    name = record["name"]
-    kinds = ("greedy", "budget2", "budget")
-    return record["environment"], next((kind for kind in kinds if kind in name), "")
-
-
-def pooled(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One record for all the seeds of runs whose names differ in an end of `-b` or `-c` only."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in records:
-        name = re.sub("-[bc]$", "", record["name"])
-        mine = found.get((name, record["environment"]))
-        if mine is None:
-            found[name, record["environment"]] = record | {"name": name}
-        elif mine["steps"] == record["steps"]:
-            for metric in ("return", "centralised_calls"):
-                rows = zip(mine[metric], record[metric], strict=True)
-                mine[metric] = [None if a is None else [*a, *b] for a, b in rows]
-    return list(found.values())
-
-
-def calls_of(record: dict[str, Any]) -> list[Any]:
-    """Centralised calls at every evaluation: a centralised learner's are its steps."""
-    if record["algorithm"].startswith("mansa"):
-        return list(record["centralised_calls"])
-    return [[0 if record["algorithm"] in ("iql", "ippo") else steps] for steps in record["steps"]]
+def comparison_of(algorithm: str, task: str, learner: dict[str, Any]) -> str:
+    """Returns the comparison of a run: the task, and the kind of MANSA that is shown together."""
+    if algorithm == "mansa_ppo":
+        return f"{task}, IPPO and MAPPO"
+    if learner.get("budget"):
+        return f"{task}, budget of {learner['budget']}"
+    greedy = learner.get("switch", {}).get("temperature") == 0
+    return f"{task}, greedy" if greedy else task
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=WHAT)
-    parser.add_argument("path", nargs="?", type=Path, help="of a run folder, for the map")
+    parser.add_argument("what", choices=("stages", *COMPARED))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
     parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
-    parser.add_argument("--switch", type=json.loads, help="the switch's settings, a JSON object")
-    parser.add_argument("--updates", type=float, help="of the centralised part per call, likewise")
+    parser.add_argument("--switch", type=json.loads, help="settings of the switch, a JSON object")
+    parser.add_argument("--updates", type=float, help="of the centralised part, per call")
     parser.add_argument("--budget", type=int, help="of calls per episode; none otherwise")
     parser.add_argument("--rate", type=float, help="of the random switch, if not MANSA's")
-    parser.add_argument("--label", default="", help="behind the names of what is run, e.g. 4m")
-    parser.add_argument("--only", nargs="*", default=[], help="learners; tasks")
+    parser.add_argument("--label", default="", help="end of the labels of all arms, e.g. 4m")
+    parser.add_argument("--only", nargs="*", default=[], help="arms and tasks")
     args = parser.parse_args()
     settings = {"seeds": args.seeds, "seed": args.seed}
     if args.total_steps is not None:
         settings["total_steps"] = args.total_steps
-    if args.what == "oracle":
-        oracle(args.seeds, args.total_steps or 60_000)
-    elif args.what == "stages":
+    if args.what == "stages":
         stages(settings, args.only)
-    elif args.what == "timing":
-        timing()
-    elif args.what in COMPARED:
-        given = {
-            "call_cost": args.cost,
-            "cl_trains_on": args.trains_on,
-            "budget": args.budget,
-            "rate": args.rate,
-        }
-        own: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        if args.switch:
-            own["switch"] = args.switch
-        if args.updates is not None:
-            own["centralised"] = {"updates_per_step": args.updates}
-        compare(*COMPARED[args.what], settings, args.only, args.label, **own)
-    elif args.what == "map":
-        draw_map(args.path)
-    plot()
+        return
+    given = {
+        "call_cost": args.cost,
+        "cl_trains_on": args.trains_on,
+        "budget": args.budget,
+        "rate": args.rate,
+        "switch": args.switch,
+        "centralised": None if args.updates is None else {"updates_per_step": args.updates},
+    }
+    own = {name: value for name, value in given.items() if value is not None}
+    compare(*COMPARED[args.what], settings, args.only, args.label, own)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Trained opponents: how the partners `pretrained` are made, and what they are worth.
+"""Trains the partners `pretrained`, and compares them with simple opponents.
 
-    python benchmarks/opponents.py             # train both sides of each task, and keep them
-    python benchmarks/opponents.py --table     # only play with those that are kept
+    python benchmarks/studies/opponents.py             # train and store both sides of each task
+    python benchmarks/studies/opponents.py --table     # only play with the stored policies
 
-A task's two sides learn at the same time, each for its own reward, by IPPO; the policy is kept in
-`envs/partners/pretrained/`, with a `made.json` that says how it came about. The table holds it
-against opponents that do something random, or nothing: they play the same teams.
+The two sides of a task learn at the same time by IPPO, each for its own reward. The policy is
+stored in `envs/partners/pretrained/`, with a `made.json` about its training. The table compares it
+with opponents that act at random or not at all, against the same teams.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import _timing
+import _study
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import marlx
-from marlx import cli, statistics
+from marlx import cli, result_rows, statistics
 from marlx.environment import Environment, vector_reset, vector_step
 from marlx.envs import partners
 from marlx.envs.roles import Partner, no_memory
@@ -33,7 +33,7 @@ from marlx.types import Array, Observation, Tree
 
 KEPT = Path(partners.__file__).parent / "pretrained"
 TASKS = {"mpe/simple_tag_v3": "good", "mpe/simple_adversary_v3": "adversaries"}
-"""The side that is an opponent, while the other one learns; the policy kept plays either."""
+"""The side that is the opponent. The stored policy can play either side."""
 COMMAND = (
     "marlx train ippo {task} --learner.sharing group --learner.reward group "
     "--total-steps 1_000_000 --learner.lr-steps 1_000_000"
@@ -41,7 +41,7 @@ COMMAND = (
 
 
 def make(task: str) -> None:
-    """Train a task's two sides, and keep the policy."""
+    """Trains the two sides of a task and stores the policy."""
     command = COMMAND.format(task=task)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -52,17 +52,17 @@ def make(task: str) -> None:
 
 
 def keep(task: str, run: Path) -> None:
-    """Copy the policy of a run of `COMMAND`, with how it was made."""
+    """Copies the policy of a run of `COMMAND`, with a record of its training."""
     folder = KEPT / task.replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("policy.json", "arrays.safetensors"):
         shutil.copyfile(run / "policy" / name, folder / name)
-    made = {"command": COMMAND.format(task=task), **_timing.about("marlx", "flax", "optax")}
+    made = {"command": COMMAND.format(task=task), **_study.about()}
     (folder / "made.json").write_text(json.dumps(made, indent=1) + "\n")
 
 
 def still(env: Environment[Any, Any]) -> Partner:
-    """A partner that does not push."""
+    """Returns a partner that does not move."""
 
     def act(policy: Tree, memory: Tree, obs: Observation, key: Array) -> tuple[Array, Tree]:
         del policy, obs, key
@@ -74,13 +74,13 @@ def still(env: Environment[Any, Any]) -> Partner:
 def returns(
     env: Environment[Any, Any], sides: Mapping[str, Partner], episodes: int, seed: int = 0
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """F64 [episodes] for each of the environment's groups: what one of its agents gets.
+    """Returns the returns of one agent of each group of the environment, f64 [episodes].
 
     Args:
-      env: whose groups are the keys of `sides`.
-      sides: who plays each of them.
-      episodes: whole ones, all at once.
-      seed: the same episodes begin alike, whoever plays.
+      env: its groups are the keys of `sides`.
+      sides: the partner that plays each group.
+      episodes: number of complete episodes, played in parallel.
+      seed: of the episodes; the same seed gives the same starts for any partners.
     """
     spec, params = env.spec(), env.default_params
     groups = dict(spec.groups)
@@ -115,7 +115,7 @@ def returns(
 
 
 def table(task: str, episodes: int) -> list[dict[str, Any]]:
-    """A row for each opponent and team: what the team gets, and the opponent."""
+    """Returns a row per team and opponent, with the returns of both."""
     env, _ = marlx.make(task)
     opponent, (team,) = TASKS[task], [name for name, _ in env.spec().groups if name != TASKS[task]]
     known, own = partners.heuristics(env), partners.pretrained(env)
@@ -136,14 +136,32 @@ def table(task: str, episodes: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", action="store_true", help="only play with what is kept")
+    parser.add_argument("--table", action="store_true", help="only play with the stored policies")
     parser.add_argument("--episodes", type=int, default=1024)
     args = parser.parse_args()
     for task in [] if args.table else TASKS:
         make(task)
-    rows = [row for task in TASKS for row in table(task, args.episodes)]
-    print(_timing.table([{k: v for k, v in row.items() if "interval" not in k} for row in rows]))
-    _timing.write("opponents", {"episodes": args.episodes, "rows": rows}, ("marlx", "flax"))
+    for task in TASKS:
+        for row in table(task, args.episodes):
+            print(row, flush=True)
+            add(row, args.episodes)
+
+
+def add(row: dict[str, Any], episodes: int) -> None:
+    """Stores a row of `table`."""
+    measured = dict(row)
+    case = {name: measured.pop(name) for name in ("task", "team", "opponent")}
+    task = case.pop("task")
+    rows, record = result_rows.measured_rows(
+        {"environment": task, **case, "episodes": episodes},
+        [measured],
+        study="opponents",
+        comparison=task,
+        arm=f"{case['team']} against {case['opponent']}",
+        about=_study.about(),
+        env=task,
+    )
+    _study.add(rows, record)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ Time marlx on this machine. The results are rows of speed.jsonl in the --out fol
   marlx bench replay         adding, sampling and updating, against flashbax
   marlx bench training       every learner; QMIX, IPPO and MAPPO at JaxMARL's sizes; CLAM and PPO
   marlx bench scaling        more environments, agents, seeds, replay, devices and processes
-  marlx bench roofline       operations and bytes of the hottest programs against the machine's peaks
+  marlx bench roofline       operations and bytes of the hottest programs, and the machine's peaks
   marlx bench all            all of these
 
 options:
