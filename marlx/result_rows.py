@@ -8,26 +8,15 @@ their seeds only together (`SETTINGS`, `RUN`). A row refers to its configuration
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marlx.results import flat
-from marlx.statistics import bootstrap_interval, mean
-
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
-
-    from marlx.config import Experiment
-    from marlx.training import Result
 
 Row = dict[str, Any]
 
@@ -122,42 +111,6 @@ def device_text(device: Mapping[str, Any]) -> str:
     return f"{device['count']} x {device['kind']}"
 
 
-def about(*packages: str) -> dict[str, Any]:
-    """Returns the `date`, `commit`, `versions` and `device` of a result that is made now.
-
-    Args:
-      *packages: whose versions are kept too, where they are installed.
-    """
-    import jax
-
-    versions = {"python": platform.python_version()}
-    for name in ("jax", "jaxlib", *packages):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    first = jax.devices()[0]
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": _commit(),
-        "versions": versions,
-        "device": {
-            "platform": first.platform,
-            "kind": first.device_kind,
-            "count": jax.device_count(),
-        },
-    }
-
-
-def _commit() -> str | None:
-    """Returns the commit of this file's repository, `-dirty` if changed; None outside of one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    folder = Path(__file__).parent
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
 def read_study(folder: Path | Traversable, name: str) -> Study:
     """Reads the two files of a study.
 
@@ -210,152 +163,6 @@ def add_rows(folder: Path, name: str, rows: Sequence[Row], record: Mapping[str, 
         settings = {h: old for h, old in settings.items() if h not in same_id}
         merged = [row for row in merged if row["config_hash"] not in same_id]
     return write_study(folder, name, Study([*merged, *new.values()], settings))
-
-
-def training_rows(
-    made: Experiment,
-    result: Result,
-    *,
-    study: str,
-    comparison: str,
-    arm: str,
-    about: Mapping[str, Any],
-    command: str | None = None,
-    result_id: str | None = None,
-    measured: Sequence[Mapping[str, Any]] = (),
-    extra: Mapping[str, Any] | None = None,
-    keep_returns: bool = True,
-    **columns: Any,
-) -> tuple[list[Row], dict[str, Any]]:
-    """Returns the rows of a training, one per seed, and its settings record, for `add_rows`.
-
-    Args:
-      made: the experiment.
-      result: of its training.
-      study: name of the study.
-      comparison: the part of the study whose arms are compared with each other.
-      arm: label of this configuration in the comparison.
-      about: `date`, `commit`, `versions` and `device`.
-      command: the command line that makes it again.
-      result_id: the argument of `marlx reproduce`.
-      measured: [seeds], further results of each seed.
-      extra: further results of all seeds together.
-      keep_returns: whether the rows have the return of every episode.
-      **columns: of all rows, e.g. `control_of`.
-    """
-    settings = configuration(made.settings())
-    digest, env = config_hash(settings), made.prepared()
-    seeds = list(range(made.train.seed, made.train.seed + made.train.seeds))
-    low, high = bootstrap_interval(result.returns)
-    # [evaluations, seeds]
-    curve = [p.metrics["return"].round(DIGITS).tolist() for p in result.history]
-    train_curve = [p.metrics["train_return"].round(DIGITS).tolist() for p in result.history[1:]]
-    calls = [p.metrics.get("centralised_calls") for p in result.history]
-    shared = {
-        "study": study,
-        "comparison": comparison,
-        "arm": arm,
-        "env": made.environment,
-        "algorithm": made.algorithm,
-        "config_hash": digest,
-        "changes_from_preset": changes_from_preset(made),
-        "steps": [p.steps for p in result.history],
-        "commit": about["commit"],
-        "date": about["date"],
-        "device": device_text(about["device"]),
-        **columns,
-    }
-    rows = []
-    for i, seed in enumerate(seeds):
-        row = dict.fromkeys(COLUMNS) | shared | {"seed": seed}
-        row["curve"] = [at[i] for at in curve]
-        row["train_curve"] = [at[i] for at in train_curve]
-        row["final"] = round(float(result.returns[i].mean()), DIGITS)
-        if keep_returns:
-            row["returns"] = result.returns[i].round(DIGITS).tolist()
-        if any(at is not None for at in calls):
-            row["calls"] = [None if at is None else round(float(at[i]), DIGITS) for at in calls]
-        row["measured"] = dict(measured[i]) if measured else {}
-        rows.append(finite(row))
-    run = {
-        "seeds": seeds,
-        "command": command,
-        **{name: about[name] for name in ("date", "commit", "versions", "device")},
-        "mean": mean(result.returns),
-        "interval": [low, high],
-        "episodes_per_seed": result.returns.shape[1],
-        "random_return": float(result.random_returns.mean()),
-        "seconds": {phase: round(value, 1) for phase, value in result.phases.items()},
-        "extra": dict(extra or {}),
-    }
-    record = {
-        "config_hash": digest,
-        "id": result_id,
-        "algorithm": made.algorithm,
-        "env": made.environment,
-        "optimum": env.spec(env.default_params).optimum,
-        "settings": settings,
-        "runs": [finite(run)],
-    }
-    return rows, record
-
-
-def measured_rows(
-    settings: Mapping[str, Any],
-    measured: Sequence[Mapping[str, Any]],
-    *,
-    study: str,
-    comparison: str,
-    arm: str,
-    about: Mapping[str, Any],
-    env: str | None = None,
-    algorithm: str | None = None,
-    seeds: Sequence[int | None] = (None,),
-    extra: Mapping[str, Any] | None = None,
-) -> tuple[list[Row], dict[str, Any]]:
-    """Returns the rows of a measurement that is no training, and its settings record.
-
-    Args:
-      settings: all that defines the measurement; a key `seeds` or `seed` is left out.
-      measured: the results of each of `seeds`.
-      study: name of the study.
-      comparison: the part of the study whose arms are compared with each other.
-      arm: label in the comparison.
-      about: `date`, `commit`, `versions` and `device`.
-      env: environment id, if there is one.
-      algorithm: its name, if there is one.
-      seeds: one per row, None where the measurement has no seed.
-      extra: further results of all seeds together.
-    """
-    settings = finite(configuration(settings))
-    digest = config_hash(settings)
-    shared = {
-        "study": study,
-        "comparison": comparison,
-        "arm": arm,
-        "env": env,
-        "algorithm": algorithm,
-        "config_hash": digest,
-        "commit": about["commit"],
-        "date": about["date"],
-        "device": device_text(about["device"]),
-    }
-    rows = [
-        dict.fromkeys(COLUMNS) | shared | {"seed": seed, "measured": finite(values)}
-        for seed, values in zip(seeds, measured, strict=True)
-    ]
-    run = dict.fromkeys(RUN) | dict(about) | {"seeds": list(seeds), "extra": finite(extra or {})}
-    record = dict.fromkeys(SETTINGS) | {"config_hash": digest, "env": env}
-    return rows, record | {"algorithm": algorithm, "settings": settings, "runs": [run]}
-
-
-def changes_from_preset(made: Experiment) -> dict[str, Any]:
-    """Returns the settings, by dotted name, that the preset does not have or has otherwise."""
-    from marlx.config import experiment
-
-    preset = flat(experiment(made.algorithm, made.environment).settings())
-    settings = flat(configuration(made.settings()))
-    return {k: v for k, v in settings.items() if k not in preset or preset[k] != v}
 
 
 def check_study(study: Study) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marlx import cli, config, reproduction, result_rows, training
+from marlx import cli, config, make_rows, reproduction, result_rows, training
 from marlx.cli import bench
 from marlx.cli.reproduce import _changed
 
@@ -30,7 +30,7 @@ def trained():
     made = config.experiment("tiny", "matrix/climbing", **SETTINGS)
     env, params, learner = made.build()
     result = training.train(env, learner, params, config=made.train)
-    return result_rows.training_rows(
+    return make_rows.training_rows(
         made,
         result,
         study="learning",

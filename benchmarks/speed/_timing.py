@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from marlx import result_rows
+from marlx import make_rows, result_rows
 
 if TYPE_CHECKING:
     from marlx.training import Run
@@ -117,8 +117,8 @@ def write(
     given = os.environ.get("MARLX_BENCH_RESULTS")
     if quick and not given:
         return
-    about = result_rows.about(*packages)
-    rows, record = result_rows.measured_rows(
+    about = make_rows.about(*packages)
+    rows, record = make_rows.measured_rows(
         {"script": script, **settings, "device": result_rows.device_text(about["device"])},
         [measured] if isinstance(measured, Mapping) else measured,
         study=STUDY,

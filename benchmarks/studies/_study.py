@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marlx import result_rows, training
+from marlx import make_rows, result_rows, training
 
 RESULTS = Path(os.environ.get("MARLX_BENCH_RESULTS") or Path(__file__).parents[1] / "results")
 """Folder of the rows of all studies."""
@@ -15,7 +15,7 @@ RESULTS = Path(os.environ.get("MARLX_BENCH_RESULTS") or Path(__file__).parents[1
 
 def about() -> dict[str, Any]:
     """Returns the date, commit, versions and device of a result that is made now."""
-    return result_rows.about("marlx", "flax", "optax")
+    return make_rows.about("marlx", "flax", "optax")
 
 
 def add(rows: Sequence[result_rows.Row], record: Mapping[str, Any]) -> None:

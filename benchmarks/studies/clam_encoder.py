@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import marlx
-from marlx import embeddings, result_rows
+from marlx import embeddings, make_rows
 from marlx.algos.clam import CLAMConfig, model_of
 from marlx.algos.contrast import ContrastConfig
 from marlx.algos.modelling import Model
@@ -82,7 +82,7 @@ def wanderer(model: Model, spec: Any) -> Learner:
 
 
 class Extras(NamedTuple):
-    """What `act` of the learner adds to a transition: the vector of the partners."""
+    """Extras of a transition: the vector of the partners."""
 
     vector: Any
 
@@ -157,7 +157,7 @@ def run(name: str, args: argparse.Namespace) -> None:
     partners = list(marlx.make(case.task, **case.env, privileged=True)[0].partner_names)
     options = ("episodes", "judged", "updates", "batch", "labels", "apart")
     bound = round(float(np.log(2 * args.batch - 1)), 3)
-    rows, record = result_rows.measured_rows(
+    rows, record = make_rows.measured_rows(
         {
             "algorithm": "clam",
             "environment": case.task,

@@ -25,7 +25,7 @@ import _study
 import numpy as np
 
 import marlx
-from marlx import config, result_rows, statistics, training
+from marlx import config, make_rows, result_rows, statistics, training
 from marlx.envs.partners import LIAM_CODES
 from marlx.evaluation import evaluate
 from marlx.registry import algorithm
@@ -111,7 +111,7 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None
         extra["unseen"]["mean"] = statistics.mean(unseen)
         extra["unseen"]["interval"] = list(statistics.bootstrap_interval(unseen))
         print(f"{task.name} {model} unseen: {extra['unseen']}")
-    rows, record = result_rows.training_rows(
+    rows, record = make_rows.training_rows(
         experiment,
         result._replace(returns=judged(task.seen)),
         study="clam",

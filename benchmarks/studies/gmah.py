@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx import config, pursuit, result_rows, results, training
+from marlx import config, make_rows, pursuit, result_rows, results, training
 from marlx.learner import Learner
 from marlx.rollout import rollout, start
 
@@ -127,7 +127,7 @@ def run(key: tuple[str, str], settings: dict[str, Any], seed: int) -> None:
     if declared and experiment.learner.refresh == "achieved":
         rates = assess(experiment, result.policies)
         measured["achieved"] = {name: rate for name, (rate,) in rates.items()}
-    rows, record = result_rows.training_rows(
+    rows, record = make_rows.training_rows(
         experiment,
         result,
         study="gmah",

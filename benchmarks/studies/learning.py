@@ -23,7 +23,7 @@ use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
 import _study
 import numpy as np
 
-from marlx import config, evaluation, reproduction, result_rows, statistics, training
+from marlx import config, evaluation, make_rows, reproduction, statistics, training
 from marlx.environment import Environment, EnvParams
 from marlx.types import Array, Tree
 
@@ -75,7 +75,7 @@ def run(algorithm: str, task: str, settings: dict[str, int]) -> None:
         extra["sampled_interval"] = list(statistics.bootstrap_interval(returns))
     options = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
     options += [f"--env.{name} {' '.join(map(str, values))}" for name, values in given.items()]
-    rows, record = result_rows.training_rows(
+    rows, record = make_rows.training_rows(
         experiment,
         result,
         study="learning",

@@ -28,7 +28,7 @@ import _controls
 import _study
 import numpy as np
 
-from marlx import config, result_rows, training
+from marlx import config, make_rows, result_rows, training
 from marlx.rollout import rollout, start
 
 FORAGING = (
@@ -87,7 +87,7 @@ def run(
             measured[i]["centralised_samples"] = float(samples[i])
             measured[i]["greedy_call_rate"] = rates[i]
     error = result.returns.mean(-1).std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else None
-    rows, record = result_rows.training_rows(
+    rows, record = make_rows.training_rows(
         experiment,
         result,
         study="mansa",

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx import config, mixers, result_rows, training
+from marlx import config, make_rows, mixers, training
 from marlx.algos import mansa, q_learning
 from marlx.rollout import rollout, start
 
@@ -111,7 +111,7 @@ def main() -> None:
             for seed in range(args.seeds)
         ]
         extra = {"agreement": float(agree[i].mean()), "agreement_of_all_costs": float(agree.mean())}
-        rows, record = result_rows.measured_rows(
+        rows, record = make_rows.measured_rows(
             {
                 "algorithm": "mansa",
                 "environment": TASK,

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import marlx
-from marlx import cli, result_rows, statistics
+from marlx import cli, make_rows, statistics
 from marlx.environment import Environment, vector_reset, vector_step
 from marlx.envs import partners
 from marlx.envs.roles import Partner, no_memory
@@ -152,7 +152,7 @@ def add(row: dict[str, Any], episodes: int) -> None:
     measured = dict(row)
     case = {name: measured.pop(name) for name in ("task", "team", "opponent")}
     task = case.pop("task")
-    rows, record = result_rows.measured_rows(
+    rows, record = make_rows.measured_rows(
         {"environment": task, **case, "episodes": episodes},
         [measured],
         study="opponents",

@@ -139,7 +139,7 @@ def draw_axis(panel: Any, axis: str, cases: list[tuple[dict[str, Any], dict[str,
     panel.set_xticks(ticks, labels)
     panel.minorticks_off()
     if len(splits) > 1:
-        panel.legend(title="more devices bring")
+        panel.legend(title="each device adds")
     panel.grid(alpha=0.3)
 
 

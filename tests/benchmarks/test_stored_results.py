@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marlx import result_rows
+from marlx import make_rows, result_rows
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
@@ -133,7 +133,7 @@ def tiny(seeds, *, digest_of=0, run_id=None, calls=None):
         "versions": {"jax": "0"},
         "device": {"platform": "cpu", "kind": "cpu", "count": 1},
     }
-    rows, record = result_rows.measured_rows(
+    rows, record = make_rows.measured_rows(
         {"number": digest_of, "learner": {"call_cost": digest_of}},
         [{"value": seed} for seed in seeds],
         study="tiny",
