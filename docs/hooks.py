@@ -1,8 +1,7 @@
 """What mkdocs does to these pages, whose links go to files so that they also work unbuilt.
 
-Pictures in `benchmarks/results/` and the pages next to README become part of the site, links to
-them follow, links to other files of the repository become plain text, and comments that are for
-the tests are left out.
+The pages next to README become part of the site, links to them follow, links to other files of the
+repository become plain text, and comments that are for the tests are left out.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md")
-_PICTURE = r"\.\./(benchmarks/results/[\w./-]+\.(?:png|svg))"
-_LINK = re.compile(r"\[([^\]]*)\]\(\.\./(?!benchmarks/results/[\w./-]+\.(?:png|svg)\))([\w./-]+)\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(\.\./([\w./-]+)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add what stands beside `docs/`: the pages, and those pictures that a page shows."""
-    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))
-    for name in sorted({*BESIDE, *re.findall(_PICTURE, text)}):
+    """Add the pages that stand beside `docs/`."""
+    for name in BESIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     return files
 
@@ -33,7 +30,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri in BESIDE:  # they stand at the root, and link into docs/
         return re.sub(r"\]\(docs/", "](", markdown)
     up = "../" * page.file.src_uri.count("/")
-    markdown = re.sub(_PICTURE, up + r"\1", markdown)
 
     def beside(link: re.Match[str]) -> str:
         if link[2] in BESIDE:
