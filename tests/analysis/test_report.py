@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_comparison import FORAGING, write_run
+from run_folders import FORAGING, write_run
 
 from marlx import cli
 from marlx.analysis.video import write_gif
@@ -90,9 +90,15 @@ def test_a_report_of_many_runs_has_everything_and_stands_alone(some_runs, capsys
     said = " ".join("".join(page.text).split())
     for part in (
         *("Results", "Learning curves", "Over all tasks", "Performance profiles", "IQM"),
-        *("Probability of improvement", "Sample efficiency", "Episodes", "What differs", "Runs"),
-        *("Made with", "How the numbers are made", "qmix (unfinished)", "iql<&>", FORAGING),
-        *("random policy to optimum", "unfinished stopped, or going on", "jax 0.10"),
+        *(
+            "Probability of improvement",
+            "Sample efficiency",
+            "Episodes",
+            "Differing settings",
+            "Runs",
+        ),
+        *("Versions and devices", "Definitions", "qmix (unfinished)", "iql<&>", FORAGING),
+        *("random policy to optimum", "unfinished stopped or running", "jax 0.10"),
     ):
         assert part in said, part
     assert page.tags.count("svg") == 4 and page.tags.count("img") == 1
@@ -120,7 +126,7 @@ def test_a_report_of_one_run_is_sensible(some_runs, tmp_path):
     assert cli.run(["report", str(some_runs / f"0-{FORAGING}")]) == 0
     text, page = checked("report.html")
     assert page.tags.count("svg") == 1 and page.tags.count("img") == 1
-    for part in ("Probability", "Over all tasks", "What differs", "nan"):
+    for part in ("Probability", "Over all tasks", "Differing settings", "nan"):
         assert part not in text
     one = write_run(tmp_path / "one", returns=((0.0,), (0.5,)))
     assert cli.run(["report", str(one), str(some_runs / "stopped"), "--out", "x.html"]) == 0
@@ -151,10 +157,10 @@ def test_plot_writes_the_kind_that_its_name_says(name, some_runs, capsys):
 BAD = [
     (["plot"], "takes one run folder or more"),
     (["report", "--out", "x.html"], "takes one run folder or more"),
-    (["plot", "nowhere"], "nowhere holds no run"),
-    (["plot", "runs", "--metric", "los"], "no run has the metric los; there are return"),
+    (["plot", "nowhere"], "nowhere has no run"),
+    (["plot", "runs", "--metric", "los"], "no run has the metric los; known: return"),
     (["plot", "runs", "--x", "call"], "no run has the metric call"),
-    (["plot", "runs", "--x", "return"], "return falls along"),
+    (["plot", "runs", "--x", "return"], "return decreases in"),
     (["plot", "runs", "--out", "x.gif"], "it must end in .png, .svg, .pdf"),
     (["plot", "runs", "--out", "nowhere/x.png"], "there is no folder nowhere"),
     (["plot", "runs", "--statistic", "max"], "expected iqm or mean or median"),
