@@ -76,7 +76,7 @@ def test_numbers_for_checks(tmp_path):
     [
         ("metrics.jsonl", "x\ny\n", "line 1 is not a line of metrics"),
         ("metrics.jsonl", "[1]\n{}\n", "line 1 is not a line of metrics"),
-        ("metrics.jsonl", '{"steps": 1}\n', "has no return"),
+        ("metrics.jsonl", '{"steps": 1}\n', "no return in metrics.jsonl"),
         ("config.yaml", "algorithm: qmix\n", "names no algorithm and environment"),
         ("config.yaml", "algorithm: q\nenvironment: e\nseeds: x\n", "must be whole numbers"),
         ("config.yaml", "- 1\n", "must hold `name: value` lines"),
