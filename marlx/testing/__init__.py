@@ -1,8 +1,8 @@
-"""What an environment must pass, and small environments whose answers are known.
+"""Conformance checks for environments, and probe environments for learners.
 
-`check_env` is for the tests of anyone who writes an environment. The probes are for those who write
-a learner: each has a value that can be worked out by hand and that a particular mistake gets wrong
-(a time limit taken for an end, a lost memory, an illegal action).
+`check_env` tests that an environment keeps the contract. The probe environments have values that
+can be worked out by hand, and that a learner with a particular mistake gets wrong: a time limit
+treated as a terminal state, a lost memory, an illegal action.
 """
 
 from marlx.testing.checks import check_env
