@@ -59,7 +59,7 @@ def bootstrap_interval(
       statistic: function of an array [runs, episodes].
       level: nominal coverage, between 0 and 1.
       resamples: number of bootstrap resamples.
-      seed: of the resampling; the same seed gives the same interval.
+      seed: seed of the resampling; the same seed gives the same interval.
 
     Raises:
       ValueError: `returns` is empty or has another shape, or `level` is out of range.
@@ -172,7 +172,7 @@ def stratified_interval(
       *samples: scores [..., runs] per task.
       level: nominal coverage, between 0 and 1.
       resamples: number of bootstrap resamples.
-      seed: of the resampling; the same seed gives the same interval.
+      seed: seed of the resampling; the same seed gives the same interval.
 
     Raises:
       ValueError: `level` is out of range.

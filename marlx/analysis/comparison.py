@@ -90,7 +90,7 @@ def compare(runs: Sequence[RunData], notes: Sequence[str] = ()) -> Comparison:
     """Returns `runs` grouped by task and method (see the module's docstring).
 
     Args:
-      runs: from `read_run` or `read_all`.
+      runs: runs from `read_run` or `read_all`.
       notes: remarks to pass on, as from `read_all`.
     """
     notes = list(notes)
@@ -242,7 +242,7 @@ def task_bounds(
     the lowest or highest return of any run takes its place.
 
     Args:
-      comparison: of the runs.
+      comparison: the runs, from `compare`.
       given: low and high by task; they take precedence.
 
     Raises:

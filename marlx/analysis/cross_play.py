@@ -47,7 +47,7 @@ def cross_play(
       policies: K policies of one environment.
       ego: index of the agent that the row's policy plays.
       episodes: per pair; each return is their mean.
-      seed: of the episodes, the same for all pairs.
+      seed: seed of the episodes, which are the same for all pairs.
 
     Raises:
       ValueError: the policies are of different environments, or there is no such agent.

@@ -47,7 +47,7 @@ def embed(
       env: an environment that samples partners and has their index as `info["partner"]`.
       params: its parameters.
       learner: one whose `act` returns extras with a `vector`.
-      policy: for `learner.act`.
+      policy: parameters for `learner.act`.
       key: consumed.
       episodes: number of episodes, run in parallel.
 
@@ -177,11 +177,11 @@ def picture(
     All panels have the same axes: the first two principal components at the last time.
 
     Args:
-      path: of the file.
+      path: the file.
       found: embeddings.
-      names: of the partners.
-      rows: from `scores`.
-      title: of the figure.
+      names: names of the partners.
+      rows: result of `scores`.
+      title: title of the figure.
       agent: index of the agent whose embeddings are shown.
     """
     vector, alive, partner = (np.asarray(x) for x in found)

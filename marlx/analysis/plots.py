@@ -60,11 +60,11 @@ def learning_curve(
     """Writes a PNG of greedy returns against environment steps: each seed, mean and 95% band.
 
     Args:
-      path: of the PNG file.
+      path: the PNG file.
       steps: [K], environment steps per seed at each evaluation.
       returns: [K, seeds], mean team return of each evaluation.
-      title: of the figure.
-      random_return: of the uniform policy, drawn as a dashed line.
+      title: title of the figure.
+      random_return: return of the uniform policy, drawn as a dashed line.
       optimum: best possible return if known, drawn as a dashed line.
     """
     x, y = np.asarray(steps, float), np.asarray(returns, float)
@@ -159,8 +159,8 @@ def panels(
     Args:
       contents: the panels.
       labels: all methods; their order gives the colours.
-      x_label: below each panel.
-      y_label: left of each row.
+      x_label: label of each x axis.
+      y_label: label of the first y axis in each row.
       x_in_steps: label ticks as `20k` instead of 20,000.
     """
     across = min(len(contents), 3)

@@ -44,7 +44,7 @@ def report(comparison: Comparison, given: Mapping[str, tuple[float, float]] | No
     """Returns the report as HTML.
 
     Args:
-      comparison: of the runs.
+      comparison: the runs, from `compare`.
       given: by task, the returns that score 0 and 1; see `task_bounds`.
 
     Raises:

@@ -64,7 +64,7 @@ class RunData:
 
     @property
     def total_steps(self) -> float:
-        """Environment steps per seed that the run was to take, or else those it has taken."""
+        """Setting `total_steps`; without it, the steps per seed at the last evaluation."""
         return self.number("total_steps") or float(self.steps[-1])
 
     @property

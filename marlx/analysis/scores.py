@@ -69,7 +69,7 @@ def curve_panels(
     """Returns a panel per task with a line per method.
 
     Args:
-      comparison: of the runs.
+      comparison: the runs, from `compare`.
       metric: name in `metrics.jsonl`.
       x: `steps`, or a metric that increases during a run.
       statistic: over seeds, from `STATISTICS`.

@@ -32,8 +32,8 @@ def record_episode(
     Args:
       env: the environment.
       params: its parameters.
-      learner: whose `act` and `describe` are called.
-      policy: for `learner.act`.
+      learner: learner with `act` and, for captions, `describe`.
+      policy: parameters for `learner.act`.
       key: consumed.
     """
     spec = env.spec(params)
@@ -74,7 +74,7 @@ def episode_frames(
     Args:
       env: the environment, which must have `render`.
       params: its parameters.
-      episode: from `record_episode`.
+      episode: an episode from `record_episode`.
 
     Raises:
       ValueError: the environment cannot be rendered.

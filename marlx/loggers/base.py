@@ -90,7 +90,7 @@ class Background:
         """Starts the thread.
 
         Args:
-          name: of the logger, for error lines.
+          name: name of the logger for error lines.
           start: makes the logger; called in the thread.
           limit: length of the queue.
           patience: longest time that `close` waits, in seconds.
@@ -104,7 +104,7 @@ class Background:
         self._thread.start()
 
     def log(self, progress: Progress) -> None:
-        """Puts progress in the queue."""
+        """Adds progress to the queue."""
         with self._changed:
             if len(self._queue) == self._queue.maxlen:
                 self._dropped += 1

@@ -215,7 +215,7 @@ class WandbRuns:
                 print_line("wandb", f"cannot go online, so the run is kept offline: {reason[:150]}")
         return self._init("offline", key, run_id)
 
-    def _init(self, mode: str, key: int | None, run_id: str | None) -> Any:
+    def _init(self, mode: Literal["offline", "online"], key: int | None, run_id: str | None) -> Any:
         options = self._options
         name, config = options.folder.name, dict(options.config)
         if key is not None:

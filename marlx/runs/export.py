@@ -59,7 +59,7 @@ def exported(policy: Policy, platforms: Sequence[str] = PLATFORMS) -> Exported:
     """Returns the acting function (see `acting`) as StableHLO with a symbolic batch size `b`.
 
     Args:
-      policy: from `load_policy`.
+      policy: a policy from `load_policy`.
       platforms: platforms to compile for; they need not be available here.
 
     Raises:
@@ -121,7 +121,7 @@ def export(policy: Policy, out: str | Path, platforms: Sequence[str] = PLATFORMS
     """Writes an exported policy, and returns its files.
 
     Args:
-      policy: from `load_policy`.
+      policy: a policy from `load_policy`.
       out: folder, which is made if it does not exist.
       platforms: platforms to compile for.
 

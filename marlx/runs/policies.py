@@ -44,7 +44,7 @@ def save_policy(
       folder: the run folder.
       experiment: settings of the run.
       policies: arrays with a leading seed axis.
-      progress: steps and returns are taken from it.
+      progress: the run's latest progress, for steps and returns.
     """
     from safetensors.numpy import save
 
@@ -120,7 +120,7 @@ class Policy:
 
         Args:
           obs: observation, with or without a leading batch axis.
-          memory: from `initial_memory` or the previous call.
+          memory: memory from `initial_memory` or the previous call.
           key: consumed; only needed to explore.
           explore: explore as in training, instead of acting greedily.
 
@@ -293,7 +293,7 @@ def digest(
     Args:
       described: bytes of `policy.json`.
       arrays: by name.
-      metadata: of `arrays.safetensors`; an entry `sha256` is ignored.
+      metadata: metadata of `arrays.safetensors`; an entry `sha256` is ignored.
     """
     sha = hashlib.sha256(described)
     for name, text in sorted(metadata.items()):

@@ -179,13 +179,13 @@ def test_each_mistake_is_found_and_nothing_else(kind, title, settings, metrics, 
         for name in findings[0].look_at
         if name.startswith("learner.")
     )
-    assert any(character.isdigit() for character in findings[0].seen), "it says what it saw"
+    assert any(character.isdigit() for character in findings[0].seen), "it has numbers"
     assert cli.run(["doctor", str(folder)]) == 0
     assert cli.run(["doctor", str(folder), "--strict"]) == 1
     assert title in capsys.readouterr().out
 
 
-def test_random_play_is_the_bar_unless_it_is_the_optimum(tmp_path):
+def test_a_return_at_random_play_is_found_unless_it_is_the_optimum(tmp_path):
     (finding,) = examine(read_run(make_run(tmp_path / "bad", "q", random_return=0.95)))
     assert finding.title == "no better than random play" and "0.95" in finding.seen
     best = {"return": np.linspace(0.97, 0.99, K), "train_return": 0.9 + 0 * RISE}
@@ -193,7 +193,7 @@ def test_random_play_is_the_bar_unless_it_is_the_optimum(tmp_path):
     assert examine(run) == []
 
 
-def test_every_check_is_tried_here():
+def test_every_check_has_a_run_here():
     titles = {wrong[1] for wrong in WRONG} | {"no better than random play"}
     assert len(titles) == len(CHECKS)
 
@@ -209,14 +209,14 @@ def test_broken_arrays_of_a_policy_are_found(tmp_path):
     assert finding.title == "numbers are no longer finite" and "bad/kernel" in finding.seen
 
 
-def test_noise_is_no_finding(tmp_path):
-    """Returns that jump about, and runs that have not learned yet, in 100 draws."""
+def test_noise_is_not_reported(tmp_path):
+    """Noisy returns, and runs that have not learned yet, 100 of them."""
     rng = np.random.default_rng(0)
-    for draw in range(100):
+    for index in range(100):
         noise = rng.normal(0, 0.1, K)
-        series = {"return": (RISE if draw % 2 else 0.4) + noise}
-        folder = make_run(tmp_path / str(draw), "q", {}, series)
-        assert [f.title for f in examine(read_run(folder))] == [], draw
+        series = {"return": (RISE if index % 2 else 0.4) + noise}
+        folder = make_run(tmp_path / str(index), "q", {}, series)
+        assert [f.title for f in examine(read_run(folder))] == [], index
 
 
 def test_unfinished_and_unknown_runs_are_read_as_far_as_they_go(tmp_path, capsys):
@@ -244,8 +244,8 @@ def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert "did you mean --strict" in capsys.readouterr().err
 
 
-def test_a_real_run_is_read_whole(tmp_path, capsys):
-    """QMIX on a small game, learned from as usual, but with an exploration that is over at once."""
+def test_a_real_run_has_all_metrics(tmp_path, capsys):
+    """QMIX on a small game, with an exploration that ends at once."""
     options = ["--total-steps", "1500", "--num-envs", "4", "--rollout-length", "4", "--evals", "8"]
     options += [
         "--learner.hidden",

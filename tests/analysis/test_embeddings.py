@@ -39,8 +39,8 @@ def test_principal_axes_find_the_plane():
     assert abs(axes[0] @ plane[0]) > 0.99
 
 
-def test_scores_and_picture_of_embeddings_that_tell_more_and_more(tmp_path):
-    """Noise at first, the partner's number at the end; ended episodes do not count."""
+def test_scores_and_picture_of_embeddings_that_improve(tmp_path):
+    """Noise at first, one-hot partners at the end; ended episodes do not count."""
     rng = np.random.default_rng(1)
     partner = np.arange(60) % 3
     alive = np.ones((12, 60), bool)

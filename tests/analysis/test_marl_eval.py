@@ -33,8 +33,8 @@ def test_a_round_trip_through_marl_evals_format_loses_nothing(tmp_path):
     assert to_marl_eval(again) == content
 
 
-def test_files_of_others_are_read(tmp_path):
-    """As marl-eval's README has it: capitals, values per episode, runs named anyhow."""
+def test_files_of_other_frameworks_are_read(tmp_path):
+    """As in marl-eval's README: capitals, values per episode, runs with any name."""
     seed = {
         "STEP_1": {"step_count": 10, "return": [1, 2, 3, 4], "win_rate": [0.8]},
         "STEP_2": {"step_count": 20, "return": [0, 1, 2, 9], "win_rate": [0.4]},

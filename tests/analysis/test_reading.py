@@ -11,7 +11,7 @@ def test_folders_of_runs_are_searched_and_empty_runs_reported(tmp_path):
         write_run(tmp_path / name)
     (tmp_path / "all" / "empty" / "metrics.jsonl").unlink()
     runs, notes = read_all([tmp_path / "all", tmp_path / "all" / "a"])
-    assert [run.name for run in runs] == ["a", "inner"], "given twice, it counts once"
+    assert [run.name for run in runs] == ["a", "inner"], "a run given twice counts once"
     assert len(notes) == 1 and "empty has no evaluation yet" in notes[0]
     with pytest.raises(ValueError, match="has no evaluation yet"):
         read_all([tmp_path / "all" / "empty"])

@@ -30,8 +30,8 @@ def test_a_stopped_run_ends_at_its_last_whole_line(tmp_path):
     np.testing.assert_array_equal(run.final, [0.5, 0.7])
 
 
-def test_of_lines_written_twice_the_last_holds(tmp_path):
-    """A resumed run may write again what came after its checkpoint."""
+def test_of_repeated_lines_the_last_counts(tmp_path):
+    """A resumed run may repeat lines after its checkpoint."""
     steps, returns = (100, 200, 300, 200, 300), ((0, 0), (1, 1), (2, 2), (5, 5), (6, 6))
     run = read_run(write_run(tmp_path / "a", steps=steps, returns=returns))
     np.testing.assert_array_equal(run.steps, [100, 200, 300])
@@ -39,7 +39,7 @@ def test_of_lines_written_twice_the_last_holds(tmp_path):
 
 
 def test_the_spec_is_that_of_the_runs_environment(tmp_path):
-    """Whatever the algorithm: it need not be installed."""
+    """The algorithm need not be installed."""
     run = read_run(write_run(tmp_path / "a", "unheard-of", env={"sight": 2}))
     assert run.spec == marlx.make(FORAGING, sight=2)[0].spec()
     for name, settings in (("elsewhere/game", {}), (FORAGING, {"sight": "far"})):
@@ -56,7 +56,7 @@ def test_arrays_that_are_not_finite_are_named(tmp_path):
     assert read_run(tmp_path / "a").non_finite_arrays == ("bad",)
 
 
-def test_numbers_for_checks(tmp_path):
+def test_numbers_that_checks_use(tmp_path):
     returns = [[0.0], [-3.0], [2.0], [1.0], [1.5]]
     loss = [[None], [4], [3], [2], [1]]
     steps = (100, 200, 300, 400, 500)

@@ -1,13 +1,13 @@
 """`check_env`: environments that pass, and one broken environment for each message."""
 
 import dataclasses
-import importlib.util
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marlx.envs.foraging import FAMILY
 from marlx.envs.matrix import MatrixGame, make
 from marlx.testing import Constant, Masked, Recall, check_env
 from marlx.types import Subgoals
@@ -32,10 +32,7 @@ def test_params_can_be_given():
     check_env(Constant(), Constant().default_params.replace(max_steps_in_episode=3))
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("marlx.envs.foraging"), reason="not there")
 def test_foraging_passes():
-    from marlx.envs.foraging import FAMILY
-
     check_env(FAMILY.make("Foraging-2s-6x6-2p-1f-v3"))
 
 
