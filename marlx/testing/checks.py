@@ -15,6 +15,7 @@ from marlx.environment import Environment
 from marlx.learning.returns import uniform_action
 from marlx.loop.vector import vector_step
 from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.xla.memory import is_key
 
 _BATCH = 64  # episodes at once, enough to detect reused keys
 _STEPS = 64  # steps of random play
@@ -118,8 +119,8 @@ def _leaves(tree: Tree) -> dict[str, np.ndarray]:
     """Leaves by path, with random keys as integers, so that they can be compared."""
 
     def plain(leaf: Any) -> np.ndarray:
-        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+        is_random = isinstance(leaf, jax.Array) and is_key(leaf)
+        return np.asarray(jax.random.key_data(leaf) if is_random else leaf)
 
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path).lstrip(".") or "value": plain(leaf) for path, leaf in paths}
@@ -144,8 +145,7 @@ def _shapes(tree: Tree) -> Tree:
     """Zeros for a tree of `ShapeDtypeStruct`s, to compare shapes and dtypes by `_difference`."""
 
     def zeros(leaf: Any) -> np.ndarray:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.zeros(leaf.shape, np.void if is_key else leaf.dtype)
+        return np.zeros(leaf.shape, np.void if is_key(leaf) else leaf.dtype)
 
     return jax.tree.map(zeros, tree)
 
@@ -395,7 +395,7 @@ def _row(tree: Tree, index: Any) -> Tree:
     """Returns `leaf[index]` for every leaf; indexed on the host, without compilation."""
 
     def take(leaf: Any) -> Array:
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             return jnp.asarray(leaf[index])
         return jnp.asarray(np.asarray(leaf)[index])
 
