@@ -15,6 +15,7 @@ from marlx.learner import Learner, example_rollout
 from marlx.loop.rollout import rollout, start
 from marlx.testing.probes import Constant, Recall, Unequal
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.xla.memory import is_key
 
 NUM_ENVS, LENGTH, ROLLOUTS = 4, 8, 4
 """Environments, steps of a rollout, and rollouts that are learned from."""
@@ -110,7 +111,7 @@ class _Case(NamedTuple):
         for (path, x), y in zip(
             jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
         ):
-            x, y = (jax.random.key_data(a) if _is_key(a) else a for a in (x, y))
+            x, y = (jax.random.key_data(a) if is_key(a) else a for a in (x, y))
             x, y = np.asarray(x, float), np.asarray(y, float)
             if not np.allclose(x, y, rtol=rtol, atol=rtol / 10, equal_nan=True):
                 name = jax.tree_util.keystr(path)
@@ -297,7 +298,7 @@ def _check_finite(case: _Case) -> None:
 
 def _expect_finite(case: _Case, state: Tree) -> None:
     for path, x in jax.tree_util.tree_leaves_with_path(case.learner.policy(state)):
-        if not _is_key(x) and jnp.issubdtype(x.dtype, jnp.floating):
+        if not is_key(x) and jnp.issubdtype(x.dtype, jnp.floating):
             name = jax.tree_util.keystr(path)
             case.expect(jnp.isfinite(x), f"policy{name} is not finite after {ROLLOUTS} rollouts")
 
@@ -339,7 +340,3 @@ def _sequence(learner: Learner, explore: bool) -> Callable[[Tree, Observation, A
 
 def _zeros(shapes: Tree) -> Tree:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-
-def _is_key(x: Any) -> bool:
-    return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
