@@ -81,7 +81,7 @@ class Replacement(NamedTuple):
 
     landmarks: Landmarks
     distances: Array  # f32 [n, G], squared, from each observation of the batch to each landmark
-    count: Array  # f32 [], landmarks replaced so far
+    replaced: Array  # f32 [], landmarks replaced so far
 
 
 def squared_distances(features: Array, others: Array) -> Array:
@@ -126,7 +126,7 @@ def replace_one(now: Replacement, batch: Batch, margin: Array) -> Replacement:
     return Replacement(
         Landmarks(centres, features, usage),
         now.distances.at[:, old].set(column),
-        now.count + better,
+        now.replaced + better,
     )
 
 
@@ -197,7 +197,7 @@ def learned_regions(spec: EnvSpec, *, number: int = 8, rate: float = 0.05, most:
         share = jnp.zeros(number).at[now.distances.argmin(-1)].add(1.0 / len(rows))
         usage = (1 - rate) * now.landmarks.usage + rate * share
         known = (usage > MIN_USAGE).sum() / number
-        metrics = {"region_loss": loss, "region_known": known, "region_anew": now.count}
+        metrics = {"region_loss": loss, "region_known": known, "region_anew": now.replaced}
         return RegionsState(after, now.landmarks.centres, usage), metrics
 
     return Source(init, policy, bind, learn)

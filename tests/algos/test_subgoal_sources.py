@@ -94,7 +94,7 @@ def test_a_landmark_gives_way_to_the_furthest_observation():
         end = replace_forgotten(landmarks, Batch(rows, rows), 1)
         found = np.asarray(end.distances)
         np.testing.assert_allclose(found, (rows - end.landmarks.centres[:, 0]) ** 2, atol=1e-4)
-        return end.landmarks.centres[:, 0].tolist(), end.landmarks.usage.tolist(), int(end.count)
+        return end.landmarks.centres[:, 0].tolist(), end.landmarks.usage.tolist(), int(end.replaced)
 
     new = float(np.float32(INITIAL_USAGE))
     assert replaced([0, 1, 10], [1, 1, 0], [0, 1, 5]) == ([0, 1, 5], [1, 1, new], 1)
