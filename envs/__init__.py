@@ -1,14 +1,14 @@
-"""Environments: pure functions behind gymnax's contract, each family in one file or folder."""
+"""Environments: pure functions with gymnax's step contract, one folder for each family."""
 
 from __future__ import annotations
 
 BUILT_IN = (
     "marlx.envs.foraging:FAMILY",
     "marlx.envs.matrix:FAMILY",
-    "marlx.envs.mpe:FAMILY",
+    #MPE
     "marlx.envs.doorkey:FAMILY",
     "marlx.envs.trashgrid:FAMILY",
-    "marlx.envs.partners:FAMILY",
+    #PART
     "marlx.envs.bridges:FAMILIES",
 )
-"""Where the built-in `marlx.registry.Family` records are; imported when they are first needed."""
+"""References to the built-in `marlx.registry.Family` records, imported when first needed."""

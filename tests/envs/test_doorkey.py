@@ -34,6 +34,8 @@ from marlx.envs.doorkey import (
     DoorKey,
     DoorKeyState,
 )
+from marlx.envs.doorkey.state import poses
+from marlx.envs.doorkey.views import local_view
 from marlx.testing import check_env
 
 AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
@@ -320,11 +322,10 @@ def test_views_of_a_large_team_are_those_of_its_members() -> None:
     env = DoorKey(size=6, num_agents=4)
     state = jax.tree.map(lambda x: x[3], resets(env, 8))
     local = np.asarray(env.observe(state, env.default_params).local)
-    agents = doorkey._poses(state)
+    agents = poses(state)
     for i, me in enumerate(agents):
-        np.testing.assert_array_equal(
-            local[i, :-4], np.asarray(env._view(state, agents, i, me)).ravel()
-        )
+        alone = local_view(env.size, env.view_size, state, agents, i, me)
+        np.testing.assert_array_equal(local[i, :-4], np.asarray(alone).ravel())
         assert local[i, -4:].tolist() == np.eye(4)[int(me.dir)].tolist()
     assert (local[:, :-4:3] == AGENT).any()
 
@@ -568,7 +569,7 @@ def test_environments_keep_the_contract(id: str) -> None:
         ({"size": 101}, "size is 101"),
         ({"num_agents": 0}, "num_agents is 0; it must be between 1 and 6"),
         ({"size": 5, "num_agents": 4}, "num_agents is 4; it must be between 1 and 3"),
-        ({"goal_left_probability": 1.5}, "goal_left_probability is 1.5; it must be in 0..1"),
+        ({"goal_left_probability": 1.5}, "goal_left_probability is 1.5; it must be between 0 and 1"),
         ({"goal_left_probability": float("nan")}, "goal_left_probability is nan"),
         ({"target": "exit"}, "target is 'exit'; it must be 'key', 'door' or 'goal'"),
         ({"view_size": 6}, "view_size is 6; it must be an odd number between 3 and 31"),
@@ -583,7 +584,7 @@ def test_settings_that_cannot_be_played_are_refused(settings: Any, message: str)
 
 @pytest.mark.parametrize("id", ["grid/doorkey-8x6", "grid/doorkey-4x4", "grid/doorkey-5x5-9p"])
 def test_ids_that_cannot_be_are_refused(id: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a doorkey id; they read|size is 4|agents is 9"):
+    with pytest.raises(ValueError, match=r"is not a doorkey id; the form is|size is 4|agents is 9"):
         registry.make_env(id)
 
 
@@ -592,18 +593,18 @@ def test_ids_that_cannot_be_are_refused(id: str) -> None:
     [
         ({"agent_pos": [(3, 3, 3)]}, "agent_pos has shape (1, 3); it must be (1, 2)"),
         ({"agent_pos": [(3.5, 3)]}, "agent_pos holds float64 values; it must hold integers"),
-        ({"agent_pos": [(0, 3)]}, "agent 0 is at (0, 3), which is no free cell"),
-        ({"agent_pos": [(3, 4)]}, "agent 0 is at (3, 4), which is no free cell"),
-        ({"agent_pos": [(2, 2)]}, "agent 0 is at (2, 2), where there is something already"),
+        ({"agent_pos": [(0, 3)]}, "agent 0 is at (0, 3), which is not a free cell"),
+        ({"agent_pos": [(3, 4)]}, "agent 0 is at (3, 4), which is not a free cell"),
+        ({"agent_pos": [(2, 2)]}, "agent 0 is at (2, 2), which is occupied"),
         ({"agent_pos": [(5, 2)]}, "every agent is on the goal, so the episode has ended"),
-        ({"agent_dir": [4]}, "agent_dir is [4]; headings go from 0 to 3"),
+        ({"agent_dir": [4]}, "agent_dir is [4]; headings are between 0 and 3"),
         ({"wall_col": 6}, "wall_col is 6; it must be in 2..5"),
         ({"door_row": 0}, "door_row is 0; it must be in 1..6"),
-        ({"goal_pos": (3, 4)}, "the goal is at (3, 4), which is no free cell"),
+        ({"goal_pos": (3, 4)}, "the goal is at (3, 4), which is not a free cell"),
         ({"goal_pos": (2, 2)}, "the key is at (2, 2), where the goal is"),
-        ({"key_pos": (7, 2)}, "the key is at (7, 2), which is no free cell"),
-        ({"key_pos": None}, "carrier is -1 and key_pos None; the key must either lie"),
-        ({"carrier": 0}, "carrier is 0 and key_pos (2, 2); the key must either lie"),
+        ({"key_pos": (7, 2)}, "the key is at (7, 2), which is not a free cell"),
+        ({"key_pos": None}, "carrier is -1 and key_pos None; the key must either lie on"),
+        ({"carrier": 0}, "carrier is 0 and key_pos (2, 2); the key must either lie on"),
         ({"carrier": 1, "key_pos": None}, "carried by one of the agents 0..0"),
         ({"door": 3}, "door is 3; it must be 0 (open), 1 (closed) or 2 (locked)"),
         ({"step": -1}, "step is -1; it must be 0 or more"),

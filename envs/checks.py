@@ -1,0 +1,105 @@
+"""Checks of settings and of arrays that a caller gives; each error is one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def at_least(settings: Any, **lowest: float) -> None:
+    """Checks that numbers are not below their lowest value.
+
+    Args:
+      settings: a record with these attributes.
+      **lowest: attribute name and lowest value, e.g. `horizon=1`.
+
+    Raises:
+      ValueError: a value is lower, or is not a number (NaN).
+    """
+    for name, lowest_value in lowest.items():
+        value = getattr(settings, name)
+        if not value >= lowest_value:
+            raise ValueError(f"{name} is {value}; it must be {lowest_value} or more")
+
+
+def at_least_or_none(settings: Any, **lowest: float) -> None:
+    """Checks as `at_least` those attributes that are not None.
+
+    Raises:
+      ValueError: a value is lower.
+    """
+    for name, lowest_value in lowest.items():
+        value = getattr(settings, name)
+        if value is not None and not value >= lowest_value:
+            raise ValueError(f"{name} is {value}; it must be {lowest_value} or more, or None")
+
+
+def between(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Checks that numbers are in a closed range.
+
+    Args:
+      settings: a record with these attributes.
+      **ranges: attribute name and (lowest, highest) value, e.g. `epsilon=(0, 1)`.
+
+    Raises:
+      ValueError: a value is outside its range, or is not a number (NaN).
+    """
+    for name, (lowest, highest) in ranges.items():
+        value = getattr(settings, name)
+        if not lowest <= value <= highest:
+            raise ValueError(f"{name} is {value}; it must be between {lowest} and {highest}")
+
+
+def not_negative(**values: float) -> None:
+    """Checks that arguments are 0 or more.
+
+    Args:
+      **values: argument name and value, e.g. `step=step`.
+
+    Raises:
+      ValueError: a value is negative.
+    """
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"{name} is {value}; it must be 0 or more")
+
+
+def one_of(settings: Any, **accepted: tuple[str, ...]) -> None:
+    """Checks that text settings have one of the accepted values.
+
+    Args:
+      settings: a record with these attributes.
+      **accepted: attribute name and its values, e.g. `order=("sequential", "simultaneous")`.
+
+    Raises:
+      ValueError: a value is another.
+    """
+    for name, values in accepted.items():
+        value = getattr(settings, name)
+        if value not in values:
+            *most, last = map(repr, values)
+            words = f"{', '.join(most)} or {last}" if most else last
+            raise ValueError(f"{name} is {value!r}; it must be {words}")
+
+
+def integers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Returns `values` as an int32 array.
+
+    Args:
+      name: of the argument, for the error.
+      values: an array, lists or numbers.
+      shape: the shape that they must have; None for any.
+
+    Raises:
+      ValueError: rows differ in length, a value is not an integer, or the shape is another.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} has rows of different lengths") from None
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} holds {array.dtype} values; it must hold integers")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
+    return array.astype(np.int32)
