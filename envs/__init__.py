@@ -5,10 +5,10 @@ from __future__ import annotations
 BUILT_IN = (
     "marlx.envs.foraging:FAMILY",
     "marlx.envs.matrix:FAMILY",
-    #MPE
+    "marlx.envs.mpe:FAMILY",
     "marlx.envs.doorkey:FAMILY",
     "marlx.envs.trashgrid:FAMILY",
-    #PART
+    # PART
     "marlx.envs.bridges:FAMILIES",
 )
 """References to the built-in `marlx.registry.Family` records, imported when first needed."""

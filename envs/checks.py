@@ -103,3 +103,24 @@ def integers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
     return array.astype(np.int32)
+
+
+def numbers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns `values` as an array of finite numbers.
+
+    Args:
+      name: of the argument, for the error.
+      values: an array, lists or numbers; any empty array will do for an empty shape.
+      shape: the shape that they must have.
+
+    Raises:
+      ValueError: a value is not a finite number, or the shape is another.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds {array.dtype} values; it must hold numbers")
+    if array.shape != shape and not array.size == np.prod(shape) == 0:
+        raise ValueError(f"{name} has shape {array.shape}; it must be {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+    return array.reshape(shape)

@@ -1,12 +1,11 @@
-"""The world all particle environments share: round agents that push themselves about a plane.
+"""The base of all particle environments: round agents that push themselves about a plane.
 
-A scenario is a short file that says which agents and landmarks there are, what they see and what
-they are paid; everything else is here, once.
+A scenario is a short file with its agents and landmarks, observations and rewards; physics and
+actions are here.
 
-Rewards are arithmetic on single numbers, unrolled over agents and landmarks: under `vmap` each
-number becomes one contiguous `[B]` vector. Contacts and observations are whole vectors per agent,
-which was measured to be several times as fast there. Numbers keep the type of the state they come
-from, so that with JAX's 64-bit mode the same code computes in double precision, as mpe2 does.
+Rewards are arithmetic on scalars, unrolled over agents and landmarks: under `vmap` each becomes one
+contiguous `[B]` vector. Contacts and observations are whole vectors for each agent, which was
+measured to be several times as fast for them.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, get_args
 
 import flax.struct
 import jax
@@ -23,107 +22,76 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState, settled
+from marlx.envs.checks import at_least, not_negative, numbers, one_of
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import Number, Point, contact, nonzero, one_hot, square, uniform
 from marlx.types import Array, EnvSpec, Observation
 
 STEP = 0.1
 """Seconds of one step."""
 DAMPING = 0.25
-"""Part of its velocity that a body loses in a step."""
-STIFFNESS = 100.0
-"""Force of a contact, per length of overlap."""
-MARGIN = 1e-3
-"""Length over which a contact sets in."""
+"""Share of its velocity that a body loses in a step."""
 MOVES = 5
-"""Ways to push oneself: not at all, and in four directions."""
+"""Number of moves: none, and a push in each of four directions."""
 
 Integrator = Literal["mpe2", "openai"]
 Signs = Literal["mpe2", "openai"]
-Number = Array | float
 
 
 @flax.struct.dataclass
 class ParticleState(EnvState):
-    """One episode: where everything is, what was said last, and what is wanted."""
+    """State of one episode."""
 
     agent_pos: Array  # f32 [N, 2], (x, y)
     agent_vel: Array  # f32 [N, 2], length per second
     landmark_pos: Array  # f32 [L, 2]
-    comm: Array  # f32 [K, C], what each of the K agents that speak said last, 0 at reset
-    goal: Array  # int32 [G], what the scenario draws at reset, see `Particles.goals`
-
-
-class Agent(NamedTuple):
-    """What does not change about an agent."""
-
-    name: str  # as in mpe2
-    group: str
-    size: float = 0.05  # radius
-    collide: bool = True
-    movable: bool = True
-    speaks: bool = False
-    accel: float = 5.0  # force of a push; every mass is 1
-    max_speed: float | None = None
-
-
-class Landmark(NamedTuple):
-    """What does not change about a landmark; landmarks never move."""
-
-    size: float = 0.05  # radius
-    collide: bool = False
-    kind: str = "landmark"  # for pictures
-
-
-class Point(NamedTuple):
-    """A place, or a velocity, as single numbers."""
-
-    x: Array
-    y: Array
-
-    def __sub__(self, other: Point) -> Point:
-        """Where this is, seen from the other."""
-        return Point(self.x - other.x, self.y - other.y)
+    comm: Array  # f32 [K, C], the last message of each of the K speakers, 0 at reset
+    goal: Array  # int32 [G], drawn at reset, see `Particles.goals`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     """Base of the particle environments: physics, actions, padding, pictures.
 
-    Actions, discrete: 0 nothing, 1 left (-x), 2 right (+x), 3 down (-y), 4 up (+y); agents that
-    both move and speak choose `move + 5 * symbol`, agents that only speak a symbol. Continuous: f32
-    in [0, 1] (what lies outside is clipped), (nothing, left, right, down, up) of which opposite
-    ones are subtracted, then one number for each symbol. What an agent lacks is masked.
+    Discrete actions: 0 nothing, 1 left (-x), 2 right (+x), 3 down (-y), 4 up (+y). Agents that move
+    and speak choose `move + 5 * symbol`; agents that only speak choose a symbol.
+    Continuous actions: f32 in [0, 1], clipped, (nothing, left, right, down, up), of which opposite
+    ones are subtracted, then one number for each symbol.
+    Actions, or components, that an agent does not have are masked.
 
-    Global state, complete: all agents' velocities, all agents' positions, all landmarks' positions,
-    what each speaking agent said last, and a one-hot for each number of the goal.
+    Global state: velocities of all agents, positions of all agents, positions of all landmarks,
+    last messages of the speakers, and a one-hot for each number of the goal.
 
     Attributes:
       continuous_actions: agents choose numbers instead of an index.
       integrator: `mpe2` moves bodies by the velocity before the step's forces, so that an action
-        shows in positions one step later; `openai` by the velocity after them, as OpenAI's original
-        and the forks of it that MADDPG, EPyMARL's first version and LIAM use.
-      action_signs: `openai` turns every push around: 1 right, 2 left, 3 up, 4 down, as in OpenAI's
-        original when it is given one-hot actions.
+        changes positions one step later; `openai` by the velocity after them, as OpenAI's original
+        and its forks in MADDPG, EPyMARL's first version and LIAM.
+      action_signs: `openai` reverses every push: 1 right, 2 left, 3 up, 4 down, as OpenAI's
+        original does with one-hot actions.
       horizon: steps after which an episode is truncated.
 
     Source: mpe2 1.1.1; Lowe et al. 2017, arXiv 1706.02275.
-    Differs from: mpe2, where two colliding bodies at exactly the same place become NaN (here: they
-      do not push each other), where observations are not padded, and whose `state()` is all
-      agents' observations in a row, which in some scenarios leaves out what the next step depends
-      on (here: see above).
+    Differs from mpe2 in:
+      - two colliding bodies at exactly the same position, which become NaN there and do not push
+        each other here;
+      - observations, which are not padded there;
+      - `state()`, which is the concatenation of all observations there and in some scenarios lacks
+        a part of what the next step depends on (here: see above).
     """
 
     ID: ClassVar[str] = ""
-    """The id that `spec` tells."""
+    """The id in `spec`."""
     DIM_C: ClassVar[int] = 0
-    """C, how many symbols there are."""
+    """C, the number of symbols."""
     LANDMARK_RANGE: ClassVar[float] = 1.0
-    """Landmarks begin within this distance of 0 on either axis."""
+    """Landmarks start within this distance of 0 on either axis."""
     AGENT_RANGE: ClassVar[float] = 1.0
-    """Agents likewise."""
+    """Agents start within this distance of 0 on either axis."""
     COLORED: ClassVar[bool] = False
-    """For pictures: agents tell landmarks apart by colour."""
+    """For pictures: whether landmarks have colours that agents see."""
     WALLS: ClassVar[tuple[float, float, float] | None] = None
-    """For pictures: distance from the centre, where they end along their length, half the width."""
+    """For pictures: distance of the walls from the centre, half their length, half their width."""
 
     continuous_actions: bool = False
     integrator: Integrator = "mpe2"
@@ -131,14 +99,10 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
     horizon: int = 25
 
     def __post_init__(self) -> None:
-        for setting, known in (("integrator", Integrator), ("action_signs", Signs)):
-            if getattr(self, setting) not in get_args(known):
-                raise ValueError(
-                    f"{setting} is {getattr(self, setting)!r}; it must be one of {get_args(known)}"
-                )
+        one_of(self, integrator=get_args(Integrator), action_signs=get_args(Signs))
         at_least(self, horizon=1)
 
-    # What a scenario says.
+    # Defined by each scenario.
 
     @property
     @abc.abstractmethod
@@ -152,22 +116,21 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
 
     @property
     def goals(self) -> tuple[int, ...]:
-        """Each number of the goal is uniform below one of these."""
+        """Number of values of each number of the goal; it is uniform over them."""
         return ()
 
     @abc.abstractmethod
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """What each agent sees, as vectors to be put in a row; padding comes later.
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns the observation of each agent, as vectors to be concatenated and padded.
 
-        Vectors are copied in one go, single numbers are not: with those, observations are most of
-        what a step costs.
+        Use vectors: with scalars, observations would take most of the time of a step.
         """
 
     @abc.abstractmethod
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Each agent's reward for having reached this state, from single numbers: see `points`."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns each agent's reward for reaching this state, computed in scalars (`points`)."""
 
-    # What follows from it.
+    # Derived from these.
 
     @property
     def default_params(self) -> EnvParams:
@@ -176,11 +139,12 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
 
     @functools.cached_property
     def speakers(self) -> tuple[int, ...]:
-        """The agents that speak, whose messages are the rows of a state's `comm`."""
+        """The agents that speak; their messages are the rows of a state's `comm`."""
         return tuple(i for i, agent in enumerate(self.agents) if agent.speaks)
 
     @functools.cached_property
     def _action_sizes(self) -> tuple[int, ...]:
+        """Number of actions, or of components, of each agent."""
         sizes = []
         for agent in self.agents:
             moves, symbols = MOVES * agent.movable, self.DIM_C * agent.speaks
@@ -190,21 +154,22 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
 
     @functools.cached_property
     def _obs_sizes(self) -> tuple[int, ...]:
+        """Width of each agent's observation."""
         state = jax.eval_shape(self.reset_env, jax.random.key(0), self.default_params)
-        seen = jax.eval_shape(self.see, state)
+        seen = jax.eval_shape(self.views, state)
         return tuple(sum(part.size for part in parts) for parts in seen)
 
     @functools.cached_property
     def _mask(self) -> np.ndarray:
-        """Bool [N, A], the actions (or components) that an agent has."""
+        """Bool [N, A], the actions (or components) of each agent."""
         sizes = np.array(self._action_sizes)
         return np.asarray(np.arange(max(sizes)) < sizes[:, None])
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """Static facts for learners.
+        """Returns static facts.
 
-        Rewards are averaged, not summed, into the team's: agents of a team are each paid the same
-        reward, or the same and a share of their own, and the mean is in mpe2's unit. EPyMARL sums.
+        The team's reward is the mean, not the sum, of the agents': those of a team share their
+        reward, or most of it, so the mean is in mpe2's unit. EPyMARL sums.
         """
         groups: dict[str, list[int]] = {}
         for i, agent in enumerate(self.agents):
@@ -225,29 +190,29 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> ParticleState:
-        """A fresh episode: places and goals uniform and independent, everything at rest."""
+        """Returns a first state: positions and goals uniform and independent, all at rest."""
         del params
         count, marks = len(self.agents), len(self.landmarks)
-        # One draw for all: hashing costs more than the rest.
+        # One call for all random bits, since hashing costs more than the rest.
         bits = jax.random.bits(key, (2 * (count + marks) + len(self.goals),), jnp.uint32)
         draws = iter(jnp.unstack(bits))
-        places = [_within(next(draws), self.AGENT_RANGE) for _ in range(2 * count)]
-        marked = [_within(next(draws), self.LANDMARK_RANGE) for _ in range(2 * marks)]
+        places = [uniform(next(draws), self.AGENT_RANGE) for _ in range(2 * count)]
+        marked = [uniform(next(draws), self.LANDMARK_RANGE) for _ in range(2 * marks)]
         goal = [(next(draws) % size).astype(jnp.int32) for size in self.goals]
-        kind = places[0].dtype
+        dtype = places[0].dtype
         return ParticleState(
             time=jnp.int32(0),
             agent_pos=jnp.stack(places).reshape(count, 2),
-            agent_vel=jnp.zeros((count, 2), kind),
-            landmark_pos=jnp.stack(marked).reshape(marks, 2) if marks else jnp.zeros((0, 2), kind),
-            comm=jnp.zeros((len(self.speakers), self.DIM_C), kind),
+            agent_vel=jnp.zeros((count, 2), dtype),
+            landmark_pos=jnp.stack(marked).reshape(marks, 2) if marks else jnp.zeros((0, 2), dtype),
+            comm=jnp.zeros((len(self.speakers), self.DIM_C), dtype),
             goal=jnp.stack(goal) if goal else jnp.zeros(0, jnp.int32),
         )
 
     def step_env(
         self, key: Array, state: ParticleState, action: Array, params: EnvParams
     ) -> tuple[ParticleState, Array, Array, dict[str, Any]]:
-        """One step: all push and speak, bodies move, then all are paid; `key` is not used."""
+        """Plays one step: all push and speak, then bodies move. `key` is not used."""
         del key, params
 
         def after(state: ParticleState, action: Array) -> ParticleState:
@@ -258,20 +223,20 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
             )
 
         state = settled(after, state.time, state, action)
-        reward = [jnp.asarray(r, state.agent_pos.dtype) for r in self.pay(state)]
+        reward = [jnp.asarray(r, state.agent_pos.dtype) for r in self.rewards(state)]
         return state, jnp.stack(reward), jnp.bool_(False), {}
 
     def observe(self, state: ParticleState, params: EnvParams) -> Observation:
-        """What each agent sees, padded with 0, the actions it has, and the whole state."""
+        """Returns views padded with 0, the action mask and the global state."""
         del params
         width = max(self._obs_sizes)
-        kind = state.agent_pos.dtype
+        dtype = state.agent_pos.dtype
         rows = [
-            jnp.concatenate([*parts, jnp.zeros(width - size, kind)] if size < width else parts)
-            for parts, size in zip(self.see(state), self._obs_sizes, strict=True)
+            jnp.concatenate([*parts, jnp.zeros(width - size, dtype)] if size < width else parts)
+            for parts, size in zip(self.views(state), self._obs_sizes, strict=True)
         ]
         whole = [state.agent_vel, state.agent_pos, state.landmark_pos, state.comm]
-        goal = [one_hot(state.goal[k], size, kind) for k, size in enumerate(self.goals)]
+        goal = [one_hot(state.goal[k], size, dtype) for k, size in enumerate(self.goals)]
         return Observation(
             local=jnp.stack(rows),
             action_mask=jnp.asarray(self._mask),
@@ -279,17 +244,36 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         )
 
     def render(self, state: ParticleState, params: EnvParams | None = None) -> np.ndarray:
-        """uint8 [height, width, 3]: agents by group, landmarks, goals ringed, messages in bubbles.
+        """Returns uint8 [height, width, 3]: agents by group, landmarks, goals, messages.
 
-        Lines on agents are where their velocity takes them in half a second. The frame is 1 from
-        the centre; the picture widens when something leaves it.
+        A line on an agent ends where its velocity takes it in half a second. Goals are ringed. The
+        frame is at distance 1 from the centre; the picture widens when a body leaves it.
         """
-        from marlx.envs.mpe import picture  # here, since few who import this module draw
+        from marlx.envs.mpe import picture  # imported here, since it loads Pillow
 
-        return picture.draw(self, state, self.spec(params).horizon)
+        spec = self.spec(params)
+        return picture.draw(
+            picture.Scene(
+                agents=self.agents,
+                landmarks=self.landmarks,
+                groups=tuple(name for name, _ in spec.groups),
+                agent_pos=np.asarray(state.agent_pos),
+                agent_vel=np.asarray(state.agent_vel),
+                landmark_pos=np.asarray(state.landmark_pos),
+                messages=tuple(zip(self.speakers, np.asarray(state.comm), strict=True)),
+                goals=tuple(self.goal_landmarks([int(k) for k in state.goal])),
+                colored=self.COLORED,
+                walls=self.WALLS,
+                step=int(state.time),
+                horizon=spec.horizon,
+            )
+        )
 
-    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
-        """For pictures: the landmarks that are goals, each with the agent it is for, if one."""
+    def goal_landmarks(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """Returns, for pictures, the goal landmarks, each with the agent that must reach it.
+
+        The agent is None if a landmark is the goal of all.
+        """
         return [(goal[0], None)] if goal else []
 
     def make_state(
@@ -301,84 +285,82 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         goal: Any = None,
         step: int = 0,
     ) -> ParticleState:
-        """The state of one (unbatched) episode from plain arrays or lists.
+        """Returns the state of one (unbatched) episode from arrays or lists.
 
         Args:
           agent_pos: [N, 2], (x, y) of each agent, in mpe2's order.
           agent_vel: [N, 2].
           landmark_pos: [L, 2], in mpe2's order.
-          comm: [K, C], what each agent that speaks (see `speakers`) said last; None for nothing.
+          comm: [K, C], the last message of each of the `speakers`; None for silence.
           goal: integers [G], each below its entry of `goals`; None for zeros.
-          step: steps taken since the episode began.
+          step: steps since the episode began.
 
         Raises:
-          ValueError: for a state that cannot be, saying what is wrong with it.
+          ValueError: the state cannot occur; the message says why.
         """
         agents, marks = len(self.agents), len(self.landmarks)
         shape = (len(self.speakers), self.DIM_C)
-        arrays = {}
-        for what, values, wanted in (
-            ("agent_pos", agent_pos, (agents, 2)),
-            ("agent_vel", agent_vel, (agents, 2)),
-            ("landmark_pos", landmark_pos, (marks, 2)),
-            ("comm", np.zeros(shape) if comm is None else comm, shape),
-        ):
-            array = np.asarray(values)
-            if array.dtype.kind not in "iuf":
-                raise ValueError(f"{what} holds {array.dtype} values; it must hold numbers")
-            if array.shape != wanted and not array.size == np.prod(wanted) == 0:
-                raise ValueError(f"{what} has shape {array.shape}; it must be {wanted}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{what} holds numbers that are not finite")
-            arrays[what] = jnp.asarray(array.reshape(wanted), float)
-        wants = np.zeros(len(self.goals), int) if goal is None else np.asarray(goal)
-        if wants.shape != (len(self.goals),):
-            raise ValueError(f"goal has shape {wants.shape}; it must be {(len(self.goals),)}")
-        whole = wants.dtype.kind in "iu" or not wants.size
-        if not (whole and (wants >= 0).all() and (wants < np.array(self.goals)).all()):
+        arrays = {
+            name: jnp.asarray(numbers(name, values, wanted), float)
+            for name, values, wanted in (
+                ("agent_pos", agent_pos, (agents, 2)),
+                ("agent_vel", agent_vel, (agents, 2)),
+                ("landmark_pos", landmark_pos, (marks, 2)),
+                ("comm", np.zeros(shape) if comm is None else comm, shape),
+            )
+        }
+        values = self._checked_goal(np.zeros(len(self.goals), int) if goal is None else goal)
+        not_negative(step=step)
+        return ParticleState(time=jnp.int32(step), goal=jnp.asarray(values, jnp.int32), **arrays)
+
+    def _checked_goal(self, goal: Any) -> np.ndarray:
+        """Returns `goal` as an array [G], or raises ValueError if it is not one of `goals`."""
+        values = np.asarray(goal)
+        if values.shape != (len(self.goals),):
+            raise ValueError(f"goal has shape {values.shape}; it must be {(len(self.goals),)}")
+        whole = values.dtype.kind in "iu" or not values.size
+        if not (whole and (values >= 0).all() and (values < np.array(self.goals)).all()):
             raise ValueError(
-                f"goal is {wants.tolist()}; it must hold integers from 0 and below "
+                f"goal is {values.tolist()}; it must hold integers from 0 and below "
                 f"{list(self.goals)}"
             )
-        if step < 0:
-            raise ValueError(f"step is {step}; it must be 0 or more")
-        return ParticleState(time=jnp.int32(step), goal=jnp.asarray(wants, jnp.int32), **arrays)
+        return values
 
-    def _act(self, action: Array, kind: Any) -> tuple[Array, Array]:
-        """The force [N, 2] each agent applies to itself, and what each speaking agent says [K, C].
+    def _act(self, action: Array, dtype: Any) -> tuple[Array, Array]:
+        """Returns each agent's push, a force [N, 2], and each speaker's message [K, C].
 
-        In discrete actions numbers beyond an agent's own count as doing and saying nothing.
+        A discrete action above an agent's own range counts as no move and no message.
         """
         movable = np.array([agent.movable for agent in self.agents])
         if self.continuous_actions:
-            parts = jnp.clip(action.astype(kind), 0.0, 1.0)
+            parts = jnp.clip(action.astype(dtype), 0.0, 1.0)
             starts = [MOVES * self.agents[i].movable for i in self.speakers]
             said = [
                 parts[i, start : start + self.DIM_C]
                 for i, start in zip(self.speakers, starts, strict=True)
             ]
-            comm = jnp.stack(said) if said else jnp.zeros((0, self.DIM_C), kind)
+            comm = jnp.stack(said) if said else jnp.zeros((0, self.DIM_C), dtype)
             if not movable.any():
-                return jnp.zeros((len(self.agents), 2), kind), comm
+                return jnp.zeros((len(self.agents), 2), dtype), comm
             left, right, down, up = (parts[:, k] for k in range(1, MOVES))
         else:
             both = movable & np.array([agent.speaks for agent in self.agents])
             move = jnp.where(both, action % MOVES, action) if both.any() else action
             symbol = jnp.where(both, action // MOVES, action)[np.array(self.speakers, int)]
-            comm = (symbol[:, None] == np.arange(self.DIM_C)).astype(kind)
-            left, right, down, up = ((move == k).astype(kind) for k in range(1, MOVES))
+            comm = (symbol[:, None] == np.arange(self.DIM_C)).astype(dtype)
+            left, right, down, up = ((move == k).astype(dtype) for k in range(1, MOVES))
         sign = 1.0 if self.action_signs == "mpe2" else -1.0
         strength = np.array([sign * agent.accel * agent.movable for agent in self.agents])
-        return jnp.stack([right - left, up - down], -1) * strength[:, None].astype(kind), comm
+        return jnp.stack([right - left, up - down], -1) * strength[:, None].astype(dtype), comm
 
     def _move(self, state: ParticleState, push: Array) -> tuple[Array, Array]:
-        """Positions and velocities [N, 2] of the agents one step later."""
+        """Returns positions and velocities [N, 2] of the agents after the step."""
         vel = state.agent_vel * (1 - DAMPING) + self._forces(state, push) * STEP
         fastest = [agent.max_speed for agent in self.agents]
         if any(fastest):
             most = np.array([np.inf if f is None else f for f in fastest], vel.dtype)
             speed = jnp.sqrt(square(Point(vel[:, 0], vel[:, 1])))
-            vel = vel * jnp.where(speed > most, most / _nonzero(speed), 1.0)[:, None]
+            vel = vel * jnp.where(speed > most, most / nonzero(speed), 1.0)[:, None]
         carry = state.agent_vel if self.integrator == "mpe2" else vel
         pos = state.agent_pos + carry * STEP
         movable = np.array([agent.movable for agent in self.agents])[:, None]
@@ -388,9 +370,9 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         return pos, vel
 
     def _forces(self, state: ParticleState, push: Array) -> Array:
-        """The force [N, 2] on each agent: its own push, and contacts with whatever it overlaps."""
-        # An agent's contacts with all that come after it are computed as vectors, and added up one
-        # by one: of what was tried this is the fastest, for one episode and for thousands.
+        """Returns the force [N, 2] on each agent: its push and its contacts."""
+        # An agent's contacts with all later bodies are computed as vectors and added one by one:
+        # the fastest of the ways that were measured, for one episode and for thousands.
         bodies: list[Agent | Landmark] = [*self.agents, *self.landmarks]
         places = jnp.concatenate([state.agent_pos, state.landmark_pos])
         solid = [k for k, body in enumerate(bodies) if body.collide]
@@ -417,109 +399,6 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
 
 
 def _rows(array: Array, which: list[int]) -> Array:
-    """Some rows; as a slice where they follow each other, which is cheaper."""
+    """Returns the rows `which`; as a slice where they are consecutive, which is cheaper."""
     first, end = which[0], which[-1] + 1
     return array[first:end] if len(which) == end - first else array[np.array(which)]
-
-
-def points(array: Array) -> list[Point]:
-    """The rows of [K, 2] as single numbers."""
-    numbers = jnp.unstack(array.reshape(array.size))
-    return list(map(Point, numbers[::2], numbers[1::2]))
-
-
-def one_hot(which: Array, size: int, kind: Any) -> Array:
-    """[size], 1 at `which`."""
-    return (which == np.arange(size)).astype(kind)
-
-
-def pick(rows: Sequence[Any], which: Array) -> Any:
-    """`rows[which]`, of numbers, vectors or points, for a traced `which`."""
-
-    def select(chosen: Any, row: tuple[int, Any]) -> Any:
-        return jax.tree.map(lambda a, b: jnp.where(which == row[0], b, a), chosen, row[1])
-
-    return functools.reduce(select, enumerate(rows[1:], 1), rows[0])
-
-
-def contact(apart: Array, reach: np.ndarray) -> Array:
-    """The forces [K, 2] on a body at `apart` [K, 2] from others that it touches within `reach`."""
-    dist = jnp.sqrt(square(Point(apart[:, 0], apart[:, 1])))
-    strength = STIFFNESS * overlap(dist - reach) / _nonzero(dist)
-    return apart * strength[:, None]
-
-
-def overlap(gap: Array) -> Array:
-    """How deep two bodies are in each other; fades out where there is a gap between them."""
-    u = gap / MARGIN
-    # log(1 + exp(-u)) without overflow.
-    return MARGIN * (jnp.maximum(-u, 0.0) + jnp.log(1.0 + jnp.exp(-jnp.abs(u))))
-
-
-def _nonzero(number: Array) -> Array:
-    """`number`, or 1 where it is 0, to divide by."""
-    return jnp.where(number > 0, number, 1.0)
-
-
-def square(apart: Point) -> Array:
-    """Squared length."""
-    return apart.x * apart.x + apart.y * apart.y
-
-
-def distance(a: Point, b: Point) -> Array:
-    """How far `a` is from `b`."""
-    return jnp.sqrt(square(a - b))
-
-
-def touch(a: Point, b: Point, reach: float) -> Array:
-    """Bool [], whether `a` and `b` are nearer than `reach`."""
-    return square(a - b) < reach * reach
-
-
-def count(conditions: Iterable[Array]) -> Array:
-    """How many hold."""
-    return functools.reduce(jnp.add, [jnp.where(yes, 1.0, 0.0) for yes in conditions])
-
-
-def outside(place: Point) -> Array:
-    """What mpe2 takes for leaving the screen, both axes together."""
-
-    def one(x: Array) -> Array:
-        x = jnp.abs(x)
-        far = jnp.minimum(jnp.exp(2.0 * x - 2.0), 10.0)
-        return jnp.where(x < 0.9, 0.0, jnp.where(x < 1.0, (x - 0.9) * 10.0, far))
-
-    return one(place.x) + one(place.y)
-
-
-def nearest(places: Sequence[Point], to: Point) -> Array:
-    """Distance of the nearest of `places`."""
-    return jnp.sqrt(functools.reduce(jnp.minimum, [square(place - to) for place in places]))
-
-
-def relative(places: Array, to: Array) -> Array:
-    """`places` [K, 2] as seen from `to` [2], in a row: [2 K]."""
-    return (places - to).reshape(places.size)
-
-
-def others(things: Array, i: int) -> Array:
-    """All rows but the i-th."""
-    return jnp.concatenate([things[:i], things[i + 1 :]])
-
-
-def _within(draw: Array, bound: float) -> Array:
-    """A number uniform in [-bound, bound) from 32 random bits."""
-    return (draw >> 8).astype(float) * (bound * 2.0**-23) - bound
-
-
-def check_ratio(local_ratio: float) -> None:
-    """Raise ValueError unless this is a proportion."""
-    if not 0 <= local_ratio <= 1:
-        raise ValueError(f"local_ratio is {local_ratio}; it must be between 0 and 1")
-
-
-def at_least(env: Any, **lowest: int) -> None:
-    """Raise ValueError in one line for a setting below its lowest value."""
-    for setting, least in lowest.items():
-        if getattr(env, setting) < least:
-            raise ValueError(f"{setting} is {getattr(env, setting)}; it must be {least} or more")

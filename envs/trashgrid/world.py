@@ -153,9 +153,7 @@ class TrashGrid(Environment[TrashGridState, EnvParams]):
         """Returns static facts; `optimum` is all trash, if the horizon is surely long enough."""
         horizon = self.horizon if params is None else int(params.max_steps_in_episode)
         each = -(-self.num_trash // self.num_agents)  # pieces for each agent
-        enough = horizon >= each * (
-            2 * sum(self.size) + 5
-        )  # ways, turns, three actions
+        enough = horizon >= each * (2 * sum(self.size) + 5)  # ways, turns, three actions
         return EnvSpec(
             id=self.name,
             num_agents=self.num_agents,

@@ -20,7 +20,7 @@ from marlx.environment import vector_reset, vector_step
 from marlx.envs import foraging, partners
 from marlx.envs.foraging import Foraging
 from marlx.envs.matrix import MatrixGame
-from marlx.envs.mpe.core import Particles
+from marlx.envs.mpe.world import Particles
 from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
 from marlx.envs.mpe.tag import Tag
