@@ -8,7 +8,7 @@ BUILT_IN = (
     "marlx.envs.mpe:FAMILY",
     "marlx.envs.doorkey:FAMILY",
     "marlx.envs.trashgrid:FAMILY",
-    # PART
+    "marlx.envs.partners:FAMILY",
     "marlx.envs.bridges:FAMILIES",
 )
 """References to the built-in `marlx.registry.Family` records, imported when first needed."""

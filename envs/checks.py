@@ -51,6 +51,20 @@ def between(settings: Any, **ranges: tuple[float, float]) -> None:
             raise ValueError(f"{name} is {value}; it must be between {lowest} and {highest}")
 
 
+def probability(**values: float) -> None:
+    """Checks that arguments are between 0 and 1.
+
+    Args:
+      **values: argument name and value, e.g. `epsilon=epsilon`.
+
+    Raises:
+      ValueError: a value is outside [0, 1].
+    """
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value}; it must be between 0 and 1")
+
+
 def not_negative(**values: float) -> None:
     """Checks that arguments are 0 or more.
 

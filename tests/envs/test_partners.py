@@ -20,11 +20,11 @@ from marlx.environment import vector_reset, vector_step
 from marlx.envs import foraging, partners
 from marlx.envs.foraging import Foraging
 from marlx.envs.matrix import MatrixGame
-from marlx.envs.mpe.world import Particles
 from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
 from marlx.envs.mpe.tag import Tag
-from marlx.envs.roles import Partner, with_partners
+from marlx.envs.mpe.world import Particles
+from marlx.envs.partners import Partner, with_partners
 from marlx.types import Observation
 
 SETTINGS = {
@@ -187,7 +187,7 @@ def test_random_choices_are_uniform_over_what_is_legal() -> None:
 
 def test_rounding_is_numpys() -> None:
     totals, counts = np.mgrid[0:60, 1:9].reshape(2, -1)
-    found = partners.foraging._rounded(jnp.asarray(totals), jnp.asarray(counts))
+    found = partners.foraging.round_half_even(jnp.asarray(totals), jnp.asarray(counts))
     np.testing.assert_array_equal(found, np.rint(totals / counts))
 
 
@@ -336,7 +336,7 @@ def test_predators_come_closer_whatever_the_signs(env: Particles) -> None:
     def distances(draw: int) -> Any:
         def episode(key: Any) -> Any:
             inner = env.reset_env(key, env.default_params)
-            state = chase.make_state(inner, 0).replace(draw=jnp.int32(draw))
+            state = chase.make_state(inner, 0).replace(team=jnp.int32(draw))
             stay = jnp.zeros((1, 5)) if env.continuous_actions else jnp.zeros(1, jnp.int32)
 
             def step(state: Any, key: Any) -> Any:
@@ -522,9 +522,9 @@ def test_trained_opponents_are_better_ones_than_random(
             obs = inner.observe(state.env_state, params)
             action, _ = rule.act(rule.policy, (), obs, key)
             state, *_ = env.step_env(key, state, action[np.array(ego)], params)
-            return state, inner.pay(state.env_state)[env.cast.others[0]]
+            return state, inner.rewards(state.env_state)[env.cast.others[0]]
 
-        return first.draw, jax.lax.scan(step, first, jax.random.split(key, 25))[1].sum()
+        return first.team, jax.lax.scan(step, first, jax.random.split(key, 25))[1].sum()
 
     draw, reward = map(np.asarray, play(jax.random.split(jax.random.key(0), 200)))
     assert reward[draw == 0].mean() > reward[draw == 1].mean() + more
