@@ -77,7 +77,7 @@ def draw(scene: Scene) -> np.ndarray:
 def _frame(scene: Scene) -> Frame:
     """Returns a frame wide enough for all bodies and walls."""
     reach = max(MARGIN, sum(scene.walls[::2]) + 0.06 if scene.walls else 0.0)
-    sizes = [body.size for body in (*scene.agents, *scene.landmarks)]
+    sizes = [agent.size for agent in scene.agents] + [mark.size for mark in scene.landmarks]
     for size, place in zip(sizes, (*scene.agent_pos, *scene.landmark_pos), strict=True):
         reach = max(reach, float(np.abs(place).max()) + size + 0.02)
     return Frame(SIDE / 2 / reach)

@@ -58,7 +58,7 @@ class HeuristicSet(NamedTuple):
       ego: `(env) -> agents` that learn in `partners/{environment}` unless a setting says otherwise.
     """
 
-    kind: type[Environment[Any, Any]]
+    kind: type[Any]
     make: Callable[[Any], tuple[Partner, ...]]
     fits: Callable[[Any], bool] = _always
     ego: Callable[[Any], tuple[int, ...]] = _first_agent

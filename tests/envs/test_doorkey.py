@@ -569,7 +569,10 @@ def test_environments_keep_the_contract(id: str) -> None:
         ({"size": 101}, "size is 101"),
         ({"num_agents": 0}, "num_agents is 0; it must be between 1 and 6"),
         ({"size": 5, "num_agents": 4}, "num_agents is 4; it must be between 1 and 3"),
-        ({"goal_left_probability": 1.5}, "goal_left_probability is 1.5; it must be between 0 and 1"),
+        (
+            {"goal_left_probability": 1.5},
+            "goal_left_probability is 1.5; it must be between 0 and 1",
+        ),
         ({"goal_left_probability": float("nan")}, "goal_left_probability is nan"),
         ({"target": "exit"}, "target is 'exit'; it must be 'key', 'door' or 'goal'"),
         ({"view_size": 6}, "view_size is 6; it must be an odd number between 3 and 31"),
