@@ -16,8 +16,9 @@ from __future__ import annotations
 from marlx.envs.bridges import gymnax as _gymnax
 from marlx.envs.bridges import jaxmarl as _jaxmarl
 from marlx.envs.bridges import jumanji as _jumanji
+from marlx.envs.bridges.as_gymnax import register_in_gymnax, to_gymnax
 from marlx.envs.bridges.as_jaxmarl import to_jaxmarl
-from marlx.envs.bridges.gymnax import from_gymnax, register_in_gymnax, to_gymnax
+from marlx.envs.bridges.gymnax import from_gymnax
 from marlx.envs.bridges.jaxmarl import from_jaxmarl
 from marlx.envs.bridges.jumanji import from_jumanji
 from marlx.envs.bridges.pettingzoo import to_pettingzoo

@@ -29,7 +29,7 @@ from marlx.envs.foraging.views import grid_views, sees
 from marlx.types import Array, Observation, Tree
 
 MATERIALISE_ABOVE = 3
-"""Number of values above which computing them once is cheaper than recomputing them at each use."""
+"""Number of values above which computing them once is cheaper than at each use."""
 
 
 def step(

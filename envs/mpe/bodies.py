@@ -1,4 +1,4 @@
-"""What a particle world is made of: agents and landmarks, with the facts that never change."""
+"""Constants of the bodies in a particle world: agents and landmarks."""
 
 from __future__ import annotations
 

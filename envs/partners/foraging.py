@@ -35,7 +35,7 @@ PREFERENCES = {
 
 
 class Sight(NamedTuple):
-    """What one agent sees, in scalars; lengths in cells, rows grow southwards."""
+    """The view of one agent, in scalars; lengths are in cells, rows grow southwards."""
 
     row: Array  # int32 [], its own position
     col: Array
@@ -102,7 +102,7 @@ def _forage(
 
 
 def _see_vector(env: Foraging, local: Array) -> Sight:
-    """Returns what an agent sees, from a `vector` observation f32 [O]."""
+    """Returns the view of an agent from a `vector` observation f32 [O]."""
     numbers = [number.astype(jnp.int32) for number in jnp.unstack(local)]
     foods = [numbers[3 * f : 3 * f + 3] for f in range(env.num_food)]
     per_agent = 3 if env.observe_levels else 2
@@ -140,7 +140,7 @@ def _see_vector(env: Foraging, local: Array) -> Sight:
 
 
 def _see_grid(env: Foraging, local: Array) -> Sight:
-    """Returns what an agent sees, from a `grid` observation f32 [3 W^2].
+    """Returns the view of an agent from a `grid` observation f32 [3 W^2].
 
     Positions count from the top left visible cell *of the board*, as in vector observations, since
     rounding half to even makes the centre of two agents depend on the origin.

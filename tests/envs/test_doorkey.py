@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections import deque
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grid_cases import Moves, resets, shortest_way, stack, stepper
 
 from marlx import registry
 from marlx.environment import vector_step
@@ -38,34 +37,7 @@ from marlx.envs.doorkey.state import poses
 from marlx.envs.doorkey.views import local_view
 from marlx.testing import check_env
 
-AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
 ALONE, PAIR = DoorKey(), DoorKey(num_agents=2)
-
-
-@functools.cache
-def stepper(env: DoorKey) -> Any:
-    """Observation before, state after, reward and end of a batch of single steps."""
-    params = env.default_params
-
-    def one(state: DoorKeyState, action: jax.Array) -> Any:
-        after, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        return env.observe(state, params), after, reward, terminated
-
-    return jax.jit(jax.vmap(one))
-
-
-@functools.cache
-def resetter(env: DoorKey) -> Any:
-    params = env.default_params
-    return jax.jit(lambda keys: jax.vmap(lambda key: env.reset_env(key, params))(keys))
-
-
-def resets(env: DoorKey, count: int, seed: int = 0) -> DoorKeyState:
-    return jax.device_get(resetter(env)(jax.random.split(jax.random.key(seed), count)))
-
-
-def stack(states: list[DoorKeyState]) -> DoorKeyState:
-    return jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, states))
 
 
 # ---------------------------------------------------------------- steps by hand
@@ -454,25 +426,21 @@ def test_where_the_goal_is_is_a_setting(chance: float, want: float) -> None:
 
 def plan(state: Any, agent: int, to: Any, face: bool, blocked: Any) -> list[int]:
     """Fewest turns and moves that bring an agent onto a cell, or before it and looking at it."""
-    size = 8
+
+    def free(cell: tuple[int, int]) -> bool:
+        row, col = cell
+        inside = 0 < row < 7 and 0 < col < 7
+        wall = col == state.wall_col and (row != state.door_row or state.door != OPEN)
+        return inside and not wall and cell not in blocked
+
     start = (*state.agent_pos[agent].tolist(), int(state.agent_dir[agent]))
-    queue, seen = deque([(start, [])]), {start}
-    while queue:
-        (row, col, dir), acts = queue.popleft()
-        down, right = AHEAD[dir]
-        ahead = (row + down, col + right)
-        if (ahead if face else (row, col)) == tuple(to):
-            return acts
-        after = [((row, col, (dir - 1) % 4), LEFT), ((row, col, (dir + 1) % 4), RIGHT)]
-        wall = not (0 < ahead[0] < size - 1 and 0 < ahead[1] < size - 1)
-        wall |= ahead[1] == state.wall_col and (ahead[0] != state.door_row or state.door != OPEN)
-        if not wall and ahead not in blocked:
-            after.append(((*ahead, dir), FORWARD))
-        for place, act in after:
-            if place not in seen:
-                seen.add(place)
-                queue.append((place, [*acts, act]))
-    return [DONE]  # no way now
+    way = shortest_way(
+        start,
+        lambda cell, ahead: (ahead if face else cell) == tuple(to),
+        free,
+        Moves(LEFT, RIGHT, FORWARD),
+    )
+    return [DONE] if way is None else way
 
 
 def teacher(state: Any, agent: int) -> int:

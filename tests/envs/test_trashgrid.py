@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
-from collections import deque
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grid_cases import AHEAD, Moves, resets, shortest_way, stack, stepper
 
 from marlx import registry
 from marlx.envs import trashgrid
@@ -33,37 +32,10 @@ from marlx.envs.trashgrid import (
 )
 from marlx.testing import check_env
 
-AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
 FULL = TrashGrid()
 # Two agents, two small pieces and a big one, room for two; the bin is rows 6, 7, columns 2 to 5.
 TINY = TrashGrid(size=(8, 6), num_agents=2, num_small=2, num_big=1, capacity=2)
 SMALLS_AND_BIG = [(3, 1), (3, 2), (4, 3)]
-
-
-@functools.cache
-def stepper(env: TrashGrid) -> Any:
-    """Observation before, state after, reward and end of a batch of single steps."""
-    params = env.default_params
-
-    def one(state: TrashGridState, action: jax.Array) -> Any:
-        after, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        return env.observe(state, params), after, reward, terminated
-
-    return jax.jit(jax.vmap(one))
-
-
-@functools.cache
-def resetter(env: TrashGrid) -> Any:
-    params = env.default_params
-    return jax.jit(lambda keys: jax.vmap(lambda key: env.reset_env(key, params))(keys))
-
-
-def resets(env: TrashGrid, count: int, seed: int = 0) -> TrashGridState:
-    return jax.device_get(resetter(env)(jax.random.split(jax.random.key(seed), count)))
-
-
-def stack(states: list[TrashGridState]) -> TrashGridState:
-    return jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, states))
 
 
 def tiny(pos: Any, dir: Any = (SOUTH, SOUTH), **more: Any) -> TrashGridState:
@@ -263,22 +235,15 @@ def test_resets_draw_the_documented_distribution() -> None:
 
 
 def way(env: TrashGrid, start: tuple[int, int, int], goal: Any, blocked: Any) -> list[int]:
-    """Fewest turns and moves that bring an agent to a cell; a turn where there is no way now."""
-    queue, seen = deque([(start, [])]), {start}
-    while queue:
-        (row, col, dir), acts = queue.popleft()
-        if (row, col) == goal:
-            return acts
-        down, right = AHEAD[dir]
-        ahead = (row + down, col + right)
-        after = [((row, col, (dir - 1) % 4), LEFT), ((row, col, (dir + 1) % 4), RIGHT)]
-        if 0 <= ahead[0] < env.size[0] and 0 <= ahead[1] < env.size[1] and ahead not in blocked:
-            after.append(((*ahead, dir), FORWARD))
-        for place, act in after:
-            if place not in seen:
-                seen.add(place)
-                queue.append((place, [*acts, act]))
-    return [LEFT]
+    """Fewest turns and moves that bring an agent to a cell; a turn if there is no way now."""
+    rows, cols = env.size
+    found = shortest_way(
+        start,
+        lambda cell, ahead: cell == goal,
+        lambda cell: 0 <= cell[0] < rows and 0 <= cell[1] < cols and cell not in blocked,
+        Moves(LEFT, RIGHT, FORWARD),
+    )
+    return [LEFT] if found is None else found
 
 
 def teacher(env: TrashGrid, state: Any) -> list[int]:
