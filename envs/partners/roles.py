@@ -23,7 +23,7 @@ class RolesState(EnvState):
     """State of one episode: that of the environment, and who plays the partners."""
 
     env_state: Tree  # of the inner environment
-    team: Array  # int32 [], index of the team (or single partner) of this episode
+    draw: Array  # int32 [], index of the team (or single partner) drawn at reset
     memory: Tree  # the partners' acting memories
     did: Tree  # f32 [M, A], the partners' last actions, one-hot; `()` unless `privileged`
 
@@ -88,7 +88,7 @@ class Roles(Environment[RolesState, EnvParams]):
         return RolesState(
             time=env_state.time,
             env_state=env_state,
-            team=team,
+            draw=team,
             memory=initial_memory(self.cast),
             did=self._last_actions([]),
         )
@@ -120,7 +120,7 @@ class Roles(Environment[RolesState, EnvParams]):
         key_env, key_partners = jax.random.split(key)
         env_state = state.env_state.replace(time=state.time)
         obs = cast.env.observe(env_state, params)
-        partner_action, memory = act_cast(cast, state.memory, state.team, obs, key_partners)
+        partner_action, memory = act_cast(cast, state.memory, state.draw, obs, key_partners)
         partner_action, memory = settle((partner_action, memory), state.time)
         if action.ndim == 2:  # continuous: the learner's agents may be narrower than the widest
             action = jnp.pad(action, ((0, 0), (0, partner_action[0].size - action.shape[1])))
@@ -130,14 +130,14 @@ class Roles(Environment[RolesState, EnvParams]):
         env_state, reward, terminated, info = cast.env.step_env(key_env, env_state, joint, params)
         info = {
             **info,
-            "partner": state.team,
+            "partner": state.draw,
             "partner_action": jnp.stack(partner_action),
             "partner_observation": obs.local[np.array(cast.others)],
         }
         state = RolesState(
             time=env_state.time,
             env_state=env_state,
-            team=state.team,
+            draw=state.draw,
             memory=memory,
             did=self._last_actions(partner_action),
         )
@@ -149,7 +149,7 @@ class Roles(Environment[RolesState, EnvParams]):
         obs = self.cast.env.observe(state.env_state.replace(time=state.time), params)
         whole = obs.global_state
         if self.privileged:
-            partner = jax.nn.one_hot(state.team, len(self.cast.names))
+            partner = jax.nn.one_hot(state.draw, len(self.cast.names))
             seen = obs.local[np.array(self.cast.others)].reshape(-1)
             whole = jnp.concatenate([whole, partner, seen, state.did.reshape(-1)])
         return Observation(
@@ -165,7 +165,7 @@ class Roles(Environment[RolesState, EnvParams]):
 
     def partner_name(self, state: RolesState) -> str:
         """Returns the name of the partner or team of one (unbatched) state."""
-        return self.cast.names[int(state.team)]
+        return self.cast.names[int(state.draw)]
 
     def render(self, state: RolesState, params: EnvParams | None = None) -> np.ndarray:
         """Returns uint8 [height, width, 3], the inner picture above the name of the partner."""

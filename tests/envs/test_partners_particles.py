@@ -85,7 +85,7 @@ def test_predators_come_closer_whatever_the_signs(env: Particles) -> None:
     def distances(draw: int) -> Any:
         def episode(key: Any) -> Any:
             inner = env.reset_env(key, env.default_params)
-            state = chase.make_state(inner, 0).replace(team=jnp.int32(draw))
+            state = chase.make_state(inner, 0).replace(draw=jnp.int32(draw))
             stay = jnp.zeros((1, 5)) if env.continuous_actions else jnp.zeros(1, jnp.int32)
 
             def step(state: Any, key: Any) -> Any:

@@ -175,7 +175,7 @@ def test_draws_are_uniform_fixed_in_an_episode_and_made_anew_after_it(played: An
 def test_weights() -> None:
     env = with_partners(ECHO, COUNTERS, weights=(1, 0, 3))
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(1), 2000))[1]
-    share = np.bincount(states.team, minlength=3) / 2000
+    share = np.bincount(states.draw, minlength=3) / 2000
     np.testing.assert_allclose(share, [0.25, 0, 0.75], atol=0.04)
     assert share[1] == 0
 
@@ -190,7 +190,7 @@ def test_the_draw_is_not_to_be_seen() -> None:
     # Nor does the way an episode begins tell it: the environment's draw is independent of ours.
     obs, states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(2), 3000))
     start = np.asarray(obs.local[:, 0, 4])
-    means = [start[np.asarray(states.team) == draw].mean() for draw in range(5)]
+    means = [start[np.asarray(states.draw) == draw].mean() for draw in range(5)]
     np.testing.assert_allclose(means, 0.5, atol=0.06)  # sd 0.012
 
 
@@ -239,7 +239,7 @@ def test_an_episode_recomputed_by_hand() -> None:
             np.testing.assert_allclose(info["noise"], noise["noise"])
             np.testing.assert_allclose(found, reward[2:3])
             jax.tree.map(np.testing.assert_array_equal, state.env_state, inner)
-        assert int(state.team) == draw
+        assert int(state.draw) == draw
 
 
 def test_stacked_partners_are_the_partners_one_by_one() -> None:
@@ -252,7 +252,7 @@ def test_stacked_partners_are_the_partners_one_by_one() -> None:
     keys = jax.random.split(jax.random.key(1), 6)
 
     def episode(env: Any, draw: Any) -> Any:
-        state = env.make_state(inner, 0).replace(team=draw)
+        state = env.make_state(inner, 0).replace(draw=draw)
 
         def step(state: Any, key: Any) -> Any:
             state, reward, _, info = env.step_env(key, state, jnp.array([2]), env.default_params)
@@ -292,7 +292,7 @@ def test_teams_give_each_agent_a_policy_of_its_own() -> None:
             assert info["partner_action"].tolist() == wanted
             assert int(info["partner"]) == draw
     drawn = jax.vmap(env.reset_env, (0, None))(jax.random.split(jax.random.key(5), 900), params)
-    np.testing.assert_allclose(np.bincount(drawn.team) / 900, 1 / 3, atol=0.06)
+    np.testing.assert_allclose(np.bincount(drawn.draw) / 900, 1 / 3, atol=0.06)
 
 
 # ---------------------------------------------------------------- the contract
@@ -477,7 +477,7 @@ def test_what_is_told_is_told_at_the_right_time() -> None:
         part = {name: told[spec.state_part(name)] for name, _ in spec.state_parts}
         inner = env.cast.env.observe(state.env_state, env.default_params)
         np.testing.assert_array_equal(part["state"], inner.global_state)
-        np.testing.assert_array_equal(part["partner"], np.eye(2)[int(state.team)])
+        np.testing.assert_array_equal(part["partner"], np.eye(2)[int(state.draw)])
         seen = inner.local[np.array([1, 3])].reshape(-1)
         np.testing.assert_array_equal(part["partner_observation"], seen)
         np.testing.assert_array_equal(part["partner_action"].reshape(2, 3), did)

@@ -63,7 +63,7 @@ def test_trained_opponents_are_better_ones_than_random(
             state, *_ = env.step_env(key, state, action[np.array(ego)], params)
             return state, inner.rewards(state.env_state)[env.cast.others[0]]
 
-        return first.team, jax.lax.scan(step, first, jax.random.split(key, 25))[1].sum()
+        return first.draw, jax.lax.scan(step, first, jax.random.split(key, 25))[1].sum()
 
     draw, reward = map(np.asarray, play(jax.random.split(jax.random.key(0), 200)))
     assert reward[draw == 0].mean() > reward[draw == 1].mean() + more
