@@ -250,7 +250,7 @@ def test_speaker_and_listener_keep_their_widths_and_groups():
 
 
 def test_a_riddle_solved_in_the_last_step_has_truly_ended():
-    """switch_riddle is done when an agent tells, or after `max_steps`: those are told apart."""
+    """switch_riddle ends when an agent announces, or is truncated after `max_steps`."""
     env = from_jaxmarl("switch_riddle")
     params, keys = env.default_params, jax.random.split(jax.random.key(0), 9)
     step = jax.jit(env.step)
@@ -454,7 +454,7 @@ def test_jumanji_is_reproduced(name, kwargs):
     if name == "Snake-v1":
         assert terminated and not truncated
     else:
-        left = np.asarray(shown.discount).max()  # Foraging's discount tells limits apart
+        left = np.asarray(shown.discount).max()  # Foraging's discount is above 0 at limits
         assert truncated and not terminated and left == (name == "LevelBasedForaging-v0")
 
 
@@ -469,7 +469,7 @@ def test_larger_jumanji_keeps_the_contract(name):
     check_env(from_jumanji(name))
 
 
-def test_jumanji_says_what_is_served():
+def test_jumanji_environments_without_a_fitting_mask_are_refused():
     spec = from_jumanji("LevelBasedForaging-v0").spec()
     assert (spec.num_agents, spec.num_actions, spec.horizon) == (2, 6, 100)
     assert spec.reward_aggregation == "sum"

@@ -444,7 +444,7 @@ def plan(state: Any, agent: int, to: Any, face: bool, blocked: Any) -> list[int]
 
 
 def teacher(state: Any, agent: int) -> int:
-    """What an agent does next: key, door, goal, from the state alone.
+    """Returns the next action of an agent from the state: key, then door, then goal.
 
     The key is also fetched where it lies in a narrow room between the agent and the goal.
     """
@@ -460,7 +460,7 @@ def teacher(state: Any, agent: int) -> int:
         if way != [DONE]:
             return [*way, DONE][0]
     if not near or state.door == OPEN:
-        return DONE  # locked up
+        return DONE  # locked in
     if state.carrier < 0:
         return [*plan(state, agent, key, True, others), PICKUP][0]
     return [*plan(state, agent, door, True, others), TOGGLE][0]
@@ -495,7 +495,7 @@ def test_every_board_is_solved_by_a_scripted_team(count: int) -> None:
 
 
 def test_two_agents_need_each_other() -> None:
-    """Without the one who has the key the others stay locked up, and nobody wins without them."""
+    """Without the agent with the key the others stay locked in, and no agent wins alone."""
     states = resets(PAIR, 64)
     near = (states.agent_pos[..., 1] < states.wall_col[:, None]).argmax(1)
     rng = np.random.default_rng(0)

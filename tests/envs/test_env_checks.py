@@ -1,4 +1,4 @@
-"""Checks of settings and arrays: what passes, and the one-line error of what does not."""
+"""Checks of settings and arrays: accepted values, and one-line errors for others."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from marlx.envs.foraging import (
 
 
 def test_reset_draws_the_documented_distribution_exactly() -> None:
-    """All boards of a small world, with the probability of each worked out draw by draw."""
+    """All boards of a small world, with the exact probability of each."""
     env = Foraging(size=(5, 5), num_agents=1, num_food=2)
     cells = list(itertools.product(range(5), range(5)))
     inside = [(r, c) for r, c in cells if 0 < r < 4 and 0 < c < 4]

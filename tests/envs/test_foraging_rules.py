@@ -29,7 +29,7 @@ from marlx.envs.foraging import (
 
 @dataclasses.dataclass
 class Board:
-    """One state and joint action, in plain numbers."""
+    """One state and joint action, as Python numbers."""
 
     pos: list[tuple[int, int]]
     level: list[int]
@@ -87,7 +87,7 @@ def seen(ref: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def play(ref: Any, board: Board) -> dict[str, np.ndarray]:
-    """What the original shows of a board, and after one step of it."""
+    """The original's observations of a board, and its results of one step."""
     ref.field = np.array(board.grid, np.int32)
     for player, pos, level in zip(ref.players, board.pos, board.level, strict=True):
         player.position = (int(pos[0]), int(pos[1]))

@@ -1,4 +1,4 @@
-"""What foraging's agents observe, and what the spec says about it."""
+"""Observations of foraging, and the facts in its spec about them."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ SAMPLES = SINGLE + ROLLOUTS
 
 
 class Batch(NamedTuple):
-    """States as plain arrays, one row each."""
+    """States as NumPy arrays, one row each."""
 
     pos: np.ndarray
     vel: np.ndarray
@@ -409,7 +409,7 @@ def test_global_state_tells_everything() -> None:
 
 
 TALL = ("simple_world_comm_v3", "liam_predator_prey", "simple_push_v3")
-"""Those that take long to compile."""
+"""Scenarios that take long to compile."""
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_names_make_the_environment_and_its_settings() -> None:
 
 
 def test_settings_are_those_of_a_run() -> None:
-    """What the command line and a run's config.yaml hold comes back as the same environment."""
+    """Settings from the command line and from a config.yaml make the same environment."""
     id = "partners/Foraging-8x8-2p-2f-coop-v3"
     experiment = config.experiment("iql", id, env={"pool": ["h1", "h2"], "penalty": 0.1})
     settings = experiment.settings()

@@ -29,7 +29,7 @@ class EchoState(EnvState):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Echo(Environment[EchoState, EnvParams]):
-    """Four agents in two groups of different widths see what was done last; no end but the clock.
+    """Four agents in two groups of different widths observe the last actions; never terminates.
 
     Agents 0 and 2 see 6 numbers and have 3 actions, agents 1 and 3 see 5 and have 2. Each is paid
     10 to the power of its index times its action (continuous: the sum of its components).
@@ -132,7 +132,7 @@ POOL = (*COUNTERS, dice(0), dice(1))
 
 
 def play(env: Any, key: Any, steps: int, num_envs: int) -> Any:
-    """Infos [T, B, ...] and what the ego saw, saw next and did, of legal random play."""
+    """Infos [T, B, ...], observations, actions and rewards of random legal play."""
     params = env.default_params
 
     def step(carry: Any, key: Any) -> Any:
@@ -442,7 +442,7 @@ def broken_act(policy: Any, memory: Any, obs: Observation, key: Any) -> Any:
         ({"policies": [Partner("x", zero, broken_act)]}, "'x' cannot act in test/echo: 'nothing"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_arguments_are_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         with_partners(ECHO, **{"policies": COUNTERS, **arguments})
     assert "\n" not in str(caught.value)
@@ -457,8 +457,8 @@ def test_states_of_partners_that_are_not_there_are_refused() -> None:
         env.make_state(inner, 3)
 
 
-def test_what_is_told_is_told_at_the_right_time() -> None:
-    """The draw, what partners see now and what they did last; what agents see is as before."""
+def test_the_privileged_state_has_the_partners_of_the_same_step() -> None:
+    """Partner, present observations and last actions of the partners; local views do not change."""
     env = with_partners(Echo(), [counter("a", 0), counter("b", 1)], ego=(2, 0), privileged=True)
     plain = with_partners(Echo(), [counter("a", 0), counter("b", 1)], ego=(2, 0))
     spec = env.spec()
@@ -473,8 +473,8 @@ def test_what_is_told_is_told_at_the_right_time() -> None:
     step = jax.jit(env.step)
     did = np.zeros((2, 3))
     for t in range(8):
-        told = np.asarray(obs.global_state)
-        part = {name: told[spec.state_part(name)] for name, _ in spec.state_parts}
+        whole = np.asarray(obs.global_state)
+        part = {name: whole[spec.state_part(name)] for name, _ in spec.state_parts}
         inner = env.cast.env.observe(state.env_state, env.default_params)
         np.testing.assert_array_equal(part["state"], inner.global_state)
         np.testing.assert_array_equal(part["partner"], np.eye(2)[int(state.draw)])

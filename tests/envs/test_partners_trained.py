@@ -18,8 +18,8 @@ DECISIONS = {
     "mpe/simple_tag_v3": [[1, 4, 2, 3], [1, 1, 3, 3], [2, 1, 2, 3], [3, 1, 3, 4]],
     "mpe/simple_adversary_v3": [[2, 4, 2], [1, 2, 3], [4, 4, 1], [1, 2, 3]],
 }
-"""What `pretrained` does on four draws of observations, each time with a probability of 0.6 or more
-in training; replaced by those who train it again, see benchmarks/opponents.py."""
+"""Actions of `pretrained` on four random observations, each with a probability of 0.6 or more in
+training. They change when it is trained again, see benchmarks/opponents.py."""
 
 
 @pytest.mark.parametrize("id", DECISIONS)

@@ -247,7 +247,7 @@ def way(env: TrashGrid, start: tuple[int, int, int], goal: Any, blocked: Any) ->
 
 
 def teacher(env: TrashGrid, state: Any) -> list[int]:
-    """What a team does next: shares the trash out by number, one carries what it can, delivers."""
+    """Returns the next actions: each agent collects every N-th piece and delivers."""
     actions: list[int] = []
     pos = [tuple(p) for p in state.agent_pos.tolist()]
     claimed: set[tuple[int, int]] = set()  # where earlier agents are about to go
@@ -311,7 +311,7 @@ def test_environments_keep_the_contract() -> None:
     )
 
 
-def test_the_optimum_is_told_where_there_is_time_for_it() -> None:
+def test_the_optimum_is_given_if_the_horizon_is_long_enough() -> None:
     assert TrashGrid(horizon=180).spec().optimum == 10
     assert TrashGrid(horizon=100).spec().optimum is None
 
