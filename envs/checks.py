@@ -51,7 +51,7 @@ def between(settings: Any, **ranges: tuple[float, float]) -> None:
             raise ValueError(f"{name} is {value}; it must be between {lowest} and {highest}")
 
 
-def probability(**values: float) -> None:
+def check_probability(**values: float) -> None:
     """Checks that arguments are between 0 and 1.
 
     Args:
@@ -65,7 +65,7 @@ def probability(**values: float) -> None:
             raise ValueError(f"{name} is {value}; it must be between 0 and 1")
 
 
-def not_negative(**values: float) -> None:
+def check_not_negative(**values: float) -> None:
     """Checks that arguments are 0 or more.
 
     Args:

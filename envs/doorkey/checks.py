@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from marlx.envs.checks import not_negative
+from marlx.envs.checks import check_not_negative
 from marlx.envs.doorkey.state import CLOSED, LOCKED, OPEN
 
 
@@ -41,7 +41,7 @@ def check_state(
         )
     if ((agent_dir < 0) | (agent_dir > 3)).any():
         raise ValueError(f"agent_dir is {agent_dir.tolist()}; headings are between 0 and 3")
-    not_negative(step=step)
+    check_not_negative(step=step)
 
     def free_cell(what: str, cell: Any, doorway: bool) -> tuple[int, int]:
         row, col = int(cell[0]), int(cell[1])

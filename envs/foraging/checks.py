@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from marlx.envs.checks import at_least, at_least_or_none, not_negative, one_of
+from marlx.envs.checks import at_least, at_least_or_none, check_not_negative, one_of
 from marlx.envs.foraging.cells import MAX_NUMBER
 from marlx.envs.foraging.settings import ForagingSettings
 
@@ -108,7 +108,7 @@ def check_state(
             raise ValueError(f"there is a food at ({row}, {col}); foods cannot be on the border")
     if len(cells) > env.num_food:
         raise ValueError(f"food_grid holds {len(cells)} foods; num_food is {env.num_food}")
-    not_negative(step=step)
+    check_not_negative(step=step)
     if food_spawned < food_grid.sum():
         raise ValueError(
             f"food_spawned is {food_spawned}; the foods on the board alone sum to {food_grid.sum()}"

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState, settled
-from marlx.envs.checks import at_least, not_negative, numbers, one_of
+from marlx.envs.checks import at_least, check_not_negative, numbers, one_of
 from marlx.envs.mpe.bodies import Agent, Landmark
 from marlx.envs.mpe.geometry import Number, Point, contact, nonzero, one_hot, square, uniform
 from marlx.types import Array, EnvSpec, Observation
@@ -310,7 +310,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
             )
         }
         values = self._checked_goal(np.zeros(len(self.goals), int) if goal is None else goal)
-        not_negative(step=step)
+        check_not_negative(step=step)
         return ParticleState(time=jnp.int32(step), goal=jnp.asarray(values, jnp.int32), **arrays)
 
     def _checked_goal(self, goal: Any) -> np.ndarray:

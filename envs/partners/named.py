@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marlx.environment import Environment
-from marlx.envs.checks import probability
+from marlx.envs.checks import check_probability
 from marlx.envs.partners.cast import make_cast
 from marlx.envs.partners.choice import default_ego, heuristics
 from marlx.envs.partners.partner import Partner
@@ -94,7 +94,7 @@ def pool_of(
         does.
     """
     known = heuristics(env)
-    probability(epsilon=epsilon)
+    check_probability(epsilon=epsilon)
     default = [name for name in known if name != "random"] or ["random"]
     if PRETRAINED in pool and has_pretrained(env):
         known[PRETRAINED] = pretrained(env, epsilon=epsilon)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment
-from marlx.envs.checks import probability
+from marlx.envs.checks import check_probability
 from marlx.envs.partners.partner import Partner
 from marlx.returns import uniform_action
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -48,7 +48,7 @@ def from_runs(
     """
     from marlx.policies import load_policy
 
-    probability(epsilon=epsilon)
+    check_probability(epsilon=epsilon)
     programs: dict[tuple[Any, ...], Partner] = {}
     partners = []
     for path in paths:

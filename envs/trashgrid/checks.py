@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from marlx.envs.checks import not_negative
+from marlx.envs.checks import check_not_negative
 from marlx.envs.trashgrid.state import BIG, NUM_ACTIONS, ON_BOARD, SMALL
 
 
@@ -50,4 +50,4 @@ def check_state(
             raise ValueError(f"agent {i} carries {(holder == i).sum()}; capacity is {capacity}")
     if (holder == count).all():
         raise ValueError("all trash is in the bin, so the episode has ended")
-    not_negative(step=step)
+    check_not_negative(step=step)

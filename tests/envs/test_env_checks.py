@@ -23,8 +23,8 @@ def test_settings_that_are_right_pass() -> None:
     checks.at_least_or_none(SETTINGS, none=1, steps=1)
     checks.between(SETTINGS, share=(0.5, 1))
     checks.one_of(SETTINGS, kind=("one", "two"))
-    checks.not_negative(step=0)
-    checks.probability(epsilon=1.0)
+    checks.check_not_negative(step=0)
+    checks.check_probability(epsilon=1.0)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_settings_that_are_right_pass() -> None:
             lambda: checks.one_of(SETTINGS, kind=("a", "b", "c")),
             "kind is 'one'; it must be 'a', 'b' or 'c'",
         ),
-        (lambda: checks.not_negative(step=-1), "step is -1; it must be 0 or more"),
+        (lambda: checks.check_not_negative(step=-1), "step is -1; it must be 0 or more"),
         (
-            lambda: checks.probability(epsilon=1.5),
+            lambda: checks.check_probability(epsilon=1.5),
             "epsilon is 1.5; it must be between 0 and 1",
         ),
         (lambda: checks.integers("x", [[1], [2, 3]]), "x has rows of different lengths"),
