@@ -183,10 +183,10 @@ def rate(env: Any, params: Any, learner: Learner, policy: Any) -> jax.Array:
     _, t, _ = rollout(
         env, params, learner, policy, actors, jax.random.key(101), length, explore=False
     )
-    layout, held = env.spec(params).subgoals, t.extras.pursuit
-    rules = options.Rules(layout, learner.config.period, "achieved")
-    after = held._replace(clock=held.clock + 1)
-    _, achieved = rules.begin(after, t.next_obs)
+    layout, held = env.spec(params).subgoals, t.extras.option
+    rule = options.Termination(layout, learner.config.period, "achieved")
+    after = held.after_step()
+    achieved = rule.outcome(after, t.next_obs).achieved
     hot = jax.nn.one_hot(held.goal, len(layout.names))
     # when another agent has taken the last piece of trash, nobody can pick one up
     there = (layout.available(t.next_obs) & (hot > 0)).any(-1)

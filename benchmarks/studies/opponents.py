@@ -29,7 +29,7 @@ from marlx import cli, statistics
 from marlx.analysis import make_rows
 from marlx.environment import Environment
 from marlx.envs import partners
-from marlx.envs.roles import Partner, no_memory
+from marlx.envs.partners import Partner, no_memory
 from marlx.loop.vector import vector_reset, vector_step
 from marlx.types import Array, Observation, Tree
 
