@@ -38,8 +38,10 @@ import numpy as np
 
 from marlx import config, load_policy, statistics, training
 from marlx.algos import q_learning
+from marlx.algos.q_items import Item
 from marlx.algos.switching import learner as switching_learner
 from marlx.algos.switching.switch import switch_spec
+from marlx.algos.td_equations import TDTerms
 from marlx.loop import program as loop_program
 from marlx.loop import progress
 from marlx.loop.rollout import rollout, start
@@ -155,12 +157,11 @@ def oracle(seeds: int, total_steps: int) -> None:
     )
 
     def one(key: jax.Array, cost: jax.Array) -> dict[str, jax.Array]:
-        def price(items: q_learning.Item) -> jax.Array:
-            return cost * items.action[..., 0].astype(jnp.float32)
+        def pay(items: Item, terms: TDTerms) -> TDTerms:
+            price = cost * items.action[..., 0].astype(jnp.float32)
+            return terms._replace(reward=terms.reward - price)
 
-        switch = q_learning.q_learner(
-            switch_spec(spec), settings.switch, mixers.independent(), price
-        )
+        switch = q_learning.q_learner(switch_spec(spec), settings.switch, mixers.independent(), pay)
         learner = switching_learner.mansa(spec, *parts, switch, settings)
         run_ = loop_program.loop(env, params, learner, experiment.train)
         state, metrics = run_.block(run_.warm_up(run_.init(key)))

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.q_learning import Item, QNetwork, exploration, q_learner, q_network
+from marlx.algos.q_items import Item
+from marlx.algos.q_learning import exploration, q_learner
+from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.switching.config import CallConfig, SwitchConfig
+from marlx.algos.td_equations import TDTerms
 from marlx.learner import Learner
 from marlx.nets import mixers
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -68,12 +71,13 @@ def switch_learner(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) ->
     own = switch_spec(spec)
     if config.switching == "learned":
 
-        def price(items: Item) -> Array:
+        def pay(items: Item, terms: TDTerms) -> TDTerms:
             called = items.action[..., 0].astype(jnp.float32)
             last = items.obs.local[..., 0, -1] / own.scale
-            return called * (config.call_cost + config.switch_cost * (1.0 - last))
+            price = called * (config.call_cost + config.switch_cost * (1.0 - last))
+            return terms._replace(reward=terms.reward - price)
 
-        learner = q_learner(own, settings, mixers.independent(), price)
+        learner = q_learner(own, settings, mixers.independent(), pay)
         if settings.temperature or settings.exploratory_calls != 0.5:
             return choosing(learner, q_network(own, settings), settings)
         return learner
@@ -92,7 +96,7 @@ def choosing(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
     def act(
         policy: Any, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
-        utilities, memory = net.once(policy.params.agents, memory, obs)
+        utilities, memory = net.step(policy.params.agents, memory, obs)
         values = jnp.where(obs.action_mask, utilities.q, -jnp.inf)
         key_choice, key_coin, key_call = jax.random.split(key, 3)
         if config.temperature:
