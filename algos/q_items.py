@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from marlx.algos.q_config import QConfig
-from marlx.data.replay import Replay, prioritised, uniform
 from marlx.data.ring import Rollout
 from marlx.types import Array, Credit, EnvSpec, Observation, Transition
 
@@ -23,20 +22,6 @@ class Item(NamedTuple):
     next_obs: Observation  # before any reset
     weight: Array | None  # `Transition.weight`
     credit: Credit | None  # `Transition.credit`
-
-
-def make_replay(config: QConfig) -> Replay:
-    """Returns the replay buffer that the settings ask for."""
-    c = config
-    if not c.prioritised:
-        return uniform(c.capacity, c.batch, c.window)
-    return prioritised(
-        c.capacity,
-        c.batch,
-        c.window,
-        exponent=c.priority_exponent,
-        importance=c.importance_exponent,
-    )
 
 
 def check_window(window: int, length: int) -> None:

@@ -1,7 +1,8 @@
 """Recurrent Q-learning for teams: IQL, VDN, QMIX, QPLEX and a joint-action Q.
 
 The five algorithms are one learner and differ in the mixer only (`marlx.nets.mixers`). Read on in
-this order: the equations, the loss of a batch of windows, a gradient step, the learner.
+this order: the loss of a batch of windows (its equations are in `marlx.algos.td_equations`), a
+gradient step, the learner.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import jax.numpy as jnp
 import optax
 
 from marlx.algos.q_config import QConfig
-from marlx.algos.q_items import check_window, make_replay, pack, unpack
+from marlx.algos.q_items import check_window, pack, unpack
 from marlx.algos.q_metrics import METRICS, loss_metrics
-from marlx.algos.q_network import q_network
-from marlx.algos.q_state import LossInfo, QParams, QParts, QPolicy, QState
+from marlx.algos.q_parts import QParts, make_parts
+from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
 from marlx.algos.td_equations import (
     double_q_values,
@@ -37,7 +38,7 @@ from marlx.nets.mixers import Mixer, greedy_actions, mixed_after, window_values
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
-# --- equations ---
+# --- schedules ---
 
 
 def exploration(config: QConfig, steps: Array) -> Array:
@@ -49,10 +50,13 @@ def exploration(config: QConfig, steps: Array) -> Array:
 
 
 def moved_target(config: QConfig, params: QParams, target: QParams, updates: Array) -> QParams:
-    """Returns the target parameters after an update: copied every so often, or moved a little."""
+    """Returns the target parameters: copied every `target_period` updates, or moved a little."""
+    new: QParams
     if is_zero(config.target_rate):
-        return optax.periodic_update(params, target, updates, config.target_period)
-    return optax.incremental_update(params, target, config.target_rate)
+        new = optax.periodic_update(params, target, updates, config.target_period)
+    else:
+        new = optax.incremental_update(params, target, config.target_rate)
+    return new
 
 
 # --- the loss of a batch of windows ---
@@ -125,10 +129,7 @@ def q_learner(
     Source: Hausknecht & Stone 2015 (recurrent replay), van Hasselt et al. 2016 (double Q),
     Kapturowski et al. 2019 (stored memory and burn-in); Papoudakis et al. 2021 for the settings.
     """
-    c = config
-    _check_mixer(c, mixer)
-    adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
-    parts = QParts(c, q_network(spec, c), mixer, adam, make_replay(c), adjust)
+    c, parts = config, make_parts(spec, config, mixer, adjust)
     store = functools.partial(pack, spec, c, mixer.uses_state)
 
     def init(key: Array, example: Transition) -> QState:
@@ -138,7 +139,7 @@ def q_learner(
         return QState(
             params=params,
             target=jax.tree.map(jnp.copy, params),  # own buffers, so that the state can be donated
-            optimiser=adam.init(params),
+            optimiser=parts.optimiser.init(params),
             replay=parts.replay.init(jax.eval_shape(store, example)),
             rewards=moments(),
             steps=jnp.int32(0),
@@ -186,14 +187,6 @@ def q_learner(
         warmup=c.warmup,
         config=c,
     )
-
-
-def _check_mixer(c: QConfig, mixer: Mixer) -> None:
-    """Raise ValueError where settings ask for agents' values and the mixer has a team's, or not."""
-    if c.reward == "own" and not mixer.per_agent:
-        raise ValueError("reward is 'own'; only independent learners can learn from their own")
-    if c.mixing_delay and mixer.per_agent:
-        raise ValueError(f"mixing_delay is {c.mixing_delay}; independent learners mix nothing")
 
 
 # --- algorithms ---

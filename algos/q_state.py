@@ -1,4 +1,4 @@
-"""Records of the Q-learner: its state, and the functions that it is made of."""
+"""Records of the Q-learner: parameters, policy, state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from typing import NamedTuple
 
 import optax
 
-from marlx.algos.q_config import QConfig
-from marlx.algos.q_network import QNetwork
-from marlx.algos.td_credit import Adjust
-from marlx.data.replay import Replay, ReplayState
+from marlx.data.replay import ReplayState
 from marlx.learning.running_moments import Moments
-from marlx.nets.mixers import Mixer
 from marlx.types import Array, Tree
 
 
@@ -40,17 +36,6 @@ class QState(NamedTuple):
     steps: Array  # int32 [], environment steps observed
     updates: Array  # int32 [], gradient updates made
     pending: Array  # f32 [], gradient updates still to make for the steps observed
-
-
-class QParts(NamedTuple):
-    """The functions that a Q-learner is made of."""
-
-    config: QConfig
-    net: QNetwork
-    mixer: Mixer
-    optimiser: optax.GradientTransformation
-    replay: Replay
-    adjust: Adjust | None
 
 
 class LossInfo(NamedTuple):

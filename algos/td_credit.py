@@ -1,9 +1,13 @@
 """How a composite learner changes what its parts learn from.
 
-A composite (MANSA, GMAH) shows each of its parts a view of the rollout, and says in
+A composite (MANSA, GMAH) shows each of its parts a view of the rollout. It says in
 `Transition.weight` and `Transition.credit` which steps the part learns from and where its returns
-end. Here stands what these two fields mean for TD learning. A learner that stands alone has
-neither.
+end. This module defines what these two fields mean for TD learning; an algorithm that trains by
+itself has neither.
+
+- A weight scales the number of gradient updates (`num_learned`). Windows without any weight are not
+  sampled (`marlx.algos.q_items.pack`), and steps of weight 0 are not learned from (`apply_weight`).
+- A credit says for each agent where choices that last several steps begin and end (`apply_credit`).
 """
 
 from __future__ import annotations
@@ -19,8 +23,7 @@ from marlx.algos.td_equations import TDTerms
 from marlx.types import Array, Credit, Transition
 
 Adjust = Callable[[Item, TDTerms], TDTerms]
-"""How a composite learner changes the terms of a batch of windows, a price on actions for instance.
-"""
+"""Changes the terms of a batch of windows, for instance by a price on some actions."""
 
 
 def num_learned(t: Transition) -> Array:

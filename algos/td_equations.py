@@ -93,9 +93,9 @@ def td_targets(
 
     Args:
       reward: f32 [T, b] or [T, b, N].
-      discount: f32, likewise; factor on what follows, 0 at a true end only.
-      next_value: f32 [T, b] or [T, b, N], v of each step's own next state, before any reset.
-      ended: bool, likewise; the return stops here, at a time limit too.
+      discount: f32, likewise; factor on the next value, 0 at a true end only.
+      next_value: f32 [T, b] or [T, b, N], of each step's own next state, before any reset.
+      ended: bool, likewise; the episode ends here, at a true end or a time limit.
       trace: lambda, for all steps or per step.
 
     Source: Sutton & Barto 2018, eq. 12.18.

@@ -235,7 +235,7 @@ def contrastive(
         return state._replace(params=params, target=target, optimiser=optimiser), metrics
 
     def update(state: ContrastState, key: Array) -> tuple[ContrastState, dict[str, Array]]:
-        ready = store.count(state.store) >= c.batch
+        ready = store.size(state.store) >= c.batch
         pending = jnp.where(ready, state.pending + c.updates, 0.0)
         due, pending = due_updates(pending)
         state, sums = repeat_updates(

@@ -42,7 +42,7 @@ class Episodes(NamedTuple):
     Attributes:
       init: `(example) -> state`; `example` is `[T, B, ...]`, shapes are enough.
       add: `(state, steps [T, B, ...], done bool [T, B]) -> state`.
-      count: `(state) -> int32 []`, whole episodes in the store.
+      size: `(state) -> int32 []`, whole episodes in the store.
       sample: `(state, key, number) -> EpisodeTable [number]`, uniform and stratified: the i-th
         comes from the i-th of `number` equal parts of the store. Void where the store is empty.
       take: `(state, episodes [n], offset int32 [n, L]) -> steps [n, L, ...]`, the steps at these
@@ -51,7 +51,7 @@ class Episodes(NamedTuple):
 
     init: Callable[[Tree], EpisodeState]
     add: Callable[[EpisodeState, Tree, Array], EpisodeState]
-    count: Callable[[EpisodeState], Array]
+    size: Callable[[EpisodeState], Array]
     sample: Callable[[EpisodeState, Array, int], EpisodeTable]
     take: Callable[[EpisodeState, EpisodeTable, Array], Tree]
 

@@ -12,9 +12,9 @@ import marlx
 from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
-from marlx.algos.q_items import make_replay
 from marlx.algos.q_learning import q_learner
 from marlx.algos.q_network import q_network
+from marlx.algos.q_parts import make_replay
 from marlx.algos.q_state import QParams, QPolicy
 from marlx.algos.switching import learner as switching_learner
 from marlx.algos.switching.config import MansaConfig, MansaPPOConfig, SwitchConfig

@@ -13,143 +13,20 @@ from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import q_learner
 from marlx.algos.q_network import q_network
 from marlx.algos.q_state import QParams, QPolicy
-from marlx.algos.td_credit import apply_credit, apply_weight, credit_of_value
-from marlx.algos.td_equations import (
-    TDTerms,
-    double_q_values,
-    masked_td_loss,
-    scale_reward,
-    td_targets,
-    window_priority,
-)
 from marlx.data import replay
 from marlx.data.ring import Rollout
 from marlx.environment import EnvParams
-from marlx.learning.running_moments import extend, moments
 from marlx.loop.evaluation import evaluate
 from marlx.loop.rollout import rollout, start
 from marlx.nets import mixers
-from marlx.nets.mixers import Utilities
 from marlx.testing import Constant, Masked, Recall
 from marlx.training import train
-from marlx.types import Credit
 
 TINY = QConfig(
     hidden=16, mixer_hidden=8, mixer_embed=4, batch=16, window=5, capacity=4_000, warmup=100
 )
 RECALL = Recall(shortest=1, longest=4)
 LIMITED = EnvParams(max_steps_in_episode=4)  # the longest episodes of RECALL are cut
-
-
-# --- equations ---
-
-
-def column(*numbers, dtype=jnp.float32):
-    """One window of so many steps, [T, 1]."""
-    return jnp.asarray(numbers, dtype)[:, None]
-
-
-def test_td_targets_of_three_steps():
-    """The last step is a true end: y2 = 3. Before it every target looks ahead by a half."""
-    found = td_targets(
-        reward=column(1, 2, 3),
-        discount=column(0.5, 0.5, 0.0),
-        next_value=column(10, 20, 30),
-        ended=column(0, 0, 1, dtype=bool),
-        trace=0.5,
-    )
-    second = 2 + 0.5 * (0.5 * 20 + 0.5 * 3)
-    first = 1 + 0.5 * (0.5 * 10 + 0.5 * second)
-    np.testing.assert_allclose(found[:, 0], [first, second, 3], rtol=1e-6)
-
-
-def test_the_loss_is_a_mean_over_the_steps_of_the_mask():
-    error = jnp.array([[1.0, -2.0], [3.0, 4.0]])  # two steps of two windows
-    mask, importance = jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([1.0, 0.5])
-    expected = (1 + 0.5 * 4 + 0.5 * 16) / 3
-    assert float(masked_td_loss(error, mask, importance)) == pytest.approx(expected)
-    agents = [jnp.stack([x, x], -1) for x in (error, mask)]  # two agents with the same errors
-    assert float(masked_td_loss(*agents, importance)) == pytest.approx(expected)
-    assert float(masked_td_loss(error, jnp.zeros((2, 2)), importance)) == 0
-
-
-def test_a_window_has_the_priority_of_its_largest_and_mean_error():
-    """The first of three steps is burn-in."""
-    error, mask = column(9, -3, 2), column(0, 1, 1)
-    assert float(window_priority(error, mask, 1)[0]) == pytest.approx(0.9 * 3 + 0.1 * 5 / 2)
-    agents = jnp.stack([error, 0 * error], -1), jnp.stack([mask, mask], -1)
-    assert float(window_priority(*agents, 1)[0]) == pytest.approx((0.9 * 3 + 0.1 * 5 / 2) / 2)
-
-
-@pytest.mark.parametrize(("double", "expected"), [(True, 3.0), (False, 7.0)])
-def test_double_q_values_the_online_choice_with_the_target_network(double, expected):
-    """Action 1 is best online, action 0 by the target network; action 2 is illegal."""
-
-    def utilities(*q):
-        mask = jnp.array([True, True, False])[None, None, None]
-        features = state = jnp.zeros((1, 1, 1, 0))
-        return Utilities(jnp.asarray(q)[None, None, None], features, mask, state[:, :, 0])
-
-    online, target = ({}, utilities(1.0, 5.0, 99.0)), ({}, utilities(7.0, 3.0, 99.0))
-    found = double_q_values(mixers.independent(), online, target, double)
-    np.testing.assert_array_equal(found, [[[expected]]])
-
-
-def test_exploration_falls_linearly_after_its_delay():
-    config = dataclasses.replace(TINY, epsilon_end=0.1, epsilon_steps=100, epsilon_delay=10)
-    found = [float(q_learning.exploration(config, jnp.int32(n))) for n in (0, 10, 60, 110, 999)]
-    np.testing.assert_allclose(found, [1.0, 1.0, 0.55, 0.1, 0.1], rtol=1e-6)
-
-
-# --- what composite learners change ---
-
-TERMS = TDTerms(column(1, 1, 1), column(0.9, 0.9, 0.9), column(0, 0, 0, dtype=bool), 0.5,
-                jnp.ones((3, 1)))  # fmt: skip
-
-
-def test_steps_of_weight_zero_are_masked_and_weights_are_no_factor():
-    found = apply_weight(TERMS, column(2, 0, 0.5))
-    np.testing.assert_array_equal(found.mask[:, 0], [1, 0, 1])
-    per_agent = TERMS._replace(mask=jnp.ones((3, 1, 2)))
-    np.testing.assert_array_equal(apply_weight(per_agent, column(2, 0, 1)).mask[1, 0], [0, 0])
-
-
-def two_agents(weight, terminated, ended, held):
-    """Credit of three steps of two agents."""
-    flags = (jnp.asarray(x, bool)[:, None] for x in (terminated, ended, held))
-    return Credit(jnp.asarray(weight, jnp.float32)[:, None], *flags)
-
-
-CREDIT = two_agents(
-    weight=[[1, 0], [0, 1], [0, 0]],
-    terminated=[[0, 0], [0, 0], [0, 1]],
-    ended=[[0, 0], [0, 0], [0, 1]],
-    held=[[1, 1], [1, 0], [1, 1]],
-)
-
-
-def test_a_team_value_is_learned_where_any_agents_choice_is_and_held_while_all_are():
-    team = credit_of_value(CREDIT, False)
-    np.testing.assert_array_equal(team.weight[:, 0], [1, 1, 0])
-    np.testing.assert_array_equal(team.terminated[:, 0], [0, 0, 1])
-    np.testing.assert_array_equal(team.held[:, 0], [1, 0, 1])
-    assert credit_of_value(CREDIT, True) is CREDIT
-    for independent, expected in ((True, CREDIT.held), (False, team.held[..., None])):
-        found = credit_of_value(CREDIT, jnp.asarray(independent))  # as while mixing is delayed
-        np.testing.assert_array_equal(found.held, jnp.broadcast_to(expected, (3, 1, 2)))
-
-
-def test_credit_sets_ends_and_traces_and_masks_choices_whose_end_is_not_seen():
-    """The first agent's choice goes on beyond the window, the second's ends at steps 1 and 2."""
-    terms = TERMS._replace(mask=jnp.ones((3, 1, 2)))
-    found = apply_credit(terms, CREDIT, True, 0.9, 0.5)
-    np.testing.assert_array_equal(found.mask[:, 0], [[0, 0], [0, 1], [0, 0]])
-    np.testing.assert_allclose(found.discount[:, 0], [[0.9, 0.9], [0.9, 0.9], [0.9, 0]])
-    np.testing.assert_allclose(found.trace[:, 0], [[1, 1], [1, 0.5], [1, 1]])
-    np.testing.assert_array_equal(found.ended, CREDIT.ended)
-
-
-# --- the learner ---
 
 
 class Acted:
@@ -370,18 +247,10 @@ def test_updates_per_step_do_not_depend_on_the_number_of_environments(num_envs, 
     assert int(state.updates) == pytest.approx(learning_steps * ratio, abs=1)
 
 
-def test_reward_statistics_are_those_of_all_rewards():
-    rng = np.random.default_rng(0)
-    batches = [rng.normal(3, 2, size=(5, 4)).astype(np.float32) for _ in range(6)]
-    stats = moments()
-    for batch in batches:
-        stats = extend(stats, jnp.asarray(batch))
-    everything = np.concatenate(batches)
-    assert float(stats.mean) == pytest.approx(everything.mean(), rel=1e-5)
-    assert float(stats.squares / stats.number) == pytest.approx(everything.var(), rel=1e-4)
-    scaled = scale_reward("standardise", stats, jnp.asarray(everything))
-    assert float(scaled.std()) == pytest.approx(1, rel=1e-3)
-    assert float(scaled.mean()) == pytest.approx(0, abs=1e-3)
+def test_exploration_falls_linearly_after_its_delay():
+    config = dataclasses.replace(TINY, epsilon_end=0.1, epsilon_steps=100, epsilon_delay=10)
+    found = [float(q_learning.exploration(config, jnp.int32(n))) for n in (0, 10, 60, 110, 999)]
+    np.testing.assert_allclose(found, [1.0, 1.0, 0.55, 0.1, 0.1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

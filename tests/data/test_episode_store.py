@@ -41,7 +41,7 @@ def test_what_is_kept_is_the_last_whole_episodes(capacity, length):
     for steps, done in rollouts:
         state = add(state, steps, done)
     expected = whole[-capacity:]
-    assert store.count(state) == len(expected)
+    assert store.size(state) == len(expected)
     kept = np.array(jnp.stack(state.table, -1))[: len(expected)]
     found = set()
     for first, size, env in kept:
@@ -77,10 +77,10 @@ def test_an_episode_that_is_partly_written_over_is_not_sampled():
     end = jnp.array([[False], [False], [False], [True]])
     never = jnp.zeros((4, 1), bool)
     state = store.add(state, jnp.ones((4, 1)), end)
-    assert store.count(state) == 1
+    assert store.size(state) == 1
     for _ in range(20):
         state = store.add(state, jnp.ones((4, 1)), never)
-    assert store.count(state) == 0
+    assert store.size(state) == 0
 
 
 def test_impossible_settings_are_refused():
