@@ -29,7 +29,7 @@ from marlx.algos.td_equations import (
     window_priority,
 )
 from marlx.data.replay import Sample
-from marlx.learner import Learner, is_zero
+from marlx.learner import Learner
 from marlx.learning.returns import epsilon_greedy
 from marlx.learning.running_moments import extend, moments
 from marlx.learning.schedule import due_updates, repeat_updates
@@ -51,12 +51,10 @@ def exploration(config: QConfig, steps: Array) -> Array:
 
 def moved_target(config: QConfig, params: QParams, target: QParams, updates: Array) -> QParams:
     """Returns the target parameters: copied every `target_period` updates, or moved a little."""
-    new: QParams
-    if is_zero(config.target_rate):
-        new = optax.periodic_update(params, target, updates, config.target_period)
-    else:
-        new = optax.incremental_update(params, target, config.target_rate)
-    return new
+    hard = optax.periodic_update(params, target, updates, config.target_period)
+    soft = optax.incremental_update(params, target, config.target_rate)
+    moved: QParams = jax.tree.map(functools.partial(jnp.where, config.target_rate > 0), soft, hard)
+    return moved
 
 
 # --- the loss of a batch of windows ---
