@@ -48,13 +48,13 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
         return Utilities(q, features, obs.action_mask, state)
 
     def step(params: Tree, memory: Array, obs: Observation) -> tuple[Utilities, Array]:
-        q, features, memory = team.once(params, memory, obs)
+        q, features, memory = team.step(params, memory, obs)
         return utilities(q, features, obs), memory
 
     def unroll(
         params: Tree, memory: Array, obs: Observation, done: Array
     ) -> tuple[Utilities, Array]:
-        q, features, memories = team.along(params, memory, obs, done)
+        q, features, memories = team.unroll(params, memory, obs, done)
         return utilities(q, features, obs), memories
 
     return QNetwork(team.init, team.memory, step, unroll)
