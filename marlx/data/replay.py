@@ -242,40 +242,49 @@ def _priorities(state: ReplayState) -> Priorities:
 def renewed_priorities(ring: Ring, priorities: Priorities, length: int) -> Priorities:
     """Returns the priorities as they are once the next rollout is added to `ring`.
 
-    Windows whose first step it overwrites get 0, those it completes get the largest so far.
+    Windows whose first step it overwrites get 0, windows it completes get the largest so far.
     """
     W, B, stride = ring.shape
     T, head = ring.rollout_length, ring.head
     tree, largest = priorities
-    rows = max(1, T // stride)  # at most so many rows begin, and so many windows are completed
-
-    # Counted from this lap's row 0, the windows that end in (head, head + T]. Negative rows are of
-    # the lap before: they must exist, and not begin in what this rollout overwrites.
-    low = (head - length) // stride + 1
-    kept = -((W * stride - head - T) // stride)
-    low = jnp.maximum(low, jnp.where(ring.size < W * stride, 0, kept))
-    count = jnp.maximum((head + T - length) // stride + 1 - low, 0)
-
-    # The rows that change: those that begin in what is written, and those completed, which may go
-    # around the end of the ring: a range up to the end and one from row 0 on.
+    completed, count = _completed_rows(ring, length)
     written = head // stride
-    firsts = [written]
-    if not length <= stride <= T:  # otherwise the windows completed are those written
-        firsts.append(jnp.minimum(low % W, W - rows))
-    if len(firsts) == 2 and rows > 1:
-        firsts.append(jnp.zeros((), jnp.int32))
+    rows = max(1, T // stride)  # the rollout overwrites at most so many rows, and completes as many
+
+    # Ranges of `rows` rows whose priorities change: the rows overwritten, and the rows completed.
+    # The latter may go around the end of the ring: one range up to its end and one from row 0 on.
+    ranges = [written]
+    if not length <= stride <= T:  # otherwise the rows completed are those overwritten
+        ranges.append(jnp.minimum(completed % W, W - rows))
+    if len(ranges) == 2 and rows > 1:
+        ranges.append(jnp.zeros((), jnp.int32))
 
     def renew(i: int, tree: Array) -> Array:
-        first = jnp.stack(firsts)[i]
+        first = jnp.stack(ranges)[i]
         row = first + jnp.arange(rows * B) // B
         gone = ((row - written) % W < rows) & (head % stride == 0)
-        at = tree.shape[0] // 2 + first * B
-        old = jax.lax.dynamic_slice_in_dim(tree, at, rows * B)
-        new = jnp.where((row - low) % W < count, largest, jnp.where(gone, 0.0, old))
-        tree = jax.lax.dynamic_update_slice_in_dim(tree, new, at, 0)
+        leaf = tree.shape[0] // 2 + first * B
+        old = jax.lax.dynamic_slice_in_dim(tree, leaf, rows * B)
+        new = jnp.where((row - completed) % W < count, largest, jnp.where(gone, 0.0, old))
+        tree = jax.lax.dynamic_update_slice_in_dim(tree, new, leaf, 0)
         return update_sums(tree, first * B, rows * B)
 
-    return Priorities(jax.lax.fori_loop(0, len(firsts), renew, tree), largest)
+    return Priorities(jax.lax.fori_loop(0, len(ranges), renew, tree), largest)
+
+
+def _completed_rows(ring: Ring, length: int) -> tuple[Array, Array]:
+    """Returns the first row whose window the next rollout completes, and how many there are.
+
+    Rows are counted from the current lap's row 0; rows of the lap before are negative. The windows
+    completed end at a step in (head, head + T].
+    """
+    W, _, stride = ring.shape
+    T, head = ring.rollout_length, ring.head
+    first = (head - length) // stride + 1
+    # a row of the lap before must exist, and not be overwritten by this rollout
+    oldest = jnp.where(ring.size < W * stride, 0, -((W * stride - head - T) // stride))
+    first = jnp.maximum(first, oldest)
+    return first, jnp.maximum((head + T - length) // stride + 1 - first, 0)
 
 
 def _check_settings(capacity: int, batch: int, length: int, stride: int) -> None:
