@@ -7,8 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.q_learning import Item, QNetwork, exploration, q_learner, q_network
+from marlx.algos.q_items import Item
+from marlx.algos.q_learning import exploration, q_learner
+from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.switching.config import CallConfig, SwitchConfig
+from marlx.algos.td_equations import TDTerms
 from marlx.learner import Learner
 from marlx.nets import mixers
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -136,12 +139,12 @@ def learned_switch(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) ->
     """Returns a Q-learner that pays `call_price` for its decisions."""
     own = switch_spec(spec)
 
-    def price(items: Item) -> Array:
+    def pay(items: Item, terms: TDTerms) -> TDTerms:
         choice = items.action[..., 0].astype(jnp.float32)
         last_choice = items.obs.local[..., 0, -1] / own.scale
-        return call_price(config, choice, last_choice)
+        return terms._replace(reward=terms.reward - call_price(config, choice, last_choice))
 
-    learner = q_learner(own, settings, mixers.independent(), price)
+    learner = q_learner(own, settings, mixers.independent(), pay)
     if settings.temperature or settings.exploratory_calls != 0.5:
         return sampling_switch(learner, q_network(own, settings), settings)
     return learner  # epsilon-greedy with half of the random decisions calls: the Q-learner's own
@@ -159,7 +162,7 @@ def sampling_switch(learner: Learner, net: QNetwork, config: SwitchConfig) -> Le
     def act(
         policy: Any, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
-        utilities, memory = net.once(policy.params.agents, memory, obs)
+        utilities, memory = net.step(policy.params.agents, memory, obs)
         epsilon = exploration(config, policy.steps) if explore else None
         return decide(config, utilities.q, obs.action_mask, key, epsilon), memory, ()
 

@@ -133,11 +133,11 @@ def update(algorithm: str, env_id: str, times: int) -> Program:
     env, params, learner = made.build()
     loop = loop_program.loop(env, params, learner, made.train)
     run = jax.jit(loop.warm_up)(jax.jit(loop.init)(jax.random.key(0)))
-    q_learner = hasattr(run.learner, "owed")
+    q_learner = hasattr(run.learner, "pending")
 
     def one(state: Any, key: jax.Array, by: Any = learner) -> Any:
-        if q_learner:  # one gradient step, whatever the rollout was worth
-            state = state._replace(owed=jnp.ones_like(state.owed))
+        if q_learner:  # one gradient step is due, whatever the rollout was worth
+            state = state._replace(pending=jnp.ones_like(state.pending))
         return by.update(state, key)[0]
 
     keys = jax.random.split(jax.random.key(1), times)

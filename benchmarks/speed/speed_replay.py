@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.data import replay
-from marlx.data.replay import Rollout
+from marlx.data.ring import Rollout
 
 LENGTH, BATCH, CYCLES = 20, 32, 20
 
@@ -58,7 +58,7 @@ def ours(kind: str, capacity: int, num_envs: int) -> Buffer:
     def update(state: Any, index: jax.Array) -> Any:
         return source.update_priorities(state, index, jnp.full(BATCH, 0.5))
 
-    return Buffer(lambda: source.init(rollout), rollout, source.add, source.draw, update)
+    return Buffer(lambda: source.init(rollout), rollout, source.add, source.sample, update)
 
 
 def theirs(kind: str, capacity: int, num_envs: int) -> Buffer:
@@ -192,10 +192,10 @@ def storage_sizes(capacities: list[int], num_envs: int, repeats: int) -> list[di
 
 
 def _cycles(buffer: Buffer, seeds: int) -> Callable[[], Any]:
-    def cycle(state: Any, rollout: Any, key: jax.Array) -> tuple[Any, replay.Draw]:
+    def cycle(state: Any, rollout: Any, key: jax.Array) -> tuple[Any, replay.Sample]:
         state = buffer.add(state, rollout)
-        draw = buffer.sample(state, key)
-        return buffer.update(state, draw.index), draw
+        sample = buffer.sample(state, key)
+        return buffer.update(state, sample.indices), sample
 
     def block(state: Any, rollout: Any, key: jax.Array) -> Any:
         shapes = jax.eval_shape(lambda: buffer.sample(state, key))
@@ -212,8 +212,8 @@ def _cycles(buffer: Buffer, seeds: int) -> Callable[[], Any]:
 
     def call() -> Any:
         nonlocal state
-        state, draw = compiled(state, rollout, key)
-        return state, draw
+        state, sample = compiled(state, rollout, key)
+        return state, sample
 
     return call
 

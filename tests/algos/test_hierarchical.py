@@ -15,6 +15,7 @@ from marlx import config
 from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
+from marlx.algos.q_network import q_network
 from marlx.algos.subgoals.config import GMAHConfig
 from marlx.algos.subgoals.learner import gmah, hierarchical
 from marlx.environment import Environment, EnvParams, EnvState
@@ -176,8 +177,8 @@ def test_a_team_learns_what_its_choices_are_worth_over_time():
     plain = env.spec().subgoals.plain(obs)._replace(action_mask=jnp.ones((2, 2), bool))
     spec = dataclasses.replace(Corridor().spec(), num_actions=2, action_sizes=())
     batch = jax.tree.map(lambda x: x[None], plain)
-    net = q_learning.q_network(spec, high)
-    utilities, _ = net.once(policy.params.agents, net.memory(1), batch)
+    net = q_network(spec, high)
+    utilities, _ = net.step(policy.params.agents, net.memory(1), batch)
     one = jax.tree.map(lambda x: x[0], utilities)
     mixer = mixers.monotonic(spec, embed=4, hypernet=8)
     right = float(mixer.value(policy.params.mixer, one, jnp.array([1, 1])))

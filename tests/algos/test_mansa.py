@@ -13,6 +13,9 @@ from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import q_learner
+from marlx.algos.q_network import q_network
+from marlx.algos.q_parts import make_replay
+from marlx.algos.q_state import QParams, QPolicy
 from marlx.algos.switching import learner as switching_learner
 from marlx.algos.switching.config import MansaConfig, MansaPPOConfig, SwitchConfig
 from marlx.algos.switching.switch import (
@@ -71,7 +74,8 @@ def assert_same_run(run, inner, other):
     """Same actions all along (the replay holds them), same parameters, same environments."""
     assert int(other.learner.updates) >= 50
     assert int(inner.updates) == int(other.learner.updates)
-    np.testing.assert_array_equal(inner.replay.items.action, other.learner.replay.items.action)
+    stored, expected = (x.replay.ring.items.action for x in (inner, other.learner))
+    np.testing.assert_array_equal(stored, expected)
     close = functools.partial(np.testing.assert_allclose, atol=1e-6)
     jax.tree.map(close, inner.params, other.learner.params)
     jax.tree.map(close, inner.target, other.learner.target)
@@ -239,10 +243,10 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
         SWITCH, temperature=temperature, epsilon_start=0.5, exploratory_calls=calls
     )
     own, count = switch_spec(SPEC), 4_000
-    net = q_learning.q_network(own, settings)
+    net = q_network(own, settings)
     switch = switch_learner(SPEC, CONFIG, settings)
     params = net.init(jax.random.key(3))
-    policy = q_learning.QPolicy(q_learning.QParams(params, ()), jnp.int32(0))
+    policy = QPolicy(QParams(params, ()), jnp.int32(0))
     local = 2.0 * own.scale * jax.random.normal(jax.random.key(4), (own.obs_size,))
     obs = Observation(
         jnp.broadcast_to(local, (count, 1, own.obs_size)),
@@ -251,7 +255,7 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
     )
     memory = net.memory(count)
     action, _, _ = switch.act(policy, memory, obs, jax.random.key(5), explore)
-    values = net.once(params, memory, obs)[0].q[1, 0]
+    values = net.step(params, memory, obs)[0].q[1, 0]
     if temperature:
         expected = float(jax.nn.softmax(values / temperature)[1])
         assert 0.05 < expected < 0.95 and abs(expected - 0.5) > 0.05  # else it shows nothing
@@ -267,7 +271,7 @@ def test_the_call_is_masked_in_targets_once_the_budget_is_spent():
     """The switch's replay holds a mask of the *next* state that knows of the call just made."""
     learner = learner_of(budget=2, switching="learned")
     run, _ = jax.jit(lambda: trained(learner))()
-    items = run.learner.switch.replay.items
+    items = run.learner.switch.replay.ring.items
     share, called = items.obs.local[..., 0, -2], items.action[..., 0]
     left = np.round(np.asarray(share) * 2).astype(int)
     assert (called <= left).all()
@@ -367,13 +371,13 @@ def test_the_switch_pays_per_call_and_per_change_after_scaling():
     t = playing(learner)(jax.random.key(0), jax.random.key(1))
     state = learner.init(jax.random.key(2), t)
     switch = switch_learner(SPEC, config, settings)
-    state = learner.observe(state, t).switch._replace(owed=jnp.float32(1))
+    state = learner.observe(state, t).switch._replace(pending=jnp.float32(1))
     _, metrics = switch.update(state, jax.random.key(3))
-    source = q_learning._source(settings)
-    items = source.draw(state.replay, jax.random.fold_in(jax.random.key(3), 0)).items
-    net = q_learning.q_network(switch_spec(SPEC), settings)
+    source = make_replay(settings)
+    items = source.sample(state.replay, jax.random.fold_in(jax.random.key(3), 0)).items
+    net = q_network(switch_spec(SPEC), settings)
     memory = jnp.zeros((*items.done.shape, 1, 0))
-    q = net.once(state.params.agents, memory, items.obs)[0].q
+    q = net.step(state.params.agents, memory, items.obs)[0].q
     q = np.take_along_axis(np.asarray(q), np.asarray(items.action[..., None], int), -1)[..., 0, 0]
     g, last = np.asarray(items.action[..., 0], float), np.asarray(items.obs.local[..., 0, -1])
     assert {(0, 0), (0, 1), (1, 0), (1, 1)} == set(zip(g.ravel(), last.ravel(), strict=True))
@@ -472,7 +476,9 @@ def chain_learner(cost):
         switch_spec(spec),
         DECIDER,
         mixers.independent(),
-        lambda items: cost * items.action[..., 0].astype(jnp.float32),
+        lambda items, terms: terms._replace(
+            reward=terms.reward - cost * items.action[..., 0].astype(jnp.float32)
+        ),
     )
     parts = q_learning.iql(spec, GAMES), q_learning.joint_q(spec, GAMES)
     return switching_learner.mansa(spec, *parts, switch, MansaConfig(il_trains_on="g0")), parts

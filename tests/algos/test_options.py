@@ -7,7 +7,6 @@ import pytest
 
 import marlx
 from marlx import config
-from marlx.algos import q_learning
 from marlx.algos.subgoals.config import GMAHConfig
 from marlx.algos.subgoals.goals import choose_goal, rare_goal, scripted_goal, uniform_goal
 from marlx.algos.subgoals.metrics import count_options, option_metrics
@@ -19,7 +18,8 @@ from marlx.algos.subgoals.options import (
 )
 from marlx.algos.subgoals.regions import Regions
 from marlx.algos.subgoals.views import high_view, low_view, with_hindsight
-from marlx.learning.returns import batched_lambda_returns
+from marlx.algos.td_credit import apply_credit
+from marlx.algos.td_equations import TDTerms, td_targets
 from marlx.loop.evaluation import random_learner
 from marlx.loop.rollout import rollout, start
 from marlx.types import Observation, SubgoalLayout, Transition
@@ -84,14 +84,18 @@ NEXT = np.array([10.0, 20, 30, 40, 50, 60, 70], np.float32)  # values of each st
 
 
 def targets(t, next_value, gamma=GAMMA, lambda_=0.0):
-    """The targets of a value learner from the high level's view, and the weights of its steps."""
-    view = high_view(RULE, t)
-    credit = q_learning._of_value(view.credit, next_value, None)
-    discount = jnp.where(credit.terminated, 0.0, gamma)
-    keep = jnp.where(credit.held, 1.0, lambda_)
-    reward = view.reward if next_value.ndim == 3 else view.reward.sum(-1)
-    found = batched_lambda_returns(reward, discount, next_value, credit.ended, keep)
-    return np.asarray(found), np.asarray(credit.weight * q_learning._complete(credit))
+    """TD targets of the high level's view of a rollout, and the mask of the loss."""
+    view, per_agent = high_view(RULE, t), next_value.ndim == 3
+    terms = TDTerms(
+        reward=view.reward if per_agent else view.reward.sum(-1),
+        discount=jnp.full(t.done.shape, gamma),
+        ended=t.done,
+        trace=lambda_,
+        mask=jnp.ones_like(next_value),
+    )
+    terms = apply_credit(terms, view.credit, per_agent, gamma, lambda_)
+    found = td_targets(terms.reward, terms.discount, next_value, terms.ended, terms.trace)
+    return np.asarray(found), np.asarray(terms.mask)
 
 
 def test_a_choice_is_worth_its_rewards_and_what_follows_it():
