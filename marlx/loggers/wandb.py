@@ -21,6 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marlx.loggers.base import Background, by_seed, complain, pictures, say
+from marlx.runs.files import read_json, replace_file
 
 if TYPE_CHECKING:
     from marlx.loop.progress import Progress
@@ -122,7 +123,7 @@ class _Runs:
         import wandb
 
         self._wandb, self._about = wandb, about
-        state = _read(about.folder / STATE_FILE)
+        state = read_json(about.folder / STATE_FILE)
         self._known: int = state.get("steps", -1)
         ids = state.get("ids", {})
         online = about.mode == "online" and _can_send(wandb)
@@ -235,15 +236,10 @@ class _Runs:
         return start("offline")
 
     def _remember(self) -> None:
-        """Write down what continues these runs, in one step."""
-        path = self._about.folder / STATE_FILE
-        part = path.with_name(f".{STATE_FILE}.partial")
+        """Writes the ids by which these runs are continued."""
         content = {"project": self._about.project, "ids": self._ids, "steps": self._safe}
-        try:
-            part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            os.replace(part, path)
-        except OSError:
-            part.unlink(missing_ok=True)  # a full disk; the run folder says so about its own files
+        with contextlib.suppress(OSError):  # a full disk: the run folder reports its own files
+            replace_file(self._about.folder / STATE_FILE, json.dumps(content) + "\n")
 
 
 @contextlib.contextmanager
@@ -320,11 +316,3 @@ def _unreachable(url: str, seconds: float = 5.0) -> str:
         return f"error {error.code}" if error.code >= 500 else ""
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))[:80] or type(error).__name__
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
