@@ -24,7 +24,7 @@ from marlx.nets.agents import AgentNetwork, dormant, team_network
 from marlx.nets.mixers import Mixer, Utilities, mixer_slope
 from marlx.registry import Algorithm
 from marlx.types import Array, Credit, EnvSpec, Observation, Transition, Tree
-from marlx.xla.sharding import whole_of
+from marlx.xla.sharding import replicate
 
 
 class QParams(NamedTuple):
@@ -245,7 +245,7 @@ def q_learner(
         priority = 0.9 * steps.max(0) + 0.1 * steps.sum(0) / (c.window - c.burn_in)
 
         def first_four(x: Array) -> Array:
-            return whole_of(x[-1])[:4]
+            return replicate(x[-1])[:4]
 
         # a few states of each batch are enough to tell over many updates
         few = jax.tree.map(first_four, (online, items.action))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided, whole_of
+from marlx.xla.sharding import replicate, shard
 
 
 class EpisodeTable(NamedTuple):
@@ -88,7 +88,7 @@ def episodes(capacity: int, horizon: int) -> Episodes:
             state.steps,
             steps,
         )
-        done = whole_of(done)  # where episodes are, every device knows
+        done = replicate(done)  # where episodes are, every device knows
         now = state.written + jnp.arange(length)[:, None]
         begins = jnp.concatenate([state.began[None], jnp.where(done, now + 1, 0)])
         begins = jax.lax.cummax(begins, axis=0)  # the episode of step t began at begins[t]
@@ -121,6 +121,6 @@ def episodes(capacity: int, horizon: int) -> Episodes:
     def take(state: EpisodeState, chosen: EpisodeTable, offset: Array) -> Tree:
         rows = jax.tree.leaves(state.steps)[0].shape[0]
         row = (chosen.first[:, None] + offset) % rows
-        return divided(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
+        return shard(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
 
     return Episodes(init, add, lambda state: whole(state).sum(), draw, take)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided
+from marlx.xla.sharding import shard
 
 
 def windows(x: Array, window: int) -> Array:
@@ -19,7 +19,7 @@ def windows(x: Array, window: int) -> Array:
 
 def chosen_of(tree: Tree, chosen: Array, axis: int) -> Tree:
     """The minibatch int32 [n] `chosen` of the sequences along `axis`, laid over the devices."""
-    return divided(jax.tree.map(lambda x: x[(slice(None),) * axis + (chosen,)], tree), axis)
+    return shard(jax.tree.map(lambda x: x[(slice(None),) * axis + (chosen,)], tree), axis)
 
 
 def orders_of(key: Array, number: int, count: int) -> Array:

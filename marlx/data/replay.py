@@ -28,7 +28,7 @@ from jax.tree_util import keystr, tree_leaves_with_path
 
 from marlx.data.sum_tree import find, set_leaves, sum_above
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided, whole_of
+from marlx.xla.sharding import replicate, shard
 
 
 class Rollout(NamedTuple):
@@ -156,7 +156,7 @@ def prioritised(
       stride: steps from one window's start to the next.
       exponent: at least 0; 0 is uniform.
       importance: beta in [0, 1] of `Draw.weight`, which is `(n P) ** -beta` for a window of
-        probability P among n, divided by the largest of the batch.
+        probability P among n, shard by the largest of the batch.
 
     Raises:
       ValueError: here, or from `init` where T and B are known, for a setting that cannot work.
@@ -324,14 +324,14 @@ def _take(state: ReplayState, row: Array, env: Array, weight: Array, length: int
     time = jnp.arange(length)[:, None]
     where = jnp.broadcast_arrays((row + time // stride) % W, env, time % stride)
     # Without the barrier, the indices are computed anew for every element gathered.
-    where = [whole_of(x) for x in jax.lax.optimization_barrier(tuple(where))]
-    row, env = whole_of(row), whole_of(env)
+    where = [replicate(x) for x in jax.lax.optimization_barrier(tuple(where))]
+    row, env = replicate(row), replicate(env)
 
     def items(ring: Array) -> Array:
-        return divided(ring.at[tuple(where)].get(mode="promise_in_bounds"), 1)
+        return shard(ring.at[tuple(where)].get(mode="promise_in_bounds"), 1)
 
     def start(ring: Array) -> Array:
-        return divided(ring.at[row, env, 0].get(mode="promise_in_bounds"), 0)
+        return shard(ring.at[row, env, 0].get(mode="promise_in_bounds"), 0)
 
     return Draw(
         items=jax.tree.map(items, state.items),
@@ -346,7 +346,7 @@ def _draw_wanted(state: ReplayState, key: Array, batch: int, length: int) -> Dra
     assert state.wanted is not None
     W, B, stride = _ring_shape(state.items)
     first, count = _complete_rows(state, length)
-    wanted = whole_of(state.wanted)
+    wanted = replicate(state.wanted)
     window = wanted  # [W, B], of the window that begins there: any of its rows
     for i in range(1, -(-length // stride)):
         window = window | jnp.roll(wanted, -i, axis=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from marlx.runs.folder import RunFolder
-from marlx.runs.result import metrics_record
+from marlx.runs.result import metrics_line
 
 if TYPE_CHECKING:
     from marlx.loop.progress import Progress
@@ -45,7 +45,7 @@ class JsonLines:
 
     def log(self, progress: Progress) -> None:
         """Append a line."""
-        self._folder.append("metrics.jsonl", metrics_record(progress))
+        self._folder.append("metrics.jsonl", metrics_line(progress))
 
     def close(self, result: Mapping[str, Any] | None) -> None:
         """Nothing to close: every line is flushed as it is written."""

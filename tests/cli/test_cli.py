@@ -92,12 +92,13 @@ def inside(tmp_path, monkeypatch):
 def test_bad_input_is_one_line_and_code_2_before_anything_compiles(
     argv, answer, tmp_path, monkeypatch, capfd
 ):
+    from marlx.loop import programs
     from marlx.loop.run import Run
 
     def compiled(*_, **__):
         raise AssertionError("got as far as compiling")
 
-    monkeypatch.setattr(Run, "_compile", compiled)
+    monkeypatch.setattr(programs, "compile_programs", compiled)
     monkeypatch.setattr(Run, "random_returns", compiled)
     full = tmp_path / "full"
     full.mkdir()
