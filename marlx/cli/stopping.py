@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-WAITING = "stopping when the block under way is done; a second signal stops at once"
+WAITING = "stopping after the current block; a second signal stops at once"
 
 
 class Stopped(BaseException):

@@ -120,7 +120,7 @@ def _prepared(
     """Makes or restores the run and its folder.
 
     Args:
-      experiment: what to train.
+      experiment: to train.
       output: where results go.
       was: of a resumed run, the experiment before the command line changed it.
       count: number of processes that train it.

@@ -115,7 +115,7 @@ def _functions(
     state: RunState,
     keys: Array,
 ) -> dict[str, _Function]:
-    """Returns what `compile_programs` compiles, by name."""
+    """Returns the functions that `compile_programs` can compile, by name."""
 
     def init(values: Values, key: Array) -> Tree:
         return make_loop(values).init(key)

@@ -1,1 +1,1 @@
-"""Compilation, sharding and memory: what the code tells XLA."""
+"""Compilation, sharding and memory: hints to XLA."""

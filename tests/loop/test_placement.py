@@ -318,7 +318,7 @@ def test_a_signal_to_one_process_stops_both_and_one_goes_on(tmp_path, tiny_algor
     assert (code, other_code) == (143, 143), said + other_said
     assert "2 devices share the environments of a seed" in said
     assert f"go on with: marlx train --resume {run}" in said
-    assert "stopping when the block under way is done" in other_said
+    assert "stopping after the current block" in other_said
     assert not list((tmp_path / "process1").rglob("*")), "only the first one writes"
     stopped = lines_of(run)
     assert 3 <= len(stopped) < 300
