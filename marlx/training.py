@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
 from marlx.loop import multihost
-from marlx.loop.drive import drive
+from marlx.loop.drive import Save, drive
 from marlx.loop.placement import Devices
 from marlx.loop.program import loop
 from marlx.loop.progress import Progress, Result
@@ -66,24 +66,33 @@ def train(
 
     config = dataclasses.replace(config or TrainConfig(), **settings)
     params = env.default_params if params is None else params
-    history: list[Progress] = []
-    save = None
-    if checkpoints is None:
-        if resume:
-            raise ValueError("resume is True; name the folder of its checkpoints")
-        run = Run(env, params, learner, config, devices=devices)
-    else:
-        from marlx.runs.checkpoints import resumable  # orbax takes a second to import
-
-        run, store, history = resumable(env, params, learner, config, checkpoints, resume, devices)
-        save = store.step
+    run, save, history = _make_run(env, params, learner, config, checkpoints, resume, devices)
     logger = together(report if multihost.is_first() else None)
     final = None
     try:
         result = drive(run, history, log=logger.log, save=save)
         assert result is not None, "nothing stops it"
-        optimum = env.spec(params).optimum
-        final = summary(config, result, optimum)
+        final = summary(config, result, env.spec(params).optimum)
     finally:
         logger.close(final)
     return result
+
+
+def _make_run(
+    env: Environment[Any, Any],
+    params: EnvParams,
+    learner: Learner,
+    config: TrainConfig,
+    checkpoints: str | Path | None,
+    resume: bool,
+    devices: Devices,
+) -> tuple[Run, Save | None, list[Progress]]:
+    """Returns a run, new or restored, what saves its checkpoints, and its history so far."""
+    if checkpoints is None:
+        if resume:
+            raise ValueError("resume is True; name the folder of its checkpoints")
+        return Run(env, params, learner, config, devices=devices), None, []
+    from marlx.runs.checkpoints import resumable  # orbax takes a second to import
+
+    run, store, history = resumable(env, params, learner, config, checkpoints, resume, devices)
+    return run, store.step, history

@@ -86,13 +86,8 @@ def loop(
         key, key_block = jax.random.split(run.key)
         keys = jax.random.split(key_block, length.block_rollouts)
         run, (ended, metrics) = jax.lax.scan(iteration, run._replace(key=key), keys)
-        ended = jax.tree.map(jnp.sum, ended)
-        return run, {
-            **jax.tree.map(jnp.nanmean, metrics),
-            **({} if learner.totals is None else learner.totals(run.learner)),
-            "train_return": ended.total_return / ended.episodes,
-            "episode_length": ended.total_length / ended.episodes,
-        }
+        totals = {} if learner.totals is None else learner.totals(run.learner)
+        return run, _block_metrics(metrics, totals, ended)
 
     def evaluate_run(run: RunState, key: Array) -> Array:
         return evaluate(env, params, learner, learner.policy(run.learner), key, c.eval_episodes)
@@ -101,6 +96,19 @@ def loop(
         return learner.policy(run.learner)
 
     return Loop(init, warm_up, block, evaluate_run, policies, *length)
+
+
+def _block_metrics(
+    metrics: dict[str, Array], totals: dict[str, Array], ended: Finished
+) -> dict[str, Array]:
+    """Returns the metrics of a block from those of its rollouts, leading axis [rollouts]."""
+    ended = jax.tree.map(jnp.sum, ended)
+    return {
+        **jax.tree.map(jnp.nanmean, metrics),
+        **totals,
+        "train_return": ended.total_return / ended.episodes,
+        "episode_length": ended.total_length / ended.episodes,
+    }
 
 
 def state_shape(

@@ -188,8 +188,8 @@ def free_address() -> str:
 
 def python(code: str, *words: str, place: Path | None = None) -> subprocess.Popen:
     """Python on its own, which finds marlx and these tests."""
-    here = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{here.parent}{os.pathsep}{here}"}
+    folders = [str(folder) for folder in Path(__file__).parents[:3]]  # these tests, all, marlx
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *words], cwd=place, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
