@@ -6,6 +6,7 @@ import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from marlx.cli.cluster import (
@@ -220,7 +221,7 @@ def _train(
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
     if result is None:
-        complain(_stopped(job))
+        complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
     _print_result(job, result)
     return 1 if folder.failed else 0
@@ -260,12 +261,17 @@ def _drive(job: _Job, stop: Stop) -> Result | None:
 def _leave(job: _Job) -> None:
     """Restores the terminal and reports, before the process exits at once."""
     job.console.close(None)
-    complain(_stopped(job))
+    complain(stopped_line(job.folder.path, job.checkpoints, steps_of(job.history)))
 
 
-def _stopped(job: _Job) -> str:
-    """Returns a line about a stopped run: its steps, and how to continue it."""
-    steps, checkpoints, path = steps_of(job.history), job.checkpoints, job.folder.path
+def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) -> str:
+    """Returns a line about a stopped run: what it leaves and how to continue it.
+
+    Args:
+      path: its folder.
+      checkpoints: None if none are kept.
+      steps: environment steps at the last evaluation.
+    """
     if checkpoints is None:
         return f"stopped; {path} holds what was reached at {steps:,} steps"
     if checkpoints.steps is None:

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from marlx import cli, loggers
-from marlx.cli.train import _stopped
+from marlx.cli.train import stopped_line
 from marlx.loop.cpu_devices import use_cpu_devices
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
@@ -335,8 +335,7 @@ def test_a_stopped_run_is_resumed_as_if_nothing_had_been(
 
 def test_a_run_that_ends_before_its_first_checkpoint_says_so():
     kept = types.SimpleNamespace(steps=None)
-    folder = types.SimpleNamespace(path="runs/a")
-    assert _stopped(folder, kept, []) == (
+    assert stopped_line("runs/a", kept, 0) == (
         "stopped at 0 steps, before the first checkpoint; go on with: marlx train --resume runs/a"
     )
 
