@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from marlx.algos.ppo_config import A2CConfig, PPOConfig, RewardOf
-from marlx.data.minibatches import chosen_of, orders_of, scan_wanted, windows
+from marlx.data.minibatches import permutations, scan_active, take, windows
 from marlx.learner import Learner, is_zero
 from marlx.learning.distributions import distribution
 from marlx.learning.returns import batched_lambda_returns
@@ -55,8 +55,8 @@ class Critic(NamedTuple):
 
     init: Callable[[Array], Tree]
     memory: Callable[[int], Array]
-    once: Callable[[Tree, Array, Observation], Array]
-    along: Callable[[Tree, Array, Observation, Array], tuple[Array, Array]]
+    step: Callable[[Tree, Array, Observation], Array]
+    unroll: Callable[[Tree, Array, Observation, Array], tuple[Array, Array]]
 
 
 class Sequence(NamedTuple):
@@ -89,27 +89,27 @@ def critic_network(spec: EnvSpec, config: PPOConfig, central: bool) -> Critic:
         values = outputs[..., 0, :] if central else outputs[..., 0]
         return jnp.broadcast_to(values, (*values.shape[:-1], spec.num_agents))
 
-    def once(params: Tree, memory: Array, obs: Observation) -> Array:
-        return each(team.once(params, memory, obs)[0])
+    def step(params: Tree, memory: Array, obs: Observation) -> Array:
+        return each(team.step(params, memory, obs)[0])
 
-    def along(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
-        values, _, memories = team.along(params, memory, obs, done)
+    def unroll(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
+        values, _, memories = team.unroll(params, memory, obs, done)
         return each(values), memories
 
-    return Critic(team.init, team.memory, once, along)
+    return Critic(team.init, team.memory, step, unroll)
 
 
 def second_head(actor: TeamNetwork) -> Critic:
     """Values that are the last output of the actor's own network, from the actor's parameters."""
 
-    def once(params: Tree, memory: Array, obs: Observation) -> Array:
-        return actor.once(params, memory, obs)[0][..., -1]
+    def step(params: Tree, memory: Array, obs: Observation) -> Array:
+        return actor.step(params, memory, obs)[0][..., -1]
 
-    def along(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
-        outputs, _, memories = actor.along(params, memory, obs, done)
+    def unroll(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
+        outputs, _, memories = actor.unroll(params, memory, obs, done)
         return outputs[..., -1], memories
 
-    return Critic(actor.init, actor.memory, once, along)
+    return Critic(actor.init, actor.memory, step, unroll)
 
 
 def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
@@ -168,7 +168,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     def act(
         policy: Tree, memory: Array, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Array, Acted]:
-        outputs, _, memory = actor.once(policy, memory, obs)
+        outputs, _, memory = actor.step(policy, memory, obs)
         outputs = outputs[..., :-1] if shared else outputs
         mask = obs.action_mask
         raw = kind.sample(key, outputs, mask) if explore else kind.mode(outputs, mask)
@@ -186,8 +186,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     def prepare(state: PPOState) -> tuple[PPOState, Sequence, tuple[Array, Array]]:
         """Values and advantages of the rollout, and the memories [T, B, ...] before each step."""
         t, params = state.rollout, state.params.actor if shared else state.params.critic
-        value, after = critic.along(params, state.memory, t.obs, t.done)
-        next_value = critic.once(params, after, t.next_obs)
+        value, after = critic.unroll(params, state.memory, t.obs, t.done)
+        next_value = critic.step(params, after, t.next_obs)
         centre, spread = _scale(c, state.returns)
         discount, ended, keep = _ends(c, t)
         goal = batched_lambda_returns(
@@ -213,11 +213,11 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     def loss(
         params: PPOParams, data: Sequence, memory: tuple[Array, Array]
     ) -> tuple[Array, dict[str, Array]]:
-        outputs, _, _ = actor.along(params.actor, memory[0], data.obs, data.done)
+        outputs, _, _ = actor.unroll(params.actor, memory[0], data.obs, data.done)
         if shared:
             outputs, value = outputs[..., :-1], outputs[..., -1]
         else:
-            value, _ = critic.along(params.critic, memory[1], data.obs, data.done)
+            value, _ = critic.unroll(params.critic, memory[1], data.obs, data.done)
         log_prob = kind.log_prob(outputs, data.mask, data.acted.raw)
         w = data.weight
         entropy = _mean(kind.entropy(outputs, data.mask, data.acted.raw), w)
@@ -248,14 +248,14 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             carry: tuple[PPOParams, optax.OptState], chosen: Array
         ) -> tuple[tuple[PPOParams, optax.OptState], dict[str, Array]]:
             params, optimiser = carry
-            batch, start = chosen_of(sequences, chosen, 1), chosen_of(starts, chosen, 0)
+            batch, start = take(sequences, chosen, 1), take(starts, chosen, 0)
             gradient, metrics = jax.grad(loss, has_aux=True)(params, batch, start)
             step, optimiser = adam.update(gradient, optimiser, params)
             params = jax.tree.map(lambda p, s: p - rate * s, params, step)
             metrics["grad_norm"] = optax.tree.norm(gradient)
             return (params, optimiser), metrics
 
-        orders = orders_of(key, c.epochs, count).reshape(c.epochs * c.minibatches, -1)
+        orders = permutations(key, c.epochs, count).reshape(c.epochs * c.minibatches, -1)
         start = state.params, state.optimiser
         learned = state.rollout.weight
         if learned is None:
@@ -263,7 +263,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
             metrics = jax.tree.map(jnp.mean, metrics)
         else:
             wanted = windows(learned > 0, window).any(0)
-            (params, optimiser), metrics = scan_wanted(one, start, orders, wanted, c.epochs)
+            (params, optimiser), metrics = scan_active(one, start, orders, wanted, c.epochs)
         spread = jnp.var(data.target)
         unexplained = jnp.var(data.target - data.value) / jnp.maximum(spread, 1e-8)
         metrics = {

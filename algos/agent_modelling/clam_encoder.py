@@ -14,6 +14,7 @@ from marlx.algos.agent_modelling.config import ContrastConfig, EncoderConfig
 from marlx.algos.agent_modelling.models import Before, Model, Step, Tokens, partner_of
 from marlx.data.episode_store import EpisodeState, EpisodeTable, episodes
 from marlx.learning.contrastive_losses import nt_xent, supervised_contrastive
+from marlx.learning.schedule import due_updates, repeat_updates
 from marlx.nets.set_attention import Pool, PooledEncoder
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -42,7 +43,7 @@ class ContrastState(NamedTuple):
     target: Tree  # the encoder's acting copy
     optimiser: optax.OptState
     store: EpisodeState
-    owed: Array  # f32 [], gradient steps that are due, parts of one included
+    pending: Array  # f32 [], gradient updates still to make, fractions included
 
 
 class Projector(nn.Module):
@@ -199,7 +200,7 @@ def contrastive(
     def views(state: ContrastState, key: Array) -> tuple[Array, Array, Array]:
         """Tokens f32 [2, b, L, F], which of them are there bool [2, b, L], labels int [b]."""
         key_draw, key_agent, key_rows, key_blank = jax.random.split(key, 4)
-        drawn: EpisodeTable = store.draw(state.store, key_draw, c.batch)
+        drawn: EpisodeTable = store.sample(state.store, key_draw, c.batch)
         agent = jax.random.randint(key_agent, (c.batch,), 0, spec.num_agents)
         start, size = jax.vmap(lambda key, length: two_views(key, length, c))(
             jax.random.split(key_rows, c.batch), drawn.length
@@ -224,27 +225,24 @@ def contrastive(
             return own, own
         return supervised_contrastive(h, jnp.tile(label, 2), c.temperature), own
 
+    def step(state: ContrastState, key: Array) -> tuple[ContrastState, dict[str, Array]]:
+        seen = views(state, key)
+        (_, own), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, *seen)
+        change, optimiser = adam.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, change)
+        target = optax.incremental_update(params["encoder"], state.target, 1.0 - c.momentum)
+        metrics = {"contrastive_loss": own, "contrastive_grad_norm": optax.tree.norm(gradient)}
+        return state._replace(params=params, target=target, optimiser=optimiser), metrics
+
     def update(state: ContrastState, key: Array) -> tuple[ContrastState, dict[str, Array]]:
-        ready = store.held(state.store) >= c.batch
-        owed = jnp.where(ready, state.owed + c.updates, 0.0)
-        due = jnp.floor(owed).astype(jnp.int32)
-
-        def one(i: Array, carry: Tree) -> Tree:
-            params, target, optimiser, total = carry
-            seen = views(state, jax.random.fold_in(key, i))
-            (_, own), gradient = jax.value_and_grad(loss, has_aux=True)(params, *seen)
-            step, optimiser = adam.update(gradient, optimiser, params)
-            params = optax.apply_updates(params, step)
-            target = optax.incremental_update(params["encoder"], target, 1.0 - c.momentum)
-            return params, target, optimiser, total + jnp.stack([own, optax.tree.norm(gradient)])
-
-        # a loop of as many steps as are due is skipped where none is, under `vmap` over seeds too
-        carry = state.params, state.target, state.optimiser, jnp.zeros(2)
-        params, target, optimiser, total = jax.lax.fori_loop(0, due, one, carry)
-        own, norm = jnp.where(due > 0, total / due, jnp.nan)
-        metrics = {"contrastive_loss": own, "contrastive_grad_norm": norm}
-        new = ContrastState(params, target, optimiser, state.store, owed - due)
-        return new, metrics
+        ready = store.size(state.store) >= c.batch
+        pending = jnp.where(ready, state.pending + c.updates, 0.0)
+        due, pending = due_updates(pending)
+        state, sums = repeat_updates(
+            step, state, key, due, ("contrastive_loss", "contrastive_grad_norm")
+        )
+        metrics = {name: total / due for name, total in sums.items()}  # nan without any update
+        return state._replace(pending=pending), metrics
 
     return Model(
         init=init,

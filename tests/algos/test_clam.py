@@ -15,7 +15,7 @@ from marlx.algos.agent_modelling.liam_encoder import reconstruction
 from marlx.algos.agent_modelling.models import tokens
 from marlx.algos.ppo_config import PPOConfig
 from marlx.environment import Environment, EnvParams, EnvState
-from marlx.envs.roles import Partner, with_partners
+from marlx.envs.partners import Partner, with_partners
 from marlx.loop.program import loop
 from marlx.loop.settings import TrainConfig
 from marlx.nets.set_attention import PooledEncoder

@@ -9,7 +9,7 @@ import pytest
 
 from marlx.algos import ppo
 from marlx.algos.ppo_config import A2CConfig, PPOConfig
-from marlx.data.minibatches import orders_of
+from marlx.data.minibatches import permutations
 from marlx.environment import EnvParams
 from marlx.learning.returns import batched_lambda_returns
 from marlx.loop.program import loop
@@ -113,7 +113,7 @@ def test_a_critic_s_memory_runs_on_from_rollout_to_rollout(collected):
     for t in range(len(state.rollout.done)):
         obs = jax.tree.map(lambda x, t=t: x[t : t + 1], state.rollout.obs)
         none = jnp.zeros_like(state.rollout.done[:1])
-        _, memories = critic.along(params, memory, obs, none)
+        _, memories = critic.unroll(params, memory, obs, none)
         memory = jnp.where(state.rollout.done[t, :, None, None], 0.0, memories[0])
     np.testing.assert_allclose(after.memory, memory, atol=1e-5)
 
@@ -207,7 +207,7 @@ def test_probes_are_solved(name):
 @pytest.mark.parametrize("count", [8, 6])
 def test_orders_are_permutations_and_uniform(count):
     number = 20_000
-    orders = np.asarray(orders_of(jax.random.key(0), number, count))
+    orders = np.asarray(permutations(jax.random.key(0), number, count))
     assert (np.sort(orders) == np.arange(count)).all()
     for place in range(count):
         share = np.bincount(orders[:, place], minlength=count) / number
@@ -217,7 +217,7 @@ def test_orders_are_permutations_and_uniform(count):
 
 
 def test_many_sequences_are_ordered_without_ties():
-    (order,) = np.asarray(orders_of(jax.random.key(0), 1, 70_000))
+    (order,) = np.asarray(permutations(jax.random.key(0), 1, 70_000))
     assert (np.sort(order) == np.arange(70_000)).all() and (order[:-1] < order[1:]).mean() < 0.52
 
 

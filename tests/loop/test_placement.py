@@ -97,7 +97,7 @@ def test_environment_axes_are_inferred_from_shapes():
         state_shape, ENV, PARAMS, LEARNERS["qmix"], TrainConfig(num_envs=8, rollout_length=5)
     )
     axes = infer_environment_axes(shape, 8, 2)
-    assert set(jax.tree.leaves(axes.learner.replay.items)) == {1}, "[W, B, stride, ...]"
+    assert set(jax.tree.leaves(axes.learner.replay.ring.items)) == {1}, "[W, B, stride, ...]"
     assert set(jax.tree.leaves(axes.actors)) == {0}
     assert set(jax.tree.leaves((axes.learner.params, axes.learner.optimiser, axes.key))) == {-1}
 
