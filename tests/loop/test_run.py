@@ -12,13 +12,10 @@ from marlx.algos import q_learning
 from marlx.algos.q_config import QConfig
 from marlx.analysis.video import episode_frames, record_episode
 from marlx.loop import programs
-from marlx.loop.drive import drive
 from marlx.loop.evaluation import random_learner
-from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig
 from marlx.testing import Recall
 from marlx.training import train
-from marlx.xla import compiling
 
 ENV = Recall(shortest=1, longest=3)
 TINY = QConfig(
@@ -93,32 +90,6 @@ def test_what_cannot_work_is_refused_before_anything_compiles(
         train(ENV, learner, **{**SETTINGS, **settings})
 
 
-def test_drive_appends_logs_saves_and_stops_in_that_order():
-    env, params = marlx.make("matrix/climbing", horizon=3)
-    config = TrainConfig(total_steps=80, num_envs=2, rollout_length=4, evals=4, eval_episodes=60)
-    run = Run(env, params, random_learner(env.spec(params)), config)
-    history, calls = [], []
-
-    def save(run, history, *, now):
-        calls.append(("save", len(history), now))
-
-    def stop():
-        calls.append(("stop", len(history)))
-        return len(history) == 2
-
-    result = drive(run, history, log=lambda p: calls.append(("log", p.steps)), save=save, stop=stop)
-    assert result is None and [p.steps for p in history] == [8, 32]
-    assert calls == [
-        ("log", 8), ("stop", 1), ("save", 1, False),
-        ("log", 32), ("stop", 2), ("save", 2, True),
-    ]  # fmt: skip
-
-    at_the_end = drive(run, history, stop=lambda: len(history) == 4)
-    assert at_the_end is not None, "a run that is asked to stop at its end is finished"
-    assert at_the_end.history is history and [p.steps for p in history] == [8, 32, 56, 80]
-    assert at_the_end.returns.shape == (1, 120) and at_the_end.random_returns.shape == (100,)
-
-
 def test_a_recorded_episode_is_whole():
     env, params = marlx.make("Foraging-5x5-2p-1f-v3")
     learner = random_learner(env.spec(params))
@@ -154,21 +125,3 @@ def test_pictures_tell_what_the_learner_says_of_each_step():
 
 def test_settings_have_sane_defaults():
     assert TrainConfig().total_steps > TrainConfig().num_envs * TrainConfig().rollout_length
-
-
-def test_compile_fast_works_with_an_xla_that_lacks_an_option():
-    """As later versions do; any other error is raised."""
-
-    class Program:
-        lacks = "No such compile option: 'xla_cpu_use_fusion_emitters'"
-
-        def compile(self, options):
-            if "xla_cpu_use_fusion_emitters" in options:
-                raise jax.errors.JaxRuntimeError(f"INVALID_ARGUMENT: {self.lacks}")
-            return options
-
-    program = Program()
-    assert compiling.compile_fast(program)["xla_backend_optimization_level"] == 0
-    program.lacks = "out of memory"
-    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
-        compiling.compile_fast(program)
