@@ -19,7 +19,7 @@ DECISIONS = {
     "mpe/simple_adversary_v3": [[2, 4, 2], [1, 2, 3], [4, 4, 1], [1, 2, 3]],
 }
 """Actions of `pretrained` on four random observations, each with a probability of 0.6 or more in
-training. They change when it is trained again, see benchmarks/opponents.py."""
+training. They change when it is trained again, see benchmarks/studies/opponents.py."""
 
 
 @pytest.mark.parametrize("id", DECISIONS)
