@@ -14,6 +14,7 @@ import numpy as np
 from marlx.config.layers import Layer, merge
 from marlx.config.yaml_text import parse
 from marlx.registry import make_env, settings_of
+from marlx.runs.files import read_json
 from marlx.statistics import Array
 
 if TYPE_CHECKING:  # JAX takes a second to import, and most readers need no environment
@@ -163,15 +164,6 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[f"{prefix}{key}"] = value
     return out
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns a JSON object, empty if there is none: the run may have stopped before writing it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided, whole_of
+from marlx.xla.sharding import replicate, shard
 
 
 class EpisodeTable(NamedTuple):
@@ -89,7 +89,7 @@ def episodes(capacity: int, horizon: int) -> Episodes:
     def take(state: EpisodeState, chosen: EpisodeTable, offset: Array) -> Tree:
         rows = jax.tree.leaves(state.steps)[0].shape[0]
         row = (chosen.first[:, None] + offset) % rows
-        return divided(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
+        return shard(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
 
     return Episodes(
         init, functools.partial(_add, capacity), lambda state: _whole(state).sum(), sample, take
@@ -107,7 +107,7 @@ def _add(capacity: int, state: EpisodeState, steps: Tree, done: Array) -> Episod
         state.steps,
         steps,
     )
-    done = whole_of(done)  # the table is replicated on every device
+    done = replicate(done)  # the table is replicated on every device
     now = state.written + jnp.arange(length)[:, None]
     begins = jnp.concatenate([state.began[None], jnp.where(done, now + 1, 0)])
     begins = jax.lax.cummax(begins, axis=0)  # the episode of step t began at begins[t]

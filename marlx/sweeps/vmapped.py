@@ -23,6 +23,7 @@ import numpy as np
 
 from marlx.config.layers import Experiment
 from marlx.learner import Learner
+from marlx.loop.drive import drive, variant_result
 from marlx.loop.placement import Variants
 from marlx.loop.program import loop
 from marlx.loop.progress import Progress, Result
@@ -115,16 +116,16 @@ def train_many(
     width: int = 32,
     report: Callable[[int, Progress], None] | None = None,
 ) -> list[Result]:
-    """Train all `experiments`, up to `width` of them side by side in one compiled program.
+    """Trains all `experiments`, up to `width` of them in parallel in one compiled program.
 
     Args:
       experiments: from `marlx.config.experiment`; they may differ in anything, and those that
         differ in nothing but `seed` and numbers of the learner share a program.
       width: most runs at once; each trains all its seeds.
-      report: called with the experiment's index after every evaluation.
+      report: called after every evaluation with the index of the experiment and its `Progress`.
 
     Returns:
-      A `Result` per experiment, in their order. `phases` are those of the program it was part of.
+      A `Result` per experiment, in their order; its `phases` are those of the whole program.
 
     Raises:
       ValueError: settings that cannot work, before that program is compiled.
@@ -141,24 +142,24 @@ def _train_part(
     part: Group,
     report: Callable[[int, Progress], None] | None,
 ) -> dict[int, Result]:
+    """Trains the experiments of one program; results by the index of the experiment."""
     run, seeds = start(experiments, part), experiments[part.members[0]].train.seeds
     history: dict[int, list[Progress]] = {i: [] for i in part.members}
-    for progress in run.blocks():
+
+    def log(progress: Progress) -> None:
         for place, i in enumerate(part.members):
             history[i].append(share(progress, place, seeds))
             if report is not None:
                 report(i, history[i][-1])
-    returns = run.final_returns()
-    policies = jax.device_get(run.policies())
 
-    def result(place: int, i: int) -> Result:
-        lanes = slice(place * seeds, (place + 1) * seeds)
-        own: Tree = jax.tree.map(lambda x: x[lanes], policies)
-        learner = experiments[i].build()[2]
-        drawn = run.random_returns(place)
-        return Result(history[i], own, returns[lanes], drawn, run.phases, learner)
-
-    return {i: result(place, i) for place, i in enumerate(part.members)}
+    result = drive(run, [], log=log)
+    assert result is not None, "nothing stops it"
+    return {
+        i: variant_result(run, result, place, history[i])._replace(
+            learner=experiments[i].build()[2]
+        )
+        for place, i in enumerate(part.members)
+    }
 
 
 def _split(items: Sequence[int], key: Callable[[int], Any]) -> list[list[int]]:

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from marlx import cli, loggers
-from marlx.cli.train import _stopped
+from marlx.cli.train import stopped_line
 from marlx.loop.cpu_devices import use_cpu_devices
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
@@ -92,12 +92,13 @@ def inside(tmp_path, monkeypatch):
 def test_bad_input_is_one_line_and_code_2_before_anything_compiles(
     argv, answer, tmp_path, monkeypatch, capfd
 ):
+    from marlx.loop import programs
     from marlx.loop.run import Run
 
     def compiled(*_, **__):
         raise AssertionError("got as far as compiling")
 
-    monkeypatch.setattr(Run, "_compile", compiled)
+    monkeypatch.setattr(programs, "compile_programs", compiled)
     monkeypatch.setattr(Run, "random_returns", compiled)
     full = tmp_path / "full"
     full.mkdir()
@@ -334,8 +335,7 @@ def test_a_stopped_run_is_resumed_as_if_nothing_had_been(
 
 def test_a_run_that_ends_before_its_first_checkpoint_says_so():
     kept = types.SimpleNamespace(steps=None)
-    folder = types.SimpleNamespace(path="runs/a")
-    assert _stopped(folder, kept, []) == (
+    assert stopped_line("runs/a", kept, 0) == (
         "stopped at 0 steps, before the first checkpoint; go on with: marlx train --resume runs/a"
     )
 
