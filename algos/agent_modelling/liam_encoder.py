@@ -13,7 +13,7 @@ import optax
 from marlx.algos.agent_modelling.config import LiamConfig
 from marlx.algos.agent_modelling.models import Before, Model, Tokens
 from marlx.data.minibatches import chosen_of
-from marlx.nets.agents import AgentNetwork, unroll
+from marlx.nets.agents import AgentNetwork, unroll_network
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 
@@ -120,7 +120,7 @@ def liam(spec: EnvSpec, token: Tokens, size: int, config: LiamConfig) -> Model:
 
     def loss(params: Tree, t: Transition) -> tuple[Array, dict[str, Array]]:
         x = token.expand(token.step(t.memory.before, t.obs))
-        vector, _, _ = unroll(encoder, params["encoder"], t.memory.hidden[0], x, t.done)
+        vector, _, _ = unroll_network(encoder, params["encoder"], t.memory.hidden[0], x, t.done)
         seen, logits = decode(params["decoder"], vector)
         # the action taken at a step is told by the observation after it
         observation = t.obs.global_state[..., None, seen_at] / spec.scale

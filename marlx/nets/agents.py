@@ -143,7 +143,7 @@ class AgentNetwork(nn.Module):
         return self.head(features), features, memory
 
 
-def unroll(
+def unroll_network(
     network: AgentNetwork, params: Tree, memory: Array, x: Array, done: Array
 ) -> tuple[Array, Array, Array]:
     """The network over a sequence that may hold several episodes.
@@ -190,16 +190,16 @@ class TeamNetwork(NamedTuple):
     Attributes:
       init: `(key) -> params [G, ...]`.
       memory: `(B) -> f32 [B, N, memory_size]`, an episode's first.
-      once: `(params, memory [..., N, M], obs [..., N, F]) -> outputs, features, memory`, one step.
-      along: `(params, memory [b, N, M], obs [T, b, ...], done [T, b]) -> outputs, features,
-        memories`, a sequence that may hold several episodes; memories `[T, b, N, M]` are those
+      step: `(params, memory [..., N, M], obs [..., N, F]) -> outputs, features, memory`.
+      unroll: `(params, memory [b, N, M], obs [T, b, ...], done [T, b]) -> outputs, features,
+        memories`, over a sequence that may hold several episodes; memories `[T, b, N, M]` are those
         *after* each step and before any reset.
     """
 
     init: Callable[[Array], Tree]
     memory: Callable[[int], Array]
-    once: Callable[[Tree, Array, Observation], tuple[Array, Array, Array]]
-    along: Callable[[Tree, Array, Observation, Array], tuple[Array, Array, Array]]
+    step: Callable[[Tree, Array, Observation], tuple[Array, Array, Array]]
+    unroll: Callable[[Tree, Array, Observation, Array], tuple[Array, Array, Array]]
 
 
 def team_network(
@@ -242,15 +242,15 @@ def _team(
     def memory(num_envs: int) -> Array:
         return jnp.zeros((num_envs, num_agents, network.memory_size))
 
-    def once(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
+    def step(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
         return shared.apply(network.apply, params, memory, see(obs))  # type: ignore[no-any-return]
 
-    def along(
+    def unroll(
         params: Tree, memory: Array, obs: Observation, done: Array
     ) -> tuple[Array, Array, Array]:
         def one_set(params: Tree, memory: Array, x: Array) -> Tree:
-            return unroll(network, params, memory, x, done)
+            return unroll_network(network, params, memory, x, done)
 
         return shared.apply(one_set, params, memory, see(obs))  # type: ignore[no-any-return]
 
-    return TeamNetwork(init, memory, once, along)
+    return TeamNetwork(init, memory, step, unroll)
