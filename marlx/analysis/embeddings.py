@@ -44,13 +44,13 @@ def embed(
     Args:
       env: one that draws partners: `info` says which (`partner`).
       params: its parameters.
-      learner: one whose `act` adds a `vector` to a transition.
+      learner: one with an `embedding` in its extras.
       policy: what `act` takes.
       key: consumed.
       episodes: number of episodes, all at once.
 
     Raises:
-      ValueError: the environment draws no partners, or the learner has no vectors.
+      ValueError: the environment draws no partners, or the learner has no embeddings.
     """
     spec = env.spec(params)
     if not hasattr(env, "partner_names"):
@@ -62,12 +62,12 @@ def embed(
         obs, state, memory, alive = carry
         key_act, key_step = jax.random.split(key)
         action, memory, extras = learner.act(policy, memory, obs, key_act, False)
-        if not hasattr(extras, "vector"):
+        if not hasattr(extras, "embedding"):
             raise ValueError("this learner has no embeddings; give a run of clam")
         obs, state, _, terminated, truncated, info = vector_step(
             env, params, key_step, state, action
         )
-        out = extras.vector, alive, info["partner"]
+        out = extras.embedding, alive, info["partner"]
         return (obs, state, memory, alive & ~(terminated | truncated)), out
 
     start = obs, state, learner.memory(episodes), jnp.ones(episodes, bool)
