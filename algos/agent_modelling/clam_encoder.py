@@ -198,7 +198,7 @@ def init(parts: Parts, key: Array, example: Transition) -> EncoderState:
     return EncoderState(params, params.encoder, optimiser, p.store.init(steps), jnp.float32(0))
 
 
-def contrastive_model(
+def encoder_parts(
     spec: EnvSpec,
     tokenizer: Tokenizer,
     size: int,
@@ -206,8 +206,8 @@ def contrastive_model(
     config: ContrastConfig,
     *,
     labels: bool = False,
-) -> AgentModel:
-    """Returns CLAM's agent model.
+) -> Parts:
+    """Returns the parts of a model.
 
     Args:
       spec: the environment's.
@@ -220,7 +220,7 @@ def contrastive_model(
     Raises:
       ValueError: labels without the partner's index in the global state.
     """
-    parts = Parts(
+    return Parts(
         spec,
         config,
         tokenizer,
@@ -230,16 +230,21 @@ def contrastive_model(
         partner_part(spec)[0] if labels else None,
     )
 
+
+def contrastive_model(parts: Parts) -> AgentModel:
+    """Returns CLAM's agent model."""
+    p = parts
+
     def observe(state: EncoderState, rollout: Transition) -> EncoderState:
-        steps = stored_step(parts, rollout.memory.previous, rollout.obs)
-        return state._replace(store=parts.store.add(state.store, steps, rollout.done))
+        steps = stored_step(p, rollout.memory.previous, rollout.obs)
+        return state._replace(store=p.store.add(state.store, steps, rollout.done))
 
     return AgentModel(
-        init=functools.partial(init, parts),
-        memory=functools.partial(first_memory, spec, parts.encoder, tokenizer),
+        init=functools.partial(init, p),
+        memory=functools.partial(first_memory, p.spec, p.encoder, p.tokenizer),
         params=lambda state: state.target,
         embed=lambda params, memory, obs: memory.embedding,
-        advance=functools.partial(extend, parts.encoder, tokenizer),
+        advance=functools.partial(extend, p.encoder, p.tokenizer),
         observe=observe,
-        update=functools.partial(update, parts),
+        update=functools.partial(update, p),
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.agent_modelling.clam_encoder import contrastive_model
+from marlx.algos.agent_modelling.clam_encoder import contrastive_model, encoder_parts
 from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, ModelKind
 from marlx.algos.agent_modelling.liam_encoder import reconstruction_model
 from marlx.algos.agent_modelling.models import AgentModel, oracle, shuffled, untrained, zeros
@@ -155,7 +155,9 @@ def model_of(spec: EnvSpec, config: CLAMConfig) -> AgentModel:
 
     def contrastive(training: ContrastConfig, *, labels: bool = False) -> AgentModel:
         token = tokenizer(spec, c.token, c.inputs)
-        return contrastive_model(spec, token, size, c.encoder, training, labels=labels)
+        return contrastive_model(
+            encoder_parts(spec, token, size, c.encoder, training, labels=labels)
+        )
 
     makers: dict[ModelKind, Callable[[], AgentModel]] = {
         "clam": lambda: contrastive(c.contrast),
