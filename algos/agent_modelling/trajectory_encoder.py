@@ -7,9 +7,8 @@ change within an episode, tokens that were pooled before stay as they were.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -62,8 +61,8 @@ def encode(encoder: PooledEncoder, params: Tree, tokens: Array, valid: Array) ->
       tokens: f32 [..., L, F].
       valid: bool [..., L], False for padding.
     """
-    embedding: Array = encoder.apply(params, with_context(tokens), valid)
-    return embedding
+    apply: Callable[..., Array] = encoder.apply
+    return apply(params, with_context(tokens), valid)
 
 
 def extend(
@@ -77,7 +76,7 @@ def extend(
     """Returns the acting memory after one more step: `encode`, one token at a time."""
     token = tokenizer.unpack(tokenizer.pack(memory.previous, obs))
     x = jnp.concatenate([token, memory.token], -1)
-    step: Callable[..., tuple[Pool, Array]] = functools.partial(encoder.apply, method="step")
-    pool, embedding = step(params, memory.pool, x, memory.time[:, None])
+    apply: Callable[..., Any] = encoder.apply
+    pool, embedding = apply(params, memory.pool, x, memory.time[:, None], method="step")
     previous = tokenizer.advance(memory.previous, obs, action)
     return EncoderMemory(pool, unit(embedding), token, previous, memory.time + 1)
