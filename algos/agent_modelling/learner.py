@@ -177,7 +177,7 @@ def model_of(spec: EnvSpec, config: CLAMConfig) -> AgentModel:
             raise
         needing = "token 'code'" if c.token == "code" else f"model {c.model!r}"
         raise ValueError(
-            f"{needing} needs an environment that tells of the partners: {error}; give a "
+            f"{needing} needs the partners in the global state: {error}; give a "
             "partners/... environment with privileged on (--env.privileged)"
         ) from None
 

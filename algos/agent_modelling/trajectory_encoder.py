@@ -61,8 +61,9 @@ def encode(encoder: PooledEncoder, params: Tree, tokens: Array, valid: Array) ->
       tokens: f32 [..., L, F].
       valid: bool [..., L], False for padding.
     """
-    apply: Callable[..., Array] = encoder.apply
-    return apply(params, with_context(tokens), valid)
+    apply: Callable[..., Any] = encoder.apply
+    embedding: Array = apply(params, with_context(tokens), valid)
+    return embedding
 
 
 def extend(

@@ -449,12 +449,12 @@ def test_liam_s_loss_by_hand():
 
 BAD = [
     ({"model": "clan"}, "model is clan; it must be clam or labels or"),
-    ({"token": "code"}, "token 'code' needs an environment that tells of the partners"),
+    ({"token": "code"}, "token 'code' needs the partners in the global state"),
     (
         {"model": "oracle"},
         "model 'oracle' needs .* give a partners/... environment with privileged",
     ),
-    ({"model": "liam"}, "model 'liam' needs an environment"),
+    ({"model": "liam"}, "model 'liam' needs the partners"),
     ({"inputs": (4,)}, r"inputs are \(4,\); observations have numbers 0 to 3"),
     ({"embedding": 0}, "embedding is 0; it must be at least 1"),
 ]
