@@ -26,8 +26,8 @@ from marlx.algos.ppo_batch import (
 from marlx.algos.ppo_config import A2CConfig, PPOConfig
 from marlx.algos.ppo_losses import Values, advantages, denormalise, loss, normalise, value_scale
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams, act, actor_critic, extras
-from marlx.data.minibatches import scan_wanted
-from marlx.learner import Learner, is_zero
+from marlx.data.minibatches import scan_active
+from marlx.learner import Learner
 from marlx.learning.running_moments import Moments, extend, moments
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Transition
@@ -82,7 +82,7 @@ def epochs(
     config: PPOConfig,
     nets: ActorCritic,
     data: Sequences,
-    rate: Array | float,
+    rate: Array,
     trained: Trained,
     key: Array,
 ) -> tuple[Trained, dict[str, Array]]:
@@ -102,7 +102,7 @@ def epochs(
 
     orders = minibatches(key, config, data.batch.done.shape[1])
     if data.active is not None:
-        return scan_wanted(step, trained, orders, data.active, config.epochs)
+        return scan_active(step, trained, orders, data.active, config.epochs)
     trained, metrics = jax.lax.scan(step, trained, orders)
     return trained, jax.tree.map(jnp.mean, metrics)
 
@@ -113,11 +113,10 @@ def adam(config: PPOConfig) -> optax.GradientTransformation:
     return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
 
 
-def learning_rate(config: PPOConfig, steps: Array) -> Array | float:
-    """Returns the learning rate after int32 [] environment `steps`."""
-    if is_zero(config.lr_steps):
-        return config.lr
-    return config.lr * jnp.maximum(0.0, 1.0 - steps / config.lr_steps)
+def learning_rate(config: PPOConfig, steps: Array) -> Array:
+    """Returns the learning rate f32 [] after int32 [] environment `steps`."""
+    left = jnp.maximum(0.0, 1.0 - steps / jnp.maximum(config.lr_steps, 1))
+    return config.lr * jnp.where(config.lr_steps > 0, left, 1.0)
 
 
 def update(

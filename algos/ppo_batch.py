@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from marlx.algos.ppo_config import PPOConfig, RewardOf
 from marlx.algos.ppo_networks import Memories, PPOExtras
-from marlx.data.minibatches import chosen_of, orders_of, windows
+from marlx.data.minibatches import permutations, take, windows
 from marlx.types import Array, EnvSpec, Observation, Transition
 
 
@@ -105,10 +105,10 @@ def minibatches(key: Array, config: PPOConfig, count: int) -> Array:
 
     Every epoch is a random permutation of all `count` sequences.
     """
-    orders = orders_of(key, config.epochs, count)
+    orders = permutations(key, config.epochs, count)
     return orders.reshape(config.epochs * config.minibatches, -1)
 
 
 def minibatch(data: Sequences, chosen: Array) -> tuple[Batch, Memories]:
     """Returns the sequences int32 [b] `chosen`: batch [window, b, ...] and memories [b, ...]."""
-    return chosen_of(data.batch, chosen, 1), chosen_of(data.memory, chosen, 0)
+    return take(data.batch, chosen, 1), take(data.memory, chosen, 0)

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from marlx.algos.ppo_batch import Batch, GAEInputs
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams
-from marlx.learner import is_zero
 from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.running_moments import Moments
 from marlx.types import Array
@@ -64,9 +63,8 @@ def value_loss(value: Array, old: Array, target: Array, clip: float) -> Array:
     Source: Yu et al. 2022, appendix A.
     """
     error = (value - target) ** 2
-    if not is_zero(clip):
-        error = jnp.maximum(error, (old + jnp.clip(value - old, -clip, clip) - target) ** 2)
-    return 0.5 * error
+    clipped = (old + jnp.clip(value - old, -clip, clip) - target) ** 2
+    return 0.5 * jnp.where(clip > 0, jnp.maximum(error, clipped), error)
 
 
 def kl_estimate(new: Array, old: Array) -> Array:

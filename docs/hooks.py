@@ -1,13 +1,15 @@
 """What mkdocs does to these pages, whose links go to files so that they also work unbuilt.
 
-Pictures in `benchmarks/results/` and the pages next to README become part of the site, links to
-them follow, links to other files of the repository become plain text, and comments that are for
-the tests are left out.
+The pages next to README become part of the site, links to them follow, links to other files of the
+repository become plain text, and comments that are for the tests are left out. The build fails on a
+public name that no page of the API documents.
 """
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,43 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md")
-_PICTURE = r"\.\./(benchmarks/results/[\w./-]+\.(?:png|svg))"
-_LINK = re.compile(r"\[([^\]]*)\]\(\.\./(?!benchmarks/results/[\w./-]+\.(?:png|svg)\))([\w./-]+)\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(\.\./([\w./-]+)\)")
+
+PUBLIC = (
+    "marlx/types.py", "marlx/environment.py", "marlx/learner.py", "marlx/registry.py",
+    "marlx/settings.py", "marlx/subgoals.py", "marlx/statistics.py", "marlx/training.py",
+    "marlx/data", "marlx/learning", "marlx/nets", "marlx/testing",
+)  # fmt: skip
+"""Modules and packages whose public names are all documented: what learners are built from."""
+
+
+def public_names() -> Iterator[str]:
+    """Yield the dotted names of public functions and classes in `PUBLIC`."""
+    for entry in PUBLIC:
+        for path in sorted((ROOT / entry).rglob("*.py")) or [ROOT / entry]:
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for node in ast.parse(path.read_text("utf-8")).body:
+                is_definition = isinstance(node, ast.FunctionDef | ast.ClassDef)
+                if is_definition and not node.name.startswith("_"):
+                    yield f"{module}.{node.name}"
+
+
+def undocumented() -> list[str]:
+    """Return the public names that no `::: name` of the API pages covers."""
+    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs/api").glob("*.md")))
+    entries = set(re.findall(r"^::: ([\w.]+)", text, re.M))
+    return [
+        name
+        for name in public_names()
+        if name not in entries and name.rpartition(".")[0] not in entries
+    ]
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add what stands beside `docs/`: the pages, and those pictures that a page shows."""
-    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))
-    for name in sorted({*BESIDE, *re.findall(_PICTURE, text)}):
+    """Add the pages that stand beside `docs/`; fail where the API is not documented."""
+    if missing := undocumented():
+        raise ValueError(f"no page in docs/api documents {', '.join(missing)}")
+    for name in BESIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     return files
 
@@ -33,7 +64,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri in BESIDE:  # they stand at the root, and link into docs/
         return re.sub(r"\]\(docs/", "](", markdown)
     up = "../" * page.file.src_uri.count("/")
-    markdown = re.sub(_PICTURE, up + r"\1", markdown)
 
     def beside(link: re.Match[str]) -> str:
         if link[2] in BESIDE:

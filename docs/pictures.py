@@ -118,7 +118,7 @@ def draw(name: str, env: Any, learner: Any, key: Any, fps: float = 4.0, steps: i
     episode = episode._replace(
         states=episode.states[: steps + 1],
         rewards=episode.rewards[:steps],
-        words=episode.words[:steps],
+        captions=episode.captions[:steps],
     )
     path = IMAGES / f"{name}.gif"
     frames = [_smaller(frame) for frame in episode_frames(env, env.default_params, episode)]

@@ -1,3 +1,3 @@
-"""Environments: pure functions behind gymnax's contract, each family in one file or folder."""
+"""Environments: pure functions with gymnax's step contract, one folder for each family."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Drawing for environments' pictures: plain shapes and text on a canvas, from Pillow alone.
+"""Shapes and text on a canvas, with Pillow, for pictures of environments.
 
-Shapes are drawn several times too large and reduced at the end, which smooths their edges. The same
-calls always give the same pixels.
+Shapes are drawn larger and scaled down at the end, which smooths their edges. The same calls always
+give the same pixels.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ TEAM: tuple[Color, ...] = (
     (140, 120, 40),
     (90, 90, 100),
 )
-"""Colours for agents that stay apart for colour-blind eyes (Okabe & Ito 2008, and three more)."""
+"""Colours of agents, distinct for colour-blind people (Okabe & Ito 2008, and three more)."""
 
 
 class Canvas:
-    """A picture in the making; all lengths are in pixels of the finished one, y grows downwards."""
+    """A picture being drawn; lengths are in pixels of the finished picture, y grows downwards."""
 
     def __init__(self, width: int, height: int, color: Color = PAPER, smooth: int = 4) -> None:
         self._size = width, height
@@ -52,7 +52,7 @@ class Canvas:
         edge: Color | None = None,
         round: float = 0.0,
     ) -> None:
-        """A rectangle with corners of radius `round`."""
+        """Draws a rectangle with corners of radius `round`."""
         corners = self._scaled(left, top, right, bottom)
         radius, width = round * self._smooth, self._smooth * 3 // 2
         self._draw.rounded_rectangle(corners, radius, fill, edge, width if edge else 0)
@@ -60,20 +60,20 @@ class Canvas:
     def disc(
         self, x: float, y: float, radius: float, fill: Color, edge: Color | None = None
     ) -> None:
-        """A filled circle around (x, y)."""
+        """Draws a filled circle around (x, y)."""
         corners = self._scaled(x - radius, y - radius, x + radius, y + radius)
         self._draw.ellipse(corners, fill, edge, self._smooth * 3 // 2 if edge else 0)
 
     def line(self, *points: float, fill: Color = LINES, width: float = 1.0) -> None:
-        """Straight lines through x, y, x, y, ..."""
+        """Draws straight lines through x, y, x, y, ..."""
         self._draw.line(self._scaled(*points), fill, max(1, int(width * self._smooth)))
 
     def polygon(self, *points: float, fill: Color) -> None:
-        """The filled shape with corners x, y, x, y, ..."""
+        """Draws a filled polygon with corners x, y, x, y, ..."""
         self._draw.polygon(self._scaled(*points), fill)
 
     def arrow(self, x: float, y: float, half: float, heading: int, fill: Color) -> None:
-        """An arrowhead around (x, y) that points 0 east, 1 south, 2 west or 3 north."""
+        """Draws an arrowhead around (x, y) that points 0 east, 1 south, 2 west or 3 north."""
         right, down = ((1, 0), (0, 1), (-1, 0), (0, -1))[heading]
         points: list[float] = []
         for ahead, aside in ((1.0, 0.0), (-0.8, 0.82), (-0.45, 0.0), (-0.8, -0.82)):
@@ -82,17 +82,17 @@ class Canvas:
         self.polygon(*points, fill=fill)
 
     def text(self, x: float, y: float, words: str, size: float, fill: Color = INK) -> None:
-        """Words centred on (x, y); `size` is the height of the letters, roughly."""
+        """Draws text centred on (x, y); `size` is roughly the height of the letters in pixels."""
         font = ImageFont.load_default(size * self._smooth)
         self._draw.text((x * self._smooth, y * self._smooth), words, fill, font, "mm")
 
     def grid(self, left: float, top: float, rows: int, cols: int, cell: float) -> None:
-        """The lines of a board of square cells."""
+        """Draws the lines of a board of square cells."""
         for row in range(rows + 1):
             self.line(left, top + row * cell, left + cols * cell, top + row * cell)
         for col in range(cols + 1):
             self.line(left + col * cell, top, left + col * cell, top + rows * cell)
 
     def pixels(self) -> np.ndarray:
-        """uint8 [height, width, 3], the finished picture."""
+        """Returns uint8 [height, width, 3], the finished picture."""
         return np.asarray(self._image.resize(self._size, Image.Resampling.BOX), np.uint8)

@@ -1,8 +1,8 @@
-"""Statistics of returns: few runs, many episodes, honest intervals. All of it is plain NumPy.
+"""Statistics of returns and scores, in plain NumPy.
 
-First what one policy or a few seeds of it return, [runs, episodes]; then, for comparisons, scores
-of several runs on several tasks. The second part follows Agarwal et al. 2021, "Deep Reinforcement
-Learning at the Edge of the Statistical Precipice", and gives the numbers of its library rliable.
+The first part is for returns [runs, episodes] of one method on one task. The second part compares
+scores of several runs on several tasks. It follows Agarwal et al. 2021, "Deep Reinforcement
+Learning at the Edge of the Statistical Precipice", and gives the numbers of their library rliable.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from numpy.typing import ArrayLike
 Array = np.ndarray[Any, Any]
 Statistic = Callable[[Array], float]
 Scores = Sequence[ArrayLike]
-"""An array f64 [..., runs] per task."""
+"""One array f64 [..., runs] per task."""
 
-AT_ONCE = 250
-"""Resamples computed together; bounds the memory of long curves."""
+CHUNK = 250
+"""Number of resamples computed at once; limits the memory for long curves."""
 
 
 def mean(returns: ArrayLike) -> float:
-    """The mean over everything."""
+    """Returns the mean over all runs and episodes."""
     return float(np.mean(np.asarray(returns, float)))
 
 
 def iqm(returns: ArrayLike) -> float:
-    """The interquartile mean: of the middle half, over runs and episodes together.
+    """Returns the interquartile mean: the mean of the middle half of all runs and episodes.
 
-    Source: Agarwal et al. 2021, section 4.3; as rliable's `aggregate_iqm`, a quarter of the values
-    (rounded down) is cut at either end.
+    A quarter of the values, rounded down, is cut at either end, as in rliable's `aggregate_iqm`.
+    NaN without values. Source: Agarwal et al. 2021, section 4.3.
     """
     values = np.sort(np.asarray(returns, float), axis=None)
     if not values.size:
@@ -48,21 +48,21 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of `statistic`.
+    """Returns the lower and upper end of the percentile bootstrap interval of `statistic`.
 
-    Runs are drawn with replacement, and episodes within each run drawn: the interval speaks of new
-    runs where there are several, and of new episodes of the same policy where there is one. With
-    fewer than about five runs it is narrower than its `level` says.
+    Runs are resampled with replacement, then the episodes within each resampled run. With several
+    runs the interval is for new runs; with a single run, for new episodes of the same policy. With
+    fewer than about five runs its coverage is below `level`.
 
     Args:
       returns: [runs, episodes], or [runs] with one number each.
-      statistic: of an array like `returns`.
-      level: between 0 and 1.
-      resamples: how many times to draw.
-      seed: of the draws; the same seed gives the same interval.
+      statistic: function of an array [runs, episodes].
+      level: nominal coverage, between 0 and 1.
+      resamples: number of bootstrap resamples.
+      seed: seed of the resampling; the same seed gives the same interval.
 
-    Returns:
-      The lower and the upper end.
+    Raises:
+      ValueError: `returns` is empty or has another shape, or `level` is out of range.
     """
     values = np.asarray(returns, float)
     values = values[:, None] if values.ndim == 1 else values
@@ -83,13 +83,13 @@ def bootstrap_interval(
 
 # Several runs on several tasks
 #
-# Scores are a list with an array f64 [..., runs] per task; tasks may differ in how many runs.
-# Statistics reduce runs and tasks and keep the axes before them, so that resamples, or points of a
-# curve, are computed at once. (rliable has matrices [runs, tasks]: pass its transpose.)
+# Scores are a list with an array f64 [..., runs] per task. Tasks may have different numbers of
+# runs. Statistics reduce runs and tasks and keep the leading axes, which are resamples or points of
+# a curve. rliable has matrices [runs, tasks] instead: pass the transpose.
 
 
 def normalise(returns: ArrayLike, low: float, high: float) -> Array:
-    """Scores: 0 where a return is `low` (say, of a random policy), 1 where it is `high`.
+    """Returns scores: 0 for a return of `low` (e.g. of a random policy), 1 for `high`.
 
     Raises:
       ValueError: `high` is not above `low`.
@@ -101,33 +101,33 @@ def normalise(returns: ArrayLike, low: float, high: float) -> Array:
 
 
 def aggregate_mean(scores: Scores) -> Array:
-    """The mean over tasks of each task's mean over runs, [...]."""
+    """Returns the mean over tasks of each task's mean over runs, [...]."""
     return np.asarray(np.mean(_task_means(scores), axis=0))
 
 
 def aggregate_median(scores: Scores) -> Array:
-    """The median over tasks of each task's mean over runs, [...]."""
+    """Returns the median over tasks of each task's mean over runs, [...]."""
     return np.asarray(np.median(_task_means(scores), axis=0))
 
 
 def aggregate_iqm(scores: Scores) -> Array:
-    """The mean of the middle half of all runs of all tasks together, [...]; see `iqm`."""
+    """Returns the mean of the middle half of all runs of all tasks, [...]; see `iqm`."""
     values = np.sort(_pooled(scores), -1)
     count = values.shape[-1]
     return np.asarray(values[..., count // 4 : count - count // 4].mean(-1))
 
 
 def optimality_gap(scores: Scores, target: float = 1.0) -> Array:
-    """How far runs stay below `target` on average, where more than `target` counts as it, [...].
+    """Returns the mean distance of runs below `target`, [...]; 0 for runs above it.
 
-    0 is best. Source: Agarwal et al. 2021, section 4.3.
+    Lower is better. Source: Agarwal et al. 2021, section 4.3.
     """
     gap: Array = target - np.minimum(_pooled(scores), target).mean(-1)
     return gap
 
 
 def performance_profile(scores: Scores, thresholds: ArrayLike) -> Array:
-    """The share of runs, of all tasks together, that score above each threshold, [..., thresholds].
+    """Returns the share of runs of all tasks that score above each threshold, [..., thresholds].
 
     Source: Agarwal et al. 2021, section 4.2 (score distributions).
     """
@@ -137,18 +137,18 @@ def performance_profile(scores: Scores, thresholds: ArrayLike) -> Array:
 
 
 def probability_of_improvement(scores: Scores, others: Scores) -> Array:
-    """How often a run scores higher than one of the others, averaged over tasks, [...].
+    """Returns the probability that a run scores above one of `others`, averaged over tasks, [...].
 
-    For each task this is the Mann-Whitney U statistic over the number of pairs; ties are half.
-    Source: Agarwal et al. 2021, section 4.3.
+    For each task it is the Mann-Whitney U statistic divided by the number of pairs; ties count
+    half. Source: Agarwal et al. 2021, section 4.3.
 
     Args:
       scores: [..., runs] per task.
-      others: [..., their runs] for the same tasks.
+      others: [..., other runs] for the same tasks.
     """
     wins = []
-    for one, other in zip(scores, others, strict=True):
-        a, b = np.asarray(one, float)[..., :, None], np.asarray(other, float)[..., None, :]
+    for task, other in zip(scores, others, strict=True):
+        a, b = np.asarray(task, float)[..., :, None], np.asarray(other, float)[..., None, :]
         wins.append(((a > b) + 0.5 * (a == b)).mean((-2, -1)))
     return np.asarray(np.mean(wins, axis=0))
 
@@ -160,60 +160,66 @@ def stratified_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[Array, Array]:
-    """The percentile interval of `statistic(*samples)` by the stratified bootstrap over runs.
+    """Returns lower and upper ends [...] of a stratified bootstrap interval over runs.
 
-    Every task keeps its number of runs: its runs are drawn with replacement, a run with all its
-    points at once, independently of the other tasks and samples. So the interval speaks of new
-    seeds on the same tasks. Source: Agarwal et al. 2021, section 4.1.
+    The runs of each task are resampled with replacement, each run with all its points,
+    independently of other tasks and samples. So the interval is for new seeds on the same tasks.
+    Source: Agarwal et al. 2021, section 4.1.
 
     Args:
-      statistic: of scores with an axis of resamples first; returns [resamples, ...].
+      statistic: function of the samples, each with an additional leading axis of resamples; it
+        returns [resamples, ...].
       *samples: scores [..., runs] per task.
-      level: between 0 and 1.
-      resamples: how many times to draw.
-      seed: of the draws; the same seed gives the same interval.
+      level: nominal coverage, between 0 and 1.
+      resamples: number of bootstrap resamples.
+      seed: seed of the resampling; the same seed gives the same interval.
 
-    Returns:
-      The lower and the upper end, [...] each.
+    Raises:
+      ValueError: `level` is out of range.
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it must lie between 0 and 1")
     rng = np.random.default_rng(seed)
     drawn = []
-    for done in range(0, resamples, AT_ONCE):
-        count = min(AT_ONCE, resamples - done)
+    for done in range(0, resamples, CHUNK):
+        count = min(CHUNK, resamples - done)
         drawn.append(statistic(*[_resampled(scores, count, rng) for scores in samples]))
     low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
 def first_reached(x: ArrayLike, y: ArrayLike, threshold: float) -> float | None:
-    """Where the line through the points (x, y) first comes to `threshold`; None if it never does.
+    """Returns the smallest x at which a piecewise linear curve is at `threshold` or above it.
+
+    None if there is none.
 
     Args:
       x: [K], increasing.
       y: [K].
-      threshold: the height.
+      threshold: value of y.
     """
-    along, height = np.asarray(x, float), np.asarray(y, float)
-    reached = np.flatnonzero(height >= threshold)
+    xs, ys = np.asarray(x, float), np.asarray(y, float)
+    reached = np.flatnonzero(ys >= threshold)
     if not reached.size:
         return None
     i = int(reached[0])
     if i == 0:
-        return float(along[0])
-    part = (threshold - height[i - 1]) / (height[i] - height[i - 1])
-    return float(along[i - 1] + part * (along[i] - along[i - 1]))
+        return float(xs[0])
+    part = (threshold - ys[i - 1]) / (ys[i] - ys[i - 1])
+    return float(xs[i - 1] + part * (xs[i] - xs[i - 1]))
 
 
 def rate_by(
     feature: ArrayLike, happened: ArrayLike
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Each value of a feature, how often something happened there, and how often it was seen.
+    """Returns the rate of an event for each value of a feature.
 
     Args:
-      feature: [...], of each step: a cell's number, a distance.
-      happened: bool [...], whether it did, in that step.
+      feature: [...], a value per step, e.g. the index of a cell.
+      happened: bool [...], whether the event happened in the step.
+
+    Returns:
+      Values of the feature in increasing order, rate of the event, and number of steps, [values].
     """
     values, place = np.unique(np.asarray(feature).ravel(), return_inverse=True)
     seen = np.bincount(place, minlength=len(values))
@@ -222,17 +228,17 @@ def rate_by(
 
 
 def _task_means(scores: Scores) -> Array:
-    """[tasks, ...]."""
+    """Mean over the runs of each task, [tasks, ...]."""
     return np.stack([np.asarray(task, float).mean(-1) for task in scores])
 
 
 def _pooled(scores: Scores) -> Array:
-    """[..., all runs of all tasks]."""
+    """The runs of all tasks along one axis, [..., runs]."""
     return np.concatenate([np.asarray(task, float) for task in scores], -1)
 
 
 def _resampled(scores: Scores, count: int, rng: np.random.Generator) -> list[Array]:
-    """Scores [count, ..., runs], the runs of each task drawn anew."""
+    """Bootstrap resamples of the runs of each task, [count, ..., runs]."""
     out = []
     for task in scores:
         values = np.asarray(task, float)

@@ -1,8 +1,8 @@
-"""Subgoals as learners get to know them: bits in what is observed, and their layout in the spec.
+"""Wrapper that adds an environment's subgoals to its observations and to its spec.
 
-An environment declares subgoals as functions of its state (`Environment.subgoals`), and learners
-see no state. `with_subgoals` wraps it: each agent is shown which of its own subgoals it has
-achieved, training is shown which are available, and `EnvSpec.subgoals` tells where.
+An environment declares subgoals as functions of its state (`Environment.subgoals`), which learners
+do not see. `with_subgoals` adds to each agent's observation which of its subgoals it has achieved,
+and to the global state which subgoals are available. `EnvSpec.subgoals` says where they stand.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from marlx.types import Array, EnvSpec, Observation, SubgoalLayout, Subgoals, Tr
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class WithSubgoals(Environment[Any, EnvParams]):
-    """An environment that shows its subgoals; see `with_subgoals`."""
+    """An environment whose observations include its subgoals; see `with_subgoals`."""
 
     env: Environment[Any, Any]
 
     @property
     def default_params(self) -> EnvParams:
-        """The environment's."""
+        """Parameters of the wrapped environment."""
         params: EnvParams = self.env.default_params
         return params
 
     @property
     def unwrapped(self) -> Environment[Any, Any]:
-        """The environment that declares the subgoals."""
+        """The wrapped environment."""
         return self.env
 
     def _declared(self, params: EnvParams | None) -> Subgoals:
@@ -40,7 +40,7 @@ class WithSubgoals(Environment[Any, EnvParams]):
         return declared
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """The environment's, wider by the bits, and with their layout."""
+        """Returns the environment's spec with wider observations and the layout of the subgoals."""
         spec, declared = self.env.spec(params), self._declared(params)
         count = len(declared.names)
         layout = SubgoalLayout(
@@ -49,23 +49,27 @@ class WithSubgoals(Environment[Any, EnvParams]):
         return dataclasses.replace(
             spec,
             obs_size=spec.obs_size + count,
-            obs_sizes=(),  # the bits stand behind the padding
+            obs_sizes=(),  # the numbers of subgoals stand behind the padding
             state_size=spec.state_size + spec.num_agents * count,
             subgoals=layout,
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> Any:
-        """The environment's."""
+        """Returns the environment's first state."""
         return self.env.reset_env(key, params)
 
     def step_env(
         self, key: Array, state: Any, action: Array, params: EnvParams
     ) -> tuple[Any, Array, Array, dict[str, Any]]:
-        """The environment's."""
+        """Returns the environment's next state, reward, end and information."""
         return self.env.step_env(key, state, action, params)
 
     def observe(self, state: Any, params: EnvParams) -> Observation:
-        """What the environment shows, and the bits."""
+        """Returns the environment's observation with the subgoals added.
+
+        `local` gets G numbers for each agent, 1 for a subgoal that it has achieved; `global_state`
+        gets N G numbers, 1 for a subgoal that is available to an agent.
+        """
         obs, declared = self.env.observe(state, params), self._declared(params)
         achieved = declared.achieved(state).astype(jnp.float32)
         available = declared.available(state).astype(jnp.float32)
@@ -76,17 +80,17 @@ class WithSubgoals(Environment[Any, EnvParams]):
         )
 
     def render(self, state: Tree, params: EnvParams | None = None) -> np.ndarray[Any, Any]:
-        """The environment's."""
+        """Returns the environment's picture of a state."""
         return self.env.render(state, params)
 
     def subgoals(self, params: EnvParams | None = None) -> Subgoals:
-        """The environment's; `choices` reads what is shown here."""
+        """Returns the environment's subgoals; `choices` takes the observations of this wrapper."""
         declared, width = self._declared(params), self.env.spec(params).obs_size
         return declared._replace(choices=lambda local: declared.choices(local[:, :width]))
 
 
 def with_subgoals(env: Environment[Any, Any]) -> Environment[Any, Any]:
-    """`env`, showing the subgoals that it declares to learners that plan over them.
+    """Returns `env` with its subgoals added to observations and spec.
 
     Raises:
       ValueError: it declares none.
@@ -102,5 +106,5 @@ def with_subgoals(env: Environment[Any, Any]) -> Environment[Any, Any]:
 
 
 def with_declared(env: Environment[Any, Any]) -> Environment[Any, Any]:
-    """`env`, showing its subgoals where it declares some."""
+    """Returns `env` with its subgoals, or `env` itself if it declares none."""
     return env if env.subgoals(env.default_params) is None else with_subgoals(env)

@@ -42,12 +42,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else clock
 
 
-def short(number: float) -> str:
-    """`20k`, `1.5M`."""
+def short(number: float, digits: int = 3) -> str:
+    """`20k`, `1.5M`, with so many significant digits."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"
+            return f"{number / size:.{digits}g}{letter}"
+    return f"{number:.{digits}g}"
 
 
 def bytes_text(size: float) -> str:

@@ -1,7 +1,7 @@
 """Learning, proved by returns: what each learner reaches, and what it cannot.
 
 The presets are the shipped ones. The quick ones run always; `make test-slow` runs the long ones on
-five seeds. Numbers of all of them are in `benchmarks/reference/`.
+five seeds. Numbers of all of them are in `benchmarks/results/learning.jsonl`.
 """
 
 import pytest

@@ -19,12 +19,10 @@ def packaged() -> set[str]:
     """Every file that an installed marlx has, as a path in site-packages."""
     files = {"marlx/py.typed"}
     for package, folder in SETUPTOOLS["package-dir"].items():
-        inside = package.replace(".", "/")
-        for path in (ROOT / folder).iterdir():
-            data = {"marlx.configs": ".yaml", "marlx.reference": ".json"}
-            suffix = next((data[name] for name in data if package.startswith(name)), ".py")
-            if path.suffix in (".py", suffix):
-                files.add(f"{inside}/{path.name}")
+        data = SETUPTOOLS["package-data"].get(package, [])
+        for pattern in ("*.py", *(name for name in data if "/" not in name)):
+            for path in (ROOT / folder).glob(pattern):
+                files.add(f"{package.replace('.', '/')}/{path.name}")
     trained = ROOT / "envs/partners/pretrained"
     files |= {f"marlx/envs/partners/{p.relative_to(trained.parent)}" for p in trained.glob("*/*")}
     return files

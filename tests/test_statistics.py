@@ -34,18 +34,18 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_interval_of_one_run_speaks_of_its_episodes():
+def test_interval_of_one_run_is_over_its_episodes():
     low, high = bootstrap_interval([[0.0, 1.0] * 50])
     assert 0.38 < low < 0.45 and 0.55 < high < 0.62
 
 
-def test_interval_sees_that_runs_differ():
-    """Two runs that disagree leave the mean open, however many episodes each has."""
+def test_interval_is_wide_if_runs_differ():
+    """Two runs with different returns, however many episodes each has."""
     low, high = bootstrap_interval([[0.0] * 1000, [1.0] * 1000])
     assert (low, high) == (0.0, 1.0)
 
 
-def test_interval_is_the_same_every_time_and_exact_for_constants():
+def test_interval_is_deterministic_and_exact_for_constants():
     returns = np.random.default_rng(1).normal(size=(3, 7))
     assert bootstrap_interval(returns) == bootstrap_interval(returns)
     assert bootstrap_interval(np.full((3, 7), 0.5)) == (0.5, 0.5)
@@ -90,7 +90,7 @@ Y = np.array(
 AGGREGATES = (aggregate_mean, aggregate_median, aggregate_iqm, optimality_gap)
 
 
-def test_aggregates_are_rliables():
+def test_aggregates_agree_with_rliable():
     for aggregate in AGGREGATES[:3]:
         assert float(aggregate(OWN_X)) == 1.5 and float(aggregate(OWN_Y)) == 2.0
     np.testing.assert_allclose([f(X) for f in AGGREGATES], [0.4679, 0.4624, 0.4591, 0.5321])
@@ -107,13 +107,13 @@ def test_aggregates_take_tasks_with_different_numbers_of_runs():
     assert float(optimality_gap(ragged)) == pytest.approx(1 / 6)  # above 1 counts as 1
 
 
-def test_aggregates_of_a_single_task_are_the_plain_ones():
+def test_aggregates_of_a_single_task_are_mean_and_iqm():
     runs = np.random.default_rng(0).random(9)
     assert float(aggregate_iqm([runs])) == pytest.approx(iqm(runs))
     assert float(aggregate_mean([runs])) == float(aggregate_median([runs])) == mean(runs)
 
 
-def test_statistics_keep_the_axes_before_runs():
+def test_statistics_keep_leading_axes():
     rng = np.random.default_rng(0)
     scores = [rng.random((6, 2, runs)) for runs in (3, 5)]
     others = [rng.random((6, 2, runs)) for runs in (4, 2)]
@@ -128,7 +128,7 @@ def test_statistics_keep_the_axes_before_runs():
     np.testing.assert_allclose(profile[4, 1], performance_profile(at[0], [0.2, 0.5, 0.9]))
 
 
-def test_stratified_intervals_are_rliables():
+def test_stratified_intervals_agree_with_rliable():
     for scores, low, high in (
         (X, [0.3758, 0.3596, 0.3307975, 0.4436], [0.5564, 0.5635, 0.5895, 0.6242]),
         (Y, [0.5698, 0.5641, 0.5476, 0.3152], [0.6847, 0.6946, 0.7044, 0.4301]),
@@ -139,7 +139,7 @@ def test_stratified_intervals_are_rliables():
         np.testing.assert_allclose(ours, [low, high], atol=0.005)
 
 
-def test_probability_of_improvement_is_rliables():
+def test_probability_of_improvement_agrees_with_rliable():
     assert float(probability_of_improvement(OWN_X, OWN_Y)) == pytest.approx(1 / 3)
     assert float(probability_of_improvement(X, Y)) == pytest.approx(0.30714286)
     assert float(probability_of_improvement(Y, X)) == pytest.approx(1 - 0.30714286)
@@ -158,7 +158,7 @@ def test_probability_of_improvement_is_mann_whitneys_u_over_pairs():
         assert float(probability_of_improvement([a], [b])) == pytest.approx(u / 54)
 
 
-def test_performance_profiles_are_rliables():
+def test_performance_profiles_agree_with_rliable():
     tau = np.linspace(0, 1, 5)
     np.testing.assert_allclose(performance_profile(X, tau), [1.0, 0.75, 0.4, 0.2, 0.0])
     np.testing.assert_allclose(
@@ -169,14 +169,16 @@ def test_performance_profiles_are_rliables():
     assert performance_profile([[0.5]], [0.5])[0] == 0, "above, not at"
 
 
-def test_strata_keep_their_runs():
-    """Tasks with scores of their own kind: a resample never mixes them."""
+def test_runs_are_resampled_within_their_task():
+    """Resamples never mix tasks with different scores."""
     scores = [np.zeros(3), np.full(5, 10.0)]
     assert [float(end) for end in stratified_interval(aggregate_mean, scores)] == [5.0, 5.0]
     curves = [np.arange(12.0).reshape(4, 3)]
     low, high = stratified_interval(aggregate_mean, curves, resamples=500)
     assert low.shape == high.shape == (4,)
-    np.testing.assert_allclose(high - low, high[0] - low[0])  # runs are drawn whole
+    np.testing.assert_allclose(
+        high - low, high[0] - low[0]
+    )  # a run is resampled with all its points
     again = stratified_interval(aggregate_mean, curves, resamples=500)
     np.testing.assert_array_equal((low, high), again)
     with pytest.raises(ValueError, match="between 0 and 1"):

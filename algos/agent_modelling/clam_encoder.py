@@ -27,6 +27,7 @@ from marlx.algos.agent_modelling.trajectory_encoder import encode, extend, first
 from marlx.algos.agent_modelling.views import blank_mask, sample_pair
 from marlx.data.episode_store import Episodes, EpisodeState, episodes
 from marlx.learning.contrastive_losses import nt_xent, supervised_contrastive
+from marlx.learning.schedule import due_updates, repeat_updates
 from marlx.nets.set_attention import PooledEncoder
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -61,7 +62,6 @@ class Training(NamedTuple):
     params: EncoderParams
     target: Tree
     optimiser: optax.OptState
-    metrics: Array  # f32 [2], sums of loss and gradient norm
 
 
 class Views(NamedTuple):
@@ -123,7 +123,7 @@ def views_of(parts: Parts, state: EpisodeState, key: Array) -> Views:
     """
     c, longest = parts.config, parts.longest
     key_draw, key_agent, key_rows, key_blank = jax.random.split(key, 4)
-    drawn = parts.store.draw(state, key_draw, c.batch)
+    drawn = parts.store.sample(state, key_draw, c.batch)
     agent = jax.random.randint(key_agent, (c.batch,), 0, parts.spec.num_agents)
     start, size = jax.vmap(lambda key, length: sample_pair(key, length, c))(
         jax.random.split(key_rows, c.batch), drawn.length
@@ -153,35 +153,33 @@ def contrastive_loss(parts: Parts, params: EncoderParams, views: Views) -> tuple
     return supervised_contrastive(h, jnp.tile(views.label, 2), temperature), loss
 
 
-def encoder_step(parts: Parts, training: Training, views: Views) -> Training:
+def encoder_step(
+    parts: Parts, training: Training, views: Views
+) -> tuple[Training, dict[str, Array]]:
     """Returns parameters and target after one gradient step on the contrastive loss."""
     t, loss = training, functools.partial(contrastive_loss, parts)
     (_, nt), gradient = jax.value_and_grad(loss, has_aux=True)(t.params, views)
     change, optimiser = optax.adam(parts.config.lr).update(gradient, t.optimiser, t.params)
     params = optax.apply_updates(t.params, change)
     target = optax.incremental_update(params.encoder, t.target, 1.0 - parts.config.momentum)
-    metrics = t.metrics + jnp.stack([nt, optax.tree.norm(gradient)])
-    return Training(params, target, optimiser, metrics)
+    metrics = {"contrastive_loss": nt, "contrastive_grad_norm": optax.tree.norm(gradient)}
+    return Training(params, target, optimiser), metrics
 
 
 def update(parts: Parts, state: EncoderState, key: Array) -> tuple[EncoderState, dict[str, Array]]:
     """Returns the state after the pending gradient steps, and metrics; nan if there were none."""
-    ready = parts.store.held(state.store) >= parts.config.batch
+    ready = parts.store.size(state.store) >= parts.config.batch
     pending = jnp.where(ready, state.pending + parts.config.updates, 0.0)
-    due = jnp.floor(pending).astype(jnp.int32)
+    due, pending = due_updates(pending)
 
-    def step(i: Array, training: Training) -> Training:
-        return encoder_step(
-            parts, training, views_of(parts, state.store, jax.random.fold_in(key, i))
-        )
+    def step(training: Training, key: Array) -> tuple[Training, dict[str, Array]]:
+        return encoder_step(parts, training, views_of(parts, state.store, key))
 
-    # a loop of as many steps as are due is skipped where none is, under `vmap` over seeds too
-    training = Training(state.params, state.target, state.optimiser, jnp.zeros(2))
-    training = jax.lax.fori_loop(0, due, step, training)
-    loss, norm = jnp.where(due > 0, training.metrics / due, jnp.nan)
-    params, target, optimiser, _ = training
-    metrics = {"contrastive_loss": loss, "contrastive_grad_norm": norm}
-    return EncoderState(params, target, optimiser, state.store, pending - due), metrics
+    t = Training(state.params, state.target, state.optimiser)
+    names = ("contrastive_loss", "contrastive_grad_norm")
+    t, sums = repeat_updates(step, t, key, due, names)
+    metrics = {name: total / due for name, total in sums.items()}
+    return EncoderState(t.params, t.target, t.optimiser, state.store, pending), metrics
 
 
 def init(parts: Parts, key: Array, example: Transition) -> EncoderState:

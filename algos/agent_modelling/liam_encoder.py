@@ -21,7 +21,7 @@ import optax
 from marlx.algos.agent_modelling.config import LiamConfig
 from marlx.algos.agent_modelling.models import AgentModel
 from marlx.algos.agent_modelling.tokens import PreviousStep, Tokenizer
-from marlx.data.minibatches import chosen_of
+from marlx.data.minibatches import take
 from marlx.nets.agents import AgentNetwork, unroll_network
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -127,7 +127,7 @@ def update(parts: Parts, state: LiamState, key: Array) -> tuple[LiamState, dict[
     """Returns the state after `updates` gradient steps, each on some of the environments."""
 
     def step(trained: Trained, chosen: Array) -> tuple[Trained, dict[str, Array]]:
-        batch = chosen_of(state.rollout, chosen, 1)
+        batch = take(state.rollout, chosen, 1)
         gradient, metrics = jax.grad(functools.partial(loss, parts), has_aux=True)(
             trained.params, batch
         )

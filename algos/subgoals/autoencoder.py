@@ -1,4 +1,4 @@
-"""An auto-encoder of observations, for subgoals that are learned and changes that are noticed."""
+"""An auto-encoder of observations, for learned subgoals and the detection of changes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import optax
 
 from marlx.types import Array, Tree
 
-ROWS = 512
-"""Observations that one step of learning is made with."""
+BATCH_SIZE = 512
+"""Observations per gradient step."""
 
 
-# --- an auto-encoder ---
-
-
-class _Coder(nn.Module):
+class _Network(nn.Module):
     """Encoder and decoder with one hidden layer each."""
 
     width: int
@@ -31,16 +28,16 @@ class _Coder(nn.Module):
         self.encoder, self.decoder = nn.Dense(self.code), nn.Dense(self.width)
 
     def encode(self, x: Array) -> Array:
-        """f32 [..., code]."""
+        """Returns the code of `x`, f32 [..., K]."""
         return self.encoder(nn.relu(self.inner(x)))
 
     def __call__(self, x: Array) -> Array:
-        """`x` f32 [..., width] as rebuilt from its code."""
+        """Returns the reconstruction of `x` from its code, f32 [..., width]."""
         return self.decoder(nn.relu(self.outer(self.encode(x))))
 
 
-class Coding(NamedTuple):
-    """An auto-encoder's state."""
+class AutoencoderState(NamedTuple):
+    """Parameters of an auto-encoder and the state of its optimiser."""
 
     params: Tree
     optimiser: optax.OptState
@@ -49,37 +46,49 @@ class Coding(NamedTuple):
 class Autoencoder(NamedTuple):
     """Functions of an auto-encoder; x is f32 [..., width], of order one."""
 
-    init: Callable[[Array], Coding]
-    encode: Callable[[Tree, Array], Array]  # params, x -> f32 [..., code]
-    error: Callable[[Tree, Array], Array]  # params, x -> f32 [...], mean squared
-    learn: Callable[[Coding, Array], tuple[Coding, Array]]  # state, x -> state, loss
+    init: Callable[[Array], AutoencoderState]
+    encode: Callable[[Tree, Array], Array]  # params, x -> f32 [..., K]
+    error: Callable[[Tree, Array], Array]  # params, x -> f32 [...], mean squared error
+    learn: Callable[[AutoencoderState, Array], tuple[AutoencoderState, Array]]  # -> state, loss
 
 
 def autoencoder(width: int, *, hidden: int = 64, code: int = 16, lr: float = 1e-3) -> Autoencoder:
-    """A small auto-encoder that learns by mean squared error (Adam)."""
-    net, adam = _Coder(width, hidden, code), optax.adam(lr)
+    """Returns a small auto-encoder that minimises the mean squared error with Adam.
+
+    Args:
+      width: of what is encoded.
+      hidden: width of the hidden layers.
+      code: K, width of the code.
+      lr: step size.
+    """
+    net, adam = _Network(width, hidden, code), optax.adam(lr)
 
     def error(params: Tree, x: Array) -> Array:
         rebuilt: Array = net.apply(params, x)  # type: ignore[assignment]
         return ((rebuilt - x) ** 2).mean(-1)
 
-    def init(key: Array) -> Coding:
+    def init(key: Array) -> AutoencoderState:
         params = net.init(key, jnp.zeros(width))
-        return Coding(params, adam.init(params))
+        return AutoencoderState(params, adam.init(params))
 
     def encode(params: Tree, x: Array) -> Array:
         return net.apply(params, x, method="encode")  # type: ignore[return-value]
 
-    def learn(state: Coding, x: Array) -> tuple[Coding, Array]:
+    def learn(state: AutoencoderState, x: Array) -> tuple[AutoencoderState, Array]:
         loss, gradient = jax.value_and_grad(lambda p: error(p, x).mean())(state.params)
         step, optimiser = adam.update(gradient, state.optimiser, state.params)
-        return Coding(optax.apply_updates(state.params, step), optimiser), loss
+        return AutoencoderState(optax.apply_updates(state.params, step), optimiser), loss
 
     return Autoencoder(init, encode, error, learn)
 
 
-def _rows(local: Array, scale: float) -> Array:
-    """f32 [n, O], about `ROWS` observations of `local` [..., O], evenly over time and agents."""
+def training_batch(local: Array, scale: float) -> Array:
+    """Returns about `BATCH_SIZE` observations, evenly over time and agents, f32 [n, O].
+
+    Args:
+      local: f32 [..., O].
+      scale: divides the observations.
+    """
     rows = local.reshape(-1, local.shape[-1]).astype(jnp.float32) / scale
-    # an odd stride, for an even one could meet the same agents and environments again and again
-    return rows[:: max(1, len(rows) // ROWS) | 1]
+    # an odd stride: an even one could meet the same agents and environments again and again
+    return rows[:: max(1, len(rows) // BATCH_SIZE) | 1]

@@ -1,39 +1,82 @@
-"""The switch of MANSA: when to call the centralised learner."""
+"""The switch of MANSA: at each step it decides whether the centralised learner acts."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.q_learning import Item, QNetwork, exploration, q_learner, q_network
+from marlx.algos.q_items import Item
+from marlx.algos.q_learning import exploration, q_learner
+from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.switching.config import CallConfig, SwitchConfig
+from marlx.algos.td_equations import TDTerms
 from marlx.learner import Learner
 from marlx.nets import mixers
 from marlx.types import Array, EnvSpec, Observation, Tree
 
+NO_LIMIT = 2**31 - 1
+"""Number of calls that no run makes: the largest int32."""
 
-class Memory(NamedTuple):
-    """Acting memory."""
 
-    independent: Tree
-    centralised: Tree
-    switch: Tree
-    calls: Array  # int32 [B], in this episode so far
-    last: Array  # int32 [B], the switch's last choice in it, 0 at first
+def decide(
+    config: SwitchConfig, values: Array, legal: Array, key: Array, epsilon: Array | None
+) -> Array:
+    """Returns the decision g, int32 [...]: 1 is a call of the centralised learner, 0 is none.
+
+    `P(g) = exp(Q(s, g) / temperature) / sum_g' exp(Q(s, g') / temperature)`, and the larger Q at a
+    temperature of 0. While training, the decision is random with probability epsilon; a random
+    decision is a call with probability `exploratory_calls`.
+
+    Args:
+      config: for `temperature` and `exploratory_calls`.
+      values: f32 [..., 2], Q(s, g).
+      legal: bool [..., 2]; a call is illegal when the budget is spent.
+      key: consumed.
+      epsilon: f32 []; None when acting greedily.
+    """
+    values = jnp.where(legal, values, -jnp.inf)
+    key_choice, key_coin, key_call = jax.random.split(key, 3)
+    if config.temperature:
+        choice = jax.random.categorical(key_choice, values / config.temperature)
+    else:
+        choice = jnp.argmax(values, -1)
+    if epsilon is not None:
+        random = jax.random.uniform(key_coin, choice.shape) < epsilon
+        call = jax.random.uniform(key_call, choice.shape) < config.exploratory_calls
+        choice = jnp.where(random, call & legal[..., 1], choice)
+    return choice.astype(jnp.int32)
+
+
+def call_price(config: CallConfig, choice: Array, last_choice: Array) -> Array:
+    """Returns the price of a decision, f32 [...]: `g_t (call_cost + switch_cost (1 - g_{t-1}))`.
+
+    The switch learns from the team's reward less this price.
+
+    Args:
+      config: for `call_cost` and `switch_cost`, in units of the scaled reward.
+      choice: f32 [...], g_t, 0 or 1.
+      last_choice: f32 [...], g_{t-1}, 0 or 1; 0 at the start of an episode.
+
+    Source: Mguni et al. 2023 (MANSA), where it is not clear whether calls or changes have a cost.
+    """
+    return choice * (config.call_cost + config.switch_cost * (1.0 - last_choice))
+
+
+# --- the environment of the switch ---
 
 
 def switch_spec(spec: EnvSpec) -> EnvSpec:
-    """The switch's view of an environment: one agent that sees the global state, and two actions.
+    """Returns the spec of the switch's environment: one agent, the global state, two actions.
 
-    Behind the state stand the share of the episode's budget that is left and the last choice.
+    Its observations are those of `switch_observation`.
 
     Raises:
       ValueError: the environment has no global state.
     """
     if not spec.state_size:
-        raise ValueError(f"{spec.id} has no global state, and that is what the switch decides by")
+        raise ValueError(f"{spec.id} has no global state, and the switch observes nothing else")
     return EnvSpec(
         id=spec.id,
         num_agents=1,
@@ -46,83 +89,105 @@ def switch_spec(spec: EnvSpec) -> EnvSpec:
     )
 
 
-def look(spec: EnvSpec, budget: int | None, obs: Observation, memory: Memory, open_: Array) -> Any:
-    """What the switch sees: an `Observation` with an agents' axis of one, any leading axes."""
-    left = 1.0 if budget is None else 1.0 - memory.calls / max(1, budget)
+def switch_observation(
+    spec: EnvSpec,
+    budget: int | None,
+    obs: Observation,
+    calls: Array,
+    last_choice: Array,
+    calls_allowed: Array,
+) -> Observation:
+    """Returns what the switch observes: global state, share of the budget left, last decision.
+
+    Args:
+      spec: the environment's.
+      budget: calls per episode; None is no limit, of which the share left is 1.
+      obs: the environment's [..., N, O]; only `global_state` is read.
+      calls: int32 [...], calls in this episode so far.
+      last_choice: int32 [...], the last decision in this episode, 0 at first.
+      calls_allowed: bool [...], whether the budget of the run allows a call.
+
+    Returns:
+      An observation of `switch_spec(spec)`, f32 [..., 1, S + 2]. A call is illegal in it when the
+      budget of the episode or of the run is spent.
+    """
+    left = 1.0 if budget is None else 1.0 - calls / max(1, budget)
     state = obs.global_state.astype(jnp.float32)
-    more = jnp.stack(jnp.broadcast_arrays(left, memory.last.astype(jnp.float32)), -1) * spec.scale
-    may = open_ if budget is None else open_ & (memory.calls < budget)
+    more = jnp.stack(jnp.broadcast_arrays(left, last_choice.astype(jnp.float32)), -1) * spec.scale
+    legal = calls_allowed if budget is None else calls_allowed & (calls < budget)
     return Observation(
-        jnp.concatenate([state, more], -1)[..., None, :],
-        jnp.stack([jnp.ones_like(may), may], -1)[..., None, :],
-        state[..., :0],
+        local=jnp.concatenate([state, more], -1)[..., None, :],
+        action_mask=jnp.stack([jnp.ones_like(legal), legal], -1)[..., None, :],
+        global_state=state[..., :0],
     )
 
 
+# --- learners that decide ---
+
+
 def switch_learner(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) -> Learner:
-    """The switch that `config.switching` asks for, a learner for `switch_spec(spec)`.
-
-    A learned one is a Q-learner that pays `call_cost` where it calls, and `switch_cost` too
-    where it did not call in the step before.
-    """
-    own = switch_spec(spec)
+    """Returns the switch that `config.switching` names, a learner for `switch_spec(spec)`."""
     if config.switching == "learned":
-
-        def price(items: Item) -> Array:
-            called = items.action[..., 0].astype(jnp.float32)
-            last = items.obs.local[..., 0, -1] / own.scale
-            return called * (config.call_cost + config.switch_cost * (1.0 - last))
-
-        learner = q_learner(own, settings, mixers.independent(), price)
-        if settings.temperature or settings.exploratory_calls != 0.5:
-            return choosing(learner, q_network(own, settings), settings)
-        return learner
-    rate = {"always": 1.0, "never": 0.0, "random": config.rate, "first": 1.0}[config.switching]
-    return scripted_switch(rate, config.first if config.switching == "first" else None)
+        return learned_switch(spec, config, settings)
+    if config.switching == "first":
+        return scripted_switch(1.0, config.first)
+    rates = {"always": 1.0, "never": 0.0, "random": config.rate}
+    return scripted_switch(rates[config.switching])
 
 
-def choosing(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
-    """The Q-learner `learner`, its choices drawn in proportion to `exp(Q / temperature)`.
+def learned_switch(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) -> Learner:
+    """Returns a Q-learner that pays `call_price` for its decisions."""
+    own = switch_spec(spec)
 
-    Both when training and when acting greedily; the best choice at a temperature of 0. When
-    training, with the probability epsilon a choice is random instead, and then a call with the
-    probability `exploratory_calls`.
+    def pay(items: Item, terms: TDTerms) -> TDTerms:
+        choice = items.action[..., 0].astype(jnp.float32)
+        last_choice = items.obs.local[..., 0, -1] / own.scale
+        return terms._replace(reward=terms.reward - call_price(config, choice, last_choice))
+
+    learner = q_learner(own, settings, mixers.independent(), pay)
+    if settings.temperature or settings.exploratory_calls != 0.5:
+        return sampling_switch(learner, q_network(own, settings), settings)
+    return learner  # epsilon-greedy with half of the random decisions calls: the Q-learner's own
+
+
+def sampling_switch(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
+    """Returns the Q-learner `learner` with its decisions made by `decide`.
+
+    Args:
+      learner: a Q-learner for `switch_spec`.
+      net: its network.
+      config: its settings.
     """
 
     def act(
         policy: Any, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
-        utilities, memory = net.once(policy.params.agents, memory, obs)
-        values = jnp.where(obs.action_mask, utilities.q, -jnp.inf)
-        key_choice, key_coin, key_call = jax.random.split(key, 3)
-        if config.temperature:
-            action = jax.random.categorical(key_choice, values / config.temperature)
-        else:
-            action = jnp.argmax(values, -1)
-        if explore:
-            epsilon = exploration(config, policy.steps)
-            random = jax.random.uniform(key_coin, action.shape) < epsilon
-            call = jax.random.uniform(key_call, action.shape) < config.exploratory_calls
-            action = jnp.where(random, call & obs.action_mask[..., 1], action)
-        return action.astype(jnp.int32), memory, ()
+        utilities, memory = net.step(policy.params.agents, memory, obs)
+        epsilon = exploration(config, policy.steps) if explore else None
+        return decide(config, utilities.q, obs.action_mask, key, epsilon), memory, ()
 
     return learner._replace(act=act)
 
 
 def scripted_switch(rate: float | Array, first: int | None = None) -> Learner:
-    """A switch that learns nothing: it calls with probability `rate`, until there were `first`."""
+    """Returns a switch that does not learn: it calls with a fixed probability.
+
+    Args:
+      rate: probability of a call.
+      first: calls after which there are no more, counted after each rollout; None is no limit.
+    """
 
     def policy(calls: Array) -> Array:
-        limit = 2**31 - 1 if first is None else first
+        limit = NO_LIMIT if first is None else first
         return jnp.where(calls < limit, jnp.float32(rate), 0.0)
 
     def act(
         policy: Array, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
         del explore
-        may = obs.action_mask[..., 1]
-        called = may & (jax.random.uniform(key, may.shape) < policy)
-        return called.astype(jnp.int32), memory, ()
+        legal = obs.action_mask[..., 1]
+        call = legal & (jax.random.uniform(key, legal.shape) < policy)
+        return call.astype(jnp.int32), memory, ()
 
     return Learner(
         init=lambda key, example: jnp.int32(0),  # calls so far

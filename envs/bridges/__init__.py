@@ -1,4 +1,4 @@
-"""Environments of other libraries as ours, and ours as theirs.
+"""Conversion of environments between marlx and other libraries.
 
 ========== =========================== ======================================
 gymnax     `from_gymnax` (one agent)   `to_gymnax`, `register_in_gymnax`
@@ -7,8 +7,8 @@ jumanji    `from_jumanji`
 PettingZoo                             `to_pettingzoo` (parallel)
 ========== =========================== ======================================
 
-None of the libraries is imported before an environment of it is made; one that is missing is
-answered with the command that installs it.
+A library is imported when an environment of it is made. If it is missing, the error says how to
+install it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from __future__ import annotations
 from marlx.envs.bridges import gymnax as _gymnax
 from marlx.envs.bridges import jaxmarl as _jaxmarl
 from marlx.envs.bridges import jumanji as _jumanji
-from marlx.envs.bridges.gymnax import from_gymnax, register_in_gymnax, to_gymnax
-from marlx.envs.bridges.jaxmarl import from_jaxmarl, to_jaxmarl
+from marlx.envs.bridges.as_gymnax import register_in_gymnax, to_gymnax
+from marlx.envs.bridges.as_jaxmarl import to_jaxmarl
+from marlx.envs.bridges.gymnax import from_gymnax
+from marlx.envs.bridges.jaxmarl import from_jaxmarl
 from marlx.envs.bridges.jumanji import from_jumanji
 from marlx.envs.bridges.pettingzoo import to_pettingzoo
 

@@ -1,4 +1,4 @@
-"""What the bridges share: importing a library when it is needed, flattening, keeping types."""
+"""Helpers of the bridges: late imports, checks of settings, flattening, types of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import flax.struct
 import jax
@@ -18,17 +18,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import EnvState
+from marlx.envs.checks import one_of
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 UNLIMITED = 1000
-"""Steps per episode where a library's environment has no time limit of its own."""
+"""Steps per episode of environments that have no time limit of their own."""
+NEVER = 2**30
+"""A time limit that no episode reaches."""
+Aggregation = Literal["auto", "sum", "mean"]
+"""How agents' rewards make the team's; the environments say what `auto` is."""
 
 
 @flax.struct.dataclass
 class BridgeState(EnvState):
-    """State of an environment of another library, and what that library showed of it.
+    """State of another library's environment, and the observation returned with it.
 
-    The observation is kept because other libraries may draw it at random or from the action.
+    The observation is stored because it may be random or depend on the action.
     """
 
     inner: Tree  # the library's own state
@@ -37,7 +42,7 @@ class BridgeState(EnvState):
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Swallow what a library prints or warns of parts of it that nobody asked for."""
+    """Suppresses what a library prints, and its warnings."""
     sink, console = io.StringIO(), sys.__stdout__
     with (
         warnings.catch_warnings(),
@@ -45,7 +50,7 @@ def _quiet() -> Iterator[None]:
         contextlib.redirect_stderr(sys.stderr),
     ):
         warnings.simplefilter("ignore")
-        # JaxMARL 0.2.0 sets `sys.stdout` to this on import, and what was there would be lost.
+        # JaxMARL 0.2.0 sets `sys.stdout` to this on import, which would undo a redirection.
         sys.__stdout__ = sink  # type: ignore[misc, assignment]
         try:
             yield
@@ -54,10 +59,11 @@ def _quiet() -> Iterator[None]:
 
 
 def library(name: str) -> Any:
-    """The module `name`, imported now.
+    """Imports and returns the module `name`.
 
     Raises:
-      ValueError: it, or a package that it needs, is not installed; the message says what to do.
+      ValueError: it, or a package that it needs, is not installed; the message says how to
+        install it.
     """
     package = name.split(".")[0]
     try:
@@ -73,10 +79,10 @@ def library(name: str) -> Any:
 
 
 def read_arguments(text: str, setting: str) -> dict[str, Any]:
-    """The keyword arguments that a setting holds as JSON text.
+    """Returns the keyword arguments in a setting that holds JSON text.
 
     Raises:
-      ValueError: it holds something else.
+      ValueError: it is not a JSON object.
     """
     try:
         found = json.loads(text) if text else {}
@@ -91,10 +97,10 @@ def read_arguments(text: str, setting: str) -> dict[str, Any]:
 
 
 def call(what: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call another library's factory; what it raises becomes one line.
+    """Calls another library's function and returns its result.
 
     Raises:
-      ValueError: whatever was raised.
+      ValueError: the function raised an error; the message is one line.
     """
     try:
         with _quiet():
@@ -104,32 +110,43 @@ def call(what: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         raise ValueError(f"{what} cannot be made: {type(error).__name__}: {reason}") from error
 
 
-def duplicate(thing: Any) -> Any:
-    """A shallow copy; `copy.copy` fails on objects that look attributes up in a part of theirs."""
-    twin = object.__new__(type(thing))
-    vars(twin).update(vars(thing))
-    return twin
+def shallow_copy(original: Any) -> Any:
+    """Returns a shallow copy; `copy.copy` fails where `__getattr__` reads an attribute."""
+    copied = object.__new__(type(original))
+    vars(copied).update(vars(original))
+    return copied
 
 
 def check_horizon(horizon: int | None) -> None:
-    """Refuse a time limit that is none."""
+    """Raises ValueError for a time limit below 1."""
     if horizon is not None and horizon < 1:
         raise ValueError(f"horizon is {horizon}; an episode has at least 1 step")
 
 
+def check_settings(env: Any) -> None:
+    """Checks the settings `horizon`, `reward_aggregation` and `kwargs`.
+
+    Raises:
+      ValueError: one of them is wrong.
+    """
+    check_horizon(env.horizon)
+    one_of(env, reward_aggregation=get_args(Aggregation))
+    read_arguments(env.kwargs, "kwargs")
+
+
 def flat(tree: Tree) -> Array:
-    """F32 [total size], every leaf of a pytree, in its order."""
+    """Returns f32 [total size], the concatenated leaves of a pytree."""
     leaves = [jnp.ravel(leaf).astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
     return jnp.concatenate(leaves) if leaves else jnp.zeros(0, jnp.float32)
 
 
 def pad(vectors: Sequence[Array], width: int) -> Array:
-    """[N, width], vectors [<= width] with zeros behind them."""
+    """Returns [N, width], vectors of at most that width padded with zeros."""
     return jnp.stack([jnp.pad(vector, (0, width - vector.shape[0])) for vector in vectors])
 
 
-def plain(tree: Tree) -> Tree:
-    """Every leaf as an array with a type of its own: no Python numbers, no weak types."""
+def strong_types(tree: Tree) -> Tree:
+    """Returns every leaf as an array without a weak type."""
 
     def strong(leaf: Any) -> Array:
         leaf = jnp.asarray(leaf)
@@ -139,7 +156,7 @@ def plain(tree: Tree) -> Tree:
 
 
 def keep_types(new: Tree, old: Tree) -> Tree:
-    """`new` with the types of `old`: some libraries change them from step to step."""
+    """Returns `new` with the dtypes of `old`; some libraries change them from step to step."""
 
     def keep(new: Any, old: Array) -> Array:
         new = jnp.asarray(new)
@@ -149,45 +166,46 @@ def keep_types(new: Tree, old: Tree) -> Tree:
 
 
 def _is_key(leaf: Any) -> bool:
+    """Returns whether an array holds typed random keys."""
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
 class Bounds(NamedTuple):
-    """Limits of a continuous action, of its own shape."""
+    """Limits of a continuous action, in the shape of its space."""
 
     low: np.ndarray
     high: np.ndarray
 
     def scale(self, action: Array) -> Array:
-        """From f32 [A] in [0, 1] to the action's own range and shape."""
+        """Returns f32 [A] in [0, 1] scaled to the range and shape of the space."""
         low, high = jnp.asarray(self.low), jnp.asarray(self.high)
         return low + action[: self.low.size].reshape(low.shape) * (high - low)
 
 
 def bounds(space: Any, owner: str) -> Bounds:
-    """The limits of a Box.
+    """Returns the limits of a Box.
 
     Raises:
-      ValueError: it has none.
+      ValueError: a limit is not finite.
     """
     low, high = (
         np.broadcast_to(np.asarray(limit, np.float32), space.shape)
         for limit in (space.low, space.high)
     )
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError(f"{owner} has continuous actions without limits; they cannot be scaled")
+        raise ValueError(f"{owner} has continuous actions without limits, which cannot be scaled")
     return Bounds(low, high)
 
 
 def masks(sizes: Sequence[int]) -> np.ndarray:
-    """Bool [N, max size], True where an agent has the action."""
+    """Returns bool [N, max size], True where an agent has the action."""
     return np.arange(max(sizes)) < np.asarray(sizes)[:, None]
 
 
 def group_by_name(
     names: Sequence[str], widths: Sequence[tuple[int, ...]]
 ) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Groups of agents called alike up to a number (`ally_0`, `ally_1`) and of equal widths."""
+    """Returns groups of agents with equal widths whose names differ by a number only (`ally_0`)."""
     members: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for i, (name, width) in enumerate(zip(names, widths, strict=True)):
         role = re.sub(r"_?\d+$", "", str(name)) or "agent"
@@ -200,18 +218,18 @@ def group_by_name(
 
 
 def agent_names(spec: EnvSpec) -> list[str]:
-    """A name for each agent from its group: `agents` gives agent_0, agent_1, ..."""
+    """Returns a name for each agent, from its group: `agents` gives agent_0, agent_1, ..."""
     names = [""] * spec.num_agents
     for group, agents in spec.groups:
         role = re.sub(r"ies$", "y", group)
         role = role.removesuffix("s") if len(role) > 1 else role
         for place, i in enumerate(agents):
             names[i] = f"{role}_{place}"
-    if len(set(names)) < len(names):  # groups whose names differ by no more than an s
+    if len(set(names)) < len(names):  # groups whose names differ by a final s only
         return [f"agent_{i}" for i in range(spec.num_agents)]
     return names
 
 
-def info_of(info: Any) -> dict[str, Any]:
-    """A library's `info` as a dictionary of arrays."""
-    return dict(plain(dict(info))) if isinstance(info, Mapping) else {}
+def info_arrays(info: Any) -> dict[str, Any]:
+    """Returns a library's `info` as a dictionary of arrays."""
+    return dict(strong_types(dict(info))) if isinstance(info, Mapping) else {}

@@ -1,35 +1,35 @@
-"""JaxMARL and marlx, both ways."""
+"""JaxMARL's environments as ours."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-from typing import Any, Literal, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.envs.bridges._common import (
+    NEVER,
     UNLIMITED,
+    Aggregation,
     Bounds,
     BridgeState,
-    agent_names,
     bounds,
     call,
-    check_horizon,
-    duplicate,
+    check_settings,
     flat,
     group_by_name,
-    info_of,
+    info_arrays,
     keep_types,
     library,
     masks,
     pad,
-    plain,
     read_arguments,
+    shallow_copy,
+    strong_types,
 )
 from marlx.registry import Family
 from marlx.text import unknown
@@ -37,10 +37,17 @@ from marlx.types import Array, EnvSpec, Observation, Tree
 
 PREFIX = "jaxmarl/"
 _SMAX, _OVERCOOKED = "smax/", "overcooked/"
-_NEVER = 2**30  # a time limit that no episode reaches
-Aggregation = Literal["auto", "sum", "mean"]
-_LATE = ("smax", "mpe")  # compare the time before the step with the limit
-_SHARED = ("smax", "overcooked", "hanabi")  # every agent is paid the team's reward there
+_LATE = ("smax", "mpe")  # these compare the time before the step with the limit
+_SHARED = ("smax", "overcooked", "hanabi")  # these give every agent the team's reward
+
+
+class Spaces(NamedTuple):
+    """Widths of an environment's observations, actions and state."""
+
+    obs_sizes: tuple[int, ...]
+    action_sizes: tuple[int, ...]
+    state_size: int
+    limits: tuple[Bounds, ...] | None  # of continuous actions; None for discrete ones
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,40 +55,40 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
     """A JaxMARL environment.
 
     Agents keep JaxMARL's order. Observations are flattened and padded to the widest agent's;
-    `obs_sizes` and `action_sizes` tell the true widths. The mask is `get_avail_actions` (Hanabi's
-    `get_legal_moves`) where the environment has it, all of an agent's actions where not.
-    `global_state` is the environment's `world_state` where it shows one (SMAX), else all agents'
-    observations, one after another. A Box of actions is served by components in [0, 1], scaled to
-    its limits. Agents whose names differ by a number only (`ally_0`, `ally_1`) form a group.
+    `obs_sizes` and `action_sizes` are the widths without padding. The mask is `get_avail_actions`
+    (Hanabi's `get_legal_moves`) if the environment has it, else all of an agent's actions.
+    `global_state` is the environment's `world_state` if it has one (SMAX), else the concatenation
+    of all observations. Continuous actions are components in [0, 1], scaled to the limits of the
+    Box. Agents whose names differ by a number only (`ally_0`, `ally_1`) form a group.
 
     Steps are JaxMARL's `step_env`, without its auto-reset. From equal keys `step` gives the
     observations, rewards and ends that JaxMARL's `step` gives.
 
-    True ends: JaxMARL says `done` for these and for time limits alike, so an end counts as
-    `terminated` if the same step would also have ended the episode without a limit. That is asked
-    of a copy of the environment whose `max_steps` is out of reach: of its `is_terminal` where it
-    has one (SMAX, Overcooked), else of its `step_env`. So a battle that is won in the very last
-    step is `terminated`, as it should be. Environments without `max_steps` are of two kinds: those
-    whose episodes all have one length (`num_outer_steps`: Coin Game), where every end is the time
-    limit, and the rest (Hanabi), where every `done` counts as a true end.
+    Termination: JaxMARL reports `done` for true ends and for time limits alike. Here an end is
+    `terminated` if the same step would also have ended the episode without a limit. A copy of the
+    environment whose `max_steps` is out of reach decides this, by its `is_terminal` if it has one
+    (SMAX, Overcooked), else by its `step_env`. So a battle won in the last step is `terminated`.
+    Environments without `max_steps` are of two kinds: those with episodes of one length
+    (`num_outer_steps`: Coin Game), where every end is the time limit, and the others (Hanabi),
+    where every `done` is a true end.
 
-    Differs from: JaxMARL's SMAX and MPE read their clock before advancing it, so `max_steps=100`
-    gives 101 steps; `horizon` is 101 then, to end where JaxMARL does. A single agent's `done`
-    before the episode's end (a dead unit) is not told: such agents have only their idle action
-    left.
+    Differs from JaxMARL in two points. Its SMAX and MPE compare the time before the step with the
+    limit, so `max_steps=100` gives 101 steps; `horizon` is 101 here, to end at the same step. And a
+    single agent's `done` before the end of the episode (a dead unit) is not reported: such agents
+    have only their idle action left.
 
     Attributes:
       name: `jaxmarl/{id}`, `jaxmarl/smax/{map}` or `jaxmarl/overcooked/{layout}`.
-      horizon: steps per episode, at most JaxMARL's own; None for its own, or 1000 where it has
-        none. A longer limit is JaxMARL's to give: `kwargs={"max_steps": 200}`.
+      horizon: steps per episode, at most JaxMARL's own; None for its own, or 1000 if it has none.
+        For a longer limit use JaxMARL's argument: `kwargs={"max_steps": 200}`.
       reward_aggregation: how agents' rewards make the team's. `auto` is JaxMARL's own rule: the
-        mean for SMAX, Overcooked and Hanabi, which pay every agent the team's reward (dead ones
+        mean for SMAX, Overcooked and Hanabi, which give every agent the team's reward (dead ones
         too), the sum for all others.
       kwargs: arguments of the environment, as JSON, e.g. `{"max_steps": 50}`.
 
     Raises:
-      ValueError: unknown name or argument, an environment whose observations or actions do not fit,
-        JaxMARL is missing.
+      ValueError: unknown name or argument, unsupported observations or actions, or JaxMARL is
+        missing.
     """
 
     horizon: int | None = None
@@ -91,23 +98,18 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
     _made: Any = None
 
     def __post_init__(self) -> None:
-        check_horizon(self.horizon)
-        if self.reward_aggregation not in get_args(Aggregation):
-            raise ValueError(
-                f"reward_aggregation is {self.reward_aggregation!r}; it must be one of "
-                f"{get_args(Aggregation)}"
-            )
-        read_arguments(self.kwargs, "kwargs")
+        check_settings(self)
         limit = self._limit
         if self.horizon is not None and limit is not None and self.horizon > limit:
             raise ValueError(
                 f"horizon is {self.horizon}, but {self.name} ends after {limit} steps; "
-                'give it more first, e.g. kwargs={"max_steps": 500}'
+                'for more set its own limit, e.g. kwargs={"max_steps": 500}'
             )
         _ = self._spaces
 
     @functools.cached_property
     def _inner(self) -> Any:
+        """JaxMARL's environment."""
         if self._made is not None:
             return self._made
         jaxmarl = library("jaxmarl")
@@ -131,7 +133,7 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
 
     @functools.cached_property
     def _limit(self) -> int | None:
-        """JaxMARL's own number of steps; None where it has no limit."""
+        """JaxMARL's own number of steps per episode; None without a limit."""
         env = self._inner
         if hasattr(env, "max_steps"):
             late = any(f".{kind}." in f"{type(env).__module__}." for kind in _LATE)
@@ -142,21 +144,22 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
 
     @functools.cached_property
     def _one_length(self) -> bool:
+        """Whether all episodes have the same length."""
         return hasattr(self._inner, "num_outer_steps")
 
     @functools.cached_property
     def _endless(self) -> Any:
         """A copy without a time limit."""
-        endless = duplicate(self._inner)
-        if "_env" in vars(endless):  # SMAX against a scripted enemy wraps SMAX for two teams
-            endless._env = duplicate(endless._env)
-            endless._env.max_steps = _NEVER
-        endless.max_steps = _NEVER
+        endless = shallow_copy(self._inner)
+        if "_env" in vars(endless):  # SMAX against a scripted enemy wraps a SMAX of two teams
+            endless._env = shallow_copy(endless._env)
+            endless._env.max_steps = NEVER
+        endless.max_steps = NEVER
         return endless
 
     @functools.cached_property
-    def _spaces(self) -> tuple[tuple[int, ...], tuple[int, ...], int, tuple[Bounds, ...] | None]:
-        """Widths of observations and actions, the state's width, limits where continuous."""
+    def _spaces(self) -> Spaces:
+        """Widths of observations, actions and state, read from JaxMARL's environment."""
         env = self._inner
         spaces = [env.action_space(agent) for agent in env.agents]
         limits = None
@@ -168,21 +171,21 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
         else:
             kinds = sorted({type(space).__name__ for space in spaces})
             raise ValueError(
-                f"{self.name} has actions {', '.join(kinds)}; Discrete for every agent or Box for "
-                "every agent are served"
+                f"{self.name} has actions {', '.join(kinds)}; they must be Discrete for all agents "
+                "or Box for all agents"
             )
         shown, _ = call(self.name, jax.eval_shape, env.reset, jax.random.key(0))
         if not isinstance(shown, dict) or any(agent not in shown for agent in env.agents):
-            raise ValueError(f"{self.name} shows no dictionary of observations by agent")
+            raise ValueError(f"{self.name} must give a dictionary of observations by agent")
         sizes = [sum(leaf.size for leaf in jax.tree.leaves(shown[agent])) for agent in env.agents]
         state = shown["world_state"].size if "world_state" in shown else sum(sizes)
-        return tuple(sizes), tuple(actions), state, limits
+        return Spaces(tuple(sizes), tuple(actions), state, limits)
 
     @functools.cached_property
     def _legal(self) -> Any:
-        """`(inner state) -> {agent: mask}`, or None where everything is legal."""
+        """The function `(inner state) -> {agent: mask}`, or None if every action is legal."""
         env = self._inner
-        if self._spaces[3] is not None:
+        if self._spaces.limits is not None:
             return None
         _, state = jax.eval_shape(env.reset, jax.random.key(0))
         for name in ("get_legal_moves", "get_avail_actions"):
@@ -199,7 +202,7 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
         return EnvParams(max_steps_in_episode=self.horizon or self._limit or UNLIMITED)
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """Agents in JaxMARL's order, grouped by their names."""
+        """Returns static facts; agents are in JaxMARL's order and grouped by their names."""
         env = self._inner
         obs_sizes, action_sizes, state_size, limits = self._spaces
         aggregation: Any = self.reward_aggregation
@@ -221,9 +224,10 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             continuous=limits is not None,
         )
 
-    def _show(self, obs: dict[Any, Any], inner: Tree) -> Observation:
+    def _observation(self, obs: dict[Any, Any], inner: Tree) -> Observation:
+        """Returns our observation from JaxMARL's observation and state."""
         agents = self._inner.agents
-        obs_sizes, action_sizes, _, _ = self._spaces
+        obs_sizes, action_sizes = self._spaces.obs_sizes, self._spaces.action_sizes
         seen = [flat(obs[agent]) for agent in agents]
         if self._legal is None:
             mask = jnp.asarray(masks(action_sizes))
@@ -234,18 +238,18 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
         return Observation(pad(seen, max(obs_sizes)), mask, state)
 
     def reset_env(self, key: Array, params: EnvParams) -> BridgeState:
-        """JaxMARL's."""
+        """Returns JaxMARL's first state."""
         del params
         obs, inner = self._inner.reset(key)
-        inner = plain(inner)
-        return BridgeState(time=jnp.int32(0), inner=inner, obs=self._show(obs, inner))
+        inner = strong_types(inner)
+        return BridgeState(time=jnp.int32(0), inner=inner, obs=self._observation(obs, inner))
 
     def step_env(
         self, key: Array, state: BridgeState, action: Array, params: EnvParams
     ) -> tuple[BridgeState, Array, Array, dict[str, Any]]:
-        """JaxMARL's, with time limits taken out of its `done`."""
+        """Plays one step of JaxMARL's `step_env`, with time limits removed from its `done`."""
         del params
-        env, limits = self._inner, self._spaces[3]
+        env, limits = self._inner, self._spaces.limits
         chosen = {
             agent: action[i] if limits is None else limits[i].scale(action[i])
             for i, agent in enumerate(env.agents)
@@ -259,29 +263,29 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             terminated = ended & self._truly_ended(key, state.inner, chosen, inner)
         else:
             terminated = ended
-        after = BridgeState(time=state.time + 1, inner=inner, obs=self._show(obs, inner))
-        paid = jnp.stack([jnp.asarray(reward[a], jnp.float32).reshape(()) for a in env.agents])
-        return after, paid, terminated, info_of(info)
+        after = BridgeState(time=state.time + 1, inner=inner, obs=self._observation(obs, inner))
+        rewards = jnp.stack([jnp.asarray(reward[a], jnp.float32).reshape(()) for a in env.agents])
+        return after, rewards, terminated, info_arrays(info)
 
     def _truly_ended(self, key: Array, before: Tree, chosen: Tree, after: Tree) -> Array:
-        """Bool [], whether the episode would have ended without a time limit."""
+        """Returns bool [], whether the episode would have ended without a time limit."""
         endless = self._endless
         if not hasattr(endless, "is_terminal"):
             done = endless.step_env(key, before, chosen)[3]["__all__"]
         else:
-            if hasattr(before, "done"):  # it keeps a `done` once set, by the limit too
+            if hasattr(before, "done"):  # which stays set, also by the limit
                 after = after.replace(done=before.done)
             done = endless.is_terminal(after)
         return jnp.asarray(done, bool).reshape(())
 
     def observe(self, state: BridgeState, params: EnvParams) -> Observation:
-        """What JaxMARL showed when it made `state`."""
+        """Returns the observation that JaxMARL returned with `state`."""
         del params
         return state.obs
 
 
 def from_jaxmarl(env: Any, **kwargs: Any) -> JaxMarlEnv:
-    """A JaxMARL environment as one of ours.
+    """Returns a JaxMARL environment as one of ours.
 
     Args:
       env: its id in JaxMARL, `smax/{map}`, `overcooked/{layout}`, or the environment itself.
@@ -294,7 +298,8 @@ def from_jaxmarl(env: Any, **kwargs: Any) -> JaxMarlEnv:
     own = {name: kwargs.pop(name) for name in ("horizon", "reward_aggregation") if name in kwargs}
     if not isinstance(env, str):
         if kwargs:
-            raise ValueError(f"{', '.join(kwargs)} given for an environment that is made already")
+            names = ", ".join(kwargs)
+            raise ValueError(f"{names} cannot be used with an environment that is already made")
         return JaxMarlEnv(name=PREFIX + env.name, _made=env, **own)
     env_id = env.removeprefix(PREFIX)
     if not kwargs:
@@ -303,107 +308,15 @@ def from_jaxmarl(env: Any, **kwargs: Any) -> JaxMarlEnv:
 
 
 def _as_json(kwargs: dict[str, Any]) -> str:
+    """Returns keyword arguments as JSON text; raises ValueError if JSON cannot hold them."""
     try:
         return json.dumps(kwargs)
     except TypeError:
         names = ", ".join(kwargs)
         raise ValueError(
-            f"{names}: only numbers, text, lists and mappings can be passed on by name; make the "
-            "environment with jaxmarl.make and pass it instead of its id"
+            f"{names}: only numbers, text, lists and mappings can be passed with an id; make the "
+            "environment with jaxmarl.make and pass it instead"
         ) from None
-
-
-def to_jaxmarl(env: Environment[Any, Any]) -> Any:
-    """One of our environments with discrete actions as a JaxMARL `MultiAgentEnv`.
-
-    Agents are named by group (`agent_0`, ...). Observations are f32 of each agent's own width, with
-    the global state as `obs["world_state"]`. `done` is true for all agents at once, for either kind
-    of end, since JaxMARL knows one; `info` tells `terminated` and `truncated`, bool [N] each.
-    `get_avail_actions(state)` is the mask, uint8 [A_i] by agent.
-
-    JaxMARL's `CTRolloutManager` asks only environments that it knows by name for masks, a global
-    state and a team reward. For ours it takes every action for legal, concatenates observations and
-    sums rewards, unless its attributes are set:
-    `manager.get_valid_actions = jax.vmap(env.get_avail_actions)` and
-    `manager.global_state = lambda obs, state: obs["world_state"]`.
-
-    Raises:
-      ValueError: continuous actions.
-    """
-    spec = env.spec(env.default_params)
-    if spec.continuous:
-        raise ValueError(f"{spec.id} has continuous actions; to_jaxmarl serves discrete ones")
-    return _to_jaxmarl_class()(env)
-
-
-@functools.cache
-def _to_jaxmarl_class() -> Any:
-    """The class, made once JaxMARL is there."""
-    base = library("jaxmarl.environments.multi_agent_env").MultiAgentEnv
-    spaces = library("jaxmarl.environments.spaces")
-
-    class ToJaxMarl(base):  # type: ignore[valid-type, misc]
-        """See `to_jaxmarl`."""
-
-        def __init__(self, env: Environment[Any, Any]) -> None:
-            self.marlx = env
-            self.params = env.default_params
-            self.spec = spec = env.spec(self.params)
-            super().__init__(num_agents=spec.num_agents)
-            self.agents = agent_names(spec)
-            self.max_steps = spec.horizon
-            self.state_size = spec.state_size
-            self.observation_spaces = {
-                agent: spaces.Box(-np.inf, np.inf, (size,))
-                for agent, size in zip(self.agents, spec.obs_sizes, strict=True)
-            }
-            self.action_spaces = {
-                agent: spaces.Discrete(size)
-                for agent, size in zip(self.agents, spec.action_sizes, strict=True)
-            }
-
-        @property
-        def name(self) -> str:
-            return self.spec.id
-
-        @property
-        def agent_classes(self) -> dict[str, list[str]]:
-            return {group: [self.agents[i] for i in members] for group, members in self.spec.groups}
-
-        def _show(self, obs: Observation) -> dict[str, Array]:
-            shown = {
-                agent: obs.local[i, : self.spec.obs_sizes[i]] for i, agent in enumerate(self.agents)
-            }
-            return {**shown, "world_state": obs.global_state}
-
-        def reset(self, key: Array) -> tuple[dict[str, Array], Any]:
-            obs, state = self.marlx.reset(key, self.params)
-            return self._show(obs), state
-
-        def step_env(self, key: Array, state: Any, actions: dict[str, Array]) -> Any:
-            joint = jnp.stack([jnp.asarray(actions[a], jnp.int32).reshape(()) for a in self.agents])
-            after, reward, terminated, info = self.marlx.step_env(key, state, joint, self.params)
-            truncated = after.time >= self.params.max_steps_in_episode
-            rewards = {agent: reward[i] for i, agent in enumerate(self.agents)}
-            dones = dict.fromkeys([*self.agents, "__all__"], terminated | truncated)
-            everyone = (self.num_agents,)
-            info = {
-                "terminated": jnp.broadcast_to(terminated, everyone),
-                "truncated": jnp.broadcast_to(truncated, everyone),
-            }
-            return self.get_obs(after), after, rewards, dones, info
-
-        def get_obs(self, state: Any) -> dict[str, Array]:
-            return self._show(self.marlx.observe(state, self.params))
-
-        def get_avail_actions(self, state: Any) -> dict[str, Array]:
-            mask = self.marlx.observe(state, self.params).action_mask
-            return {
-                agent: mask[i, : self.spec.action_sizes[i]].astype(jnp.uint8)
-                for i, agent in enumerate(self.agents)
-            }
-
-    return ToJaxMarl
 
 
 def _family_make(env_id: str) -> JaxMarlEnv:

@@ -1,10 +1,10 @@
-"""jumanji's environments as ours, as far as they have discrete actions and a mask of legal ones."""
+"""jumanji's environments with discrete actions and an action mask as ours."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Literal, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,55 +12,64 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.envs.bridges._common import (
+    NEVER,
     UNLIMITED,
+    Aggregation,
     BridgeState,
     call,
-    check_horizon,
-    duplicate,
+    check_settings,
     flat,
-    info_of,
+    info_arrays,
     keep_types,
     library,
-    plain,
     read_arguments,
+    shallow_copy,
+    strong_types,
 )
 from marlx.registry import Family
 from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 PREFIX = "jumanji/"
-_NEVER = 2**30
 _VIEWS = ("agents_view", "agents_views")  # fields of an observation that hold a row per agent
-Aggregation = Literal["auto", "sum", "mean"]
+
+
+class Facts(NamedTuple):
+    """Sizes of a jumanji environment."""
+
+    num_agents: int
+    num_actions: int
+    obs_size: int
+    state_size: int
+    own_rewards: bool  # whether each agent has a reward of its own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JumanjiEnv(Environment[BridgeState, EnvParams]):
     """A jumanji environment.
 
-    Served are those whose observation has an `action_mask`: bool [A] for one agent that chooses one
-    of A actions, or [N, A] for N agents with A actions each (LevelBasedForaging, RobotWarehouse,
-    Connector, Cleaner, MMST, JobShop). Each agent sees its row of `agents_view` where there is one,
-    and then every other field of the observation but the mask, flattened. `global_state` is all of
-    the observation but the mask. Where the mask leaves an agent nothing, as at some ends, all its
-    actions count as legal.
+    Its observation must have an `action_mask`: bool [A] for one agent with A actions, or [N, A] for
+    N agents with A actions each (LevelBasedForaging, RobotWarehouse, Connector, Cleaner, MMST,
+    JobShop). Each agent observes its row of `agents_view`, if there is one, and then every other
+    field of the observation but the mask, flattened. `global_state` is all of the observation but
+    the mask. If no action of an agent is legal, as at some ends, all of them count as legal.
 
-    True ends: most of jumanji's environments give `discount` 0 at their time limit too, so the
-    steps taken are those of a copy whose `time_limit` is out of reach, and whatever ends it is a
-    true end. The limit is ours.
+    Termination: most of jumanji's environments give `discount` 0 at their time limit too. Steps are
+    therefore those of a copy whose `time_limit` is out of reach, and its ends are true ends. The
+    time limit is ours.
 
-    Differs from: jumanji, whose `step` takes no key; draws come from the key in its state, so ours
-    is not used.
+    Differs from jumanji, whose `step` takes no key: random numbers come from the key in its state,
+    and ours is not used.
 
     Attributes:
       name: `jumanji/{id}`.
-      horizon: steps per episode; None for jumanji's `time_limit`, or 1000 where it has none.
+      horizon: steps per episode; None for jumanji's `time_limit`, or 1000 if it has none.
       reward_aggregation: how agents' rewards make the team's; `auto` sums rewards that differ by
-        agent, and takes the mean where jumanji gives one reward for all, which each agent is paid.
+        agent, and takes the mean if jumanji gives one reward for all, which each agent then gets.
       kwargs: arguments of the environment, as JSON, e.g. `{"time_limit": 50}`.
 
     Raises:
-      ValueError: unknown name or argument, no mask that fits, jumanji is missing.
+      ValueError: unknown name or argument, no mask that fits, or jumanji is missing.
     """
 
     horizon: int | None = None
@@ -70,17 +79,12 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
     _made: Any = None
 
     def __post_init__(self) -> None:
-        check_horizon(self.horizon)
-        if self.reward_aggregation not in get_args(Aggregation):
-            raise ValueError(
-                f"reward_aggregation is {self.reward_aggregation!r}; it must be one of "
-                f"{get_args(Aggregation)}"
-            )
-        read_arguments(self.kwargs, "kwargs")
+        check_settings(self)
         _ = self._facts
 
     @functools.cached_property
     def _inner(self) -> Any:
+        """jumanji's environment."""
         if self._made is not None:
             return self._made
         jumanji = library("jumanji")
@@ -92,14 +96,14 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
     @functools.cached_property
     def _endless(self) -> Any:
         """A copy without a time limit."""
-        endless = duplicate(self._inner)
+        endless = shallow_copy(self._inner)
         if hasattr(endless, "time_limit"):
-            endless.time_limit = _NEVER
+            endless.time_limit = NEVER
         return endless
 
     @functools.cached_property
-    def _facts(self) -> tuple[int, int, int, int, bool]:
-        """Agents, actions, widths of an agent's view and of the state, whether rewards differ."""
+    def _facts(self) -> Facts:
+        """Sizes, read from jumanji's environment."""
         env = self._inner
         actions = env.action_spec
         values = np.atleast_1d(np.asarray(getattr(actions, "num_values", ())))
@@ -110,17 +114,18 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
         if mask is None or mask.shape not in (alone, team):
             shape = None if mask is None else list(mask.shape)
             raise ValueError(
-                f"{self.name} does not fit: its action_mask is {shape} and its choices are of "
-                f"{values.tolist()}; served are [A] for one choice of A, [N, A] for N choices of A"
+                f"{self.name} does not fit: its action_mask is {shape} and its numbers of actions "
+                f"are {values.tolist()}; the mask must be [A] for one agent, [N, A] for N agents "
+                "with A actions each"
             )
         num_agents = 1 if mask.shape == alone else values.size
         shown = jax.eval_shape(functools.partial(_parts, num_agents=num_agents), first.observation)
-        return (
-            num_agents,
-            int(values[0]),
-            shown[0].shape[1],
-            shown[1].shape[0],
-            num_agents > 1 and first.reward.shape == (num_agents,),
+        return Facts(
+            num_agents=num_agents,
+            num_actions=int(values[0]),
+            obs_size=shown[0].shape[1],
+            state_size=shown[1].shape[0],
+            own_rewards=num_agents > 1 and first.reward.shape == (num_agents,),
         )
 
     @property
@@ -130,11 +135,11 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
         return EnvParams(max_steps_in_episode=self.horizon or int(limit or UNLIMITED))
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """Agents are all alike."""
-        num_agents, num_actions, obs_size, state_size, differ = self._facts
+        """Returns static facts; agents are equal."""
+        num_agents, num_actions, obs_size, state_size, own_rewards = self._facts
         aggregation: Any = self.reward_aggregation
         if aggregation == "auto":
-            aggregation = "sum" if differ else "mean"
+            aggregation = "sum" if own_rewards else "mean"
         params = self.default_params if params is None else params
         return EnvSpec(
             id=self.name,
@@ -146,44 +151,46 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
             reward_aggregation=aggregation,
         )
 
-    def _show(self, obs: Any) -> Observation:
-        num_agents, num_actions = self._facts[:2]
+    def _observation(self, obs: Any) -> Observation:
+        """Returns our observation from jumanji's."""
+        num_agents, num_actions = self._facts.num_agents, self._facts.num_actions
         local, state = _parts(obs, num_agents=num_agents)
         mask = jnp.asarray(obs.action_mask, bool).reshape(num_agents, num_actions)
         return Observation(local, mask | ~mask.any(-1, keepdims=True), state)
 
     def reset_env(self, key: Array, params: EnvParams) -> BridgeState:
-        """jumanji's."""
+        """Returns jumanji's first state."""
         del params
         inner, first = self._endless.reset(key)
-        return BridgeState(time=jnp.int32(0), inner=plain(inner), obs=self._show(first.observation))
+        obs = self._observation(first.observation)
+        return BridgeState(time=jnp.int32(0), inner=strong_types(inner), obs=obs)
 
     def step_env(
         self, key: Array, state: BridgeState, action: Array, params: EnvParams
     ) -> tuple[BridgeState, Array, Array, dict[str, Any]]:
-        """jumanji's, without its time limit."""
+        """Plays one step of jumanji's environment, without its time limit."""
         del key, params
-        num_agents = self._facts[0]
+        num_agents = self._facts.num_agents
         alone = self._inner.action_spec.shape == ()
         inner, step = self._endless.step(state.inner, action[0] if alone else action)
         after = BridgeState(
             time=state.time + 1,
             inner=keep_types(inner, state.inner),
-            obs=self._show(step.observation),
+            obs=self._observation(step.observation),
         )
         reward = jnp.broadcast_to(jnp.asarray(step.reward, jnp.float32), (num_agents,))
-        # `last` with a discount left would be a limit of another kind than `time_limit`.
+        # A last step with a discount above 0 would be a limit other than `time_limit`.
         terminated = step.last() & jnp.all(step.discount == 0)
-        return after, reward, terminated, info_of(step.extras)
+        return after, reward, terminated, info_arrays(step.extras)
 
     def observe(self, state: BridgeState, params: EnvParams) -> Observation:
-        """What jumanji showed when it made `state`."""
+        """Returns the observation that jumanji returned with `state`."""
         del params
         return state.obs
 
 
 def _parts(obs: Any, *, num_agents: int) -> tuple[Array, Array]:
-    """What each agent sees, f32 [N, O], and everything, f32 [S], of an observation."""
+    """Returns local observations f32 [N, O] and the global state f32 [S]."""
     fields = obs._asdict()
     shared = [leaf for name, leaf in fields.items() if name not in ("action_mask", *_VIEWS)]
     views: list[Tree] = [fields[name] for name in _VIEWS if name in fields]
@@ -194,10 +201,10 @@ def _parts(obs: Any, *, num_agents: int) -> tuple[Array, Array]:
 
 
 def from_jumanji(env: Any, **settings: Any) -> JumanjiEnv:
-    """A jumanji environment as one of ours.
+    """Returns a jumanji environment as one of ours.
 
     Args:
-      env: its id in jumanji, or the environment itself (made with a generator of your own, say).
+      env: its id in jumanji, or the environment itself, for example with a generator of your own.
       **settings: fields of `JumanjiEnv`.
 
     Raises:

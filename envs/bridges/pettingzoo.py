@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -20,17 +19,17 @@ def to_pettingzoo(
     mask_in_observation: bool = False,
     render_mode: str | None = None,
 ) -> Any:
-    """One of our environments as a `pettingzoo.ParallelEnv`, one episode at a time.
+    """Returns one of our environments as a `pettingzoo.ParallelEnv`, one episode at a time.
 
-    Agents are named by group (`agent_0`, ...). Each observes a vector of its own width and finds
-    what it may do in `info["action_mask"]` (int8, 1 is legal). All agents stay until the episode
-    ends, for all at once. `state()` is the global state. Actions that are illegal are passed on:
-    what they do is the environment's affair.
+    Agents are named by group (`agent_0`, ...). Each observes a vector of its own width and has its
+    mask in `info["action_mask"]` (int8, 1 is legal). The episode ends for all agents at once.
+    `state()` is the global state. Illegal actions are passed to the environment, which decides what
+    they do.
 
     Args:
       env: the environment.
       mask_in_observation: observations are `{"observation", "action_mask"}`, PettingZoo's other
-        custom; `info` has the mask all the same.
+        convention; `info` has the mask too.
       render_mode: `rgb_array` or None.
 
     Raises:
@@ -38,133 +37,150 @@ def to_pettingzoo(
     """
     if render_mode not in (None, "rgb_array"):
         raise ValueError(f"render_mode is {render_mode!r}; it must be 'rgb_array' or None")
-    return _parallel_class()(env, mask_in_observation, render_mode)
-
-
-@functools.cache
-def _parallel_class() -> Any:
-    """The class, made once PettingZoo is there."""
     base = library("pettingzoo").ParallelEnv
-    spaces = library("gymnasium.spaces")
+    made = type("ToPettingZoo", (_ToPettingZoo, base), {})
+    return made(env, mask_in_observation, render_mode)
 
-    class ToPettingZoo(base):  # type: ignore[valid-type, misc]
-        """See `to_pettingzoo`."""
 
-        def __init__(
-            self, env: Environment[Any, Any], mask_in_observation: bool, render_mode: str | None
-        ) -> None:
-            self.marlx = env
-            self.params = env.default_params
-            self.spec = spec = env.spec(self.params)
-            self.render_mode = render_mode
-            self.metadata = {
-                "name": spec.id,
-                "render_modes": ["rgb_array"],
-                "is_parallelizable": True,
-                "render_fps": 4,
-            }
-            self.possible_agents = agent_names(spec)
-            self.agents: list[str] = []
-            self._in_observation = mask_in_observation
-            self._key: Any = None
-            self._state: Tree = None
-            self._obs: Any = None
-            self._reset = jax.jit(lambda key: env.reset(key, self.params))
-            self._step = jax.jit(self._advance)
-            everyone = zip(self.possible_agents, spec.obs_sizes, spec.action_sizes, strict=True)
-            self.observation_spaces, self.action_spaces = {}, {}
-            for agent, seen, acts in everyone:
-                shown = spaces.Box(-np.inf, np.inf, (seen,), np.float32)
-                if mask_in_observation:
-                    legal = spaces.Box(0, 1, (acts,), np.int8)
-                    shown = spaces.Dict({"observation": shown, "action_mask": legal})
-                self.observation_spaces[agent] = shown
-                self.action_spaces[agent] = (
-                    spaces.Box(0.0, 1.0, (acts,), np.float32)
-                    if spec.continuous
-                    else spaces.Discrete(acts)
-                )
-            self.state_space = spaces.Box(-np.inf, np.inf, (spec.state_size,), np.float32)
+class _ToPettingZoo:
+    """Methods of the environments that `to_pettingzoo` returns; its base is PettingZoo's."""
 
-        def _advance(self, key: Array, state: Tree, action: Array) -> Any:
-            after, reward, terminated, _ = self.marlx.step_env(key, state, action, self.params)
-            truncated = after.time >= self.params.max_steps_in_episode
-            return self.marlx.observe(after, self.params), after, reward, terminated, truncated
+    possible_agents: list[str]
+    observation_spaces: dict[str, Any]
+    action_spaces: dict[str, Any]
 
-        def observation_space(self, agent: str) -> Any:
-            return self.observation_spaces[agent]
-
-        def action_space(self, agent: str) -> Any:
-            return self.action_spaces[agent]
-
-        def _next_key(self) -> Any:
-            self._key, key = jax.random.split(self._key)
-            return key
-
-        def _shown(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-            local, mask = np.asarray(self._obs.local), np.asarray(self._obs.action_mask)
-            shown: dict[str, Any] = {}
-            infos: dict[str, dict[str, Any]] = {}
-            for i, agent in enumerate(self.possible_agents):
-                seen = local[i, : self.spec.obs_sizes[i]].copy()
-                legal = mask[i, : self.spec.action_sizes[i]].astype(np.int8)
-                pair = {"observation": seen, "action_mask": legal}
-                shown[agent] = pair if self._in_observation else seen
-                infos[agent] = {"action_mask": legal}
-            return shown, infos
-
-        def reset(
-            self, seed: int | None = None, options: dict[str, Any] | None = None
-        ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-            del options
-            if seed is None and self._key is None:
-                seed = int(np.random.SeedSequence().generate_state(1)[0])
-            if seed is not None:
-                self._key = jax.random.key(seed)
-            self.agents = list(self.possible_agents)
-            self._obs, self._state = self._reset(self._next_key())
-            return self._shown()
-
-        def step(self, actions: dict[str, Any]) -> Any:
-            if not self.agents:
-                raise ValueError("the episode has ended, or none has begun; call reset first")
-            kind = np.float32 if self.spec.continuous else np.int32
-            joint = np.zeros(
-                (self.spec.num_agents, *[self.spec.num_actions] * self.spec.continuous), kind
+    def __init__(
+        self, env: Environment[Any, Any], mask_in_observation: bool, render_mode: str | None
+    ) -> None:
+        spaces = library("gymnasium.spaces")
+        self.marlx = env
+        self.params = env.default_params
+        self.spec = spec = env.spec(self.params)
+        self.render_mode = render_mode
+        self.metadata = {
+            "name": spec.id,
+            "render_modes": ["rgb_array"],
+            "is_parallelizable": True,
+            "render_fps": 4,
+        }
+        self.possible_agents = agent_names(spec)
+        self.agents: list[str] = []
+        self._in_observation = mask_in_observation
+        self._key: Any = None
+        self._state: Tree = None
+        self._obs: Any = None
+        self._reset = jax.jit(lambda key: env.reset(key, self.params))
+        self._step = jax.jit(self._advance)
+        self.observation_spaces, self.action_spaces = {}, {}
+        for agent, seen, acts in zip(
+            self.possible_agents, spec.obs_sizes, spec.action_sizes, strict=True
+        ):
+            shown = spaces.Box(-np.inf, np.inf, (seen,), np.float32)
+            if mask_in_observation:
+                legal = spaces.Box(0, 1, (acts,), np.int8)
+                shown = spaces.Dict({"observation": shown, "action_mask": legal})
+            self.observation_spaces[agent] = shown
+            self.action_spaces[agent] = (
+                spaces.Box(0.0, 1.0, (acts,), np.float32)
+                if spec.continuous
+                else spaces.Discrete(acts)
             )
-            for i, agent in enumerate(self.possible_agents):
-                if agent not in actions:
-                    raise ValueError(f"no action for {agent}; every agent acts at every step")
-                row = np.asarray(actions[agent], kind)
-                if self.spec.continuous:
-                    joint[i, : row.size] = row
-                else:
-                    joint[i] = row
-            self._obs, self._state, reward, terminated, truncated = self._step(
-                self._next_key(), self._state, jnp.asarray(joint)
-            )
-            everyone = self.possible_agents
-            rewards = {agent: float(reward[i]) for i, agent in enumerate(everyone)}
-            ends = dict.fromkeys(everyone, bool(terminated))
-            limits = dict.fromkeys(everyone, bool(truncated))
-            if terminated or truncated:
-                self.agents = []
-            shown, infos = self._shown()
-            return shown, rewards, ends, limits, infos
+        self.state_space = spaces.Box(-np.inf, np.inf, (spec.state_size,), np.float32)
 
-        def state(self) -> np.ndarray:
-            if self._obs is None:
-                raise ValueError("no episode has begun; call reset first")
-            return np.asarray(self._obs.global_state)
+    def _advance(self, key: Array, state: Tree, action: Array) -> Any:
+        """Returns observation, state, rewards, terminated and truncated after one step."""
+        after, reward, terminated, _ = self.marlx.step_env(key, state, action, self.params)
+        truncated = after.time >= self.params.max_steps_in_episode
+        return self.marlx.observe(after, self.params), after, reward, terminated, truncated
 
-        def render(self) -> np.ndarray | None:
-            if self.render_mode is None:
-                return None
-            if self._state is None:
-                raise ValueError("no episode has begun; call reset first")
-            return self.marlx.render(jax.device_get(self._state), self.params)
+    def observation_space(self, agent: str) -> Any:
+        """Returns the space of an agent's observations."""
+        return self.observation_spaces[agent]
 
-        def close(self) -> None:
-            pass
+    def action_space(self, agent: str) -> Any:
+        """Returns the space of an agent's actions."""
+        return self.action_spaces[agent]
 
-    return ToPettingZoo
+    def _next_key(self) -> Any:
+        """Returns a fresh random key."""
+        self._key, key = jax.random.split(self._key)
+        return key
+
+    def _observations(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Returns observations and infos by agent."""
+        local, mask = np.asarray(self._obs.local), np.asarray(self._obs.action_mask)
+        shown: dict[str, Any] = {}
+        infos: dict[str, dict[str, Any]] = {}
+        for i, agent in enumerate(self.possible_agents):
+            seen = local[i, : self.spec.obs_sizes[i]].copy()
+            legal = mask[i, : self.spec.action_sizes[i]].astype(np.int8)
+            pair = {"observation": seen, "action_mask": legal}
+            shown[agent] = pair if self._in_observation else seen
+            infos[agent] = {"action_mask": legal}
+        return shown, infos
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Starts an episode; returns observations and infos. `options` is not used."""
+        del options
+        if seed is None and self._key is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        if seed is not None:
+            self._key = jax.random.key(seed)
+        self.agents = list(self.possible_agents)
+        self._obs, self._state = self._reset(self._next_key())
+        return self._observations()
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        """Plays one step; returns observations, rewards, terminations, truncations and infos.
+
+        Raises:
+          ValueError: no episode is running, or an agent has no action.
+        """
+        if not self.agents:
+            raise ValueError("no episode is running; call reset first")
+        joint = self._joint_action(actions)
+        self._obs, self._state, reward, terminated, truncated = self._step(
+            self._next_key(), self._state, jnp.asarray(joint)
+        )
+        everyone = self.possible_agents
+        rewards = {agent: float(reward[i]) for i, agent in enumerate(everyone)}
+        ends = dict.fromkeys(everyone, bool(terminated))
+        limits = dict.fromkeys(everyone, bool(truncated))
+        if terminated or truncated:
+            self.agents = []
+        shown, infos = self._observations()
+        return shown, rewards, ends, limits, infos
+
+    def _joint_action(self, actions: dict[str, Any]) -> np.ndarray:
+        """Returns int32 [N] or f32 [N, A] from actions by agent."""
+        dtype = np.float32 if self.spec.continuous else np.int32
+        shape = (self.spec.num_agents, *[self.spec.num_actions] * self.spec.continuous)
+        joint = np.zeros(shape, dtype)
+        for i, agent in enumerate(self.possible_agents):
+            if agent not in actions:
+                raise ValueError(f"no action for {agent}; every agent acts at every step")
+            row = np.asarray(actions[agent], dtype)
+            if self.spec.continuous:
+                joint[i, : row.size] = row
+            else:
+                joint[i] = row
+        return joint
+
+    def state(self) -> np.ndarray:
+        """Returns the global state, f32 [state size]."""
+        if self._obs is None:
+            raise ValueError("no episode has begun; call reset first")
+        return np.asarray(self._obs.global_state)
+
+    def render(self) -> np.ndarray | None:
+        """Returns uint8 [height, width, 3], or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        if self._state is None:
+            raise ValueError("no episode has begun; call reset first")
+        return self.marlx.render(jax.device_get(self._state), self.params)
+
+    def close(self) -> None:
+        """Does nothing."""

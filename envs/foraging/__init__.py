@@ -1,7 +1,7 @@
 """Level-based foraging: agents with levels collect foods that are too heavy for one of them.
 
-The rules, observations and reset distribution are those of lbforaging 2.0.0 (ids ending in `-v3`),
-held to it step by step in `tests/envs/test_foraging.py`.
+Rules, observations and reset distribution are those of lbforaging 2.0.0 (ids ending in `-v3`);
+`tests/envs/test_foraging_rules.py` compares them step by step.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from marlx.envs.foraging.checks import most_foods
-from marlx.envs.foraging.things import EAST, LOAD, NONE, NORTH, SOUTH, WEST, ForagingState
+from marlx.envs.foraging.state import EAST, LOAD, NONE, NORTH, SOUTH, WEST, ForagingState
 from marlx.envs.foraging.world import NUM_ACTIONS, Foraging
 from marlx.registry import Family
 
@@ -38,14 +38,14 @@ USAGE = "Foraging[-grid][-{k}s]-{rows}x{cols}-{p}p-{f}f[-coop][-pen]-v3"
 
 
 def make(id: str) -> Foraging:
-    """The environment of an lbforaging id; sizes and numbers need not be ones it registers.
+    """Returns the environment of an lbforaging id, with any size and numbers.
 
     Raises:
-      ValueError: for an id that does not have the form of `USAGE`, or whose numbers cannot be.
+      ValueError: the id does not have the form of `USAGE`, or no episode can be played.
     """
     match = re.fullmatch(PATTERN, id)
     if match is None:
-        raise ValueError(f"{id!r} is not a foraging id; they read {USAGE}")
+        raise ValueError(f"{id!r} is not a foraging id; the form is {USAGE}")
     return Foraging(
         size=(int(match["rows"]), int(match["cols"])),
         num_agents=int(match["agents"]),

@@ -1,48 +1,45 @@
-"""Steps and views as arrays over agents and foods, for many of either.
+"""Rules and views of foraging as array operations over agents and foods, for many of them.
 
-The same as `unrolled`, which is faster with few, but whose programs grow with the square of their
-number; these hardly grow. Tables of foods and agents are `[F, N]`: sums over foods then add whole
-rows of agents.
+They compute the same as `unrolled`, which is faster for few agents and foods but whose programs
+grow with the square of their number; these hardly grow. Tables are `[F, N]`, foods by agents: sums
+over foods then add whole rows of agents.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from marlx.envs.foraging.things import (
-    EMPTY,
+from marlx.envs.foraging.cells import EMPTY, decode, encode
+from marlx.envs.foraging.settings import ForagingSettings
+from marlx.envs.foraging.state import (
     LOAD,
+    AdjacentFoods,
+    Entity,
     ForagingState,
-    Near,
-    Thing,
-    decode,
-    encode,
     legal_actions,
-    wanted,
+    target_cell,
 )
 from marlx.envs.foraging.views import grid_views, sees
 from marlx.types import Array, Observation
 from marlx.xla.materialise import materialise
 
-if TYPE_CHECKING:
-    from marlx.envs.foraging.world import Foraging
-
-APART = 4
-"""The side of a food that is next to no side of an agent; 0 to 3 are north, south, west, east."""
+NO_SIDE = 4
+"""Code of a food that is not next to the agent; 0 to 3 are north, south, west, east."""
 
 
-def step(env: Foraging, state: ForagingState, action: Array) -> tuple[ForagingState, Array, Array]:
-    """The state after all moved and then loaded, rewards f32 [N], and whether no food is left."""
-    agents, foods = _things(state)
+def step(
+    env: ForagingSettings, state: ForagingState, action: Array
+) -> tuple[ForagingState, Array, Array]:
+    """Returns the next state, rewards f32 [N] and whether no food is left; all move, then load."""
+    agents, foods = _entities(state)
     side = materialise(_sides(agents, foods), state.time)
-    reach = (action == LOAD) & (side < APART)
+    reach = (action == LOAD) & (side < NO_SIDE)
     faces = reach & (side == side.min(0))
     reward, eaten = _load(env, state, reach, faces)
-    row, col = wanted(env, agents, _near(side), action)
+    row, col = target_cell(env, agents, _adjacent(side), action)
     row, col = materialise((row, col), state.time)
     alone = ((row[:, None] == row) & (col[:, None] == col)).sum(0) == 1
     left = decode(_packed(encode(foods), (foods.level > 0) & ~eaten))
@@ -59,18 +56,20 @@ def step(env: Foraging, state: ForagingState, action: Array) -> tuple[ForagingSt
     return state, reward, left.level[0] == 0
 
 
-def _load(env: Foraging, state: ForagingState, reach: Array, faces: Array) -> tuple[Array, Array]:
-    """Rewards f32 [N], and the foods eaten, bool [F].
+def _load(
+    env: ForagingSettings, state: ForagingState, reach: Array, faces: Array
+) -> tuple[Array, Array]:
+    """Returns rewards f32 [N] and the foods eaten, bool [F].
 
-    Each round is that of the first agent that still loads, and of all foods that no agent loads
-    together with another food: what becomes of these does not depend on any order. No one is left
-    after it but on boards where an agent is next to two foods.
+    Each round resolves the food that the first remaining agent faces, and every food whose loading
+    agents are next to no other food: their result does not depend on the order. One round is enough
+    unless an agent is next to two foods.
 
     Args:
       env: the settings.
       state: before the step.
-      reach: bool [F, N], which foods an agent that loads is next to.
-      faces: bool [F, N], the one of them that it calls the others to.
+      reach: bool [F, N], the foods that a loading agent is next to.
+      faces: bool [F, N], the one of them that the agent faces.
     """
     numbers = jnp.arange(env.num_agents)
 
@@ -95,10 +94,10 @@ def _load(env: Foraging, state: ForagingState, reach: Array, faces: Array) -> tu
     return reward, eaten
 
 
-def observe(env: Foraging, state: ForagingState) -> Observation:
-    """What each agent sees, its legal actions, and the whole board."""
-    agents, foods = _things(state)
-    near = materialise(_near(_sides(agents, foods)), state.time)
+def observe(env: ForagingSettings, state: ForagingState) -> Observation:
+    """Returns local views, legal actions and the whole board."""
+    agents, foods = _entities(state)
+    adjacent = materialise(_adjacent(_sides(agents, foods)), state.time)
     if env.observation == "grid":
         local = grid_views(env, state)
     elif env.view < max(env.size) - 1:
@@ -107,59 +106,59 @@ def observe(env: Foraging, state: ForagingState) -> Observation:
         local = _whole_board(env, agents, foods, state.time)
     return Observation(
         local=local,
-        action_mask=legal_actions(env, agents, near),
+        action_mask=legal_actions(env, agents, adjacent),
         global_state=jnp.concatenate([_flat(foods, 3), _flat(agents, 3)]),
     )
 
 
-def beside(env: Foraging, state: ForagingState) -> Array:
-    """Bool [N, F], whether an agent stands next to the food that is f-th in its list."""
-    agents, foods = _things(state)
+def beside(env: ForagingSettings, state: ForagingState) -> Array:
+    """Returns bool [N, F], whether an agent is next to the f-th food of its list."""
+    agents, foods = _entities(state)
     seen = _seen(env, agents, foods)
-    near = (_sides(agents, foods) < APART) & seen
+    beside = (_sides(agents, foods) < NO_SIDE) & seen
     place = jnp.cumsum(seen, 0) - 1
     here = place[:, :, None] == jnp.arange(env.num_food)
-    return (here & near[:, :, None]).any(0)
+    return (here & beside[:, :, None]).any(0)
 
 
-def visible(env: Foraging, state: ForagingState) -> Array:
-    """int32 [N], how many foods an agent sees."""
-    return _seen(env, *_things(state)).sum(0)
+def visible(env: ForagingSettings, state: ForagingState) -> Array:
+    """Returns int32 [N], the number of foods that each agent sees."""
+    return _seen(env, *_entities(state)).sum(0)
 
 
-def _things(state: ForagingState) -> tuple[Thing, Thing]:
-    """The agents [N] and foods [F] of a state."""
+def _entities(state: ForagingState) -> tuple[Entity, Entity]:
+    """Returns the agents [N] and foods [F] of a state."""
     (agent_row, agent_col), (food_row, food_col) = state.agent_pos.T, state.food_pos.T
-    agents = Thing(agent_row, agent_col, state.agent_level)
-    return agents, Thing(food_row, food_col, state.food_level)
+    agents = Entity(agent_row, agent_col, state.agent_level)
+    return agents, Entity(food_row, food_col, state.food_level)
 
 
-def _column(things: Thing) -> Thing:
-    return Thing(things.row[:, None], things.col[:, None], things.level[:, None])
+def _column(entities: Entity) -> Entity:
+    return Entity(entities.row[:, None], entities.col[:, None], entities.level[:, None])
 
 
-def _sides(agents: Thing, foods: Thing) -> Array:
-    """int32 [F, N], on which side of an agent a food is; an empty slot at (-1, -1) is APART."""
+def _sides(agents: Entity, foods: Entity) -> Array:
+    """Returns int32 [F, N], the side of an agent on which a food is; NO_SIDE for an empty slot."""
     down, right = foods.row[:, None] - agents.row, foods.col[:, None] - agents.col
-    upright = jnp.where(down == -1, 0, jnp.where(down == 1, 1, APART))
-    level = jnp.where(right == -1, 2, jnp.where(right == 1, 3, APART))
-    return jnp.where(right == 0, upright, jnp.where(down == 0, level, APART))
+    upright = jnp.where(down == -1, 0, jnp.where(down == 1, 1, NO_SIDE))
+    level = jnp.where(right == -1, 2, jnp.where(right == 1, 3, NO_SIDE))
+    return jnp.where(right == 0, upright, jnp.where(down == 0, level, NO_SIDE))
 
 
-def _near(side: Array) -> Near:
-    """On which sides of an agent there is food, int32 [N] each."""
-    return Near(*((side == k).any(0).astype(jnp.int32) for k in range(APART)))
+def _adjacent(side: Array) -> AdjacentFoods:
+    """Returns int32 [N] each, 1 where there is a food on that side of an agent."""
+    return AdjacentFoods(*((side == k).any(0).astype(jnp.int32) for k in range(NO_SIDE)))
 
 
-def _seen(env: Foraging, agents: Thing, foods: Thing) -> Array:
+def _seen(env: ForagingSettings, agents: Entity, foods: Entity) -> Array:
     return sees(env, agents, _column(foods))  # [F, N]
 
 
-def _whole_board(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Array:
-    """f32 [N, 3 F + 3 N] (2 N without levels), what agents see who see all.
+def _whole_board(env: ForagingSettings, agents: Entity, foods: Entity, time: Array) -> Array:
+    """Returns f32 [N, 3 F + 3 N] (2 N without levels), views of the whole board.
 
-    The largest thing that many agents compute, so it is written once, by one selection: foods, the
-    agent itself, those before it, which stand one place further back, and those after it.
+    This is the largest array of a step with many agents, so it is written once, by one selection:
+    foods, the agent itself, the agents before it (one place further back), the agents after it.
     """
     shown = 3 if env.observe_levels else 2
     food, team = _flat(foods, 3), _flat(agents, shown)
@@ -173,38 +172,39 @@ def _whole_board(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Arr
     return jnp.where(is_own, own, jnp.where(is_before, before, after))
 
 
-def _windows(env: Foraging, agents: Thing, foods: Thing, time: Array) -> Array:
-    """f32 [N, 3 F + 3 N] (2 N without levels), what agents see of a part of the board."""
+def _windows(env: ForagingSettings, agents: Entity, foods: Entity, time: Array) -> Array:
+    """Returns f32 [N, 3 F + 3 N] (2 N without levels), views of the cells within sight."""
     top, left = jnp.maximum(agents.row - env.view, 0), jnp.maximum(agents.col - env.view, 0)
 
-    def within(things: Thing) -> Thing:
-        """Things [K] as each agent counts their cells, [N, K]."""
-        row, col = things.row - top[:, None], things.col - left[:, None]
-        return Thing(row, col, jnp.broadcast_to(things.level, row.shape))
+    def within(entities: Entity) -> Entity:
+        """Returns entities [K] in the coordinates of each agent's window, [N, K]."""
+        row, col = entities.row - top[:, None], entities.col - left[:, None]
+        return Entity(row, col, jnp.broadcast_to(entities.level, row.shape))
 
     others, most = within(agents), 2 * env.view
-    # Not the same window: near the north and west border agents are seen further.
-    near = (others.row >= 0) & (others.row <= most) & (others.col >= 0) & (others.col <= most)
-    near &= ~jnp.eye(env.num_agents, dtype=bool)
+    # Not the same window as for foods: near the north and west border agents are seen further.
+    visible = (others.row >= 0) & (others.row <= most) & (others.col >= 0) & (others.col <= most)
+    visible &= ~jnp.eye(env.num_agents, dtype=bool)
 
-    def listed(things: Thing, keep: Array) -> Thing:
-        return decode(materialise(jax.vmap(_packed)(encode(things), keep), time))
+    def listed(entities: Entity, keep: Array) -> Entity:
+        return decode(materialise(jax.vmap(_packed)(encode(entities), keep), time))
 
     foods = listed(within(foods), _seen(env, agents, foods).T)
-    own = Thing(agents.row - top, agents.col - left, agents.level)
+    own = Entity(agents.row - top, agents.col - left, agents.level)
     shown = 3 if env.observe_levels else 2
-    seen = Thing(*(numbers[:, :-1] for numbers in listed(others, near)))  # without the agent itself
+    # The last place is left empty by the agent itself.
+    seen = Entity(*(numbers[:, :-1] for numbers in listed(others, visible)))
     rows = [_flat(foods, 3), _flat(_column(own), shown), _flat(seen, shown)]
     return jnp.concatenate(rows, axis=1)
 
 
-def _flat(things: Thing, shown: int) -> Array:
-    """f32 [..., K * shown], the numbers of things `[..., K]` in a row."""
-    numbers = jnp.stack(things[:shown], axis=-1).astype(jnp.float32)
+def _flat(entities: Entity, shown: int) -> Array:
+    """Returns f32 [..., K * shown], the first `shown` numbers of entities `[..., K]` in a row."""
+    numbers = jnp.stack(entities[:shown], axis=-1).astype(jnp.float32)
     return numbers.reshape(*numbers.shape[:-2], -1)
 
 
 def _packed(codes: Array, keep: Array) -> Array:
-    """The codes `[K]` to keep in their order, then EMPTY."""
+    """Returns the codes `[K]` to keep, in their order, then EMPTY."""
     place = jnp.where(keep, jnp.cumsum(keep) - 1, keep.size)
     return jnp.full_like(codes, EMPTY).at[place].set(codes, mode="drop")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from marlx.envs import raster
-
-if TYPE_CHECKING:
-    from marlx.envs.foraging.things import ForagingState
-    from marlx.envs.foraging.world import Foraging
+from marlx.envs.foraging.settings import ForagingSettings
+from marlx.envs.foraging.state import ForagingState
 
 
-def draw(env: Foraging, state: ForagingState, horizon: int) -> np.ndarray:
-    """uint8 [height, width, 3]: foods as apples, agents as lettered tiles, levels on both."""
+def draw(env: ForagingSettings, state: ForagingState, horizon: int) -> np.ndarray:
+    """Returns uint8 [height, width, 3]: foods as apples, agents as lettered tiles, with levels."""
     cell, edge, foot = 48, 16, 28
     rows, cols = env.size
     canvas = raster.Canvas(cols * cell + 2 * edge, rows * cell + 2 * edge + foot)
@@ -38,7 +34,7 @@ def draw(env: Foraging, state: ForagingState, horizon: int) -> np.ndarray:
 
 
 def _draw_apple(canvas: raster.Canvas, x: float, y: float, level: int) -> None:
-    """A food around (x, y)."""
+    """Draws a food around (x, y)."""
     canvas.line(x, y - 10, x + 2, y - 19, fill=(110, 74, 42), width=2.5)
     canvas.polygon(x + 2, y - 14, x + 7, y - 20, x + 14, y - 19, x + 9, y - 13, fill=(86, 160, 70))
     for side in (-4, 4):
@@ -47,7 +43,7 @@ def _draw_apple(canvas: raster.Canvas, x: float, y: float, level: int) -> None:
 
 
 def _draw_agent(canvas: raster.Canvas, x: float, y: float, half: float, i: int, level: int) -> None:
-    """Agent `i` around (x, y): its level, and its letter in the corner."""
+    """Draws agent `i` around (x, y), with its level, and its letter in the corner."""
     color = raster.TEAM[i % len(raster.TEAM)]
     dark = (color[0] * 3 // 5, color[1] * 3 // 5, color[2] * 3 // 5)
     canvas.box(x - half, y - half, x + half, y + half, color, dark, round=half / 2.5)

@@ -1,29 +1,25 @@
-"""What an agent sees of a part of the board."""
+"""Partial views of a foraging board."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
-from marlx.envs.foraging.things import ForagingState, Thing
+from marlx.envs.foraging.settings import ForagingSettings
+from marlx.envs.foraging.state import Entity, ForagingState
 from marlx.types import Array
 
-if TYPE_CHECKING:
-    from marlx.envs.foraging.world import Foraging
 
-
-def sees(env: Foraging, me: Thing, food: Thing) -> Array:
-    """Whether an agent sees a food, bool."""
-    down, right = jnp.abs(food.row - me.row), jnp.abs(food.col - me.col)
+def sees(env: ForagingSettings, agent: Entity, food: Entity) -> Array:
+    """Returns bool, whether an agent sees a food; an empty slot is never seen."""
+    down, right = jnp.abs(food.row - agent.row), jnp.abs(food.col - agent.col)
     return (food.level > 0) & (down <= env.view) & (right <= env.view)
 
 
-def grid_views(env: Foraging, state: ForagingState) -> Array:
-    """f32 [N, 3 (2 sight + 1)^2], what each agent sees, as three layers centred on it.
+def grid_views(env: ForagingSettings, state: ForagingState) -> Array:
+    """Returns f32 [N, 3 (2 sight + 1)^2], three layers of cells centred on each agent.
 
-    The board is drawn once, with a margin as wide as the sight, and cut out around each agent.
+    The board is laid out once, with a margin as wide as the sight, and cut out around each agent.
     """
     rows, cols = env.size
     wide = 2 * env.view + 1

@@ -1,57 +1,52 @@
-"""The rules of level-based foraging."""
+"""The level-based foraging environment."""
 
 from __future__ import annotations
 
 import dataclasses
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
+from marlx.envs.checks import integers
 from marlx.envs.foraging import arrays, boards, checks, unrolled
-from marlx.envs.foraging.things import MOST, ForagingState
-from marlx.envs.plain import integers
+from marlx.envs.foraging.settings import ForagingSettings
+from marlx.envs.foraging.state import ForagingState
 from marlx.types import Array, EnvSpec, Observation, Subgoals
 
 NUM_ACTIONS = 6
-FEW = 9
-"""Agents and foods together up to which single numbers are worth their longer programs.
-
-With thousands of episodes on a CPU they are nearly twice as fast as arrays at four, and a fifth
-faster at nine; at ten arrays are as fast or faster with tens of episodes, and up to a sixth slower
-with thousands.
-"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Foraging(Environment[ForagingState, EnvParams]):
+class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
     """Level-based foraging: agents stand next to a food and load it together.
 
     Actions: 0 nothing, 1 north, 2 south, 3 west, 4 east, 5 load. A move is legal when its cell is
-    on the board and holds no food (agents do not block), a load when a food is next to the agent;
-    an illegal action counts as nothing. All agents move at once: a cell that two or more want (an
-    agent that stays wants its own) is given to nobody. Then agents that load the same food together
-    get it if their levels sum to at least its level, and share a reward in proportion to their
-    levels. An episode terminates when no food is left.
+    on the board and holds no food (agents do not block). A load is legal when a food is next to the
+    agent. An illegal action counts as nothing. All agents move at once: a cell that two or more
+    want (an agent that stays wants its own) is given to nobody. Then the agents that load the same
+    food together get it if their levels sum to at least its level. They share a reward in
+    proportion to their levels. An episode terminates when no food is left.
 
-    Local observation: `vector` is F times (row, column, level) of the visible foods, row by row
-    from the top, then the agent itself and then the other visible agents in index order, each
-    (row, column, level), or (row, column) without `observe_levels`; positions count from the top
-    left cell the agent sees, empty slots hold -1, -1, 0. Near the north and west border agents, but
-    not foods, are seen further than `sight`, as in lbforaging. `grid` is three layers of
-    (2 sight + 1) x (2 sight + 1) cells around the agent, flattened layer by layer: agent levels (or
-    1 without `observe_levels`), food levels, and 1 where a cell is on the board and free.
+    Local observation, `vector`: (row, column, level) of the F foods, the visible ones row by row
+    from the top; then the agent itself; then the other visible agents in index order. An agent is
+    (row, column, level), or (row, column) without `observe_levels`. Positions count from the top
+    left cell that the agent sees. Empty slots are -1, -1, 0. As in lbforaging, near the north and
+    west border agents, but not foods, are seen further than `sight`.
+    Local observation, `grid`: three layers of (2 sight + 1) x (2 sight + 1) cells around the agent,
+    flattened layer by layer: agent levels (1 without `observe_levels`), food levels, and 1 where a
+    cell is on the board and free.
     Global state: all foods, then all agents in index order, each (row, column, level) counted from
-    the top left cell of the board, whatever `sight` and `observe_levels` say.
+    the top left cell of the board. `sight` and `observe_levels` do not change it.
 
-    Subgoals: `food f` for f in 0..F-1, the f-th food of the agent's own list of those it sees, in
-    the order above (also with `grid` observations), available while the list is that long; and
-    `rest`, always available and achieved at once, so that whoever rests may choose anew at every
-    step. By `subgoal_kind`, a food is achieved while the agent stands next to it (`beside`), or
-    when it has just tried to load it, whether or not there were enough (`load`). Foods move up in
-    the list when one before them is eaten or goes out of sight, so `food 1` may become another.
+    Subgoals: `food f` for f in 0..F-1 is the f-th food in the order above of those the agent sees
+    (also with `grid` observations), available while the agent sees more than f foods. `rest` is
+    always available and achieved at once, so that an agent that rests may choose again at every
+    step. `subgoal_kind` says when a food is achieved: while the agent is next to it (`beside`), or
+    when it has just tried to load it, with success or without (`load`). A food moves up in the list
+    when one before it is eaten or goes out of sight, so `food 1` may become another food.
 
     Attributes:
       size: rows and columns of the board.
@@ -66,7 +61,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         of the episode.
       normalize_reward: divide rewards so that an episode's sum to 1 when all food is eaten.
       penalty: what each agent of a load that fails loses.
-      observation: what agents see, see above.
+      observation: the form of local observations, see above.
       observe_levels: agents see each other's levels, and their own.
       subgoal_kind: when the subgoal of a food is achieved, see above.
       horizon: steps after which an episode is truncated.
@@ -75,49 +70,25 @@ class Foraging(Environment[ForagingState, EnvParams]):
       ValueError: at construction, for settings under which no episode can be played.
 
     Source: lbforaging 2.0.0; Papoudakis et al. 2021, arXiv 2006.07869.
-    Differs from: lbforaging, where the time limit is a termination (here: a truncation), where
-      loads are resolved in the order of a Python set (here: in agent order, which matters only on
-      hand-made boards where an agent is next to two foods), where level ranges may differ between
-      agents and between foods, and where a food is given up after 1000 random cells (here: only if
-      no cell is left for it).
+    Differs from lbforaging in:
+      - the time limit, which is a termination there and a truncation here;
+      - loads, which are resolved there in the order of a Python set and here in agent order (this
+        matters only on hand-made boards where an agent is next to two foods);
+      - level ranges, which may differ there between agents and between foods;
+      - placing foods, which gives up there after 1000 random cells and here if no cell is left.
     """
 
-    size: tuple[int, int] = (8, 8)
-    num_agents: int = 2
-    num_food: int = 2
-    sight: int | None = None
-    force_coop: bool = False
-    min_player_level: int = 1
-    max_player_level: int = 2
-    min_food_level: int = 1
-    max_food_level: int | None = None
-    normalize_reward: bool = True
-    penalty: float = 0.0
-    observation: Literal["vector", "grid"] = "vector"
-    observe_levels: bool = True
-    subgoal_kind: Literal["beside", "load"] = "beside"
-    horizon: int = 50
-
     def __post_init__(self) -> None:
-        checks.check(self)
-
-    @property
-    def few(self) -> bool:
-        """There are so few agents and foods that they are best written out in single numbers."""
-        return self.num_agents + self.num_food <= FEW
+        checks.check_settings(self)
 
     @property
     def _rules(self) -> ModuleType:
-        return unrolled if self.few else arrays
-
-    @property
-    def view(self) -> int:
-        """Cells an agent sees in each direction, `sight` with None resolved as lbforaging does."""
-        return max(self.size) if self.sight is None else self.sight
+        """The module with the rules for this number of agents and foods; both compute the same."""
+        return unrolled if self.unrolled else arrays
 
     @property
     def _largest(self) -> int:
-        """The largest number any observation holds."""
+        """The largest number in any observation."""
         top = 3 * self.max_player_level if self.max_food_level is None else self.max_food_level
         return max(self.size[0] - 1, self.size[1] - 1, self.max_player_level, top)
 
@@ -127,7 +98,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
         return EnvParams(max_steps_in_episode=self.horizon)
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """Static facts for learners; the optimum is given where every food can surely be eaten."""
+        """Returns static facts; `optimum` is given where every food can be eaten for certain."""
         per_agent = 3 if self.observe_levels else 2
         if self.observation == "grid":
             obs_size = 3 * (2 * self.view + 1) ** 2
@@ -150,7 +121,7 @@ class Foraging(Environment[ForagingState, EnvParams]):
 
     @property
     def name(self) -> str:
-        """The id that says as much of the settings as an id can."""
+        """The id, which holds those settings that an id can hold."""
         seen = "" if self.view == max(self.size) else f"-{self.sight}s"
         return (
             f"Foraging{'-grid' if self.observation == 'grid' else ''}{seen}"
@@ -159,37 +130,37 @@ class Foraging(Environment[ForagingState, EnvParams]):
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> ForagingState:
-        """A fresh board: agents anywhere, foods apart from each other and off the border.
+        """Returns a random board: agents anywhere, foods apart from each other, off the border.
 
         Agents stand on distinct cells, uniformly. Each food is uniform over the cells off the
         border that hold no agent and are neither within one cell of an earlier food (diagonals
         included) nor two cells away from one in its row or column.
         """
         del params
-        return self._remembering(boards.fresh(self, key))
+        return self._with_tried(boards.first_state(self, key))
 
     def step_env(
         self, key: Array, state: ForagingState, action: Array, params: EnvParams
     ) -> tuple[ForagingState, Array, Array, dict[str, Any]]:
-        """One step: all move, then all load; `key` is not used."""
+        """Plays one step: all move, then all load. `key` is not used."""
         del key, params
         state, reward, terminated = self._rules.step(self, state, action)
         return state, reward, terminated, {}
 
     def observe(self, state: ForagingState, params: EnvParams) -> Observation:
-        """What each agent sees, its legal actions, and the whole board."""
+        """Returns local views, legal actions and the whole board."""
         del params
         seen: Observation = self._rules.observe(self, state)
         return seen
 
-    def _remembering(self, state: ForagingState) -> ForagingState:
-        """A first state, with what `subgoal_kind` asks states to tell of the last step."""
+    def _with_tried(self, state: ForagingState) -> ForagingState:
+        """Returns a first state with the field `tried`, if `subgoal_kind` needs it."""
         if self.subgoal_kind == "beside":
             return state
         return dataclasses.replace(state, tried=jnp.full(self.num_agents, -1, jnp.int32))
 
     def subgoals(self, params: EnvParams | None = None) -> Subgoals:
-        """One subgoal per visible food, and rest; the class says what each means."""
+        """Returns one subgoal per visible food, and `rest`; the class says what each means."""
         del params
         count, slots = self.num_agents, self.num_food
 
@@ -218,8 +189,8 @@ class Foraging(Environment[ForagingState, EnvParams]):
         return Subgoals(names, ((),) * (slots + 1), achieved, available, choices)
 
     def render(self, state: ForagingState, params: EnvParams | None = None) -> np.ndarray:
-        """uint8 [height, width, 3]: foods as apples, agents as lettered tiles, levels on both."""
-        from marlx.envs.foraging import picture  # here, since few who import this module draw
+        """Returns uint8 [height, width, 3]: apples for foods, lettered tiles for agents, levels."""
+        from marlx.envs.foraging import picture  # imported here, since it loads Pillow
 
         return picture.draw(self, state, self.spec(params).horizon)
 
@@ -231,58 +202,28 @@ class Foraging(Environment[ForagingState, EnvParams]):
         step: int = 0,
         food_spawned: int | None = None,
     ) -> ForagingState:
-        """The state of one (unbatched) episode from plain arrays or lists.
+        """Returns the state of one (unbatched) episode from arrays or lists.
 
         Args:
           agent_pos: integers [N, 2], (row, column) of each agent; agents may share a cell.
           agent_level: integers [N], at least 1.
           food_grid: integers [rows, columns], food levels, 0 where there is none.
-          step: steps taken since the episode began.
-          food_spawned: sum of the food levels the episode began with; None for those on the board.
+          step: steps since the episode began.
+          food_spawned: sum of the food levels at the start; None for those on the board.
 
         Raises:
-          ValueError: for a state that cannot be played, saying what is wrong with it.
+          ValueError: the state cannot occur; the message says why.
         """
-        pos, level = integers("agent_pos", agent_pos), integers("agent_level", agent_level)
-        grid = integers("food_grid", food_grid)
-        n, (rows, cols) = self.num_agents, self.size
-        for what, array, shape in (
-            ("agent_pos", pos, (n, 2)),
-            ("agent_level", level, (n,)),
-            ("food_grid", grid, self.size),
-        ):
-            if array.shape != shape:
-                raise ValueError(f"{what} has shape {array.shape}; it must be {shape}")
-        for i, (row, col) in enumerate(pos):
-            if not (0 <= row < rows and 0 <= col < cols):
-                raise ValueError(f"agent {i} is at ({row}, {col}), off the {rows}x{cols} board")
-            if grid[row, col]:
-                raise ValueError(f"agent {i} is at ({row}, {col}), where there is a food")
-        if (level < 1).any() or (level > MOST).any():
-            raise ValueError(f"agent_level is {level.tolist()}; levels go from 1 to {MOST}")
-        if (grid < 0).any() or (grid > MOST).any():
-            wrong = grid.min() if grid.min() < 0 else grid.max()
-            raise ValueError(f"food_grid holds {wrong}; levels go from 1 to {MOST}, 0 is no food")
-        where = np.argwhere(grid)
-        for row, col in where:
-            if row in (0, rows - 1) or col in (0, cols - 1):
-                raise ValueError(
-                    f"there is a food at ({row}, {col}); foods cannot be on the border"
-                )
-        if len(where) > self.num_food:
-            raise ValueError(f"food_grid holds {len(where)} foods; num_food is {self.num_food}")
-        if step < 0:
-            raise ValueError(f"step is {step}; it must be 0 or more")
-        on_board = int(grid.sum())
-        spawned = on_board if food_spawned is None else food_spawned
-        if spawned < on_board:
-            raise ValueError(
-                f"food_spawned is {spawned}; the foods on the board alone sum to {on_board}"
-            )
+        pos = integers("agent_pos", agent_pos, (self.num_agents, 2))
+        level = integers("agent_level", agent_level, (self.num_agents,))
+        grid = integers("food_grid", food_grid, self.size)
+        spawned = int(grid.sum()) if food_spawned is None else food_spawned
+        checks.check_state(self, pos, level, grid, step, spawned)
+        cells = np.argwhere(grid)
         food_pos = np.full((self.num_food, 2), -1, np.int32)
         food_level = np.zeros(self.num_food, np.int32)
-        food_pos[: len(where)] = where
-        food_level[: len(where)] = grid[where[:, 0], where[:, 1]]
+        food_pos[: len(cells)] = cells
+        food_level[: len(cells)] = grid[cells[:, 0], cells[:, 1]]
         state = ForagingState(
             time=jnp.int32(step),
             agent_pos=jnp.asarray(pos),
@@ -291,9 +232,10 @@ class Foraging(Environment[ForagingState, EnvParams]):
             food_level=jnp.asarray(food_level),
             food_spawned=jnp.int32(spawned),
         )
-        return self._remembering(state)
+        return self._with_tried(state)
 
     def food_grid(self, state: ForagingState) -> Array:
-        """int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""
-        empty = jnp.zeros(self.size, jnp.int32)  # an empty slot adds its level, 0, to the last cell
+        """Returns int32 [rows, columns], the food levels of one (unbatched) state, 0 elsewhere."""
+        empty = jnp.zeros(self.size, jnp.int32)
+        # The position (-1, -1) of an empty slot is the last cell, which gets its level 0 added.
         return empty.at[state.food_pos[:, 0], state.food_pos[:, 1]].add(state.food_level)

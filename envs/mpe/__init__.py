@@ -1,11 +1,10 @@
-"""Particle environments (MPE): agents that push themselves about a plane, and some that talk."""
+"""Particle environments (MPE): agents move on a plane, and some send messages."""
 
 from __future__ import annotations
 
 import re
 
 from marlx.envs.mpe.adversary import Adversary
-from marlx.envs.mpe.core import Particles, ParticleState
 from marlx.envs.mpe.crypto import Crypto
 from marlx.envs.mpe.liam import LiamPredatorPrey, LiamSpeakerListener
 from marlx.envs.mpe.push import Push
@@ -14,6 +13,7 @@ from marlx.envs.mpe.simple import Simple
 from marlx.envs.mpe.speaker_listener import SpeakerListener
 from marlx.envs.mpe.spread import Spread
 from marlx.envs.mpe.tag import Tag
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.envs.mpe.world_comm import WorldComm
 from marlx.registry import Family
 
@@ -52,15 +52,15 @@ EXAMPLES = tuple(scenario.ID for scenario in SCENARIOS)
 
 
 def make(id: str) -> Particles:
-    """The environment of an id such as `mpe/simple_spread_v3`, with mpe2's defaults.
+    """Returns the environment of an id such as `mpe/simple_spread_v3`, with mpe2's defaults.
 
     Raises:
-      ValueError: there is none of that id.
+      ValueError: there is no particle environment of that id.
     """
     for scenario in SCENARIOS:
         if scenario.ID == id:
             return scenario()
-    raise ValueError(f"{id!r} is not a particle environment; they are {', '.join(EXAMPLES)}")
+    raise ValueError(f"{id!r} is not a particle environment; known: {', '.join(EXAMPLES)}")
 
 
 FAMILY = Family(

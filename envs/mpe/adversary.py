@@ -1,17 +1,14 @@
-"""Simple adversary: good agents cover a goal that the adversary has to guess."""
+"""Simple adversary: good agents cover a goal landmark that the adversary has to guess."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import ClassVar
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.checks import at_least
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
-    at_least,
     distance,
     nearest,
     others,
@@ -19,19 +16,20 @@ from marlx.envs.mpe.core import (
     points,
     relative,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adversary(Particles):
-    """Good agents know which landmark is the goal; the adversary wants to be there too.
+    """Good agents know which landmark is the goal; the adversary has to find it.
 
-    Good agents are each paid the adversary's distance to the goal minus that of the nearest of
-    them; the adversary is paid minus its distance.
+    Reward of each good agent: the adversary's distance to the goal minus that of the nearest good
+    agent. Reward of the adversary: minus its distance.
 
     Observation of a good agent: relative positions of the goal, of all landmarks and of all other
-    agents. The adversary does not see the goal. Velocities are not seen (but are in the global
-    state). Agents are the adversary, then the good ones.
+    agents. The adversary does not see the goal. Velocities are not
+    observed (but are in the global state). Agents are the adversary, then the good ones.
 
     Attributes:
       num_good: good agents, and landmarks (mpe2: N).
@@ -50,7 +48,7 @@ class Adversary(Particles):
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """The adversary, then good agents."""
+        """The adversary, then the good agents."""
         good = (Agent(f"agent_{i}", "good", 0.15, collide=False) for i in range(self.num_good))
         return (Agent("adversary_0", "adversaries", 0.15, collide=False), *good)
 
@@ -61,11 +59,11 @@ class Adversary(Particles):
 
     @property
     def goals(self) -> tuple[int, ...]:
-        """The landmark that counts."""
+        """Index of the goal landmark."""
         return (self.num_good,)
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """The goal, for good agents, and everything's place."""
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns the goal (good agents only), all landmarks and the other agents."""
         pos, marks = state.agent_pos, state.landmark_pos
         goal = pick(list(marks), state.goal[0])
         return [
@@ -77,8 +75,8 @@ class Adversary(Particles):
             for i in range(len(self.agents))
         ]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Who is how far from the goal."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns rewards from the distances to the goal."""
         adversary, *good = points(state.agent_pos)
         goal = pick(points(state.landmark_pos), state.goal[0])
         away = distance(adversary, goal)

@@ -1,4 +1,4 @@
-"""The two particle settings of LIAM: a prey among predators, and a pair that both speak."""
+"""The two particle scenarios of LIAM: one prey and three predators, and two speakers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from marlx.envs.mpe.core import (
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     STIFFNESS,
-    Agent,
-    Integrator,
-    Landmark,
     Number,
-    Particles,
-    ParticleState,
     Point,
-    Signs,
     count,
     nearest,
     one_hot,
@@ -29,34 +24,35 @@ from marlx.envs.mpe.core import (
     square,
     touch,
 )
+from marlx.envs.mpe.world import Integrator, Particles, ParticleState, Signs
 from marlx.types import Array
 
 PREDATORS = 3
 SIZE, OBSTACLE = 0.07, 0.2
 TOUCH = 2 * (SIZE + SIZE)
-"""A predator nearer than this touches the prey: twice where their bodies meet."""
+"""A predator closer than this touches the prey: twice the distance at which bodies meet."""
 SIGHT, UNSEEN = 0.5, -5.0
-"""How far the prey sees along either axis, and what it sees of what is farther."""
+"""How far the prey sees along each axis, and the value it observes for anything farther."""
 EDGE = 0.99
-"""Where the prey pays for going."""
+"""Distance from the centre beyond which the prey loses reward."""
 WALL, WALL_END, WALL_HALF = 1.3, 1.0, 0.05
-"""Distance of the four walls from the centre, where they end along their length, and half their
-width; the corners are open."""
+"""Distance of the four walls from the centre, half their length, half their width; corners are
+open."""
 MARKS, SYMBOLS = 3, 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiamPredatorPrey(Particles):
-    """Three predators and one prey, which may be touched by one predator but not by more.
+    """Three predators and one prey, which gains if one predator touches it and loses if more do.
 
-    The prey is paid 1 when exactly one predator touches it and -1 when more do, and -10 while it
-    is farther than 0.99 from the centre on either axis. Each predator is paid minus a tenth of all
-    predators' distances to the prey, 1 when more than one touch it, and -1 when exactly one does.
-    Walls stand at 1.3; they end at 1, so the corners are open.
+    Reward of the prey: 1 if exactly one predator touches it, -1 if more do, and -10 while it is
+    farther than 0.99 from the centre on either axis. Reward of each predator: minus a tenth of the
+    sum of all predators' distances to the prey, 1 if more than one touch it, -1 if exactly one
+    does. Walls are at 1.3 from the centre and end at 1, so the corners are open.
 
     Observation of a predator: velocity, position, relative positions of the two obstacles and of
-    the others, the prey's velocity. Of the prey: velocity, position, relative positions of
-    obstacles and predators, each -5, -5 when farther than 0.5 on either axis. Agents are the
+    the other agents, the prey's velocity. Of the prey: velocity, position, relative positions of
+    obstacles and predators, each (-5, -5) if farther than 0.5 on either axis. Agents are the
     predators, then the prey.
 
     Source: LIAM (Papoudakis et al. 2021, arXiv 2006.09447), commit 8545b9e, on the fork
@@ -76,7 +72,7 @@ class LiamPredatorPrey(Particles):
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """Predators, then the prey."""
+        """The predators, then the prey."""
         predators = (
             Agent(f"predator_{i}", "predators", SIZE, accel=9.0, max_speed=1.0)
             for i in range(PREDATORS)
@@ -89,7 +85,7 @@ class LiamPredatorPrey(Particles):
         return (Landmark(OBSTACLE, collide=True, kind="obstacle"),) * 2
 
     def _forces(self, state: ParticleState, push: Array) -> Array:
-        """As everywhere, and the walls'."""
+        """Returns the forces of the base class and those of the walls."""
         x, y = state.agent_pos[:, 0], state.agent_pos[:, 1]
         right = up = jnp.zeros_like(x)
         for side in (-WALL, WALL):
@@ -97,8 +93,8 @@ class LiamPredatorPrey(Particles):
             right, up = right + upright.x + level.y, up + upright.y + level.x
         return super()._forces(state, push) + jnp.stack([right, up], -1)
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """All for the predators, what is near for the prey."""
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns everything to the predators, and what is near to the prey."""
         pos, marks, prey_vel = state.agent_pos, state.landmark_pos, state.agent_vel[PREDATORS]
         seen = []
         for i in range(PREDATORS + 1):
@@ -108,8 +104,8 @@ class LiamPredatorPrey(Particles):
             seen.append([state.agent_vel[i], pos[i], *parts])
         return [[*parts, prey_vel] for parts in seen[:PREDATORS]] + [seen[PREDATORS]]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Touches, nearness, and leaving."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns rewards from touches, distances and leaving the field."""
         *predators, prey = points(state.agent_pos)
         touching = count(touch(predator, prey, TOUCH) for predator in predators)
         one, more = jnp.where(touching == 1, 1.0, 0.0), jnp.where(touching > 1, 1.0, 0.0)
@@ -123,13 +119,13 @@ class LiamPredatorPrey(Particles):
 class LiamSpeakerListener(Particles):
     """Two agents that move and speak; each knows the landmark that the other has to reach.
 
-    Each is paid minus the squared distance of the *other* to the landmark it knows of; the team's
-    reward, which LIAM learns from, is the mean. The goal holds, for each agent, the landmark it
-    knows of.
+    Reward of each agent: minus the squared distance of the *other* to the landmark that it knows.
+    The team's reward, from which LIAM learns, is the mean. The goal holds, for each agent, the
+    landmark it knows.
 
-    Observation: velocity, relative positions of the three landmarks, for the second agent (the one
-    that learns, in LIAM) the first one's relative position, the one-hot colour of the landmark it
-    knows of, what the other said last.
+    Observation: velocity, relative positions of the three landmarks, for the second agent (the
+    learning one in LIAM) the first one's relative position, the one-hot colour of the landmark it
+    knows, the other's last message.
 
     Source: LIAM (Papoudakis et al. 2021, arXiv 2006.09447), commit 8545b9e.
     Differs from: LIAM, where move and symbol are two actions; here they are one index,
@@ -145,7 +141,7 @@ class LiamSpeakerListener(Particles):
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """The one that is modelled, the one that learns."""
+        """The modelled agent, then the learning one."""
         return tuple(
             Agent(f"{name}_0", name, collide=False, speaks=True)
             for name in ("modelled", "controlled")
@@ -153,20 +149,20 @@ class LiamSpeakerListener(Particles):
 
     @property
     def landmarks(self) -> tuple[Landmark, ...]:
-        """Three, told apart by colour."""
+        """Three, of different colours."""
         return (Landmark(),) * MARKS
 
     @property
     def goals(self) -> tuple[int, ...]:
-        """The landmark that each agent knows of."""
+        """The landmark that each agent knows."""
         return (MARKS, MARKS)
 
-    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
-        """The landmark each agent knows of is the other's goal."""
+    def goal_landmarks(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """Returns each agent's known landmark as the goal of the other."""
         return [(goal[0], 1), (goal[1], 0)]
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Itself, the landmarks, the goal's colour, the other's message."""
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns velocity, landmarks, the colour of the other's goal, the other's message."""
         pos = state.agent_pos
         return [
             [
@@ -179,22 +175,22 @@ class LiamSpeakerListener(Particles):
             for i in range(2)
         ]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """How far the other is from the goal one knows of."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns minus the other's squared distance to the known landmark."""
         pos, marks = points(state.agent_pos), points(state.landmark_pos)
         return [-square(pos[1 - i] - pick(marks, state.goal[i])) for i in range(2)]
 
 
 def _near(places: Array) -> Array:
-    """Relative positions [2 K] with those out of sight replaced."""
+    """Returns relative positions [2 K], with `UNSEEN` for those out of sight."""
     pairs = places.reshape(places.size // 2, 2)
     far = [(jnp.abs(p.x) > SIGHT) | (jnp.abs(p.y) > SIGHT) for p in points(pairs)]
     return jnp.where(jnp.stack(far)[:, None], UNSEEN, pairs).reshape(places.size)
 
 
 def _wall(apart: Array, along: Array) -> Point:
-    """The force of a wall on agents, across (x) and along it (y); its ends are round to them."""
-    past = along - jnp.clip(along, -WALL_END, WALL_END)  # how far beyond the wall's end
+    """Returns the force of a wall on agents, across it (x) and along it (y); its ends are round."""
+    past = along - jnp.clip(along, -WALL_END, WALL_END)  # distance beyond the wall's end
     sine = jnp.clip(past / SIZE, -1.0, 1.0)
     cosine = jnp.sqrt(1.0 - sine * sine)
     deep = overlap(jnp.abs(apart) - (cosine * SIZE + WALL_HALF))

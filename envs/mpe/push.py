@@ -1,4 +1,4 @@
-"""Simple push: an adversary keeps a good agent away from its goal."""
+"""Simple push: an adversary keeps a good agent away from its goal landmark."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
     distance,
     one_hot,
     others,
@@ -20,6 +17,7 @@ from marlx.envs.mpe.core import (
     points,
     relative,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 MARKS = 2
@@ -29,8 +27,8 @@ MARKS = 2
 class Push(Particles):
     """The good agent goes to one of two landmarks; the adversary does not know to which.
 
-    The good agent is paid minus its distance to the goal, the adversary the good agent's distance
-    minus its own.
+    Reward of the good agent: minus its distance to the goal. Reward of the adversary: the good
+    agent's distance minus its own.
 
     Observation of the good agent: velocity, the goal's relative position, the goal's colour (0.25,
     and 0.5 more in its channel), relative positions and colours (0.1, and 0.8 more) of both
@@ -50,21 +48,21 @@ class Push(Particles):
 
     @property
     def landmarks(self) -> tuple[Landmark, ...]:
-        """Two, told apart by colour."""
+        """Two, of different colours."""
         return (Landmark(),) * MARKS
 
     @property
     def goals(self) -> tuple[int, ...]:
-        """The landmark that counts."""
+        """Index of the goal landmark."""
         return (MARKS,)
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Itself, the landmarks, the other; for the good agent the goal and all colours."""
-        pos, marks, kind = state.agent_pos, state.landmark_pos, state.agent_pos.dtype
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns velocity, landmarks, the other agent; for the good agent goal and colours too."""
+        pos, marks, dtype = state.agent_pos, state.landmark_pos, state.agent_pos.dtype
         goal = pick(list(marks), state.goal[0])
-        # Colours are red, green, blue; landmark k shines in channel k + 1.
-        mine = one_hot(state.goal[0] + 1, 3, kind) * 0.5 + np.asarray(0.25, kind)
-        theirs = np.array([0.1, 0.9, 0.1, 0.1, 0.1, 0.9], kind)
+        # Colours have channels red, green, blue; landmark k has channel k + 1.
+        mine = one_hot(state.goal[0] + 1, 3, dtype) * 0.5 + np.asarray(0.25, dtype)
+        theirs = np.array([0.1, 0.9, 0.1, 0.1, 0.1, 0.9], dtype)
         near = [relative(marks, p) for p in pos]
         other = [relative(others(pos, i), pos[i]) for i in range(2)]
         return [
@@ -72,8 +70,8 @@ class Push(Particles):
             [state.agent_vel[1], goal - pos[1], mine, near[1], theirs, other[1]],
         ]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Who is how far from the goal."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns rewards from the distances to the goal."""
         goal = pick(points(state.landmark_pos), state.goal[0])
         adversary, good = (distance(p, goal) for p in points(state.agent_pos))
         return [good - adversary, -good]

@@ -1,4 +1,4 @@
-"""Simple reference: two agents, each of which knows only where the other has to go."""
+"""Simple reference: two agents, each of which knows only the other's goal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.checks import between
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
-    check_ratio,
     distance,
     one_hot,
     pick,
     points,
     relative,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 MARKS = 3
@@ -32,11 +30,11 @@ class Reference(Particles):
     """Two agents that move and speak; each knows the landmark that the other has to reach.
 
     An agent's own reward is minus the distance of the *other* agent to the landmark that this one
-    knows of; it is paid `local_ratio` of that and `1 - local_ratio` of the mean of both. The goal
-    holds, for each agent, the landmark it knows of.
+    knows. Its reward is `local_ratio` of that and `1 - local_ratio` of the mean of both. The goal
+    holds, for each agent, the landmark it knows.
 
     Observation: velocity, relative positions of the three landmarks, the colour of the landmark it
-    knows of (0.75 in that landmark's channel, 0.25 in the others), what the other said last.
+    knows (0.75 in that landmark's channel, 0.25 in the others), the other's last message.
 
     Attributes:
       local_ratio: weight of an agent's own reward.
@@ -52,42 +50,42 @@ class Reference(Particles):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ratio(self.local_ratio)
+        between(self, local_ratio=(0, 1))
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """Two alike."""
+        """Two equal agents."""
         return tuple(Agent(f"agent_{i}", "agents", collide=False, speaks=True) for i in range(2))
 
     @property
     def landmarks(self) -> tuple[Landmark, ...]:
-        """Three, told apart by colour."""
+        """Three, of different colours."""
         return (Landmark(),) * MARKS
 
     @property
     def goals(self) -> tuple[int, ...]:
-        """The landmark that each agent knows of."""
+        """The landmark that each agent knows."""
         return (MARKS, MARKS)
 
-    def aims(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
-        """The landmark each agent knows of is the other's goal."""
+    def goal_landmarks(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
+        """Returns each agent's known landmark as the goal of the other."""
         return [(goal[0], 1), (goal[1], 0)]
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Itself, the landmarks, the goal's colour, the other's message."""
-        kind = state.agent_pos.dtype
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns velocity, landmarks, the colour of the other's goal, the other's message."""
+        dtype = state.agent_pos.dtype
         return [
             [
                 state.agent_vel[i],
                 relative(state.landmark_pos, state.agent_pos[i]),
-                one_hot(state.goal[i], MARKS, kind) * 0.5 + np.asarray(0.25, kind),
+                one_hot(state.goal[i], MARKS, dtype) * 0.5 + np.asarray(0.25, dtype),
                 state.comm[1 - i],
             ]
             for i in range(2)
         ]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """How far the other is from the goal one knows of, and the mean of both."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns mixes of each agent's own reward and the mean of both."""
         pos, marks = points(state.agent_pos), points(state.landmark_pos)
         own = [-distance(pos[1 - i], pick(marks, state.goal[i])) for i in range(2)]
         common = (own[0] + own[1]) / 2

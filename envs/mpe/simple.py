@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
     points,
     relative,
     square,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Simple(Particles):
-    """One agent is paid the negative squared distance to the landmark.
+    """One agent and one landmark.
+
+    Reward: minus the squared distance to the landmark.
 
     Observation: velocity, the landmark's relative position.
 
@@ -31,19 +31,19 @@ class Simple(Particles):
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """The agent."""
+        """One agent."""
         return (Agent("agent_0", "agents", collide=False),)
 
     @property
     def landmarks(self) -> tuple[Landmark, ...]:
-        """The landmark."""
+        """One landmark."""
         return (Landmark(),)
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Velocity and the landmark."""
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns velocity and the landmark's relative position."""
         return [[state.agent_vel[0], relative(state.landmark_pos, state.agent_pos[0])]]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """The negative squared distance."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns minus the squared distance."""
         (agent,), (landmark,) = points(state.agent_pos), points(state.landmark_pos)
         return [-square(agent - landmark)]

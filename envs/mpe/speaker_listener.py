@@ -7,18 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
     one_hot,
     pick,
     points,
     relative,
     square,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 MARKS = 3
@@ -28,10 +26,10 @@ MARKS = 3
 class SpeakerListener(Particles):
     """A speaker that knows the goal, and a listener that has to go there.
 
-    Both are paid minus the squared distance of the listener to the goal, one of three landmarks.
+    Reward of both: minus the squared distance of the listener to the goal, one of three landmarks.
 
     Observation of the speaker: the goal's colour (0.65 in its channel, 0.15 in the others). Of the
-    listener: velocity, relative positions of the landmarks, what the speaker said last.
+    listener: velocity, relative positions of the landmarks, the speaker's last message.
 
     Source: mpe2 1.1.1, simple_speaker_listener_v4.
     """
@@ -42,7 +40,7 @@ class SpeakerListener(Particles):
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """Speaker, listener."""
+        """The speaker, then the listener."""
         return (
             Agent("speaker_0", "speaker", 0.075, collide=False, movable=False, speaks=True),
             Agent("listener_0", "listener", 0.075, collide=False),
@@ -50,25 +48,25 @@ class SpeakerListener(Particles):
 
     @property
     def landmarks(self) -> tuple[Landmark, ...]:
-        """Three, told apart by colour."""
+        """Three, of different colours."""
         return (Landmark(size=0.04),) * MARKS
 
     @property
     def goals(self) -> tuple[int, ...]:
-        """The landmark to reach."""
+        """Index of the landmark to reach."""
         return (MARKS,)
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """The goal's colour; itself, the landmarks and the message."""
-        kind = state.agent_pos.dtype
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns the goal's colour; and velocity, landmarks and the message."""
+        dtype = state.agent_pos.dtype
         listener = relative(state.landmark_pos, state.agent_pos[1])
         return [
-            [one_hot(state.goal[0], MARKS, kind) * 0.5 + np.asarray(0.15, kind)],
+            [one_hot(state.goal[0], MARKS, dtype) * 0.5 + np.asarray(0.15, dtype)],
             [state.agent_vel[1], listener, state.comm[0]],
         ]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Minus the squared distance."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns minus the listener's squared distance to the goal, for both."""
         goal = pick(points(state.landmark_pos), state.goal[0])
         reward = -square(points(state.agent_pos)[1] - goal)
         return [reward, reward]

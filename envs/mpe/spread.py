@@ -1,4 +1,4 @@
-"""Simple spread: as many agents as landmarks, which have to cover them all without colliding."""
+"""Simple spread: agents have to cover as many landmarks without colliding."""
 
 from __future__ import annotations
 
@@ -8,37 +8,34 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from marlx.environment import EnvParams
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.checks import at_least, between
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
-    at_least,
-    check_ratio,
     nearest,
     others,
     points,
     relative,
     touch,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array, Subgoals
 
 SIZE = 0.15
 COVERED = 0.1
-"""An agent nearer than this to a landmark covers it; mpe2 counts occupied landmarks so."""
+"""An agent closer than this to a landmark covers it, as mpe2 counts occupied landmarks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread(Particles):
-    """Agents are paid for covering landmarks, and pay for running into each other.
+    """Agents have to cover all landmarks and lose reward when they collide.
 
-    Each agent is paid `local_ratio` times its own -1 for every other agent it overlaps, and
-    `1 - local_ratio` times the common reward: minus the distance of each landmark to the agent
-    nearest to it, summed.
+    Reward of each agent: `local_ratio` times its own reward, -1 for every other agent that it
+    overlaps, plus `1 - local_ratio` times the common reward, minus the sum over landmarks of the
+    distance to the nearest agent.
 
     Observation: velocity, position, relative positions of the landmarks and of the other agents,
-    and two zeros for each other agent (mpe2's agents have a message here but none can send one).
+    and two zeros for each other agent (the place of messages in mpe2, where no agent can send one).
 
     Subgoals: one for each landmark, achieved by an agent within 0.1 of it.
 
@@ -59,11 +56,11 @@ class Spread(Particles):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, num_agents=1)
-        check_ratio(self.local_ratio)
+        between(self, local_ratio=(0, 1))
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """All alike."""
+        """Equal agents."""
         return tuple(Agent(f"agent_{i}", "agents", SIZE) for i in range(self.num_agents))
 
     @property
@@ -71,8 +68,8 @@ class Spread(Particles):
         """As many as agents."""
         return (Landmark(),) * self.num_agents
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Itself, the landmarks, the others, and silence."""
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns velocity, position, landmarks, other agents, and zeros for messages."""
         pos, silence = state.agent_pos, jnp.zeros(2 * (self.num_agents - 1), state.agent_pos.dtype)
         return [
             [
@@ -85,8 +82,8 @@ class Spread(Particles):
             for i in range(self.num_agents)
         ]
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Landmarks that are far from everyone, and collisions."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns mixes of the common reward and each agent's collisions."""
         pos = points(state.agent_pos)
         common = -sum(nearest(pos, landmark) for landmark in points(state.landmark_pos))
         own: list[Number] = [0.0] * self.num_agents
@@ -97,7 +94,7 @@ class Spread(Particles):
         return [(1 - self.local_ratio) * common + self.local_ratio * mine for mine in own]
 
     def subgoals(self, params: EnvParams | None = None) -> Subgoals:
-        """Standing on a landmark, one subgoal for each; all can be chosen at any time."""
+        """Returns one subgoal for each landmark; all can be chosen at any time."""
         del params
         count = self.num_agents
         everything = jnp.ones((count, count), bool)

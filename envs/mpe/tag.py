@@ -7,13 +7,10 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.checks import at_least
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
-    at_least,
     count,
     others,
     outside,
@@ -21,6 +18,7 @@ from marlx.envs.mpe.core import (
     relative,
     touch,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 HUNTER, PREY, OBSTACLE = 0.075, 0.05, 0.2
@@ -29,12 +27,11 @@ CATCH = 10.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tag(Particles):
-    """Adversaries are paid for touching good agents, good agents pay for it.
+    """Adversaries gain reward by touching good agents, which lose it.
 
-    Each adversary is paid 10 for every touching pair of an adversary and a good agent, whoever they
-    are. A good agent pays 10 for each adversary that touches it, and for leaving the screen: on
-    either axis nothing up to 0.9 from the centre, then 10 per unit up to 1, then exp(2 |x| - 2), at
-    most 10.
+    Reward of each adversary: 10 for every touching pair of any adversary and any good agent. A good
+    agent loses 10 for each adversary that touches it, and a cost for leaving the screen: on each
+    axis 0 up to 0.9 from the centre, then 10 per unit up to 1, then exp(2 |x| - 2), at most 10.
 
     Observation: velocity, position, relative positions of the obstacles and of all other agents,
     velocities of the other good agents. Agents are the adversaries, then the good ones.
@@ -42,7 +39,7 @@ class Tag(Particles):
     Attributes:
       num_good: good agents.
       num_adversaries: adversaries.
-      num_obstacles: landmarks to run into.
+      num_obstacles: landmarks with which agents collide.
 
     Source: mpe2 1.1.1, simple_tag_v3.
     Differs from: mpe2's options `curriculum`, `terminate_on_success` and `num_*_neighbors`, which
@@ -62,7 +59,7 @@ class Tag(Particles):
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """Adversaries, then good agents."""
+        """The adversaries, then the good agents."""
         return (
             *(
                 Agent(f"adversary_{i}", "adversaries", HUNTER, accel=3.0, max_speed=1.0)
@@ -79,8 +76,8 @@ class Tag(Particles):
         """Obstacles."""
         return (Landmark(OBSTACLE, collide=True, kind="obstacle"),) * self.num_obstacles
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Itself, the obstacles, the others, and how good agents move."""
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns velocity, position, obstacles, other agents, velocities of good agents."""
         first = self.num_adversaries
         good_vel = state.agent_vel[first:]
         seen = []
@@ -92,8 +89,8 @@ class Tag(Particles):
             seen.append([*parts, vel.reshape(vel.size)])
         return seen
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Catches, and leaving the screen."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns rewards from touches and from leaving the screen."""
         pos = points(state.agent_pos)
         hunters, prey = pos[: self.num_adversaries], pos[self.num_adversaries :]
         caught = [count(touch(hunter, one, HUNTER + PREY) for hunter in hunters) for one in prey]

@@ -1,4 +1,4 @@
-"""Simple world comm: a hunt among forests that hide, led by one who sees all and can speak."""
+"""Simple world comm: tag among forests that hide agents, with a leader that sees all and speaks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from marlx.envs.mpe.core import (
-    Agent,
-    Landmark,
+from marlx.envs.checks import at_least
+from marlx.envs.mpe.bodies import Agent, Landmark
+from marlx.envs.mpe.geometry import (
     Number,
-    Particles,
-    ParticleState,
-    at_least,
     count,
     nearest,
     others,
@@ -23,6 +20,7 @@ from marlx.envs.mpe.core import (
     relative,
     touch,
 )
+from marlx.envs.mpe.world import Particles, ParticleState
 from marlx.types import Array
 
 HUNTER, PREY, OBSTACLE, FOOD, FOREST = 0.075, 0.045, 0.2, 0.03, 0.3
@@ -31,24 +29,24 @@ CATCH = 5.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorldComm(Particles):
-    """Adversaries hunt good agents, who look for food and hide in forests.
+    """Adversaries hunt good agents, which look for food and hide in forests.
 
-    Each adversary is paid 5 for every touching pair of an adversary and a good agent, minus a tenth
-    of its own distance to the nearest good agent. A good agent pays 5 for each adversary that
-    touches it, twice what `Tag` takes for leaving the screen, and a twentieth of its distance to
-    the nearest food; it is paid 2 for each food it touches.
+    Reward of each adversary: 5 for every touching pair of any adversary and any good agent, minus
+    a tenth of its distance to the nearest good agent. A good agent loses 5 for each adversary that
+    touches it, twice the cost of leaving the screen in `Tag`, and a twentieth of its distance to
+    the nearest food; it gains 2 for each food that it touches.
 
     Observation: velocity, position, relative positions of all landmarks, relative positions of all
-    other agents and velocities of the other good ones, 1 or -1 for each forest one is in or not;
-    for adversaries what the leader said last. In a good agent's the forests come before the
-    velocities. Others show as 0 unless both are in the same forest, or neither is in any; the
-    leader sees everyone. Landmarks are obstacles, foods, forests; agents are the leader, the other
-    adversaries, the good ones.
+    other agents, velocities of the other good agents, 1 or -1 for each forest that the agent is or
+    is not in; for adversaries also the leader's last message. In a good agent's observation the
+    forests come before the velocities. Numbers of another agent are 0 unless both are in the same
+    forest or neither is in any; the leader sees all agents. Landmarks are obstacles, foods,
+    forests. Agents are the leader, the other adversaries, the good agents.
 
     Attributes:
       num_good: good agents.
       num_adversaries: adversaries, the leader among them.
-      num_obstacles: landmarks to run into.
+      num_obstacles: landmarks with which agents collide.
       num_food: foods, which are never used up.
       num_forests: forests.
 
@@ -92,9 +90,9 @@ class WorldComm(Particles):
             *[Landmark(FOREST, kind="forest")] * self.num_forests,
         )
 
-    def see(self, state: ParticleState) -> list[list[Array]]:
-        """Everything that is not hidden."""
-        kind, first = state.agent_pos.dtype, self.num_adversaries
+    def views(self, state: ParticleState) -> list[list[Array]]:
+        """Returns the numbers that the class lists, with 0 for hidden agents."""
+        dtype, first = state.agent_pos.dtype, self.num_adversaries
         forests = points(state.landmark_pos)[self.num_obstacles + self.num_food :]
         inside = [
             [touch(pos, forest, agent.size + FOREST) for forest in forests]
@@ -107,8 +105,8 @@ class WorldComm(Particles):
             there = jnp.where(shown, pos - pos[i], 0.0)
             good_vel = vel[first:] if i < first else others(vel[first:], i - first)
             good_vel = good_vel.reshape(good_vel.size)
-            flags = [jnp.where(yes, 1.0, -1.0).astype(kind) for yes in inside[i]]
-            forest = jnp.stack(flags) if flags else jnp.zeros(0, kind)
+            flags = [jnp.where(yes, 1.0, -1.0).astype(dtype) for yes in inside[i]]
+            forest = jnp.stack(flags) if flags else jnp.zeros(0, dtype)
             last = [good_vel, forest, state.comm[0]] if i < first else [forest, good_vel]
             there = others(there, i)
             seen.append(
@@ -122,8 +120,8 @@ class WorldComm(Particles):
             )
         return seen
 
-    def pay(self, state: ParticleState) -> list[Number]:
-        """Catches, food, nearness, and leaving the screen."""
+    def rewards(self, state: ParticleState) -> list[Number]:
+        """Returns rewards from touches, food, distances and leaving the screen."""
         pos, marks = points(state.agent_pos), points(state.landmark_pos)
         hunters, prey = pos[: self.num_adversaries], pos[self.num_adversaries :]
         foods = marks[self.num_obstacles : self.num_obstacles + self.num_food]
@@ -139,7 +137,7 @@ class WorldComm(Particles):
 
 
 def _shown(mine: list[Array], theirs: list[Array], leader: bool) -> Array:
-    """Bool [], whether one agent sees another, from the forests that each is in."""
+    """Returns bool [], whether one agent sees another, from the forests that each is in."""
     no = jnp.bool_(False)
     both = [a & b for a, b in zip(mine, theirs, strict=True)]
     together: Array = functools.reduce(jnp.logical_or, both, no)

@@ -1,7 +1,12 @@
-"""Heuristic partners, and environments with partners by name: `partners/{environment}`.
+"""Environments in which a learner controls some agents and fixed partners play the others.
 
-A heuristic acts on what its agent observes, never on the state. All are `Partner` records, to be
-given to `marlx.envs.roles.with_partners`; `heuristics(env)` tells which fit an environment.
+`with_partners(env, policies, ego)` is the setting of agent modelling and ad hoc teamwork. The
+partner is drawn for each episode, stays for all of it, and is not observed. By name it is
+`partners/{environment}`.
+
+A `Partner` is a record of pure functions. `heuristics(env)` lists those that fit an environment;
+they act on observations only, not on the state. `from_runs` makes partners of trained policies,
+and `pretrained` is a trained opponent that comes with marlx.
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ from marlx.envs.partners.particles import (
     speaker_heuristics,
     spread_heuristics,
 )
+from marlx.envs.partners.partner import Partner, no_memory
+from marlx.envs.partners.roles import Roles, RolesState, with_partners
+from marlx.envs.partners.stored import from_policy, from_runs
 from marlx.envs.partners.trained import has_pretrained, pretrained
 
 __all__ = [
@@ -26,16 +34,23 @@ __all__ = [
     "LIAM_CODES",
     "LIAM_TEAMS",
     "PREDATORS",
+    "Partner",
+    "Roles",
+    "RolesState",
     "foraging_heuristics",
+    "from_policy",
+    "from_runs",
     "game_heuristics",
     "has_predators",
     "has_pretrained",
     "heuristics",
     "make",
+    "no_memory",
     "pool_of",
     "predator_heuristics",
     "pretrained",
     "random",
     "speaker_heuristics",
     "spread_heuristics",
+    "with_partners",
 ]

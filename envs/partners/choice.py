@@ -1,46 +1,46 @@
-"""Which heuristic partners fit an environment."""
+"""The heuristic partners that fit an environment."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from marlx.environment import Environment
-from marlx.envs.foraging import Foraging
-from marlx.envs.matrix import MatrixGame
-from marlx.envs.mpe.core import Particles
-from marlx.envs.mpe.liam import LiamSpeakerListener
-from marlx.envs.mpe.spread import Spread
-from marlx.envs.partners.foraging import foraging_heuristics
-from marlx.envs.partners.games import game_heuristics
-from marlx.envs.partners.particles import (
-    has_predators,
-    predator_heuristics,
-    speaker_heuristics,
-    spread_heuristics,
-)
-from marlx.envs.roles import Partner, no_memory
+from marlx.envs.partners import foraging, games, particles
+from marlx.envs.partners.partner import HeuristicSet, Partner, no_memory
 from marlx.learning.returns import uniform_action
 from marlx.types import Array, Observation, Tree
 
+HEURISTICS: tuple[HeuristicSet, ...] = (
+    foraging.HEURISTICS,
+    games.HEURISTICS,
+    *particles.HEURISTICS,
+)
+"""All heuristics; an environment has those of the first set that fits."""
+
 
 def heuristics(env: Environment[Any, Any]) -> dict[str, Partner]:
-    """The heuristic partners that fit `env`, by name; `random` fits every environment."""
-    made: tuple[Partner, ...] = ()
-    if isinstance(env, Foraging):
-        made = foraging_heuristics(env)
-    elif isinstance(env, MatrixGame):
-        made = game_heuristics(env)
-    elif isinstance(env, Spread):
-        made = spread_heuristics(env)
-    elif isinstance(env, LiamSpeakerListener):
-        made = speaker_heuristics(env)
-    elif isinstance(env, Particles) and has_predators(env):
-        made = predator_heuristics(env)
+    """Returns the heuristic partners that fit `env`, by name; `random` fits every environment."""
+    found = _fitting(env)
+    made = () if found is None else found.make(env)
     return {partner.name: partner for partner in (*made, random(env))}
 
 
+def default_ego(env: Environment[Any, Any]) -> tuple[int, ...]:
+    """Returns the agents that learn in `partners/{environment}` unless a setting says otherwise."""
+    found = _fitting(env)
+    return (0,) if found is None else found.ego(env)
+
+
+def _fitting(env: Environment[Any, Any]) -> HeuristicSet | None:
+    """Returns the first set of heuristics that fits `env`."""
+    for one in HEURISTICS:
+        if isinstance(env, one.kind) and one.fits(env):
+            return one
+    return None
+
+
 def random(env: Environment[Any, Any]) -> Partner:
-    """A partner that does something legal, all of it equally likely, at every step."""
+    """Returns a partner that takes a uniformly random legal action at every step."""
     spec = env.spec()
 
     def act(policy: Tree, memory: Tree, obs: Observation, key: Array) -> tuple[Array, Tree]:

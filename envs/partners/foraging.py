@@ -1,4 +1,4 @@
-"""Lbforaging's four heuristics."""
+"""Heuristic partners for foraging: the four of lbforaging."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.envs.foraging import EAST, LOAD, NORTH, SOUTH, WEST, Foraging
-from marlx.envs.roles import Partner, no_memory
+from marlx.envs.partners.partner import HeuristicSet, Partner, no_memory
 from marlx.types import Array, Observation, Tree
 
 FAR = 1 << 30
-"""More than any squared distance on a board."""
+"""Larger than any squared distance on a board."""
 
 
-class Taste(NamedTuple):
-    """What a foraging heuristic goes for."""
+class Preference(NamedTuple):
+    """The food that a heuristic goes to."""
 
-    centre: Any  # bool [], the food closest to the centre of the agents in sight, not to itself
-    limit: Any  # int32 [], only foods up to: 0 any level, 1 its own, 2 that of all agents in sight
+    centre: Any  # bool [], the closest to the centre of the visible agents, not to the agent itself
+    limit: Any  # int32 [], highest level: 0 any, 1 its own, 2 the sum of all visible agents'
 
 
-TASTES = {
-    "h1": Taste(False, 0),
-    "h2": Taste(True, 0),
-    "h3": Taste(False, 1),
-    "h4": Taste(True, 2),
+PREFERENCES = {
+    "h1": Preference(False, 0),
+    "h2": Preference(True, 0),
+    "h3": Preference(False, 1),
+    "h4": Preference(True, 2),
 }
-"""Lbforaging's four heuristics."""
+"""The preference of each heuristic."""
 
 
 class Sight(NamedTuple):
-    """What one agent sees, as single numbers; lengths in cells, rows grow southwards."""
+    """The view of one agent, in scalars; lengths are in cells, rows grow southwards."""
 
     row: Array  # int32 [], its own position
     col: Array
     level: Array  # int32 [], its own
-    centre_row: Array  # int32 [], rounded mean position of the agents in sight, itself included
+    centre_row: Array  # int32 [], rounded mean position of the visible agents and itself
     centre_col: Array
     levels: Array  # int32 [], summed over them
     closest: Callable[[Array, Array, Array], tuple[Array, Array, Array]]
@@ -49,41 +49,43 @@ class Sight(NamedTuple):
 
 
 def foraging_heuristics(env: Foraging) -> tuple[Partner, ...]:
-    """Lbforaging's heuristics h1 to h4, for any setting of foraging in which they can be.
+    """Returns lbforaging's heuristics h1 to h4, or h1 and h2 without `observe_levels`.
 
-    h1 goes to the closest food in sight; h2 to the food closest to the centre of the agents in
-    sight, itself included; h3 as h1, but only to foods of at most its own level; h4 as h2, but only
-    to foods that all agents in sight together can load. Next to it, they load; on the way they walk
-    along the column first; where they cannot go on, or see no such food, they do something legal at
-    random. Without `observe_levels`, h3 and h4, who need levels, are left out.
+      - h1 goes to the closest visible food;
+      - h2 goes to the food closest to the centre of the visible agents, itself included;
+      - h3 is h1 for foods of at most its own level;
+      - h4 is h2 for foods that all visible agents together can load.
 
-    Source: `lbforaging.agents.heuristic_agent` of lbforaging 2.0.0 (the original also of LIAM's
-    foraging partners). Differs from: the original where `observation` is `grid`, since it acts on
-    that observation: agents are seen no further than the grid, and of two in one cell only one.
+    Next to their food they load. On the way they walk along the column first. If they are blocked,
+    or see no such food, they take a random legal action.
+
+    Source: `lbforaging.agents.heuristic_agent` of lbforaging 2.0.0, also the source of LIAM's
+    foraging partners. Differs from the original with `grid` observations, on which it acts: agents
+    outside the grid are not seen, and of two agents in one cell only one is.
     """
     act = functools.partial(_forage, env)
     return tuple(
-        Partner(name, no_memory, act, taste)
-        for name, taste in TASTES.items()
-        if env.observe_levels or taste.limit == 0
+        Partner(name, no_memory, act, preference)
+        for name, preference in PREFERENCES.items()
+        if env.observe_levels or preference.limit == 0
     )
 
 
 def _forage(
-    env: Foraging, taste: Taste, memory: Tree, obs: Observation, key: Array
+    env: Foraging, preference: Preference, memory: Tree, obs: Observation, key: Array
 ) -> tuple[Array, Tree]:
-    """What a heuristic does in the place of each agent, int32 [N]."""
+    """Returns a heuristic's action for each agent, int32 [N], and the memory as it is."""
     see = _see_grid if env.observation == "grid" else _see_vector
     draws = jnp.unstack(jax.random.bits(key, (env.num_agents,)))
     actions = []
     for i, draw in enumerate(draws):
         sees = see(env, obs.local[i])
         legal = jnp.unstack(obs.action_mask[i])
-        # A limit of 0 is none in the original, but levels are at least 1.
-        limit = jnp.where(taste.limit == 1, sees.level, sees.levels)
-        limit = jnp.where(taste.limit == 0, FAR, limit)
-        row = jnp.where(taste.centre, sees.centre_row, sees.row)
-        col = jnp.where(taste.centre, sees.centre_col, sees.col)
+        # A limit of 0 means none, as in the original; levels are at least 1.
+        limit = jnp.where(preference.limit == 1, sees.level, sees.levels)
+        limit = jnp.where(preference.limit == 0, FAR, limit)
+        row = jnp.where(preference.centre, sees.centre_row, sees.row)
+        col = jnp.where(preference.centre, sees.centre_col, sees.col)
         found, food_row, food_col = sees.closest(row, col, limit)
         action = _any_of(legal, draw)
         down, right = food_row - sees.row, food_col - sees.col
@@ -92,7 +94,7 @@ def _forage(
             (EAST, right > 0),
             (SOUTH, down > 0),
             (NORTH, down < 0),
-        ):  # the last that is wanted and legal holds
+        ):  # the last one that is wanted and legal counts
             action = jnp.where(found & wanted & legal[move], move, action)
         beside = jnp.abs(down) + jnp.abs(right) == 1
         actions.append(jnp.where(found & beside, LOAD, action))
@@ -100,7 +102,7 @@ def _forage(
 
 
 def _see_vector(env: Foraging, local: Array) -> Sight:
-    """Reads a `vector` observation f32 [O]."""
+    """Returns the view of an agent from a `vector` observation f32 [O]."""
     numbers = [number.astype(jnp.int32) for number in jnp.unstack(local)]
     foods = [numbers[3 * f : 3 * f + 3] for f in range(env.num_food)]
     per_agent = 3 if env.observe_levels else 2
@@ -120,7 +122,7 @@ def _see_vector(env: Foraging, local: Array) -> Sight:
         for food_row, food_col, level in foods:
             far = (food_row - row) ** 2 + (food_col - col) ** 2
             far = jnp.where((level > 0) & (level <= limit), far, FAR)
-            closer = far < best  # of two that are as close the first holds
+            closer = far < best  # the first of equally close ones
             best = jnp.where(closer, far, best)
             best_row = jnp.where(closer, food_row, best_row)
             best_col = jnp.where(closer, food_col, best_col)
@@ -130,18 +132,18 @@ def _see_vector(env: Foraging, local: Array) -> Sight:
         row=agents[0][0],
         col=agents[0][1],
         level=agents[0][2] if env.observe_levels else jnp.int32(1),
-        centre_row=_rounded(total(0), count),
-        centre_col=_rounded(total(1), count),
+        centre_row=round_half_even(total(0), count),
+        centre_col=round_half_even(total(1), count),
         levels=total(2) if env.observe_levels else count,
         closest=closest,
     )
 
 
 def _see_grid(env: Foraging, local: Array) -> Sight:
-    """Reads a `grid` observation f32 [3 W^2].
+    """Returns the view of an agent from a `grid` observation f32 [3 W^2].
 
-    Positions count from the top left cell *of the board* in sight, as in vector observations:
-    rounding to even makes the centre of two agents depend on where counting begins.
+    Positions count from the top left visible cell *of the board*, as in vector observations, since
+    rounding half to even makes the centre of two agents depend on the origin.
     """
     width = 2 * env.view + 1
     agents, foods, free = local.reshape(3, width, width).astype(jnp.int32)
@@ -165,15 +167,15 @@ def _see_grid(env: Foraging, local: Array) -> Sight:
         row=me - top,
         col=me - left,
         level=agents[me, me],
-        centre_row=_rounded(sum_row, count),
-        centre_col=_rounded(sum_col, count),
+        centre_row=round_half_even(sum_row, count),
+        centre_col=round_half_even(sum_col, count),
         levels=agents.sum(dtype=jnp.int32),
         closest=closest,
     )
 
 
-def _rounded(total: Array, count: Array) -> Array:
-    """int32 [], `total / count` to the nearest integer, halves to the even one; none negative."""
+def round_half_even(total: Array, count: Array) -> Array:
+    """Returns int32 [], `total / count` rounded, halves to even; both must not be negative."""
     count = jnp.maximum(count, 1)
     down, twice = total // count, 2 * (total % count)
     up = (twice > count) | ((twice == count) & (down % 2 == 1))
@@ -181,7 +183,7 @@ def _rounded(total: Array, count: Array) -> Array:
 
 
 def _any_of(legal: Sequence[Array], draw: Array) -> Array:
-    """int32 [], one of the actions that are legal, from 32 random bits."""
+    """Returns int32 [], a uniformly random legal action, from 32 random bits."""
     count = sum((may.astype(jnp.uint32) for may in legal), start=jnp.uint32(0))
     rank = (draw % jnp.maximum(count, 1)).astype(jnp.int32)
     action: Array = jnp.int32(0)
@@ -189,3 +191,6 @@ def _any_of(legal: Sequence[Array], draw: Array) -> Array:
         action = jnp.where(may & (rank == 0), i, action)
         rank = rank - may
     return action
+
+
+HEURISTICS = HeuristicSet(kind=Foraging, make=foraging_heuristics)

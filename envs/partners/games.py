@@ -1,4 +1,4 @@
-"""Players of matrix games that have a habit."""
+"""Heuristic partners for matrix games."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 
 from marlx.envs.matrix import MatrixGame
-from marlx.envs.roles import Partner, no_memory
+from marlx.envs.partners.partner import HeuristicSet, Partner, no_memory
 from marlx.types import Array, Observation, Tree
 
 MOSTLY = 0.7
-"""How often the `mostly_...` of `game_heuristics` follow their habit."""
+"""Probability of the favourite action of a `mostly_...` partner."""
 
 
 def game_heuristics(env: MatrixGame) -> tuple[Partner, ...]:
-    """Players with a habit: `mostly_2` chooses action 2 in 70% of the steps, `always_2` in all.
+    """Returns partners with a favourite action: `mostly_2` takes action 2 in 70% of the steps.
 
-    Otherwise any of the other actions, all of them equally likely; an action beyond an agent's own
-    is its last. Habits are what there is to learn of a partner in a repeated game, from what it
-    did: ours, the field has no set of them that is standard.
+    `always_2` takes it in all steps. The other actions are equally likely; an action above an
+    agent's own counts as its last one. In a repeated game, a habit is what an agent can learn about
+    its partner from past actions. The set is our own, since there is no standard one.
     """
     act = functools.partial(_by_habit, env.num_actions)
     return tuple(
@@ -34,7 +34,15 @@ def game_heuristics(env: MatrixGame) -> tuple[Partner, ...]:
 def _by_habit(
     sizes: Sequence[int], habit: tuple[Array, Array], memory: Tree, obs: Observation, key: Array
 ) -> tuple[Array, Tree]:
-    """Actions of all agents, by a favourite and how often it is chosen."""
+    """Returns the actions of all agents.
+
+    Args:
+      sizes: number of actions of each agent.
+      habit: the favourite action and its probability.
+      memory: returned as it is.
+      obs: not used.
+      key: consumed.
+    """
     favourite, how_often = habit
     size = jnp.asarray(sizes)
     favourite = jnp.minimum(favourite, size - 1)
@@ -44,3 +52,6 @@ def _by_habit(
     other = jax.random.randint(key_other, size.shape, 0, others)
     other = jnp.minimum(other + (other >= favourite), size - 1)
     return jnp.where(follows, favourite, other).astype(jnp.int32), memory
+
+
+HEURISTICS = HeuristicSet(kind=MatrixGame, make=game_heuristics)

@@ -8,21 +8,23 @@ import inspect
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from marlx.environment import Environment
-from marlx.envs.mpe.liam import LiamSpeakerListener
-from marlx.envs.partners.choice import heuristics
-from marlx.envs.partners.particles import has_predators
+from marlx.envs.checks import check_probability
+from marlx.envs.partners.cast import make_cast
+from marlx.envs.partners.choice import default_ego, heuristics
+from marlx.envs.partners.partner import Partner
+from marlx.envs.partners.roles import Roles
+from marlx.envs.partners.stored import from_runs
 from marlx.envs.partners.trained import NAME as PRETRAINED
 from marlx.envs.partners.trained import has_pretrained, pretrained
-from marlx.envs.roles import Partner, Roles, from_runs, make_cast
 from marlx.registry import Family, make_env, settings_of
 from marlx.text import unknown
 
 
 class _Named(Roles):
-    """Base of the environments called `partners/...`, whose fields are made by `_class_for`."""
+    """Base of the environments `partners/...`, whose fields are made by `_class_for`."""
 
     name: str
     pool: tuple[str, ...]
@@ -39,28 +41,36 @@ class _Named(Roles):
         object.__setattr__(self, "cast", make_cast(env, policies, self.ego))
 
 
+class Setting(NamedTuple):
+    """A setting that `partners/...` adds to those of the inner environment."""
+
+    type: Any
+    default: Any
+    help: str
+
+
 SETTINGS = {
-    "pool": (
+    "pool": Setting(
         tuple[str, ...],
         (),
-        "heuristics (h1), pretrained, run folders and folders of them, one of which is drawn for "
-        "each episode; none given: every heuristic made for the environment, or random where there "
-        "is none.",
+        "partners, one of which is drawn for each episode: names of heuristics (h1), pretrained, "
+        "run folders, and folders of run folders. Empty: all heuristics of the environment, or "
+        "random if it has none.",
     ),
-    "ego": (tuple[int, ...], (0,), "the agents that learn; the partners play the others."),
-    "every_seed": (bool, False, "all seeds of a run are in the pool, not its best one alone."),
-    "epsilon": (
+    "ego": Setting(tuple[int, ...], (0,), "agents that learn; partners play the others."),
+    "every_seed": Setting(bool, False, "put all seeds of a run into the pool, not only the best."),
+    "epsilon": Setting(
         float,
         0.0,
-        "how often an agent of a run's policy does something random instead.",
+        "probability with which an agent of a trained policy acts at random instead.",
     ),
-    "privileged": (
+    "privileged": Setting(
         bool,
         False,
-        "the global state also tells who the partner is, what the partners see and what they did.",
+        "append the partner, the partners' observations and their actions to the global state.",
     ),
 }
-"""What `partners/...` adds to the settings of the environment: type, default, help."""
+"""Settings that `partners/...` adds to those of the inner environment, by name."""
 
 
 def pool_of(
@@ -70,27 +80,27 @@ def pool_of(
     every_seed: bool = False,
     epsilon: float = 0.0,
 ) -> tuple[Partner, ...]:
-    """Partners by name.
+    """Returns partners by name.
 
     Args:
-      env: what they are to play in.
-      pool: names of `heuristics(env)`, `pretrained` where there is one, run folders, and folders of
-        run folders; empty: every heuristic made for `env`, or `random` where there is none.
-      every_seed: all seeds of a run, not its best one alone.
-      epsilon: how often agents of trained policies do something random; see `from_runs`.
+      env: the environment in which they play.
+      pool: names of `heuristics(env)`, `pretrained` if there is one, run folders, and folders of
+        run folders. Empty: all heuristics of `env`, or `random` if it has none.
+      every_seed: all seeds of a run, not only its best one.
+      epsilon: probability with which agents of trained policies act at random; see `from_runs`.
 
     Raises:
-      ValueError: neither a heuristic that fits `env` nor a folder with a policy that does.
+      ValueError: a name is neither a heuristic that fits `env` nor a folder with a policy that
+        does.
     """
     known = heuristics(env)
-    if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon is {epsilon}; it must be between 0 and 1")
+    check_probability(epsilon=epsilon)
     default = [name for name in known if name != "random"] or ["random"]
     if PRETRAINED in pool and has_pretrained(env):
         known[PRETRAINED] = pretrained(env, epsilon=epsilon)
     for name in pool:
         if name not in known and not Path(name).is_dir():
-            where = f"the pool of {env.spec().id} (heuristics, or the folders of runs)"
+            where = f"the pool of {env.spec().id} (heuristics, or run folders)"
             raise unknown("partner", name, known, where)
     paths = [path for name in pool if name not in known for path in _runs_in(name)]
     trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)
@@ -99,21 +109,21 @@ def pool_of(
 
 
 def _runs_in(name: str) -> list[str]:
-    """The folder itself or, where it is not a run's, those of the runs in it."""
+    """Returns the run folders in a folder, or the folder itself if there are none."""
     inside = [str(path) for path in sorted(Path(name).iterdir()) if (path / "policy").is_dir()]
     return inside or [name]
 
 
 @functools.cache
 def _class_for(inner: type[Environment[Any, Any]]) -> type[Any]:
-    """The dataclass of `inner` with partners: its settings are those of both."""
+    """Returns the dataclass of `inner` with partners, which has the settings of both."""
     fields: list[Any] = [("name", str, dataclasses.field())]
     fields += [
-        (name, hint, dataclasses.field(default=default))
-        for name, (hint, default, _) in SETTINGS.items()
+        (name, setting.type, dataclasses.field(default=setting.default))
+        for name, setting in SETTINGS.items()
     ]
     fields += [(name, hint, dataclasses.field()) for name, hint in settings_of(inner).items()]
-    own = "\n".join(f"  {name}: {text}" for name, (_, _, text) in SETTINGS.items())
+    own = "\n".join(f"  {name}: {setting.help}" for name, setting in SETTINGS.items())
     doc = (
         f"{inner.__name__} with partners: the learner controls `ego`, fixed policies the others."
         f"\n\nAttributes:\n{own}\n{_attributes(inner)}"
@@ -130,33 +140,29 @@ def _class_for(inner: type[Environment[Any, Any]]) -> type[Any]:
 
 
 def _attributes(cls: type[Any]) -> str:
-    """What docstrings say of a class's attributes, its bases' included, for the command line."""
+    """Returns the Attributes sections of the docstrings of a class and its bases."""
     documents = [inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__]
     blocks = [re.search(r"^Attributes:\n((?:  .*\n?)+)", text, re.M) for text in documents]
     return "\n".join(block[1].rstrip() for block in blocks if block)
 
 
 def make(id: str) -> Roles:
-    """The environment of an id `partners/{environment}`, with the default pool.
+    """Returns the environment of an id `partners/{environment}`, with the default pool.
 
-    The learner controls agent 0 or, where predators chase a prey, the prey; of LIAM's speakers the
-    second, as there.
+    The learner controls agent 0, unless the environment's heuristics say otherwise: where predators
+    chase a prey it is the prey, and in LIAM's speaker task the second agent.
 
     Raises:
-      ValueError: the environment is unknown, or has a setting whose name is taken.
+      ValueError: the environment is unknown, or has a setting with the name of one of `SETTINGS`.
     """
     inner = make_env(id.removeprefix("partners/"))
     settings = settings_of(inner)
-    if taken := sorted(settings.keys() & SETTINGS.keys()):
+    if shared := sorted(settings.keys() & SETTINGS.keys()):
         raise ValueError(
-            f"{id}: the environment has a setting {taken[0]!r} of its own; use with_partners"
+            f"{id}: the environment has a setting {shared[0]!r} of its own; use with_partners"
         )
     values = {name: getattr(inner, name) for name in settings}
-    if has_predators(inner):  # LIAM's setting: the prey learns, the predators are given
-        values["ego"] = (inner.spec().num_agents - 1,)
-    if isinstance(inner, LiamSpeakerListener):
-        values["ego"] = (1,)
-    made: Roles = _class_for(type(inner))(name=id, **values)
+    made: Roles = _class_for(type(inner))(name=id, ego=default_ego(inner), **values)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Rules for particle worlds: LIAM's predators and speakers, and those that cover landmarks."""
+"""Heuristic partners for particle worlds: predators and speakers of LIAM, and spread."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment
-from marlx.envs.mpe.core import DAMPING, MOVES, STEP, Particles
 from marlx.envs.mpe.liam import MARKS, SYMBOLS, LiamSpeakerListener
 from marlx.envs.mpe.spread import Spread
-from marlx.envs.roles import Partner, no_memory
+from marlx.envs.mpe.world import DAMPING, MOVES, STEP, Particles
+from marlx.envs.partners.partner import HeuristicSet, Partner, no_memory
 from marlx.types import Array, Observation, Tree
 
 COAST = STEP / DAMPING
-"""How far a particle still rolls, per unit of velocity."""
+"""Distance that a particle still moves without pushes, per unit of velocity."""
 PREDATORS = ("after_prey", "after_agent_far", "after_agent_close", "after_pred")
-"""LIAM's four predators; a partner's `policy` is its place in this list."""
+"""LIAM's four predators; a partner's `policy` is its index in this list."""
 LIAM_TEAMS = (
     (1, 8, 0),
     (2, 5, 8),
@@ -33,8 +33,8 @@ LIAM_TEAMS = (
     (9, 3, 5),
     (0, 4, 6),
 )
-"""The ten teams that LIAM's prey meets, of predators 0, 1 and 2: places in a pool of `PREDATORS`
-and six trained policies, the first three of which act at random as in training."""
+"""The ten teams of predators 0, 1 and 2 that LIAM's prey meets: indices into a pool of `PREDATORS`
+and six trained policies, the first three of which explore as in training."""
 LIAM_CODES = (
     (0, 1, 2),
     (1, 2, 3),
@@ -47,48 +47,47 @@ LIAM_CODES = (
     (3, 4, 1),
     (2, 1, 0),
 )
-"""The symbols that LIAM's ten speakers have for the three landmarks."""
+"""The symbols of LIAM's ten speakers for the three landmarks."""
 COVERERS = ("nearest", "assigned", "stay", "reversed")
-"""Rules for spread; likewise."""
+"""Heuristics for spread; a partner's `policy` is its index in this list."""
 
 
 def predator_heuristics(env: Particles) -> tuple[Partner, ...]:
-    """LIAM's predators, for environments in which several of them chase one prey.
+    """Returns LIAM's predators, for environments in which several of them chase one prey.
 
-    Each pushes along the axis on which what it goes after is further away: `after_prey` the prey,
-    `after_agent_close` the agent closest to it (prey or predator), `after_agent_far` the agent that
-    is furthest on either axis, `after_pred` one of the other predators, drawn anew at every step.
-    The prey itself, should it be a partner, does something at random. `action_signs` of the
-    environment is respected, so that all go towards what they go after. They see positions only as
-    a predator does: velocity, position, landmarks, other predators, prey, the prey's velocity.
+    Each pushes towards a target, along the axis on which it is further away. The target is the prey
+    (`after_prey`), the closest other agent, prey or predator (`after_agent_close`), the agent
+    furthest away on either axis (`after_agent_far`), or another predator, drawn at every step
+    (`after_pred`). A prey that is a partner acts at random. Pushes go towards the target with
+    either setting of `action_signs`. Observations must be a predator's: velocity, position,
+    landmarks, other predators, prey, the prey's velocity.
 
     Source: the LIAM repository (github.com/uoe-agents/LIAM), Papoudakis et al. 2021, arXiv
-    2006.09447. Differs from: the original in that any number of predators and landmarks will do.
+    2006.09447. Differs from the original in that it allows any number of predators and landmarks.
     """
     act = functools.partial(_chase, env)
     return tuple(Partner(name, no_memory, act, rule) for rule, name in enumerate(PREDATORS))
 
 
 def spread_heuristics(env: Spread) -> tuple[Partner, ...]:
-    """Rules for spread: `nearest`, `assigned`, `stay`, `reversed`.
+    """Returns the heuristics for spread: `nearest`, `assigned`, `stay`, `reversed`.
 
-    That is: go to the nearest landmark, agent i to the i-th, nobody anywhere, and agent i to the
-    i-th from behind. Those that go push against what is left of the way after rolling out, along
-    the longer axis, and rest within half a push's way of their landmark.
+    Every agent goes to the nearest landmark, agent i goes to landmark i, nobody moves, and agent i
+    goes to the i-th landmark from the end. A push goes along the longer axis of the distance that
+    would remain after coasting; within half the way of one push of the landmark they do not push.
     """
     act = functools.partial(_cover, env)
     return tuple(Partner(name, no_memory, act, rule) for rule, name in enumerate(COVERERS))
 
 
 def speaker_heuristics(env: LiamSpeakerListener) -> tuple[Partner, ...]:
-    """Ten partners that each speak and understand a code of their own: `code_012`, ...
+    """Returns ten partners, each of which speaks and understands its own code: `code_012`, ...
 
-    They say their symbol for the landmark that they know of, and go to the landmark that they were
-    told of in the same code, pushing along the longer axis and resting near it, as in spread. What
-    is no word of their code, and silence, leaves them where they are.
+    Each says its symbol for the landmark that it knows, and goes to the landmark whose symbol it
+    receives, as in spread. Without a message in its code it stays where it is.
 
-    Source: the codes are LIAM's (Papoudakis et al. 2021, arXiv 2006.09447). Differs from: LIAM,
-    whose partners move by ten trained networks and speak by the code, but do not listen by it.
+    Source: the codes are LIAM's (Papoudakis et al. 2021, arXiv 2006.09447). Differs from LIAM:
+    there partners speak by the code but move by ten trained networks, without it.
     """
     act = functools.partial(_converse, env)
     return tuple(
@@ -98,7 +97,7 @@ def speaker_heuristics(env: LiamSpeakerListener) -> tuple[Partner, ...]:
 
 
 def has_predators(env: Environment[Any, Any]) -> bool:
-    """Whether all agents but the last are predators that see as `predator_heuristics` says."""
+    """Returns whether all agents but the last observe what `predator_heuristics` needs."""
     if not isinstance(env, Particles):
         return False
     spec, marks = env.spec(), len(env.landmarks)
@@ -111,20 +110,20 @@ def has_predators(env: Environment[Any, Any]) -> bool:
 def _chase(
     env: Particles, rule: Array, memory: Tree, obs: Observation, key: Array
 ) -> tuple[Array, Tree]:
-    """Actions of all agents, by one of `PREDATORS`."""
+    """Returns actions of all agents, by one of `PREDATORS`, and the memory as it is."""
     others = len(env.agents) - 1
     first = 4 + 2 * len(env.landmarks)
     draws = jnp.unstack(jax.random.bits(key, (others + 1,)))
     actions = []
     for i, draw in enumerate(draws[:-1]):
         numbers = jnp.unstack(obs.local[i, first : first + 2 * others])
-        ways = list(zip(numbers[::2], numbers[1::2], strict=True))  # to all others, prey last
+        ways = list(zip(numbers[::2], numbers[1::2], strict=True))  # towards all others, prey last
         prey = jnp.int32(others - 1)
-        close = _largest([-(x * x + y * y) for x, y in ways])
-        far = _largest([jnp.maximum(jnp.abs(x), jnp.abs(y)) for x, y in ways])
+        close = _argmax([-(x * x + y * y) for x, y in ways])
+        far = _argmax([jnp.maximum(jnp.abs(x), jnp.abs(y)) for x, y in ways])
         pred = (draw % (others - 1)).astype(jnp.int32)
-        target = _case(rule, [prey, far, close, pred])
-        x, y = (_case(target, way) for way in zip(*ways, strict=True))
+        target = _select(rule, [prey, far, close, pred])
+        x, y = (_select(target, way) for way in zip(*ways, strict=True))
         along_x = (jnp.abs(x) > jnp.abs(y)) | ((jnp.abs(x) == jnp.abs(y)) & (rule != 0))
         actions.append(_push(env, x, y, along_x))
     actions.append((draws[-1] % MOVES).astype(jnp.int32))
@@ -134,16 +133,16 @@ def _chase(
 def _cover(
     env: Spread, rule: Array, memory: Tree, obs: Observation, key: Array
 ) -> tuple[Array, Tree]:
-    """Actions of all agents, by one of `COVERERS`."""
+    """Returns actions of all agents, by one of `COVERERS`, and the memory as it is."""
     del key
     actions = []
     for i, agent in enumerate(env.agents):
         vx, vy, _, _, *numbers = jnp.unstack(obs.local[i, : 4 + 2 * env.num_agents])
         ways = list(zip(numbers[::2], numbers[1::2], strict=True))
-        near = _largest([-(x * x + y * y) for x, y in ways])
+        near = _argmax([-(x * x + y * y) for x, y in ways])
         mine, last = jnp.int32(i), jnp.int32(env.num_agents - 1)
-        own = _case(rule, [near, mine, mine, last - mine])
-        x, y = (_case(own, way) for way in zip(*ways, strict=True))
+        own = _select(rule, [near, mine, mine, last - mine])
+        x, y = (_select(own, way) for way in zip(*ways, strict=True))
         push = _approach(env, agent.accel, x - COAST * vx, y - COAST * vy)
         actions.append(jnp.where(rule != 2, push, 0))
     return _as_actions(env, actions), memory
@@ -152,7 +151,7 @@ def _cover(
 def _converse(
     env: LiamSpeakerListener, code: Array, memory: Tree, obs: Observation, key: Array
 ) -> tuple[Array, Tree]:
-    """Actions of both agents, by the code int32 [3]."""
+    """Returns actions of both agents, by the code int32 [3], and the memory as it is."""
     del key
     moves, symbols = [], []
     for i, (agent, size) in enumerate(zip(env.agents, env.spec().obs_sizes, strict=True)):
@@ -162,9 +161,9 @@ def _converse(
         symbols.append(code[known.argmax()])
         meant = heard[code]  # f32 [3], 1 at the landmark that this symbol stands for
         ways = zip(numbers[::2], numbers[1::2], strict=True)
-        x, y = (_case(meant.argmax(), way) for way in zip(*ways, strict=True))
-        told = meant.max() > 0
-        x, y = (jnp.where(told, way, 0.0) - COAST * v for way, v in ((x, vx), (y, vy)))
+        x, y = (_select(meant.argmax(), way) for way in zip(*ways, strict=True))
+        understood = meant.max() > 0
+        x, y = (jnp.where(understood, way, 0.0) - COAST * v for way, v in ((x, vx), (y, vy)))
         moves.append(_approach(env, agent.accel, x, y))
     if env.continuous_actions:
         said = jax.nn.one_hot(jnp.stack(symbols), SYMBOLS)
@@ -173,27 +172,27 @@ def _converse(
 
 
 def _approach(env: Particles, accel: float, x: Array, y: Array) -> Array:
-    """int32 [], the push towards what is (x, y) away after rolling out; none near it."""
+    """Returns int32 [], the push towards a relative position; none if it is close to 0."""
     away = jnp.maximum(jnp.abs(x), jnp.abs(y)) > 0.5 * accel * STEP * COAST
     return jnp.where(away, _push(env, x, y, jnp.abs(x) >= jnp.abs(y)), 0)
 
 
 def _push(env: Particles, x: Array, y: Array, along_x: Array) -> Array:
-    """int32 [], the move towards (x, y) along one axis; a 0 counts as positive."""
+    """Returns int32 [], the move towards (x, y) along one axis; 0 counts as positive."""
     right, left, up, down = (2, 1, 4, 3) if env.action_signs == "mpe2" else (1, 2, 3, 4)
     return jnp.where(along_x, jnp.where(x >= 0, right, left), jnp.where(y >= 0, up, down))
 
 
 def _as_actions(env: Particles, moves: Sequence[Array]) -> Array:
-    """int32 [N], or f32 [N, A] where actions are continuous: a full push, and silence."""
+    """Returns int32 [N], or f32 [N, A] for continuous actions: a full push, and no message."""
     move = jnp.stack(moves).astype(jnp.int32)
     if not env.continuous_actions:
         return move
     return (move[:, None] == jnp.arange(max(env.spec().action_sizes))).astype(jnp.float32)
 
 
-def _largest(numbers: Sequence[Array]) -> Array:
-    """int32 [], the place of the largest, the first of several."""
+def _argmax(numbers: Sequence[Array]) -> Array:
+    """Returns int32 [], the index of the largest number, the first of equal ones."""
     best = numbers[0]
     place: Array = jnp.int32(0)
     for i, number in enumerate(numbers[1:], 1):
@@ -202,9 +201,26 @@ def _largest(numbers: Sequence[Array]) -> Array:
     return place
 
 
-def _case(place: Array, values: Sequence[Array]) -> Array:
-    """The value at `place`."""
+def _select(index: Array, values: Sequence[Array]) -> Array:
+    """Returns `values[index]`."""
     chosen = values[0]
     for i, value in enumerate(values[1:], 1):
-        chosen = jnp.where(place == i, value, chosen)
+        chosen = jnp.where(index == i, value, chosen)
     return chosen
+
+
+def _prey(env: Particles) -> tuple[int, ...]:
+    """Returns the last agent: in LIAM's setting the prey learns and the predators are partners."""
+    return (len(env.agents) - 1,)
+
+
+def _second_speaker(env: Particles) -> tuple[int, ...]:
+    """Returns the agent that learns in LIAM."""
+    return (1,)
+
+
+HEURISTICS = (
+    HeuristicSet(kind=Spread, make=spread_heuristics),
+    HeuristicSet(kind=LiamSpeakerListener, make=speaker_heuristics, ego=_second_speaker),
+    HeuristicSet(kind=Particles, make=predator_heuristics, fits=has_predators, ego=_prey),
+)

@@ -1,1 +1,1 @@
-"""Reading runs back: comparisons, pictures, reports, checks."""
+"""Analysis of finished runs: comparisons, figures, reports and checks."""

@@ -1,8 +1,9 @@
-"""Runs read back and put side by side: what plots and reports are made of.
+"""Grouping of runs by task and method, for plots and reports.
 
-Runs come from run folders and from files in marl-eval's format (`marlx.analysis.marl_eval`). A
-**task** is an environment with those of its settings in which the given runs differ, a **method**
-an algorithm likewise. The seeds of all runs with the same task and method are one sample.
+Runs come from run folders or from files in marl-eval's format (`marlx.analysis.marl_eval`). A
+**task** is an environment together with those of its settings in which the given runs differ. A
+**method** is an algorithm together with those of its settings in which runs on the same task
+differ. The seeds of all runs with the same task and method form one sample.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from marlx.analysis.run_data import RunData
 from marlx.statistics import Array
 
 POINTS = 101
-"""Points of a curve over runs that were evaluated at different steps."""
+"""Points of a curve that is interpolated over runs with different evaluation steps."""
 UNFINISHED = " (unfinished)"
-"""Ends the names of methods whose runs have no final result."""
+"""Suffix of methods whose runs did not finish."""
 UNCOMPARED = ("algorithm", "environment", "seed", "seeds", "evals", "eval_episodes")
-"""Settings in which runs of one method may differ."""
+"""Settings that do not distinguish methods."""
 
 
 class Sample(NamedTuple):
     """The seeds of a method on a task.
 
     Attributes:
-      task, method: their labels.
-      runs: in the order given.
-      kept: of each run, the places of the seeds that count; a seed that two runs share counts once.
+      task: label of the task.
+      method: label of the method.
+      runs: the runs, longest first.
+      kept: for each run, indices of its seeds in the sample; a seed in two runs counts once.
     """
 
     task: str
@@ -39,13 +41,13 @@ class Sample(NamedTuple):
 
     @property
     def final(self) -> Array:
-        """f64 [seeds], returns at the end."""
+        """Final returns, f64 [seeds]."""
         pairs = zip(self.runs, self.kept, strict=True)
         return np.concatenate([run.final[list(kept)] for run, kept in pairs])
 
 
 class Curves(NamedTuple):
-    """A metric of several seeds against something that grows along a run.
+    """A metric of several seeds against an increasing quantity, such as environment steps.
 
     Attributes:
       x: f64 [K].
@@ -57,14 +59,15 @@ class Curves(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Runs side by side.
+    """Runs grouped by task and method.
 
     Attributes:
-      runs: all, in the order given.
+      runs: all runs, in the order given.
       samples: by (task, method).
-      tasks, methods: labels, in the order of their first run.
-      differing: the settings in which any runs differ.
-      notes: what a reader should know of how the runs were put together.
+      tasks: labels, in the order of their first run.
+      methods: labels, in the order of their first run.
+      differing: names of settings in which any runs differ.
+      notes: remarks for the reader, e.g. on runs that were left out.
     """
 
     runs: tuple[RunData, ...]
@@ -76,31 +79,34 @@ class Comparison(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What scores 0 and what scores 1 on a task, and where the two are from."""
+    """Returns that scores of a task are normalised by."""
 
-    low: float
-    high: float
-    source: str
+    low: float  # scores 0
+    high: float  # scores 1
+    source: str  # e.g. "random policy to optimum"
 
 
 def compare(runs: Sequence[RunData], notes: Sequence[str] = ()) -> Comparison:
-    """`runs` grouped by task and method (see the module's text), with `notes` on them."""
+    """Returns `runs` grouped by task and method (see the module's docstring).
+
+    Args:
+      runs: runs from `read_run` or `read_all`.
+      notes: remarks to pass on, as from `read_all`.
+    """
     notes = list(notes)
     tasks = []
     for run in runs:
         alike = [other for other in runs if other.environment == run.environment]
         keys = [key for key in _differing(alike) if key.startswith("env.")]
         tasks.append(_label(run.environment, run, keys))
-    # one set of settings names an algorithm's methods on all tasks
-    telling: dict[str, dict[str, None]] = {}
-    for place in dict.fromkeys(
-        (run.algorithm, task) for run, task in zip(runs, tasks, strict=True)
-    ):
-        alike = [r for r, task in zip(runs, tasks, strict=True) if (r.algorithm, task) == place]
+    # the same settings label an algorithm's methods on all tasks
+    labelled: dict[str, dict[str, None]] = {}
+    for pair in dict.fromkeys((run.algorithm, task) for run, task in zip(runs, tasks, strict=True)):
+        alike = [r for r, task in zip(runs, tasks, strict=True) if (r.algorithm, task) == pair]
         keys = [key for key in _differing(alike) if not key.startswith("env.")]
-        telling.setdefault(place[0], {}).update(dict.fromkeys(keys))
+        labelled.setdefault(pair[0], {}).update(dict.fromkeys(keys))
     methods = [
-        _label(run.algorithm, run, telling[run.algorithm]) + UNFINISHED * (not run.finished)
+        _label(run.algorithm, run, labelled[run.algorithm]) + UNFINISHED * (not run.finished)
         for run in runs
     ]
     places = list(zip(tasks, methods, strict=True))
@@ -121,7 +127,7 @@ def compare(runs: Sequence[RunData], notes: Sequence[str] = ()) -> Comparison:
 
 
 def only_finished(comparison: Comparison) -> Comparison:
-    """Without methods that have no final result, unless none has one."""
+    """Returns the comparison without unfinished methods; unchanged if all are unfinished."""
     samples = {
         place: sample
         for place, sample in comparison.samples.items()
@@ -137,7 +143,7 @@ def only_finished(comparison: Comparison) -> Comparison:
 
 
 def _differing(runs: Sequence[RunData], but: Sequence[str] = UNCOMPARED) -> list[str]:
-    """The settings that are not the same in all runs whose settings are known."""
+    """Names of settings that are not the same in all runs with known settings."""
     known = [run.settings for run in runs if run.settings]
     keys = dict.fromkeys(key for settings in known for key in settings)
     return [
@@ -151,23 +157,26 @@ def _label(name: str, run: RunData, keys: Iterable[str]) -> str:
     """`qmix`, or `qmix lr=0.001 double=true`."""
     short = {key: key.removeprefix("learner.").removeprefix("env.") for key in keys}
     known = {short[key]: run.settings[key] for key in short if key in run.settings}
-    parts = [f"{key}={written(value)}" for key, value in known.items()]
+    parts = [f"{key}={setting_text(value)}" for key, value in known.items()]
     return " ".join([name, *parts])
 
 
-def written(value: Any) -> str:
-    """A setting as a file or a command line would have it."""
+def setting_text(value: Any) -> str:
+    """Returns a setting as it is written in a file or on the command line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return "x".join(map(written, value))
+        return "x".join(map(setting_text, value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _sample(task: str, method: str, runs: Sequence[RunData], notes: list[str]) -> Sample:
+    """The sample of a task and method; appends a note for each run that repeats a seed."""
     seen: dict[str, str] = {}
     kept = []
-    for run in sorted(runs, key=lambda run: -run.steps[-1]):  # of two, the longer one counts
+    for run in sorted(
+        runs, key=lambda run: -run.steps[-1]
+    ):  # of a repeated seed the longest run counts
         fresh = [i for i, seed in enumerate(run.seeds) if seed not in seen]
         again = [seed for seed in run.seeds if seed in seen]
         if again:
@@ -182,33 +191,34 @@ def _sample(task: str, method: str, runs: Sequence[RunData], notes: list[str]) -
 
 
 def curves(sample: Sample, metric: str = "return", x: str = "steps") -> Curves | None:
-    """A metric of the sample's seeds, on points that all of them reach; None if there are none.
+    """Returns curves of all seeds of a sample on common points; None if there are none.
 
-    Seeds that were evaluated at the same points keep them; otherwise their curves are interpolated
-    between the latest start and the earliest end.
+    If all seeds were evaluated at the same points, those are used. Otherwise the curves are
+    interpolated linearly from the latest start to the earliest end.
 
     Args:
-      sample: of the seeds.
-      metric: its name in `metrics.jsonl`.
-      x: `steps`, or a metric that grows along a run: `seconds`, a number of calls.
+      sample: runs of a method on a task.
+      metric: name in `metrics.jsonl`.
+      x: `steps`, or a metric that increases during a run, such as `seconds`.
 
     Raises:
-      ValueError: `x` falls somewhere along a run.
+      ValueError: `x` decreases at some point of a run.
     """
     lines: list[tuple[Array, Array]] = []
     for run, kept in zip(sample.runs, sample.kept, strict=True):
-        along = run.steps[:, None] if x == "steps" else run.metrics.get(x)
-        if along is None or metric not in run.metrics:
+        points = run.steps[:, None] if x == "steps" else run.metrics.get(x)
+        if points is None or metric not in run.metrics:
             continue
         for seed in kept:
-            at, height = along[:, min(seed, along.shape[1] - 1)], run.metrics[metric][:, seed]
-            there = np.isfinite(at) & np.isfinite(height)
-            at, height = at[there], height[there]
+            at, height = points[:, min(seed, points.shape[1] - 1)], run.metrics[metric][:, seed]
+            known = np.isfinite(at) & np.isfinite(height)
+            at, height = at[known], height[known]
             if (np.diff(at) < 0).any():
                 raise ValueError(
-                    f"{x} falls along {run.name}; an x axis is what grows, as steps or seconds"
+                    f"{x} decreases in {run.name}; the x axis needs a metric that increases, such "
+                    "as steps or seconds"
                 )
-            last = np.append(np.diff(at) > 0, True)  # of several at one point the last
+            last = np.append(np.diff(at) > 0, True)  # of several values at a point the last counts
             if at.size:
                 lines.append((at[last], height[last]))
     if not lines:
@@ -226,17 +236,17 @@ def curves(sample: Sample, metric: str = "return", x: str = "steps") -> Curves |
 def task_bounds(
     comparison: Comparison, given: Mapping[str, tuple[float, float]] | None = None
 ) -> dict[str, Bounds]:
-    """What scores are normalised by on each task.
+    """Returns the normalisation of each task's scores.
 
-    The return of the random policy scores 0 and the optimum 1, where the runs know them; instead of
-    one that is not known, the lowest or highest return that any of the runs showed.
+    The return of the random policy scores 0 and the optimum scores 1. If one of them is not known,
+    the lowest or highest return of any run takes its place.
 
     Args:
-      comparison: of the runs.
-      given: low and high by task or by environment, over what the runs know.
+      comparison: the runs, from `compare`.
+      given: low and high by task; they take precedence.
 
     Raises:
-      ValueError: `given` names another task, or a low that is not below its high.
+      ValueError: `given` has a task that the runs do not have, or a low that is not below its high.
     """
     given = dict(given or {})
     bounds = {}
@@ -246,7 +256,9 @@ def task_bounds(
         pair = given.pop(task, None)
         if pair is not None:
             if not pair[0] < pair[1]:
-                raise ValueError(f"the bounds of {task} are {pair[0]:g} and {pair[1]:g}; low first")
+                raise ValueError(
+                    f"the bounds of {task} are {pair[0]:g} and {pair[1]:g}; the first must be lower"
+                )
             bounds[task] = Bounds(*pair, "given")
             continue
         random = [run.result["random_return"] for run in runs if "random_return" in run.result]

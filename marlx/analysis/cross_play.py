@@ -1,4 +1,4 @@
-"""Cross-play: how policies do with each other that were not trained together."""
+"""Cross-play: returns of policies with partners that they were not trained with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx.analysis.plots import figure
 from marlx.learner import Learner
 from marlx.loop.evaluation import evaluate
 from marlx.runs.policies import Policy
@@ -17,10 +18,10 @@ from marlx.types import Array, Observation, Tree
 
 
 def together(first: Learner, second: Learner, ego: int) -> Learner:
-    """A learner that acts only: `first` for agent `ego`, `second` for all others.
+    """Returns a learner for acting only: `first` plays agent `ego`, `second` all others.
 
-    Its policy is a pair of theirs, and each sees and remembers all that it would if it played
-    alone.
+    Its policy is a pair of their policies. Both act for all agents and keep their own memories;
+    of each only its agents' actions are used.
     """
 
     def act(
@@ -40,9 +41,13 @@ def together(first: Learner, second: Learner, ego: int) -> Learner:
 def cross_play(
     policies: Sequence[Policy], ego: int = 0, episodes: int = 100, seed: int = 0
 ) -> np.ndarray[Any, Any]:
-    """F64 [K, K], mean team return of row k as agent `ego` with column k as all the others.
+    """Returns greedy team returns f64 [K, K]: row i plays agent `ego`, column j all others.
 
-    Greedy, on the same episodes for all pairs.
+    Args:
+      policies: K policies of one environment.
+      ego: index of the agent that the row's policy plays.
+      episodes: per pair; each return is their mean.
+      seed: seed of the episodes, which are the same for all pairs.
 
     Raises:
       ValueError: the policies are of different environments, or there is no such agent.
@@ -60,7 +65,7 @@ def cross_play(
     returns = np.zeros((len(policies), len(policies)))
     for i, row in enumerate(policies):
         for j, column in enumerate(policies):
-            # policies of equal settings act by the same program
+            # policies with equal settings share a compiled program
             which = tuple((type(p.learner.config), p.learner.config) for p in (row, column))
             if which not in programs:
                 learner = together(row.learner, column.learner, ego)
@@ -76,14 +81,10 @@ def cross_play(
 def heat_map(
     path: str | Path, returns: np.ndarray[Any, Any], names: Sequence[str], *, title: str = ""
 ) -> None:
-    """Draw a cross-play matrix f64 [K, K] as a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
-
+    """Writes a PNG heat map of a cross-play matrix f64 [K, K]."""
     size = 2.5 + 0.6 * len(names)
-    figure = Figure(figsize=(size + 1, size), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
+    drawn = figure(size + 1, size)
+    axes: Any = drawn.add_subplot()
     image = axes.imshow(returns, cmap="viridis")
     middle = (returns.min() + returns.max()) / 2
     for i, j in np.ndindex(returns.shape):
@@ -94,5 +95,5 @@ def heat_map(
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="plays the others", ylabel="plays the ego")
     axes.set_title(title, fontsize=10)
-    figure.colorbar(image, ax=axes, label="greedy team return", shrink=0.8)
-    figure.savefig(path, format="png")
+    drawn.colorbar(image, ax=axes, label="greedy team return", shrink=0.8)
+    drawn.savefig(path, format="png")

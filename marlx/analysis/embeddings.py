@@ -1,7 +1,8 @@
-"""What a learner's embeddings say of whom it plays with: numbers and a picture.
+"""How well a learner's embeddings identify its partners: k-NN accuracy, silhouette, a figure.
 
-The embeddings are of fresh episodes; half of them are the reference, the other half is asked about.
-Nothing here is trained, apart from the axes of the picture.
+Embeddings are collected in fresh episodes. The first half of the episodes is the reference set of
+the k-NN classifier, the second half is classified. Nothing is trained; the axes of the figure are
+principal components.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx.analysis.plots import figure
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
 from marlx.loop.vector import vector_reset, vector_step
@@ -26,9 +28,9 @@ Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 class Embedded(NamedTuple):
     """Embeddings of whole episodes."""
 
-    vector: Array  # f32 [T, episodes, N, E], what was acted with at each step
-    alive: Array  # bool [T, episodes], the episode had not ended before
-    partner: Array  # int32 [episodes]
+    vector: Array  # f32 [T, episodes, N, E], embedding that each action was based on
+    alive: Array  # bool [T, episodes], True until the episode has ended
+    partner: Array  # int32 [episodes], index of the partner
 
 
 def embed(
@@ -39,22 +41,22 @@ def embed(
     key: Array,
     episodes: int,
 ) -> Embedded:
-    """Greedy episodes and the vectors in them.
+    """Returns the embeddings of greedy episodes.
 
     Args:
-      env: one that draws partners: `info` says which (`partner`).
+      env: an environment that samples partners and has their index as `info["partner"]`.
       params: its parameters.
-      learner: one with an `embedding` in its extras.
-      policy: what `act` takes.
+      learner: one whose `act` returns extras with an `embedding`.
+      policy: parameters for `learner.act`.
       key: consumed.
-      episodes: number of episodes, all at once.
+      episodes: number of episodes, run in parallel.
 
     Raises:
-      ValueError: the environment draws no partners, or the learner has no embeddings.
+      ValueError: the environment has no partners, or the learner has no embeddings.
     """
     spec = env.spec(params)
     if not hasattr(env, "partner_names"):
-        raise ValueError(f"{spec.id} draws no partners; give a run in a partners/... environment")
+        raise ValueError(f"{spec.id} has no partners; give a run in a partners/... environment")
     key_start, key = jax.random.split(key)
     obs, state = vector_reset(env, params, key_start, episodes)
 
@@ -79,9 +81,16 @@ def embed(
 def neighbours_agree(
     reference: Floats, label: Ints, query: Floats, wanted: Ints, neighbours: int = 5
 ) -> float:
-    """The share of queries [m, E] whose nearest references [n, E] mostly bear the wanted label.
+    """Returns the accuracy of k-NN classification by majority vote, 0 to 1; NaN without points.
 
-    Of labels with as many neighbours, the smallest wins.
+    On a tie the smallest label wins.
+
+    Args:
+      reference: [n, E], labelled points.
+      label: [n], their labels.
+      query: [m, E], points to classify.
+      wanted: [m], their true labels.
+      neighbours: how many of the nearest reference points vote.
     """
     if not len(reference) or not len(query):
         return float("nan")
@@ -93,10 +102,11 @@ def neighbours_agree(
 
 
 def silhouette(x: Floats, label: Ints) -> float:
-    """How much closer points [n, E] are to those of their own label than to others, -1 to 1.
+    """Returns the mean silhouette of points [n, E] with labels [n], -1 to 1.
 
-    The mean over points of (b - a) / max(a, b), where a is the mean distance to the other points of
-    its label and b that to the closest other label's; a label's only point counts 0.
+    The silhouette of a point is (b - a) / max(a, b), where a is its mean distance to the other
+    points of its label and b the smallest mean distance to the points of another label. It is 0 for
+    the only point of a label. NaN if there are fewer than two labels.
 
     Source: Rousseeuw 1987.
     """
@@ -116,19 +126,19 @@ def silhouette(x: Floats, label: Ints) -> float:
 
 
 def principal_axes(x: Floats) -> tuple[Floats, Floats]:
-    """The mean [E] and the two directions [2, E] of largest variance of points [n, E]."""
+    """Returns the mean [E] and the first two principal components [2, E] of points [n, E]."""
     centre = x.mean(0)
     _, _, axes = np.linalg.svd(x - centre, full_matrices=False)
     return centre, axes[:2]
 
 
 def scores(found: Embedded, times: Sequence[int], agent: int = 0) -> list[dict[str, float]]:
-    """k-NN accuracy and silhouette at each time, with how many episodes were still going on.
+    """Returns k-NN accuracy, silhouette and number of running episodes at each time.
 
     Args:
-      found: embeddings; the first half of the episodes is the reference.
+      found: embeddings; the first half of the episodes is the reference set.
       times: steps, from 0.
-      agent: whose embeddings.
+      agent: index of the agent whose embeddings are scored.
     """
     vector, alive, partner = (np.asarray(x) for x in found)
     half, rows = len(partner) // 2, []
@@ -148,8 +158,8 @@ def scores(found: Embedded, times: Sequence[int], agent: int = 0) -> list[dict[s
     return rows
 
 
-def moments_of(horizon: int) -> list[int]:
-    """The steps that are reported: 5, 10, 25, 50 of those there are, and the last one."""
+def time_points(horizon: int) -> list[int]:
+    """Returns the steps to report: 1, 5, 10, 25 and 50 if below `horizon`, and the last one."""
     return sorted({*(t for t in (1, 5, 10, 25, 50) if t < horizon), horizon - 1})
 
 
@@ -162,19 +172,23 @@ def picture(
     title: str = "",
     agent: int = 0,
 ) -> None:
-    """Draw the embeddings by partner at each time of `rows`, and how well they tell partners apart.
+    """Writes a PNG with the embeddings by partner at each time of `rows`, and the scores over time.
 
-    The axes are the two principal ones of the last time, the same in all panels.
+    All panels have the same axes: the first two principal components at the last time.
+
+    Args:
+      path: the file.
+      found: embeddings.
+      names: names of the partners.
+      rows: result of `scores`.
+      title: title of the figure.
+      agent: index of the agent whose embeddings are shown.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
-
     vector, alive, partner = (np.asarray(x) for x in found)
     times = [int(row["time"]) for row in rows]
     centre, axes_of = principal_axes(vector[times[-1], alive[times[-1]], agent])
-    figure = Figure(figsize=(3.0 * (len(times) + 1), 3.4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels: Any = figure.subplots(1, len(times) + 1)
+    drawn = figure(3.0 * (len(times) + 1), 3.4)
+    panels: Any = drawn.subplots(1, len(times) + 1)
     for panel, row, t in zip(panels, rows, times, strict=False):
         place = (vector[t, :, agent] - centre) @ axes_of.T
         for k, name in enumerate(names):
@@ -190,7 +204,7 @@ def picture(
     last.axhline(common, ls="--", color="gray", label=f"chance ({common:.0%})")
     last.set(xlabel="step of the episode", ylim=(min(0, *last.get_ylim()), 1))
     last.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    drawn.suptitle(title, fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=8)
-    figure.savefig(path, format="png")
+    drawn.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=8)
+    drawn.savefig(path, format="png")

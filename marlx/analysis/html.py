@@ -1,4 +1,4 @@
-"""The parts of a page that stands alone: HTML without a script, a font or a file beside it."""
+"""HTML helpers for a self-contained report: no scripts, no fonts, no other files."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow
 
 
 class Cell(NamedTuple):
-    """A cell of a table.
+    """A table cell.
 
     Attributes:
-      text: in it.
-      small: beside the text, smaller.
-      number: stands at the right.
-      long: text that may be broken into lines.
-      fill: a CSS colour behind it.
+      text: content.
+      small: more text after it, in a smaller font.
+      number: aligned right.
+      long: may be wrapped.
+      fill: CSS colour of the background.
     """
 
     text: str
@@ -65,8 +65,8 @@ class Cell(NamedTuple):
     fill: str = ""
 
 
-def page(title: str, subtitle: str, sections: Iterable[str]) -> str:
-    """A whole page."""
+def document(title: str, subtitle: str, sections: Iterable[str]) -> str:
+    """Returns an HTML document with a heading, a subtitle and the given sections."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -79,23 +79,26 @@ def page(title: str, subtitle: str, sections: Iterable[str]) -> str:
 
 
 def escape(text: object) -> str:
-    """`text` for HTML."""
+    """Returns `text` with HTML's special characters escaped."""
     return html.escape(str(text))
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading and what stands below it."""
+    """Returns a section with a heading; its id is the title in lower case."""
     name = "".join(c if c.isalnum() else "-" for c in title.lower())
     return f'<section id="{name}">\n<h2>{escape(title)}</h2>\n' + "\n".join(parts) + "\n</section>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph of plain text."""
+    """Returns a paragraph of plain text, with `kind` as its CSS class."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell | str]], kind: str = "") -> str:
-    """A table whose rows begin with their names; a row of one cell is a heading over the others."""
+    """Returns a table with `kind` as its CSS class.
+
+    The first cell of a row is its heading. A row of one cell is a heading for the rows below it.
+    """
     body = []
     numbers = [False] * len(header)
     for row in rows:
@@ -116,19 +119,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Cell | str]], kind: str
 
 
 def figure(picture: str, caption: str) -> str:
-    """A picture with its caption."""
+    """Returns a picture, as HTML or SVG, with a caption."""
     return f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def image(path: Path, text: str) -> str:
-    """A picture file as a part of the page."""
+    """Returns an image file as an `<img>` with its data inside, and `text` as its alternative."""
     kind = path.suffix.lstrip(".")
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img src="data:image/{kind};base64,{data}" alt="{escape(text)}">'
 
 
-def folded(title: str, text: str) -> str:
-    """Text that is shown when its title is clicked."""
+def details(title: str, text: str) -> str:
+    """Returns preformatted text that is shown when its title is clicked."""
     return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
 
 

@@ -1,4 +1,4 @@
-"""Runs in marl-eval's raw data format: its tools can read ours, and we can read others'.
+"""Conversion of runs to and from the raw data format of marl-eval.
 
 The format (Gorsane et al. 2022, "Towards a Standardised Performance Evaluation Protocol for
 Cooperative MARL", and the README of id-marl-eval)::
@@ -8,7 +8,7 @@ Cooperative MARL", and the README of id-marl-eval)::
         ...
         "absolute_metrics": {"return": [0.9]}}}}}}
 
-Each seed is a run. A list holds a value per evaluation episode, or their mean alone, as ours do.
+A `run` is one seed. A list has a value per evaluation episode; ours has one value, their mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,87 +27,99 @@ from marlx.statistics import Array
 
 
 def to_marl_eval(comparison: Comparison) -> dict[str, Any]:
-    """The records of every seed; commas, at which marl-eval's tools split names, become semicolons.
+    """Returns the content of a marl-eval file.
 
-    What did not finish has its last return as its absolute one, and says so in its name.
+    Commas in method names become semicolons, because marl-eval's tools split names at commas.
+    Methods with unfinished runs are marked in their names; their absolute return is the last one.
     """
     content: dict[str, Any] = {}
     for sample in comparison.samples.values():
-        world = re.split(r"[/-]", sample.task)[0]
-        tasks = content.setdefault(world, {}).setdefault(sample.task, {})
+        family = re.split(r"[/-]", sample.task)[0]
+        tasks = content.setdefault(family, {}).setdefault(sample.task, {})
         seeds = tasks.setdefault(sample.method.replace(",", ";"), {})
         for run, kept in zip(sample.runs, sample.kept, strict=True):
-            for place in kept:
-                seeds[f"seed_{run.seeds[place]}"] = _seed_record(run, place)
+            for index in kept:
+                seeds[f"seed_{run.seeds[index]}"] = _seed_record(run, index)
     return content
 
 
-def _seed_record(run: RunData, place: int) -> dict[str, Any]:
+def _seed_record(run: RunData, index: int) -> dict[str, Any]:
+    """The record of one seed."""
     record: dict[str, Any] = {}
     seconds = run.metrics.get("seconds")
     for k, step in enumerate(run.steps):
-        value = float(run.metrics["return"][k, place])
+        value = float(run.metrics["return"][k, index])
         if not np.isfinite(value):
             continue
         record[f"step_{len(record)}"] = {
             "step_count": int(step),
-            **({"elapsed_time": float(seconds[k, place])} if seconds is not None else {}),
+            **({"elapsed_time": float(seconds[k, index])} if seconds is not None else {}),
             "return": [value],
         }
-    # marl-eval's check wants the same names in all of them
-    time = {} if seconds is None else {"elapsed_time": float(seconds[-1, place])}
-    record["absolute_metrics"] = {**time, "return": [float(run.final[place])]}
+    # marl-eval requires the same names in all records
+    time = {} if seconds is None else {"elapsed_time": float(seconds[-1, index])}
+    record["absolute_metrics"] = {**time, "return": [float(run.final[index])]}
     return record
 
 
 def read_marl_eval(path: str | Path) -> list[RunData]:
-    """The runs in a file of marl-eval's format: one for each task and algorithm.
+    """Returns the runs in a file of marl-eval's format: one for each task and algorithm.
 
-    Metrics become means over episodes. Where seeds were evaluated at different steps, each such
-    group is a run of its own.
+    Metrics are means over episodes. Seeds that were evaluated at different steps become several
+    runs.
 
     Raises:
-      ValueError: the file cannot be read or is not of that format, in one line.
+      ValueError: the file cannot be read, or has another format.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
-        raise ValueError(f"{path} is not JSON; give run folders or a file for marl-eval") from None
+        raise ValueError(f"{path} is not JSON; give run folders or a marl-eval file") from None
     runs: list[RunData] = []
-    for world, tasks in _records(content, path, "the file"):
-        for task, algorithms in _records(tasks, path, world):
-            name = task if re.match(rf"{re.escape(world)}[/-]", task) else f"{world}/{task}"
-            for algorithm, seeds in _records(algorithms, path, f"{world}, {task}"):
-                alike: dict[bytes, list[tuple[str, Any]]] = {}
-                for seed, record in _records(seeds, path, f"{world}, {task}, {algorithm}"):
-                    read = _read_seed(record, f"{path}: {world}, {task}, {algorithm}, {seed}")
-                    alike.setdefault(read[0].tobytes(), []).append((seed, read))
-                for group in alike.values():
+    for family, tasks in _records(content, path, "the file"):
+        for task, algorithms in _records(tasks, path, family):
+            name = task if re.match(rf"{re.escape(family)}[/-]", task) else f"{family}/{task}"
+            for algorithm, seeds in _records(algorithms, path, f"{family}, {task}"):
+                where = f"{family}, {task}, {algorithm}"
+                by_steps: dict[bytes, list[tuple[str, _Seed]]] = {}
+                for seed, record in _records(seeds, path, where):
+                    read = _read_seed(record, f"{path}: {where}, {seed}")
+                    by_steps.setdefault(read.steps.tobytes(), []).append((seed, read))
+                for group in by_steps.values():
                     runs.append(_run(Path(path).name, name, algorithm, group))
     if not runs:
-        raise ValueError(f"{path} holds no run")
+        raise ValueError(f"{path} has no run")
     return runs
 
 
+class _Seed(NamedTuple):
+    """Data of one seed."""
+
+    steps: Array  # f64 [K]
+    metrics: dict[str, Array]  # each f64 [K]
+    absolute: float | None  # final return
+
+
 def _records(content: Any, path: str | Path, where: str) -> list[tuple[str, Any]]:
+    """Names and values of a JSON object."""
     if not isinstance(content, Mapping):
         raise ValueError(
-            f"{path} is not in marl-eval's format: {where} must hold records by name, as in "
+            f"{path} is not in marl-eval's format: {where} must be an object, as in "
             "{environment: {task: {algorithm: {run: {step_0: ...}}}}}"
         )
     return list(content.items())
 
 
-def _read_seed(record: Any, where: str) -> tuple[Array, dict[str, Array], float | None]:
-    """Steps [K], metrics [K] and the absolute return."""
+def _read_seed(record: Any, where: str) -> _Seed:
+    """Data of one seed."""
     if not isinstance(record, Mapping):
-        raise ValueError(f"{where} holds no steps")
+        raise ValueError(f"{where} has no steps")
     steps, absolute = [], None
     for name, values in record.items():
         if not isinstance(values, Mapping):
-            raise ValueError(f"{where}, {name} holds no metrics")
+            raise ValueError(f"{where}, {name} has no metrics")
         plain = {key.lower(): _mean(value) for key, value in values.items()}
         if "absolute" in name.lower():
             absolute = plain.get("return", plain.get("mean_episode_return"))
@@ -118,7 +130,7 @@ def _read_seed(record: Any, where: str) -> tuple[Array, dict[str, Array], float 
     steps.sort(key=lambda plain: plain["step_count"])
     names = dict.fromkeys(key for plain in steps for key in plain)
     columns = {key: np.array([plain.get(key, np.nan) for plain in steps]) for key in names}
-    # what Mava and others call it
+    # names in files of Mava and others
     renamed = {
         "elapsed_time": "seconds",
         "mean_episode_return": "return",
@@ -127,7 +139,7 @@ def _read_seed(record: Any, where: str) -> tuple[Array, dict[str, Array], float 
     columns = {renamed.get(key, key): values for key, values in columns.items()}
     if "return" not in columns:
         raise ValueError(f"{where} has no return")
-    return columns.pop("step_count"), columns, absolute
+    return _Seed(columns.pop("step_count"), columns, absolute)
 
 
 def _mean(value: Any) -> float:
@@ -137,18 +149,19 @@ def _mean(value: Any) -> float:
         return float("nan")
 
 
-def _run(source: str, task: str, algorithm: str, group: list[tuple[str, Any]]) -> RunData:
-    names = dict.fromkeys(key for _, (_, columns, _) in group for key in columns)
-    missing = np.full(len(group[0][1][0]), np.nan)
+def _run(source: str, task: str, algorithm: str, group: list[tuple[str, _Seed]]) -> RunData:
+    """The run of seeds with the same steps."""
+    seeds = [seed for _, seed in group]
+    steps = seeds[0].steps
+    missing = np.full(len(steps), np.nan)
     metrics = {
-        key: np.stack([columns.get(key, missing) for _, (_, columns, _) in group], -1)
-        for key in names
+        name: np.stack([seed.metrics.get(name, missing) for seed in seeds], -1)
+        for name in dict.fromkeys(name for seed in seeds for name in seed.metrics)
     }
     final = [
-        columns["return"][-1] if absolute is None else absolute
-        for _, (_, columns, absolute) in group
+        seed.metrics["return"][-1] if seed.absolute is None else seed.absolute for seed in seeds
     ]
-    finished = all(absolute is not None for _, (_, _, absolute) in group)
+    finished = all(seed.absolute is not None for seed in seeds)
     finished &= not algorithm.endswith(UNFINISHED)
     return RunData(
         name=f"{source}: {algorithm} on {task}",
@@ -156,10 +169,10 @@ def _run(source: str, task: str, algorithm: str, group: list[tuple[str, Any]]) -
         algorithm=algorithm.removesuffix(UNFINISHED),
         environment=task,
         settings={},
-        seeds=tuple(seed.removeprefix("seed_") for seed, _ in group),
-        steps=group[0][1][0],
+        seeds=tuple(name.removeprefix("seed_") for name, _ in group),
+        steps=steps,
         metrics=metrics,
         final=np.array(final, float),
-        result={"steps": float(group[0][1][0][-1])} if finished else {},
+        result={"steps": float(steps[-1])} if finished else {},
         facts={},
     )

@@ -1,4 +1,4 @@
-"""Pictures of numbers: a run's learning curve, and several runs side by side."""
+"""Figures: the learning curve of a run, and comparisons of several runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,37 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from marlx.statistics import Array, bootstrap_interval
+from marlx.text import short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DPI = 120
+"""Dots per inch of PNG files."""
+PAD = 0.07
+"""Inches around the axes of learning curves and comparisons."""
 INK, QUIET = "#16181d", "#80868f"
-"""Of text, and of what should stay in the background: readable on white and on black."""
+"""Colours of text and of the background grid; `inline_svg` lets text take the page's colour."""
+
+
+def figure(width: float, height: float, *, pad: float | None = None) -> Figure:
+    """Returns an empty figure with a canvas to write image files, made without pyplot.
+
+    So there is no global state and no window system.
+
+    Args:
+      width: in inches.
+      height: in inches.
+      pad: inches around each pair of axes; matplotlib's default if None.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(h_pad=pad, w_pad=pad)
+    new = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    FigureCanvasAgg(new)
+    return new
 
 
 def learning_curve(
@@ -32,19 +57,19 @@ def learning_curve(
     random_return: float | None = None,
     optimum: float | None = None,
 ) -> None:
-    """Draw greedy returns against environment steps: every seed, their mean and a 95% band.
+    """Writes a PNG of greedy returns against environment steps: each seed, mean and 95% band.
 
     Args:
-      path: of the PNG file to write.
+      path: the PNG file.
       steps: [K], environment steps per seed at each evaluation.
       returns: [K, seeds], mean team return of each evaluation.
-      title: above the picture.
-      random_return: of the uniform policy, drawn as a dashed line.
-      optimum: the best possible return where it is known, drawn as a dashed line.
+      title: title of the figure.
+      random_return: return of the uniform policy, drawn as a dashed line.
+      optimum: best possible return if known, drawn as a dashed line.
     """
     x, y = np.asarray(steps, float), np.asarray(returns, float)
-    figure = _figure(7.2, 4.2)
-    axes: Any = figure.add_subplot()
+    drawn = figure(7.2, 4.2, pad=PAD)
+    axes: Any = drawn.add_subplot()
     seeds = y.shape[1]
     if seeds > 1:
         band = np.array([bootstrap_interval(row, resamples=1000) for row in y])
@@ -64,34 +89,31 @@ def learning_curve(
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel("greedy team return per episode")
     axes.set_title(title, fontsize=11)
-    axes.xaxis.set_major_formatter(_steps)
+    axes.xaxis.set_major_formatter(_tick)
     axes.set_xlim(0 if len(x) < 2 else x.min(), max(x.max(), 1))
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best")
-    figure.savefig(path, format="png")
+    drawn.savefig(path, format="png")
 
 
-def _steps(value: float, position: int | None = None) -> str:
-    """`20000` as `20k`, `1500000` as `1.5M`."""
+def _tick(value: float, position: int | None = None) -> str:
+    """Tick label in thousands or millions: `20k`, `1.125M`."""
     del position
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.4g}"
+    return short(value, digits=4)
 
 
-# Several runs side by side
+# Comparisons
 
 COLORS = ("#1f6fb4", "#d1603d", "#2e8540", "#7b5ea7", "#b8860b", "#c2478d", "#3a9a9a", "#7a7a7a")
-"""Of methods, in their order."""
+"""Colours of methods, in their order."""
 DASHES = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-"""Of methods beyond the colours."""
+"""Line styles; each round of `COLORS` takes the next one."""
 
 
 class Line(NamedTuple):
-    """A line with its band: x [K], and the y [K] of the middle and of both ends."""
+    """A line with a band: x [K], and y [K] of the line and of the band's lower and upper end."""
 
     label: str
     x: Array
@@ -101,7 +123,7 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Lines in one pair of axes, and levels drawn across by name."""
+    """Lines in one pair of axes, and named horizontal levels."""
 
     title: str
     lines: Sequence[Line]
@@ -109,7 +131,7 @@ class Panel(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A number with its interval."""
+    """A point estimate with its interval."""
 
     label: str
     value: float
@@ -118,55 +140,44 @@ class Dot(NamedTuple):
 
 
 def style(labels: Sequence[str], label: str) -> dict[str, Any]:
-    """Colour and dashes of a method: the same in every picture of one page."""
+    """Returns colour and line style of a method, the same in every figure of a report."""
     place = list(labels).index(label)
     dashes = DASHES[place // len(COLORS) % len(DASHES)]
     return {"color": COLORS[place % len(COLORS)], "linestyle": dashes}
 
 
 def panels(
-    figures: Sequence[Panel],
+    contents: Sequence[Panel],
     labels: Sequence[str],
     *,
     x_label: str,
     y_label: str,
     x_in_steps: bool = False,
 ) -> Figure:
-    """Lines with bands, a panel each, with one legend for all.
+    """Returns a figure with the given panels and a common legend.
 
     Args:
-      figures: the panels.
-      labels: of all methods; their order gives the colours.
-      x_label: below each panel.
-      y_label: at the left.
-      x_in_steps: write `20k` for 20,000.
+      contents: the panels.
+      labels: all methods; their order gives the colours.
+      x_label: label of each x axis.
+      y_label: label of the first y axis in each row.
+      x_in_steps: label ticks as `20k` instead of 20,000.
     """
-    across = min(len(figures), 3)
-    down = math.ceil(len(figures) / across)
-    shown = [label for label in labels if any(label == x.label for p in figures for x in p.lines)]
+    across = min(len(contents), 3)
+    down = math.ceil(len(contents) / across)
+    shown = [label for label in labels if any(label == x.label for p in contents for x in p.lines)]
     wide = {1: 7.2, 2: 9.6, 3: 12.0}[across]
-    figure = _figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / 3) + 0.3)
-    for place, panel in enumerate(figures):
-        axes: Any = figure.add_subplot(down, across, place + 1)
-        for line in panel.lines:
-            look = style(labels, line.label)
-            axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, lw=0)
-            marker = "o" if len(line.x) < 3 else None
-            axes.plot(line.x, line.middle, lw=2.0, marker=marker, **look)
-        for name, level in panel.levels.items():
-            _level(axes, name, level)
-        _plain(axes)
-        axes.set_title(panel.title, fontsize=10.5)
+    drawn = figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / 3) + 0.3, pad=PAD)
+    for place, panel in enumerate(contents):
+        axes: Any = drawn.add_subplot(down, across, place + 1)
+        _draw(axes, panel, labels)
         axes.set_xlabel(x_label)
         if place % across == 0:
             axes.set_ylabel(y_label)
         if x_in_steps:
-            axes.xaxis.set_major_formatter(_steps)
-        if panel.lines:
-            ends = [x for line in panel.lines for x in (line.x.min(), line.x.max())]
-            axes.set_xlim(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
+            axes.xaxis.set_major_formatter(_tick)
     handles = [_handle(label, style(labels, label)) for label in shown]
-    figure.legend(
+    drawn.legend(
         handles=handles,
         loc="outside lower center",
         ncols=min(max(len(shown), 1), 4 if across > 1 else 3),
@@ -174,15 +185,31 @@ def panels(
         labelcolor=INK,
         fontsize=9,
     )
-    return figure
+    return drawn
+
+
+def _draw(axes: Any, panel: Panel, labels: Sequence[str]) -> None:
+    """Draws one panel."""
+    for line in panel.lines:
+        look = style(labels, line.label)
+        axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, lw=0)
+        marker = "o" if len(line.x) < 3 else None
+        axes.plot(line.x, line.middle, lw=2.0, marker=marker, **look)
+    for name, level in panel.levels.items():
+        _level(axes, name, level)
+    _plain(axes)
+    axes.set_title(panel.title, fontsize=10.5)
+    if panel.lines:
+        ends = [x for line in panel.lines for x in (line.x.min(), line.x.max())]
+        axes.set_xlim(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
 
 
 def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Figure:
-    """Numbers with their intervals: a column per statistic, a row per method."""
+    """Returns a figure of estimates with intervals: a column per statistic, a row per method."""
     rows = len(next(iter(columns.values())))
-    figure = _figure(min(2.0 + 2.6 * len(columns), 12.4), 0.85 + 0.34 * rows)
+    drawn = figure(min(2.0 + 2.6 * len(columns), 12.4), 0.85 + 0.34 * rows, pad=PAD)
     for place, (title, dots) in enumerate(columns.items()):
-        axes: Any = figure.add_subplot(1, len(columns), place + 1)
+        axes: Any = drawn.add_subplot(1, len(columns), place + 1)
         for row, dot in enumerate(dots):
             color = style(labels, dot.label)["color"]
             axes.barh(row, dot.high - dot.low, 0.5, dot.low, color=color, alpha=0.35, lw=0)
@@ -196,58 +223,44 @@ def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Fi
         axes.use_sticky_edges = False
         axes.margins(x=0.06)
         axes.set_ylim(rows - 0.4, -0.6)
-    return figure
+    return drawn
 
 
-def write_figure(path: str | Path, figure: Figure) -> None:
-    """Write a picture; the ending of `path` says which kind: png, svg or pdf."""
-    figure.savefig(path, format=Path(path).suffix.lstrip(".") or "png", dpi=160)
+def write_figure(path: str | Path, drawn: Figure) -> None:
+    """Writes a figure as PNG, SVG or PDF, by the ending of `path`."""
+    drawn.savefig(path, format=Path(path).suffix.lstrip(".") or "png", dpi=160)
 
 
-def inline_svg(figure: Figure, title: str, salt: str) -> str:
-    """The figure as SVG to stand in a page: text stays text, and takes the page's colour.
+def inline_svg(drawn: Figure, title: str, salt: str) -> str:
+    """Returns a figure as SVG to embed in HTML; text stays text and takes the page's colour.
 
     Args:
-      figure: to draw.
-      title: what is to be seen, for those who do not see it.
-      salt: apart from that of any other figure on the page, since ids are made with it.
+      drawn: the figure.
+      title: text alternative for screen readers.
+      salt: unique for each figure of a page, because element ids are derived from it.
     """
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         out = io.StringIO()
-        figure.savefig(
-            out, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
+        drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.S)
-    text = re.sub(
-        r"<g id=\"[^\"]*\">", "<g>", text
-    )  # matplotlib numbers these alike in all figures
+    # matplotlib gives groups the same ids in every figure
+    text = re.sub(r"<g id=\"[^\"]*\">", "<g>", text)
     text = re.sub(
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg role="img" viewBox="\1">', text, count=1
     )
     text = text.replace(INK, "currentColor")
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
-    width = round(figure.get_figwidth() * 82)
+    width = round(drawn.get_figwidth() * 82)
     return text.replace(
         '<svg role="img"',
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" style="width: {width}px" '
         f'aria-label="{html.escape(title)}"',
         1,
     )
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.07)
-    figure = Figure(figsize=(width, height), dpi=120, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _handle(label: str, look: Mapping[str, Any]) -> Any:
@@ -257,7 +270,7 @@ def _handle(label: str, look: Mapping[str, Any]) -> Any:
 
 
 def _level(axes: Any, name: str, level: float) -> None:
-    """A dotted line across, with its name at the right."""
+    """Draws a dotted horizontal line with its name at the right."""
     axes.axhline(level, color=QUIET, ls=":", lw=1.2)
     axes.annotate(
         f"{name} {level:.3g}",
@@ -272,7 +285,7 @@ def _level(axes: Any, name: str, level: float) -> None:
 
 
 def _plain(axes: Any) -> None:
-    """Axes without a box, in the ink of the page."""
+    """Removes the frame of the axes, and sets text and grid to `INK` and `QUIET`."""
     axes.grid(color=QUIET, alpha=0.22, lw=0.8)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():

@@ -1,4 +1,4 @@
-"""Reading all runs that a command line names: folders, folders of them, marl-eval files."""
+"""Reading all runs given on a command line: run folders, folders of them, marl-eval files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from marlx.analysis.run_data import EmptyRun, RunData, read_run
 
 
 def read_all(paths: Iterable[str | Path]) -> tuple[list[RunData], list[str]]:
-    """The runs that `paths` hold, and a line for each that was begun and holds no number yet.
+    """Returns all runs in `paths`, and a note for each run without an evaluation.
 
-    Paths are run folders, folders of run folders, and files for marl-eval.
+    Args:
+      paths: run folders, folders of run folders, and files in marl-eval's format. A run that is
+        given twice counts once.
 
     Raises:
-      ValueError: a path holds no run, or one that cannot be read, in one line.
+      ValueError: a path has no run, a run cannot be read, or no run has an evaluation.
     """
     from marlx.analysis.marl_eval import read_marl_eval
 
@@ -29,10 +31,10 @@ def read_all(paths: Iterable[str | Path]) -> tuple[list[RunData], list[str]]:
         folders = [path] if (path / "config.yaml").is_file() else _folders_in(path)
         if not folders:
             raise ValueError(
-                f"{path} holds no run; give run folders, a folder of them, or marl-eval JSON"
+                f"{path} has no run; give run folders, a folder of them, or marl-eval JSON"
             )
         for folder in folders:
-            if folder.resolve() in seen:  # given twice, it counts once
+            if folder.resolve() in seen:
                 continue
             seen.add(folder.resolve())
             try:

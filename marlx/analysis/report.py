@@ -1,4 +1,4 @@
-"""A report of one run or of many: a single HTML page that needs no network and no script."""
+"""Report of one or more runs as a self-contained HTML page: no network, no scripts."""
 
 from __future__ import annotations
 
@@ -13,32 +13,42 @@ from marlx.analysis.comparison import (
     Comparison,
     Sample,
     only_finished,
+    setting_text,
     task_bounds,
-    written,
 )
-from marlx.analysis.html import Cell, figure, folded, image, page, paragraph, section, table
+from marlx.analysis.html import (
+    Cell,
+    details,
+    document,
+    figure,
+    image,
+    paragraph,
+    section,
+    table,
+)
 from marlx.analysis.plots import Panel
 from marlx.analysis.run_data import RunData
 from marlx.analysis.scores import Estimate
 from marlx.config.yaml_text import dump
-from marlx.loggers import duration, short
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
+from marlx.text import duration, short
 
 LARGEST_FILM = 4_000_000
-"""Bytes of an episode's picture above which it stays out of the page."""
+"""Largest `episode.gif` to embed, in bytes."""
 NOTHING = "\u2013"
+"""Text of a cell without a value."""
 BAND = "Bands and intervals: 95%, stratified bootstrap over seeds."
 
 
 def report(comparison: Comparison, given: Mapping[str, tuple[float, float]] | None = None) -> str:
-    """The page, as text.
+    """Returns the report as HTML.
 
     Args:
-      comparison: of the runs.
+      comparison: the runs, from `compare`.
       given: by task, the returns that score 0 and 1; see `task_bounds`.
 
     Raises:
-      ValueError: bounds that cannot be.
+      ValueError: a bound is wrong, or there is nothing to draw.
     """
     bounds = task_bounds(comparison, given)
     parts = [
@@ -50,46 +60,24 @@ def report(comparison: Comparison, given: Mapping[str, tuple[float, float]] | No
         *_differences(comparison),
         _runs(comparison),
         *_facts(comparison),
-        _method(bounds),
+        _definitions(bounds),
     ]
-    return page(*_titles(comparison), parts)
+    return document(*_titles(comparison), parts)
 
 
 def _titles(comparison: Comparison) -> tuple[str, str]:
+    """Title and subtitle."""
     methods, tasks = comparison.methods, comparison.tasks
-    what = ", ".join(methods) if len(methods) <= 4 else f"{len(methods)} methods"
+    compared = ", ".join(methods) if len(methods) <= 4 else f"{len(methods)} methods"
     where = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
     seeds = sum(len(sample.final) for sample in comparison.samples.values())
     unfinished = sum(not run.finished for run in comparison.runs)
     subtitle = f"{_count(len(comparison.runs), 'run')}, {_count(seeds, 'seed')}"
-    return f"{what} on {where}", subtitle + (f", {unfinished} unfinished" if unfinished else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _digits(value: float) -> str:
-    """Three decimals, fewer for large numbers."""
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _cells(value: Estimate) -> Cell:
-    text, low, high = map(_digits, value)
-    return Cell(text, f"{low} to {high}" if low != high else "", number=True)
-
-
-def _return_of(sample: Sample) -> Estimate:
-    """The mean return; of a single seed with the interval over its episodes, where it is known."""
-    if len(sample.final) == 1:
-        ends = (sample.runs[0].result.get("return") or {}).get("interval_95")
-        if ends:
-            return Estimate(float(sample.final[0]), *ends)
-    return scores.estimate(aggregate_mean, [sample.final])
+    return f"{compared} on {where}", subtitle + (f", {unfinished} unfinished" if unfinished else "")
 
 
 def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
-    """Returns at the end, task by task."""
+    """Table of final returns by task and method."""
     rows: list[list[Cell | str]] = []
     for task in comparison.tasks:
         known = [f"{name} {_digits(value)}" for name, value in scores.levels(bounds[task]).items()]
@@ -106,10 +94,10 @@ def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
                     method,
                     Cell(str(len(sample.final)), number=True),
                     Cell(short(steps), number=True),
-                    _cells(_return_of(sample)),
+                    _estimate_cell(_return_of(sample)),
                     Cell(_digits(float(aggregate_iqm([sample.final]))), number=True),
                     Cell(_digits(float(np.median(sample.final))), number=True),
-                    _cells(gap),
+                    _estimate_cell(gap),
                 ]
             )
     header = ["", "seeds", "steps", "greedy return", "IQM", "median", "optimality gap"]
@@ -119,9 +107,9 @@ def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
 
 
 def _curves(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
-    panels = scores.curve_panels(comparison, bounds=bounds)
+    """Learning curves, a panel per task."""
     drawn = plots.panels(
-        panels,
+        scores.curve_panels(comparison, bounds=bounds),
         comparison.methods,
         x_label="environment steps per seed",
         y_label="greedy team return",
@@ -137,23 +125,23 @@ def _curves(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
 
 
 def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str]:
-    """Scores over all tasks, where there is something to compare."""
+    """Scores over all tasks: nothing for a single method on a single task."""
     labels, comparison = comparison.methods, only_finished(comparison)
     methods, tasks = comparison.methods, scores.shared_tasks(comparison)
     if len(methods) < 2 and len(comparison.tasks) < 2:
         return
     if not tasks:
-        text = "No task was run by every method, so there is nothing to aggregate over."
+        text = "No aggregates: there is no task that every method was run on."
         yield section("Over all tasks", paragraph(text))
         return
     over = f"over {_count(len(tasks), 'task')}"
     if len(tasks) < len(comparison.tasks):
-        over += f" of {len(comparison.tasks)}, those that every method has run"
+        over += f" of {len(comparison.tasks)} (those that every method was run on)"
     dots = plots.intervals(scores.aggregates(comparison, bounds, tasks), labels)
-    caption = f"Final scores {over}: higher is better, but for the optimality gap. {BAND}"
+    caption = f"Final scores {over}. Higher is better, except for the optimality gap. {BAND}"
     picture = plots.inline_svg(dots, "Aggregates with intervals", "aggregates")
     yield section("Over all tasks", figure(picture, caption))
-    caption = f"Final scores {over}; a curve further up and right is better. {BAND}"
+    caption = f"Final scores {over}. Higher curves are better. {BAND}"
     panel = scores.profiles(comparison, bounds, tasks)
     names = "score s", "share of runs that score above s"
     yield _lines("Performance profiles", panel, labels, names, caption)
@@ -166,27 +154,17 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
         yield _lines("Sample efficiency over all tasks", panel, labels, names, caption)
 
 
-def _lines(
-    title: str, panel: Panel, labels: Sequence[str], names: tuple[str, str], caption: str
-) -> str:
-    """A section with one pair of axes; nothing where there is no line to draw."""
-    if not panel.lines:
-        return ""
-    drawn = plots.panels([panel], labels, x_label=names[0], y_label=names[1])
-    salt = "".join(filter(str.isalpha, title))
-    return section(title, figure(plots.inline_svg(drawn, title, salt), caption))
-
-
 def _pairs(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str]:
+    """Table of the probability of improvement for each pair of methods."""
     found = scores.improvements(comparison, bounds)
     rows: list[list[Cell | str]] = []
-    for one in comparison.methods:
-        row: list[Cell | str] = [one]
+    for method in comparison.methods:
+        row: list[Cell | str] = [method]
         for other in comparison.methods:
-            if (one, other) not in found:
-                row.append("" if one == other else "no common task")
+            if (method, other) not in found:
+                row.append("" if method == other else "no common task")
                 continue
-            value, _ = found[one, other]
+            value, _ = found[method, other]
             strength = abs(value.value - 0.5) * 1.1
             color = "--win" if value.value >= 0.5 else "--lose"
             fill = f"rgba(var({color}), {strength:.2f})"
@@ -196,14 +174,15 @@ def _pairs(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterator[str
         rows.append(row)
     yield table(["", *comparison.methods], rows, "pairs")
     yield paragraph(
-        "How likely a run of the row's method scores above one of the column's on the same "
-        "task, averaged over the tasks of both; ties are half. Where the interval holds 0.5, the "
-        "order is not settled.",
+        "Probability that a run of the row's method scores above a run of the column's method on "
+        "the same task, averaged over their common tasks; ties count half. If the interval "
+        "contains 0.5, the difference is not significant.",
         "quiet",
     )
 
 
 def _efficiency(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
+    """Table of the steps to a score of 0.5 and 0.9."""
     rows: list[list[Cell | str]] = []
     for task in comparison.tasks:
         rows.append([task])
@@ -216,16 +195,16 @@ def _efficiency(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
                 Cell("never" if steps is None else short(steps), number=True)
                 for steps in (found.half, found.most)
             ]
-            rows.append([method, *reached, _cells(found.area)])
+            rows.append([method, *reached, _estimate_cell(found.area)])
     return section(
         "Sample efficiency",
-        table(["", "steps to score 0.5", "to score 0.9", "mean score while training"], rows),
-        paragraph("Steps at which the interquartile mean over seeds first gets there.", "quiet"),
+        table(["", "steps to score 0.5", "to score 0.9", "mean score during training"], rows),
+        paragraph("Steps are those at which the IQM over seeds first has the score.", "quiet"),
     )
 
 
 def _films(comparison: Comparison) -> Iterator[str]:
-    """An episode of each method on each task."""
+    """An animated episode for each method and task."""
     shown = []
     for sample in comparison.samples.values():
         files = [run.path / "episode.gif" for run in sample.runs if run.path]
@@ -234,22 +213,24 @@ def _films(comparison: Comparison) -> Iterator[str]:
             continue
         text = f"{sample.method} on {sample.task}"
         if path.stat().st_size > LARGEST_FILM:
-            shown.append(paragraph(f"{text}: episode.gif is too large for this page", "quiet"))
+            shown.append(paragraph(f"{text}: episode.gif is too large to embed", "quiet"))
             continue
         shown.append(figure(image(path, f"An episode: {text}"), text))
     if shown:
         films = '<div class="films">' + "\n".join(shown) + "</div>"
-        yield section("Episodes", films, paragraph("Greedy, of a run's best seed.", "quiet"))
+        yield section(
+            "Episodes", films, paragraph("Greedy episodes of the best seed of a run.", "quiet")
+        )
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
-    """The settings in which runs differ, a row per run."""
+    """Table of the settings in which runs differ, a row per run."""
     runs = [run for run in comparison.runs if run.settings]
     if len(runs) < 2:
         return
     if not comparison.differing:
-        text = "All runs have the same settings, but for the algorithm, environment and seeds."
-        yield section("What differs", paragraph(text))
+        text = "All runs have the same settings, except algorithm, environment and seeds."
+        yield section("Differing settings", paragraph(text))
         return
     rows = [
         [
@@ -257,18 +238,18 @@ def _differences(comparison: Comparison) -> Iterator[str]:
             run.algorithm,
             run.environment,
             *(
-                written(run.settings[key]) if key in run.settings else NOTHING
+                setting_text(run.settings[key]) if key in run.settings else NOTHING
                 for key in comparison.differing
             ),
         ]
         for run in runs
     ]
-    yield section(
-        "What differs", table(["run", "algorithm", "environment", *comparison.differing], rows)
-    )
+    header = ["run", "algorithm", "environment", *comparison.differing]
+    yield section("Differing settings", table(header, rows))
 
 
 def _runs(comparison: Comparison) -> str:
+    """Table of all runs: state, seeds, steps and times, and below it their settings."""
     rows: list[list[Cell | str]] = []
     for run in comparison.runs:
         phases: dict[str, Any] = run.result.get("seconds") or {}
@@ -280,8 +261,8 @@ def _runs(comparison: Comparison) -> str:
         rows.append(
             [
                 run.name,
-                Cell("finished") if run.finished else Cell("unfinished", "stopped, or going on"),
-                ", ".join(run.seeds) if len(run.seeds) <= 6 else _range(run),
+                Cell("finished") if run.finished else Cell("unfinished", "stopped or running"),
+                ", ".join(run.seeds) if len(run.seeds) <= 6 else _seed_range(run),
                 Cell(short(run.steps[-1]), number=True),
                 Cell(duration(total) if total else NOTHING, number=True),
                 Cell(speed or NOTHING, number=True),
@@ -290,25 +271,100 @@ def _runs(comparison: Comparison) -> str:
         )
     header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "by phase"]
     texts = [
-        folded(f"{run.name}: every setting", dump(_nested(run.settings)))
+        details(f"{run.name}: all settings", dump(_nested(run.settings)))
         for run in comparison.runs
         if run.settings
     ]
     return section("Runs", table(header, rows), *texts)
 
 
-def _range(run: RunData) -> str:
+def _facts(comparison: Comparison) -> Iterator[str]:
+    """Table of versions and devices; runs with the same ones share a row."""
+    groups: dict[str, list[RunData]] = {}
+    for run in comparison.runs:
+        if run.facts:
+            groups.setdefault(_fact_line(run.facts), []).append(run)
+    if groups:
+        rows = [
+            ["all runs" if len(runs) == len(comparison.runs) else _names(runs), facts]
+            for facts, runs in groups.items()
+        ]
+        yield section("Versions and devices", table(["", "versions and devices"], rows))
+
+
+def _definitions(bounds: Mapping[str, Bounds]) -> str:
+    """Definitions of the statistics, and the table of bounds."""
+    rows: list[list[Cell | str]] = [
+        [task, Cell(f"{b.low:.4g}", number=True), Cell(f"{b.high:.4g}", number=True), b.source]
+        for task, b in bounds.items()
+    ]
+    text = (
+        "Return: team return of greedy episodes. Score: return normalised by the bounds below. "
+        "IQM: mean of the middle half of all runs. Median: over seeds for one task, over task "
+        "means for several. Optimality gap: mean distance below a score of 1. Seeds of runs with "
+        "the same settings are pooled. The interval of a single seed is over its episodes, or "
+        "missing. Definitions: Agarwal et al. 2021, Deep Reinforcement Learning at the Edge of the "
+        "Statistical Precipice."
+    )
+    return section(
+        "Definitions",
+        paragraph(text),
+        table(["task", "scores 0", "scores 1", "bounds"], rows),
+    )
+
+
+# Parts of sections
+
+
+def _lines(
+    title: str, panel: Panel, labels: Sequence[str], names: tuple[str, str], caption: str
+) -> str:
+    """A section with a single panel; empty if the panel has no line."""
+    if not panel.lines:
+        return ""
+    drawn = plots.panels([panel], labels, x_label=names[0], y_label=names[1])
+    salt = "".join(filter(str.isalpha, title))
+    return section(title, figure(plots.inline_svg(drawn, title, salt), caption))
+
+
+def _return_of(sample: Sample) -> Estimate:
+    """The mean return with its interval, which is over episodes if there is a single seed."""
+    if len(sample.final) == 1:
+        ends = (sample.runs[0].result.get("return") or {}).get("interval_95")
+        if ends:
+            return Estimate(float(sample.final[0]), *ends)
+    return scores.estimate(aggregate_mean, [sample.final])
+
+
+def _estimate_cell(value: Estimate) -> Cell:
+    """A cell with an estimate and its interval."""
+    text, low, high = map(_digits, value)
+    return Cell(text, f"{low} to {high}" if low != high else "", number=True)
+
+
+def _digits(value: float) -> str:
+    """A number with three decimals, or one if it is 100 or more."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def _count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _seed_range(run: RunData) -> str:
+    """`0 to 9 (10)`."""
     return f"{run.seeds[0]} to {run.seeds[-1]} ({len(run.seeds)})"
 
 
 def _seconds(run: RunData) -> float:
-    """Seconds without compiling."""
+    """Training time in seconds, without compilation; 0 if unknown."""
     seconds = run.metrics.get("seconds")
     return 0.0 if seconds is None else float(seconds[-1].max())
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted names as a file holds them."""
+    """Settings by dotted names as nested mappings."""
     out: dict[str, Any] = {}
     for key, value in settings.items():
         block, _, name = key.rpartition(".")
@@ -319,26 +375,14 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _facts(comparison: Comparison) -> Iterator[str]:
-    """Versions and devices; runs that have them in common share a row."""
-    groups: dict[str, list[RunData]] = {}
-    for run in comparison.runs:
-        if run.facts:
-            groups.setdefault(_fact_line(run.facts), []).append(run)
-    if groups:
-        rows = [
-            ["all runs" if len(runs) == len(comparison.runs) else _names(runs), facts]
-            for facts, runs in groups.items()
-        ]
-        yield section("Made with", table(["", "versions and devices"], rows))
-
-
 def _names(runs: list[RunData]) -> str:
+    """Names of up to three runs, and the number of the others."""
     names = [run.name for run in runs]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _fact_line(facts: Mapping[str, Any]) -> str:
+    """Versions and devices in one line."""
     versions = facts.get("versions")
     parts = [f"Python {facts.get('python', '?')}", str(facts.get("system", ""))]
     if isinstance(versions, Mapping):
@@ -349,23 +393,3 @@ def _fact_line(facts: Mapping[str, Any]) -> str:
     if facts.get("cpu_cores"):
         parts.append(_count(facts["cpu_cores"], "core"))
     return ", ".join(filter(None, parts))
-
-
-def _method(bounds: Mapping[str, Bounds]) -> str:
-    rows: list[list[Cell | str]] = [
-        [task, Cell(f"{b.low:.4g}", number=True), Cell(f"{b.high:.4g}", number=True), b.source]
-        for task, b in bounds.items()
-    ]
-    text = (
-        "A return is the team's per episode, greedy, on fresh episodes. A score is a return on "
-        "the scale below. IQM is the mean of the middle half of all runs, the median is over seeds "
-        "on one task and over task means on several, and the optimality gap is how far runs stay "
-        "below a score of 1 on average. Seeds of runs that differ in nothing else are pooled. The "
-        "interval of a single seed is over its episodes, or empty. Definitions: Agarwal et al. "
-        "2021, Deep Reinforcement Learning at the Edge of the Statistical Precipice."
-    )
-    return section(
-        "How the numbers are made",
-        paragraph(text),
-        table(["task", "scores 0", "scores 1", "from"], rows),
-    )

@@ -1,23 +1,21 @@
-"""Reference results: how they are stored, and whether a run that is made again agrees with them.
+"""Reference results, and the test whether a run that is made again agrees with one.
 
-A reference is a JSON of `benchmarks/reference/`, shipped as `marlx.reference`: what some seeds of
-one algorithm reached in one environment, with all settings, versions and device. Its id is the name
-of its file. What a result made before a field existed does not tell is null.
+A reference is the result of some seeds of one algorithm in one environment, with all settings,
+versions and the device. References are the configurations of the study `learning`, whose files are
+in `benchmarks/results/` and are shipped as `marlx.reference`. A field that did not exist when a
+result was made is null.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.resources
-import json
-import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from marlx.analysis.result_rows import DIGITS, SEED_SETTINGS, Row, Study, read_study
 from marlx.analysis.run_data import flat
 from marlx.config.layers import Experiment, Layer, build, merge, schema
 from marlx.statistics import bootstrap_interval, mean
@@ -26,12 +24,8 @@ from marlx.text import unknown
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from marlx.loop.progress import Result
-
-DIGITS = 4
-"""Decimals that returns are stored with; intervals closer than that touch."""
-SPREAD = ("seeds", "seed")
-"""Settings that say which seeds are run, and not what is run."""
+STUDY = "learning"
+"""The study whose configurations are the references."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,27 +33,29 @@ class Reference:
     """A stored result.
 
     Attributes:
-      id: what `marlx reproduce` is given.
-      algorithm, environment: what was trained where.
-      command: what makes it again from the presets of then.
-      date: ISO, of the run.
+      id: the argument of `marlx reproduce`.
+      algorithm: its name.
+      environment: its id.
+      command: the `marlx train` command that made it, with the presets of that time.
+      date: of the run, ISO.
       versions: of Python and packages.
       device: `platform`, `kind` and `count`.
-      config_hash: of `settings`, see `config_hash`.
-      settings: every setting, in the layout of a YAML file.
-      seeds: each run's.
+      config_hash: hash of `settings`.
+      settings: every setting but the seeds, in the layout of a YAML file.
+      seeds: the seeds that were run.
       mean: greedy team return over seeds and episodes.
       interval: its 95% bootstrap interval over seeds and episodes.
-      per_seed: [seeds], each seed's mean.
-      episodes_per_seed: that the three above are of.
-      random_return: mean of the uniform random policy.
+      per_seed: [seeds], mean greedy return of each seed.
+      episodes_per_seed: number of episodes behind each of these.
+      random_return: mean return of the uniform random policy.
       optimum: the best possible return, where it is known.
       steps: [evaluations], environment steps per seed.
-      curve: [evaluations][seeds], greedy returns on the way.
-      train_curve: [evaluations - 1][seeds], returns of exploring episodes; None where none ended.
-      returns: [seeds][episodes], those that `mean` is of.
+      curve: [evaluations][seeds], greedy returns during training.
+      train_curve: [evaluations - 1][seeds], returns of training episodes; None where none ended.
+      returns: [seeds][episodes], greedy returns after training.
       seconds: wall time by phase, of all seeds together.
-      extra: what else a benchmark stores, e.g. returns of drawn actions.
+      extra: further results over all seeds, e.g. the return with drawn actions.
+      measured: [seeds], further results of each seed.
     """
 
     id: str
@@ -84,10 +80,11 @@ class Reference:
     returns: list[list[float]] | None = None
     seconds: dict[str, float] | None = None
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+    measured: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def wall_seconds(self) -> float | None:
-        """Compiling included; None if it was not stored."""
+        """Wall time, compilation included; None if it was not stored."""
         return None if self.seconds is None else sum(self.seconds.values())
 
     @property
@@ -96,132 +93,90 @@ class Reference:
         return self.steps[-1]
 
 
-def config_hash(settings: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits that tell settings apart, whichever seeds they are run with."""
-    kept = {key: value for key, value in settings.items() if key not in SPREAD}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def reference_id(algorithm: str, environment: str) -> str:
-    """The id of a result with the shipped preset."""
+    """Returns the id of a result with the shipped preset."""
     return f"{algorithm}-{environment.replace('/', '-')}"
 
 
 def reference_ids() -> list[str]:
-    """Every stored id, in order."""
-    names = [file.name for file in _folder().iterdir()]
-    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+    """Returns the id of every stored result, sorted."""
+    return sorted(str(record["id"]) for record in _stored().settings.values())
+
+
+def references() -> dict[str, Reference]:
+    """Returns every stored result by its id, sorted by id."""
+    stored = _stored()
+    rows: dict[str, list[Row]] = {digest: [] for digest in stored.settings}
+    for row in stored.rows:
+        rows[row["config_hash"]].append(row)
+    found = [_reference(record, rows[digest]) for digest, record in stored.settings.items()]
+    return {result.id: result for result in sorted(found, key=lambda result: result.id)}
 
 
 def reference(name: str) -> Reference:
-    """The stored result of this id.
+    """Returns the stored result of this id.
 
     Raises:
       ValueError: there is none.
     """
-    if name not in reference_ids():
-        raise unknown("result", name, reference_ids())
-    return read(json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8")))
+    stored = _stored()
+    for digest, record in stored.settings.items():
+        if record["id"] == name:
+            return _reference(record, stored.rows_of(digest))
+    raise unknown("result", name, reference_ids())
+
+
+def _stored() -> Study:
+    return read_study(_folder(), STUDY)
 
 
 def _folder() -> Traversable:
     return importlib.resources.files("marlx.reference")
 
 
-def read(record: Mapping[str, Any]) -> Reference:
-    """A reference from its JSON.
+def _reference(record: Mapping[str, Any], rows: Sequence[Row]) -> Reference:
+    """Returns the result that a settings record and its rows hold: that of the last training."""
+    run = record["runs"][-1]
+    by_seed = {row["seed"]: row for row in rows}
+    rows = [by_seed[seed] for seed in run["seeds"]]
 
-    Raises:
-      ValueError: fields are missing or unknown.
-    """
-    fields = {field.name: field for field in dataclasses.fields(Reference)}
-    strange = sorted(set(record) - set(fields))
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in record
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if strange or missing:
-        what = f"no {', '.join(missing)}" if missing else f"unknown {', '.join(strange)}"
-        raise ValueError(f"a reference result has {what}")
-    low, high = record["interval"]
-    return Reference(**{**record, "interval": (low, high)})
+    def columns(name: str) -> list[Any] | None:
+        return None if rows[0][name] is None else [row[name] for row in rows]
 
+    def over_seeds(name: str) -> list[list[Any]] | None:
+        each = columns(name)
+        return None if each is None else [list(at) for at in zip(*each, strict=True)]
 
-def write(folder: Path, stored: Reference) -> Path:
-    """Write `ID.json`, a field a line so that changes can be read; its path."""
-    lines = [
-        f" {json.dumps(name)}: {json.dumps(value, allow_nan=False)}"
-        for name, value in dataclasses.asdict(stored).items()
-    ]
-    path = folder / f"{stored.id}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    return path
-
-
-def record(
-    name: str,
-    made: Experiment,
-    result: Result,
-    *,
-    command: str,
-    about: Mapping[str, Any],
-    **extra: Any,
-) -> Reference:
-    """A reference of what was just trained.
-
-    Args:
-      name: its id.
-      made: what was trained.
-      result: what came out.
-      command: what makes it again.
-      about: `date`, `versions` and `device`.
-      **extra: what else to store.
-    """
-    settings, train = made.settings(), made.train
-    env = made.prepared()
-    low, high = bootstrap_interval(result.returns)
+    low, high = run["interval"]
     return Reference(
-        id=name,
-        algorithm=made.algorithm,
-        environment=made.environment,
-        command=command,
-        **about,
-        config_hash=config_hash(settings),
-        settings=settings,
-        seeds=list(range(train.seed, train.seed + train.seeds)),
-        mean=mean(result.returns),
+        id=record["id"],
+        algorithm=record["algorithm"],
+        environment=record["env"],
+        **{name: run[name] for name in ("command", "date", "versions", "device", "seeds", "mean")},
+        **{name: run[name] for name in ("episodes_per_seed", "random_return", "seconds", "extra")},
+        config_hash=record["config_hash"],
+        settings=record["settings"],
         interval=(low, high),
-        per_seed=result.returns.mean(-1).round(DIGITS).tolist(),
-        episodes_per_seed=result.returns.shape[1],
-        random_return=float(result.random_returns.mean()),
-        optimum=env.spec(env.default_params).optimum,
-        steps=[p.steps for p in result.history],
-        curve=[p.metrics["return"].round(DIGITS).tolist() for p in result.history],
-        train_curve=[
-            [value if math.isfinite(value) else None for value in row.round(DIGITS).tolist()]
-            for row in (p.metrics["train_return"] for p in result.history[1:])
-        ],
-        returns=result.returns.round(DIGITS).tolist(),
-        seconds={phase: round(value, 1) for phase, value in result.phases.items()},
-        extra=extra,
+        per_seed=[row["final"] for row in rows],
+        optimum=record["optimum"],
+        steps=rows[0]["steps"],
+        curve=over_seeds("curve") or [],
+        train_curve=over_seeds("train_curve"),
+        returns=columns("returns"),
+        measured=[row["measured"] for row in rows],
     )
 
 
 def stored_experiment(
     stored: Reference, *, seeds: int | None = None, total_steps: int | None = None
 ) -> Experiment:
-    """What a reference is a result of, or its beginning with fewer seeds and steps.
+    """Returns the experiment behind a reference, or its beginning with fewer seeds and steps.
 
-    Evaluations stay as far apart as they were, so that a shorter run is the beginning of the whole
-    one. Settings that did not exist then have their defaults.
+    The distance between evaluations stays the same, so that a shorter run is the beginning of the
+    whole one. Settings that did not exist when the reference was made have their defaults.
 
     Raises:
-      ValueError: more seeds or steps than are stored, or settings that marlx no longer knows.
+      ValueError: more seeds or steps than are stored, or settings that marlx no longer has.
     """
     from marlx.loop.settings import with_total_steps
 
@@ -241,24 +196,25 @@ def stored_experiment(
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """How settings differ from earlier ones, one by one; which seeds are run is left out."""
+    """Returns one text per setting that differs from an earlier one, seeds left out."""
     old, new = flat(then), flat(now)
     return [
         f"{name} {_text(old, name)} (now {_text(new, name)})"
         for name in {**new, **old}
-        if name not in SPREAD and (name not in new or name not in old or old[name] != new[name])
+        if name not in SEED_SETTINGS
+        and (name not in new or name not in old or old[name] != new[name])
     ]
 
 
 class Agreement(NamedTuple):
-    """How a run compares with a reference.
+    """The comparison of a run with a reference.
 
     Attributes:
       here: mean and interval of the run.
-      there: the same of what is stored.
-      steps: environment steps per seed that each is of.
-      seeds: of each.
-      agree: the intervals overlap.
+      there: mean and interval of the reference.
+      steps: environment steps per seed of the run and of the reference.
+      seeds: number of seeds of the run and of the reference.
+      agree: whether the intervals overlap.
     """
 
     here: tuple[float, float, float]
@@ -269,15 +225,15 @@ class Agreement(NamedTuple):
 
     @property
     def partial(self) -> bool:
-        """Fewer seeds or steps were run than are stored."""
+        """Whether fewer seeds or steps were run than are stored."""
         return self.seeds[0] < self.seeds[1] or self.steps[0] < self.steps[1]
 
 
 def compare(stored: Reference, returns: np.ndarray[Any, Any], steps: int) -> Agreement:
-    """Whether the 95% bootstrap interval of the mean return overlaps the stored one.
+    """Compares the 95% bootstrap interval of the mean return with the stored one.
 
-    A run that ended early is held against the evaluation of the stored curve that is nearest to
-    its end, with an interval over seeds: the episodes of evaluations on the way are not stored.
+    A shorter run is compared with the nearest evaluation of the stored curve, with an interval over
+    seeds, because the episodes of evaluations during training are not stored.
 
     Args:
       stored: the reference.
@@ -290,7 +246,7 @@ def compare(stored: Reference, returns: np.ndarray[Any, Any], steps: int) -> Agr
         nearest = int(np.argmin(np.abs(np.array(stored.steps) - steps)))
         row = stored.curve[nearest]
         there, at = (mean(row), *bootstrap_interval(row)), stored.steps[nearest]
-    # the stored curve is rounded, and where all seeds agree an interval is a single number
+    # the stored curve is rounded, and the interval is a single number where all seeds agree
     gap = 10**-DIGITS * max(1.0, abs(there[0]))
     agree = here[1] <= there[2] + gap and there[1] <= here[2] + gap
     return Agreement(here, there, (steps, at), (len(returns), len(stored.seeds)), agree)

@@ -1,75 +1,138 @@
-"""Runs read back from their folders."""
+"""Runs read back from their folders: settings, metrics, results and environment."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marlx.config.layers import Layer, merge
 from marlx.config.yaml_text import parse
+from marlx.registry import make_env, settings_of
 from marlx.statistics import Array
 
+if TYPE_CHECKING:  # JAX takes a second to import, and most readers need no environment
+    from marlx.types import EnvSpec
 
-class RunData(NamedTuple):
-    """A run, as far as it got.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunData:
+    """A run, finished or not.
+
+    `spec` and `non_finite_arrays` are read from the run folder when they are first used.
 
     Attributes:
-      name: for people; the folder's name.
-      path: of the folder; None where the run comes from another kind of file.
+      name: the folder's name, for display.
+      path: the folder; None if the run was read from another kind of file.
       algorithm: its name.
       environment: its id.
-      settings: dotted name -> value, `learner.lr`; empty where they are not known.
+      settings: by dotted name, e.g. `learner.lr`; empty if they are not known.
       seeds: names of the seeds.
-      steps: f64 [K], environment steps at each evaluation.
-      metrics: each f64 [K, seeds]; nan is a number that does not exist.
-      final: f64 [seeds], returns at the end: of the last evaluation, the largest of all.
-      result: `result.json`, empty where the run did not finish.
-      facts: `environment.json`.
+      steps: f64 [K], environment steps per seed at each of K evaluations.
+      metrics: f64 [K, seeds] by name; NaN where there was no number.
+      final: f64 [seeds], final returns: of the last evaluation, which has the most episodes.
+      result: content of `result.json`; empty if the run did not finish.
+      facts: content of `environment.json`.
     """
 
     name: str
     path: Path | None
     algorithm: str
     environment: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     seeds: tuple[str, ...]
     steps: Array
-    metrics: dict[str, Array]
+    metrics: Mapping[str, Array]
     final: Array
-    result: dict[str, Any]
-    facts: dict[str, Any]
+    result: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
     @property
     def finished(self) -> bool:
         """Whether there is a final result."""
         return bool(self.result)
 
+    def number(self, name: str) -> float | None:
+        """A setting as a number; None if it is not set or not a number."""
+        value = self.settings.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def total_steps(self) -> float:
+        """Setting `total_steps`; without it, the steps per seed at the last evaluation."""
+        return self.number("total_steps") or float(self.steps[-1])
+
+    @property
+    def largest_return(self) -> float:
+        """Largest absolute return of greedy and exploring episodes; 0 if there is none."""
+        seen = [self.metrics[name] for name in ("return", "train_return") if name in self.metrics]
+        return max((float(np.nanmax(np.abs(x), initial=0.0)) for x in seen), default=0.0)
+
+    def late(self, name: str) -> Array | None:
+        """Second half of a metric, f64 [L, seeds], without evaluations where it is NaN throughout.
+
+        None if there are fewer than four evaluations with a number.
+        """
+        series = self.metrics.get(name)
+        if series is None:
+            return None
+        series = series[~np.isnan(series).all(1)]
+        return series[len(series) // 2 :] if len(series) >= 4 else None
+
+    @functools.cached_property
+    def spec(self) -> EnvSpec | None:
+        """Spec of the environment; None if it cannot be made, e.g. if its package is missing."""
+        if self.path is None:
+            return None
+        try:
+            settings = _read_settings(self.path).get("env") or {}
+            known = settings_of(make_env(self.environment))
+            env = make_env(self.environment, **merge(known, [Layer("config.yaml", settings)]))
+            return env.spec(env.default_params)
+        except Exception:  # third-party environments may raise anything
+            return None
+
+    @functools.cached_property
+    def non_finite_arrays(self) -> tuple[str, ...]:
+        """Names of the policy's arrays that contain NaN or infinity."""
+        from safetensors import SafetensorError, safe_open
+
+        if self.path is None:
+            return ()
+        try:
+            with safe_open(self.path / "policy" / "arrays.safetensors", framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}
+        except (OSError, SafetensorError):
+            return ()
+        floats = {name: x for name, x in arrays.items() if np.issubdtype(x.dtype, np.floating)}
+        return tuple(name for name, array in floats.items() if not np.isfinite(array).all())
+
 
 class EmptyRun(ValueError):
-    """A run that has not been evaluated yet."""
+    """Raised for a run that has not been evaluated yet."""
 
 
 def read_run(path: str | Path) -> RunData:
-    """The run that a folder holds, finished or not.
+    """Returns the run in a folder, finished or not.
 
     Raises:
-      ValueError: there is none, or nothing was evaluated yet.
+      ValueError: it is not a run folder, or one of its files cannot be read.
+      EmptyRun: the run has not been evaluated yet.
     """
     folder = Path(path)
-    try:
-        text = (folder / "config.yaml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ValueError(f"{path} is not the folder of a run: it has no config.yaml") from None
-    settings = flat(parse(text, str(folder / "config.yaml")))
+    config = folder / "config.yaml"
+    settings = flat(_read_settings(folder))
     names = [settings.get(key) for key in ("algorithm", "environment")]
     if not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{folder / 'config.yaml'} names no algorithm and environment")
+        raise ValueError(f"{config} names no algorithm and environment")
     first, count = settings.get("seed", 0), settings.get("seeds", 1)
     if type(first) is not int or type(count) is not int or count < 1:
-        raise ValueError(f"{folder / 'config.yaml'} has no whole seed and seeds")
+        raise ValueError(f"seed and seeds in {config} must be whole numbers, seeds at least 1")
     steps, metrics = _read_metrics(folder / "metrics.jsonl", count)
     result, facts = (read_json(folder / f"{name}.json") for name in ("result", "environment"))
     final = metrics["return"][-1]
@@ -77,22 +140,22 @@ def read_run(path: str | Path) -> RunData:
     if isinstance(per_seed, list) and len(per_seed) == count:
         final = np.array(per_seed, float)
     return RunData(
-        folder.resolve().name,
-        folder,
-        str(names[0]),
-        str(names[1]),
-        settings,
-        tuple(str(first + i) for i in range(count)),
-        steps,
-        metrics,
-        final,
-        result,
-        facts,
+        name=folder.resolve().name,
+        path=folder,
+        algorithm=str(names[0]),
+        environment=str(names[1]),
+        settings=settings,
+        seeds=tuple(str(first + i) for i in range(count)),
+        steps=steps,
+        metrics=metrics,
+        final=final,
+        result=result,
+        facts=facts,
     )
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
+    """Returns nested settings by dotted names."""
     out: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
@@ -103,7 +166,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A record, empty where there is none: a run may have been stopped before it was written."""
+    """Returns a JSON object, empty if there is none: the run may have stopped before writing it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,35 +174,44 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Nested settings in `config.yaml`."""
+    config = folder / "config.yaml"
+    try:
+        text = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"{folder} is not a run folder: it has no config.yaml") from None
+    return parse(text, str(config))
+
+
 def _read_metrics(path: Path, seeds: int) -> tuple[Array, dict[str, Array]]:
-    """Steps [K] and metrics [K, seeds]; of lines with the same steps the last one holds."""
+    """Steps [K] and metrics [K, seeds]. Of several lines with the same steps the last counts."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise EmptyRun(f"{path.parent} holds nothing yet: it has no metrics.jsonl") from None
+        raise EmptyRun(f"{path.parent} has no evaluation yet: no metrics.jsonl") from None
     records: dict[float, dict[str, Any]] = {}
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             records[float(record["steps"])] = record
         except (ValueError, TypeError, KeyError):
-            if number < len(lines):  # the last line may have been cut off
-                raise ValueError(f"{path}, line {number} is no record of metrics") from None
+            if number < len(lines):  # the last line may be cut off
+                raise ValueError(f"{path}, line {number} is not a line of metrics") from None
     if not any("return" in record for record in records.values()):
-        raise EmptyRun(f"{path.parent} holds nothing yet: its metrics.jsonl has no return")
+        raise EmptyRun(f"{path.parent} has no evaluation yet: no return in metrics.jsonl")
     steps = sorted(records)
     names = dict.fromkeys(name for step in steps for name in records[step])
-    metrics = {}
-    for name in names:
-        if name in ("steps", "phases"):
-            continue
-        column = [_per_seed(records[step].get(name), seeds) for step in steps]
-        metrics[name] = np.stack(column)
+    metrics = {
+        name: np.stack([_per_seed(records[step].get(name), seeds) for step in steps])
+        for name in names
+        if name not in ("steps", "phases")
+    }
     return np.array(steps), metrics
 
 
 def _per_seed(value: Any, seeds: int) -> Array:
-    """A value per seed; one number is everybody's, and what is not a number is nan."""
+    """Values f64 [seeds]; a single number is repeated, and anything else is NaN."""
     values = value if isinstance(value, list) else [value] * seeds
     if len(values) != seeds:
         values = [None] * seeds

@@ -1,6 +1,7 @@
-"""What is computed of several runs: curves with bands, scores over tasks, profiles, pairs.
+"""Statistics of a comparison: curves, scores over tasks, profiles, pairs, sample efficiency.
 
-Between `marlx.analysis.comparison` and the pictures and tables of `marlx.analysis.report`.
+Computes from a `Comparison` the data for the figures and tables of `marlx.analysis.report`.
+Definitions follow Agarwal et al. 2021 (`marlx.statistics`).
 """
 
 from __future__ import annotations
@@ -32,17 +33,20 @@ STATISTICS: dict[str, Callable[[Scores], Array]] = {
     "mean": aggregate_mean,
     "median": aggregate_median,
 }
+"""Statistics over seeds for curves, by option value."""
 AGGREGATES: dict[str, Callable[[Scores], Array]] = {
     "IQM": aggregate_iqm,
     "Median": aggregate_median,
     "Mean": aggregate_mean,
     "Optimality gap": optimality_gap,
 }
+"""Statistics over tasks, by title."""
 CURVE_RESAMPLES = 1000
+"""Bootstrap resamples for the band of a curve."""
 
 
 class Estimate(NamedTuple):
-    """A number with its 95% interval."""
+    """A point estimate with its 95% interval."""
 
     value: float
     low: float
@@ -50,7 +54,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(statistic: Callable[..., Array], *samples: Scores) -> Estimate:
-    """The statistic of runs, and the interval for new seeds."""
+    """Returns a statistic of scores with its stratified bootstrap interval over seeds."""
     low, high = stratified_interval(statistic, *samples)
     return Estimate(float(statistic(*samples)), float(low), float(high))
 
@@ -62,12 +66,19 @@ def curve_panels(
     statistic: str = "iqm",
     bounds: Mapping[str, Bounds] | None = None,
 ) -> list[Panel]:
-    """A panel per task with a line per method; `bounds` are drawn where they are no guesses.
+    """Returns a panel per task with a line per method.
+
+    Args:
+      comparison: the runs, from `compare`.
+      metric: name in `metrics.jsonl`.
+      x: `steps`, or a metric that increases during a run.
+      statistic: over seeds, from `STATISTICS`.
+      bounds: by task; known random returns and optima are drawn as levels, for `return` only.
 
     Raises:
-      ValueError: no run has the metric, or `x` does not grow along a run.
+      ValueError: no run has the metric or `x`, or `x` decreases in a run.
     """
-    out, known = [], set[str]()
+    out = []
     for task in comparison.tasks:
         lines = []
         for method in comparison.methods:
@@ -75,21 +86,15 @@ def curve_panels(
             drawn = curves(sample, metric, x) if sample else None
             if drawn is not None:
                 lines.append(_line(method, drawn.x, [drawn.y], STATISTICS[statistic]))
-        for run in comparison.runs:
-            known |= run.metrics.keys()
         known_levels = levels(bounds[task]) if bounds and metric == "return" else {}
         out.append(Panel(task, lines, known_levels))
     if not any(panel.lines for panel in out):
-        names = ", ".join(sorted(known - {"seconds"}))
-        which = metric if metric not in known else x
-        if metric in known and (x == "steps" or x in known):
-            raise ValueError(f"no run has two evaluations with {metric} and {x} to draw")
-        raise ValueError(f"no run has the metric {which}; there are {names}, and steps and seconds")
+        raise _nothing_to_draw(comparison, metric, x)
     return out
 
 
 def levels(bounds: Bounds) -> dict[str, float]:
-    """The random policy's return and the optimum, where the bounds are these."""
+    """Returns the random policy's return and the optimum, those of the two that are bounds."""
     low, _, high = bounds.source.partition(" to ")
     pairs = {
         "random": (low, "random policy", bounds.low),
@@ -98,16 +103,8 @@ def levels(bounds: Bounds) -> dict[str, float]:
     return {name: value for name, (has, wanted, value) in pairs.items() if has == wanted}
 
 
-def _line(
-    label: str, x: Array, scores: Sequence[Array], statistic: Callable[[Scores], Array]
-) -> Line:
-    """Scores [K, seeds] per task, reduced at each of the K points."""
-    low, high = stratified_interval(statistic, scores, resamples=CURVE_RESAMPLES)
-    return Line(label, x, statistic(scores), low, high)
-
-
 def shared_tasks(comparison: Comparison) -> tuple[str, ...]:
-    """The tasks that every method has run: what methods can be compared over."""
+    """Returns the tasks that every method was run on."""
     return tuple(
         task
         for task in comparison.tasks
@@ -118,7 +115,7 @@ def shared_tasks(comparison: Comparison) -> tuple[str, ...]:
 def scores_of(
     comparison: Comparison, bounds: Mapping[str, Bounds], method: str, tasks: Sequence[str]
 ) -> list[Array]:
-    """Normalised final returns f64 [seeds] of a method, per task."""
+    """Returns the normalised final returns f64 [seeds] of a method on each of the tasks."""
     return [
         normalise(comparison.samples[task, method].final, bounds[task].low, bounds[task].high)
         for task in tasks
@@ -128,7 +125,7 @@ def scores_of(
 def aggregates(
     comparison: Comparison, bounds: Mapping[str, Bounds], tasks: Sequence[str]
 ) -> dict[str, list[Dot]]:
-    """Each aggregate of scores over `tasks`, for every method."""
+    """Returns each of `AGGREGATES` over `tasks`, for every method."""
     out: dict[str, list[Dot]] = {name: [] for name in AGGREGATES}
     for method in comparison.methods:
         scores = scores_of(comparison, bounds, method, tasks)
@@ -138,7 +135,7 @@ def aggregates(
 
 
 def profiles(comparison: Comparison, bounds: Mapping[str, Bounds], tasks: Sequence[str]) -> Panel:
-    """For each method the share of runs that score above a threshold."""
+    """Returns the performance profile of each method: share of runs above each score."""
     everything = {m: scores_of(comparison, bounds, m, tasks) for m in comparison.methods}
     values = np.concatenate([task for scores in everything.values() for task in scores])
     grid = np.linspace(min(0.0, values.min()), max(1.0, values.max()), POINTS)
@@ -150,29 +147,33 @@ def profiles(comparison: Comparison, bounds: Mapping[str, Bounds], tasks: Sequen
 def improvements(
     comparison: Comparison, bounds: Mapping[str, Bounds]
 ) -> dict[tuple[str, str], tuple[Estimate, int]]:
-    """For each pair of methods how likely the first beats the second, over the tasks of both."""
+    """Returns the probability of improvement for each ordered pair of methods.
+
+    Each comes with the number of tasks that both methods were run on; pairs without one are left
+    out.
+    """
     out = {}
-    for i, one in enumerate(comparison.methods):
+    for i, method in enumerate(comparison.methods):
         for other in comparison.methods[i + 1 :]:
             tasks = [
                 task
                 for task in comparison.tasks
-                if {(task, one), (task, other)} <= comparison.samples.keys()
+                if {(task, method), (task, other)} <= comparison.samples.keys()
             ]
             if not tasks:
                 continue
-            pair = [scores_of(comparison, bounds, method, tasks) for method in (one, other)]
+            pair = [scores_of(comparison, bounds, name, tasks) for name in (method, other)]
             found = estimate(probability_of_improvement, *pair)
-            out[one, other] = found, len(tasks)
+            out[method, other] = found, len(tasks)
             mirrored = Estimate(1 - found.value, 1 - found.high, 1 - found.low)
-            out[other, one] = mirrored, len(tasks)
+            out[other, method] = mirrored, len(tasks)
     return out
 
 
 def efficiency_panel(
     comparison: Comparison, bounds: Mapping[str, Bounds], tasks: Sequence[str]
 ) -> Panel:
-    """Score against the share of each task's steps, over tasks; IQM over all runs."""
+    """Returns the IQM of scores over tasks against the percentage of each task's steps."""
     grid, lines = np.linspace(0, 1, POINTS), []
     for method in comparison.methods:
         scores, start, end = [], 0.0, 1.0
@@ -184,34 +185,23 @@ def efficiency_panel(
             start, end = max(start, share[0]), min(end, share[-1])
             heights = [np.interp(grid, share, y) for y in drawn.y.T]
             scores.append(normalise(np.stack(heights, -1), bounds[task].low, bounds[task].high))
-        there = (grid >= start) & (grid <= end)
-        if len(scores) == len(tasks) and there.any():
-            line = _line(method, 100 * grid[there], [task[there] for task in scores], aggregate_iqm)
-            lines.append(line)
+        shared = (grid >= start) & (grid <= end)
+        if len(scores) == len(tasks) and shared.any():
+            values = [task[shared] for task in scores]
+            lines.append(_line(method, 100 * grid[shared], values, aggregate_iqm))
     return Panel("", lines)
 
 
-def _longest(comparison: Comparison, task: str) -> float:
-    """Steps of the longest run on a task."""
-    samples = [sample for (of, _), sample in comparison.samples.items() if of == task]
-    return max(float(run.steps[-1]) for sample in samples for run in sample.runs)
-
-
 class Efficiency(NamedTuple):
-    """How fast a method learned a task.
+    """Sample efficiency of a method on a task."""
 
-    Attributes:
-      half, most: steps at which the IQM of its seeds first scored 0.5 and 0.9; None if never.
-      area: its score averaged over the steps it was trained for.
-    """
-
-    half: float | None
-    most: float | None
-    area: Estimate
+    half: float | None  # steps at which the IQM over seeds first reaches a score of 0.5
+    most: float | None  # the same for 0.9; None if never
+    area: Estimate  # mean score during training
 
 
 def efficiency(sample: Sample, bounds: Bounds) -> Efficiency | None:
-    """How fast a sample's seeds learned; None where there is no curve."""
+    """Returns the sample efficiency of a sample; None if it has no curve."""
     drawn = curves(sample)
     if drawn is None or len(drawn.x) < 2:
         return None
@@ -221,3 +211,27 @@ def efficiency(sample: Sample, bounds: Bounds) -> Efficiency | None:
     widths = np.diff(drawn.x)
     areas = widths @ (scores[1:] + scores[:-1]) / 2 / widths.sum()
     return Efficiency(half, most, estimate(aggregate_mean, [areas]))
+
+
+def _line(
+    label: str, x: Array, scores: Sequence[Array], statistic: Callable[[Scores], Array]
+) -> Line:
+    """A statistic of scores [K, seeds] per task at each of K points, with its band."""
+    low, high = stratified_interval(statistic, scores, resamples=CURVE_RESAMPLES)
+    return Line(label, x, statistic(scores), low, high)
+
+
+def _longest(comparison: Comparison, task: str) -> float:
+    """Steps of the longest run on a task."""
+    samples = [sample for (of, _), sample in comparison.samples.items() if of == task]
+    return max(float(run.steps[-1]) for sample in samples for run in sample.runs)
+
+
+def _nothing_to_draw(comparison: Comparison, metric: str, x: str) -> ValueError:
+    """The error for a metric or x axis that no run has."""
+    known = {name for run in comparison.runs for name in run.metrics}
+    if metric in known and (x == "steps" or x in known):
+        return ValueError(f"no run has {metric} and {x} at two evaluations")
+    missing = metric if metric not in known else x
+    names = ", ".join(sorted(known - {"seconds"}))
+    return ValueError(f"no run has the metric {missing}; known: {names}, steps, seconds")

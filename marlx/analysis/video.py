@@ -1,10 +1,10 @@
-"""An episode as an animated GIF."""
+"""Recording of an episode, and its rendering as an animated GIF."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,10 +13,53 @@ from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
 from marlx.types import Array, Tree
 
-if TYPE_CHECKING:
-    from marlx.environment import Environment, EnvParams
+_LINE = 16  # height of a line of caption in pixels
 
-_LINE = 16  # pixels of one line of caption
+
+class Episode(NamedTuple):
+    """A recorded episode of T steps."""
+
+    states: list[Tree]  # T + 1 environment states, unbatched, without a reset at the end
+    rewards: list[float]  # T team rewards
+    captions: list[str]  # T captions from `Learner.describe`; "" without one
+
+
+def record_episode(
+    env: Environment[Any, Any], params: EnvParams, learner: Learner, policy: Tree, key: Array
+) -> Episode:
+    """Returns one greedy episode.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      learner: learner with `act` and, for captions, `describe`.
+      policy: parameters for `learner.act`.
+      key: consumed.
+    """
+    spec = env.spec(params)
+
+    @jax.jit
+    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array]:
+        key_act, key_step = jax.random.split(key)
+        batch = jax.tree.map(lambda x: x[None], env.observe(state, params))
+        action, memory, extras = learner.act(policy, memory, batch, key_act, False)
+        state, reward, terminated, _ = env.step_env(key_step, state, action[0], params)
+        return state, memory, extras, spec.team_reward(reward), terminated
+
+    key, key_reset = jax.random.split(key)
+    episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [])
+    memory = learner.memory(1)
+    for key_step in jax.random.split(key, spec.horizon):
+        state, memory, extras, reward, terminated = step(key_step, episode.states[-1], memory)
+        caption = ""
+        if learner.describe is not None:
+            caption = learner.describe(*jax.tree.map(lambda x: x[0], (memory, extras)))
+        episode.states.append(state)
+        episode.rewards.append(float(reward))
+        episode.captions.append(caption)
+        if terminated:
+            break
+    return episode
 
 
 def episode_frames(
@@ -24,25 +67,25 @@ def episode_frames(
     params: EnvParams,
     episode: Episode,
 ) -> list[np.ndarray[Any, Any]]:
-    """uint8 [height, width, 3] for every state, under a strip of words.
+    """Returns a frame uint8 [height, width, 3] for each state, with a caption above it.
 
-    It tells step and return so far, and below them what the learner says of the step that follows.
+    The caption has step and return so far, and the learner's caption of the next step.
 
     Args:
-      env: whose `render` draws.
+      env: the environment, which must have `render`.
       params: its parameters.
-      episode: from `marlx.analysis.video.record_episode`.
+      episode: an episode from `record_episode`.
 
     Raises:
-      ValueError: the environment has no picture.
+      ValueError: the environment cannot be rendered.
     """
     returns = np.concatenate([[0.0], np.cumsum(episode.rewards)])
-    lines = max(words.count("\n") + (words != "") for words in episode.words)
-    # nothing is decided any more in the last state; but all frames must be of one size
-    words = [*episode.words, "\n" * max(0, lines - 1)]
+    lines = max(caption.count("\n") + (caption != "") for caption in episode.captions)
+    # no step follows the last state; empty lines keep all frames the same size
+    below = [*episode.captions, "\n" * max(0, lines - 1)]
     captions = [
         f"step {step}   return {total:.3g}" + f"\n{more}" * (lines > 0)
-        for step, (total, more) in enumerate(zip(returns, words, strict=True))
+        for step, (total, more) in enumerate(zip(returns, below, strict=True))
     ]
     width = _width(captions)
     return [
@@ -54,10 +97,10 @@ def episode_frames(
 def write_gif(
     path: str | Path, frames: Sequence[np.ndarray[Any, Any]], *, frames_per_second: float = 4.0
 ) -> None:
-    """Write `frames` uint8 [height, width, 3] as a GIF that loops, holding the last for a while."""
+    """Writes frames uint8 [height, width, 3] as a looping GIF that pauses on the last frame."""
     from PIL import Image
 
-    # one palette for all, taken from first, middle and last frame, so that colours do not flicker
+    # one palette, from the first, middle and last frame, so that colours do not flicker
     sample = Image.fromarray(np.concatenate([frames[i] for i in (0, len(frames) // 2, -1)]))
     palette = sample.quantize(colors=256, dither=Image.Dither.NONE)
     images = [
@@ -77,7 +120,7 @@ def write_gif(
 
 
 def _width(captions: Sequence[str]) -> int:
-    """Pixels that the longest line of all captions takes."""
+    """Width of the longest line of all captions in pixels."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(size=12)
@@ -86,10 +129,10 @@ def _width(captions: Sequence[str]) -> int:
 
 
 def _captioned(picture: np.ndarray[Any, Any], caption: str, least: int) -> np.ndarray[Any, Any]:
-    """`picture` under a strip with the lines of `caption`, at least `least` pixels wide."""
+    """`picture` with `caption` above it, at least `least` pixels wide."""
     from PIL import Image, ImageDraw, ImageFont
 
-    # tiny pictures are enlarged; beside what is still narrower than its caption is a margin
+    # small pictures are enlarged; one that is still narrower than its caption gets margins
     scale = max(1, -(-160 // picture.shape[1]))
     picture = np.repeat(np.repeat(picture, scale, 0), scale, 1)
     height, width = picture.shape[:2]
@@ -102,41 +145,3 @@ def _captioned(picture: np.ndarray[Any, Any], caption: str, least: int) -> np.nd
         colour = (236, 236, 236) if i == 0 else (255, 196, 87)
         draw.text((6, 4 + _LINE * i), line, fill=colour, font=ImageFont.load_default(size=12))
     return np.asarray(image)
-
-
-class Episode(NamedTuple):
-    """An episode as it was played, on the host."""
-
-    states: list[Tree]  # unbatched, from the first to the last *before* any reset
-    rewards: list[float]  # the team's for each step, one fewer than states
-    words: list[str]  # for each step, what `Learner.describe` says of it; "" where it says nothing
-
-
-def record_episode(
-    env: Environment[Any, Any], params: EnvParams, learner: Learner, policy: Tree, key: Array
-) -> Episode:
-    """One greedy episode, for pictures."""
-    spec = env.spec(params)
-
-    @jax.jit
-    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array]:
-        key_act, key_step = jax.random.split(key)
-        batch = jax.tree.map(lambda x: x[None], env.observe(state, params))
-        action, memory, extras = learner.act(policy, memory, batch, key_act, False)
-        state, reward, terminated, _ = env.step_env(key_step, state, action[0], params)
-        return state, memory, extras, spec.team_reward(reward), terminated
-
-    key, key_reset = jax.random.split(key)
-    episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [])
-    memory = learner.memory(1)
-    for key_step in jax.random.split(key, spec.horizon):
-        state, memory, extras, reward, terminated = step(key_step, episode.states[-1], memory)
-        words = ""
-        if learner.describe is not None:
-            words = learner.describe(*jax.tree.map(lambda x: x[0], (memory, extras)))
-        episode.states.append(state)
-        episode.rewards.append(float(reward))
-        episode.words.append(words)
-        if terminated:
-            break
-    return episode

@@ -1,4 +1,4 @@
-"""`marlx bench`: the speed scripts of the repository, each in a process of its own."""
+"""`marlx bench`: runs the speed benchmarks of the repository, each in a separate process."""
 
 from __future__ import annotations
 
@@ -19,29 +19,35 @@ from marlx.text import unknown
 BENCH_USAGE = """\
 usage: marlx bench SUITE [options]
 
-Time marlx on this machine. Every script ends with a JSON of its own in the --out folder.
+Time marlx on this machine. The results are rows of speed.jsonl in the --out folder.
 
   marlx bench environments   steps per second of foraging and particle worlds, against jumanji,
                              lbforaging, JaxMARL and mpe2
-  marlx bench replay         adding, drawing and updating, against flashbax
+  marlx bench replay         adding, sampling and updating, against flashbax
   marlx bench training       every learner; QMIX, IPPO and MAPPO at JaxMARL's sizes; CLAM and PPO
   marlx bench scaling        more environments, agents, seeds, replay, devices and processes
-  marlx bench roofline       operations and bytes of the hottest programs against what limits them
-  marlx bench all            all of it
+  marlx bench roofline       operations and bytes of the hottest programs, and the machine's peaks
+  marlx bench all            all of these
 
 options:
-  --quick              fewer sizes and repeats: whether it works, and roughly how fast
+  --quick              fewer sizes and repeats, for rough numbers
   --out FOLDER         folder for the results (default: bench)
 
-What is compared with is in the extra `peers`; what of it is not installed is named and left out.
+The packages to compare with are in the extra `peers`. Those not installed are named and left out.
 """
 
 
 class Script(NamedTuple):
-    """A script of `benchmarks/`."""
+    """A script of `benchmarks/speed/`.
+
+    Attributes:
+      name: its file, without `.py`.
+      peers: packages that it compares marlx with.
+      quick: arguments of a quick run.
+    """
 
     name: str
-    peers: tuple[str, ...] = ()  # what it compares with
+    peers: tuple[str, ...] = ()
     quick: tuple[str, ...] = ("--quick",)
 
 
@@ -71,7 +77,7 @@ SUITES: dict[str, tuple[Script, ...]] = {
 
 
 def bench_command(argv: Sequence[str]) -> int:
-    """`marlx bench SUITE [options]`; exit code 1 if a script failed."""
+    """Runs `marlx bench SUITE [options]`; returns 1 if a script failed."""
     if not argv or argv[0] in ("-h", "--help"):
         print(BENCH_USAGE, end="", file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
@@ -98,7 +104,7 @@ def bench_command(argv: Sequence[str]) -> int:
         print(f"== {script.name}: {time.perf_counter() - began:.0f} s", flush=True)
         if code:
             failed.append(script.name)
-    written = ", ".join(sorted(path.name for path in out.glob("*.json")))
+    written = ", ".join(sorted(path.name for path in out.glob("*.jsonl")))
     print(f"{options.out}: {written or 'nothing was written'}")
     if failed:
         print(f"marlx: failed: {', '.join(failed)}", file=sys.stderr)
@@ -106,12 +112,12 @@ def bench_command(argv: Sequence[str]) -> int:
 
 
 def repository_scripts(scripts: Sequence[Script]) -> Path:
-    """The folder of the scripts.
+    """Returns the folder of the scripts.
 
     Raises:
-      ValueError: they are not there, as after `pip install`.
+      ValueError: it does not have them, as after `pip install`.
     """
-    folder = Path(marlx.__file__).absolute().parents[1] / "benchmarks"
+    folder = Path(marlx.__file__).absolute().parents[1] / "benchmarks" / "speed"
     absent = [script.name for script in scripts if not (folder / f"{script.name}.py").is_file()]
     if len(absent) == len(scripts):
         raise ValueError(

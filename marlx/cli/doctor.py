@@ -13,13 +13,12 @@ def doctor_command(argv: Sequence[str]) -> int:
     """`marlx doctor RUN [options]`."""
     path, options = run_and_options(argv, "doctor", DoctorOptions)
     from marlx.analysis.doctor import CHECKS, examine
-    from marlx.analysis.record import read_record
+    from marlx.analysis.run_data import read_run
 
-    record = read_record(path)
-    state = "finished" if record.result else "not finished"
-    name = f"{record.settings.get('algorithm')} on {record.settings.get('environment')}"
-    print(f"{path}: {name}, {record.steps[-1]:,.0f} steps, {state}")
-    findings = examine(record)
+    run = read_run(path)
+    state = "finished" if run.finished else "not finished"
+    print(f"{path}: {run.algorithm} on {run.environment}, {run.steps[-1]:,.0f} steps, {state}")
+    findings = examine(run)
     for finding in findings:
         print("\n" + _filled(f"{finding.title}: {finding.seen}", "  ", "    "))
         print(_filled(f"look at: {', '.join(finding.look_at)}", "    ", " " * 13))

@@ -41,7 +41,7 @@ def embeddings_command(argv: Sequence[str]) -> int:
     use_compilation_cache()
     import jax
 
-    from marlx.analysis.embeddings import Embedded, embed, moments_of, picture, scores
+    from marlx.analysis.embeddings import Embedded, embed, picture, scores, time_points
     from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
@@ -52,7 +52,7 @@ def embeddings_command(argv: Sequence[str]) -> int:
         return embed(*acting, arrays, key, options.episodes)
 
     found = play(policy.arrays, jax.random.key(options.seed))
-    rows = scores(found, moments_of(policy.spec.horizon))
+    rows = scores(found, time_points(policy.spec.horizon))
     names = policy.env.partner_names  # type: ignore[attr-defined]
     title = f"{path}, seed {policy.seed}, {policy.steps:,} environment steps"
     picture(folder / "embeddings.png", found, names, rows, title=title)

@@ -1,4 +1,4 @@
-"""`marlx reproduce`: a stored result made again, and whether the two agree."""
+"""`marlx reproduce`: trains a stored result again and tests whether the two agree."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ usage: marlx reproduce --list [WORD]
        marlx reproduce ID [options]
 
   marlx reproduce --list        the stored results: id, seeds, return, steps, time it took
-  marlx reproduce --list WORD   those whose id contains WORD
+  marlx reproduce --list WORD   the results whose id contains WORD
   marlx reproduce ID            run one again, with the stored settings, seeds and steps
 
 options:
   --seeds N            the first N of the stored seeds
-  --total-steps N      end there, and compare with the stored curve at that point
-  --devices N          CPU devices to lay seeds over (default: auto)
+  --total-steps N      stop after N steps, and compare with the stored curve there
+  --devices N          CPU devices to shard seeds over (default: auto)
 
-Two results agree where their 95% bootstrap intervals of the mean greedy return, over seeds and
+Two results agree if their 95% bootstrap intervals of the mean greedy return, over seeds and
 episodes, overlap. Exit code 0: they do; 1: they do not; 2: wrong input.
 """
 SHOWN = 4
-"""Settings that a note about changed presets names."""
+"""Number of changed settings that are named."""
 
 
 def reproduce_command(argv: Sequence[str]) -> int | Callable[[], int]:
-    """`marlx reproduce ID [options]`: everything up to the training, which is returned."""
+    """Runs `marlx reproduce ID [options]` up to the training, which is returned as a function."""
     if not argv or argv[0] in ("-h", "--help"):
         print(REPRODUCE_USAGE, end="", file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
@@ -55,7 +55,7 @@ def reproduce_command(argv: Sequence[str]) -> int | Callable[[], int]:
         stored, seeds=options.seeds, total_steps=options.total_steps
     )
     use_cpu_devices(cpu_devices(options.devices, made.train.seeds))
-    made.build()  # settings that do not go together are found before anything is compiled
+    made.build()  # finds settings that contradict each other before anything is compiled
     return functools.partial(_reproduce, stored, made)
 
 
@@ -83,9 +83,9 @@ def _reproduce(stored: Reference, made: Experiment) -> int:
 
 
 def _about(stored: Reference) -> list[str]:
-    """What is stored, and whether it is still what the preset says."""
+    """Returns lines about the stored result, and a note where today's preset differs."""
     jax, count = stored.versions.get("jax", "?"), stored.device["count"]
-    command = stored.command or "the command is not stored; its settings are"
+    command = stored.command or "the command was not stored, its settings were"
     lines = [
         f"{stored.id}: {stored.algorithm} on {stored.environment}",
         f"  stored {stored.date} with jax {jax} on {count} x {stored.device['kind']}",
@@ -96,8 +96,9 @@ def _about(stored: Reference) -> list[str]:
 
 
 def _changed(stored: Reference) -> str:
-    """One line where the stored command would run something else today; empty if it would not."""
-    from marlx.analysis.reproduction import changes, config_hash, stored_experiment
+    """Returns a line if the stored command would run something else today, else an empty one."""
+    from marlx.analysis.reproduction import changes, stored_experiment
+    from marlx.analysis.result_rows import config_hash
 
     if stored.command is None:
         return ""
@@ -110,7 +111,9 @@ def _changed(stored: Reference) -> str:
     if now == stored.config_hash:
         return ""
     hashes = f"config hash {stored.config_hash} is now {now}"
-    run = stored_experiment(stored).settings()  # what was not there then has its default
+    run = stored_experiment(
+        stored
+    ).settings()  # settings that are newer than the result have their defaults
     differing = changes(run, today)
     if not differing:
         return f"settings were added since, {hashes}; they have their defaults and change nothing"
@@ -122,7 +125,7 @@ def _changed(stored: Reference) -> str:
 
 
 def _outcome(agreement: Agreement, took: float, stored_seconds: float | None) -> list[str]:
-    """The two results, and what follows."""
+    """Returns lines with the two results and the verdict."""
     lines = []
     rows = (("here", agreement.here, took), ("stored", agreement.there, stored_seconds))
     for i, (name, (mean, low, high), seconds) in enumerate(rows):
@@ -141,14 +144,13 @@ def _outcome(agreement: Agreement, took: float, stored_seconds: float | None) ->
 
 
 def _list(word: str) -> int:
-    from marlx.analysis.reproduction import reference, reference_ids
+    from marlx.analysis.reproduction import references
 
-    ids = [name for name in reference_ids() if word.lower() in name.lower()]
-    if not ids:
+    found = [stored for name, stored in references().items() if word.lower() in name.lower()]
+    if not found:
         raise ValueError(f"no stored result has {word!r} in its id; see marlx reproduce --list")
     rows = [("id", "environment", "algorithm", "seeds", "return", "95% interval", "steps", "time")]
-    for name in ids:
-        stored = reference(name)
+    for stored in found:
         seconds = stored.wall_seconds
         rows.append(
             (

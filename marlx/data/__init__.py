@@ -1,1 +1,1 @@
-"""Storage that learners draw from: replay, episodes, minibatches."""
+"""Storage of what learners learn from: replay buffers, episodes, minibatches."""

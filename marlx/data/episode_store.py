@@ -1,8 +1,8 @@
-"""The last episodes, whole: cut from a stream of rollouts, drawn as stretches of time.
+"""Store of the last whole episodes, cut from a stream of rollouts.
 
-Steps are kept once, in a ring of rollouts as they come; an episode is three numbers, of its first
-step, its length and its environment. So an episode may span any number of rollouts and end anywhere
-in them, and taking in a rollout is one copy.
+Steps are stored once, in a ring of rollouts. An episode is an entry of a table: its first step, its
+length and its environment. So it may span any number of rollouts and end anywhere in them, and
+adding a rollout is one copy.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from marlx.xla.sharding import divided, whole_of
 
 
 class EpisodeTable(NamedTuple):
-    """Where episodes are."""
+    """Where episodes are in the ring."""
 
-    first: Array  # int32 [...], its first step, counted from the beginning of all
-    length: Array  # int32 [...], its steps
+    first: Array  # int32 [...], its first step, counted from the first step ever added
+    length: Array  # int32 [...], number of steps
     env: Array  # int32 [...]
 
 
 class EpisodeState(NamedTuple):
-    """The storage."""
+    """State of an episode store."""
 
     steps: Tree  # [S, B, ...], a ring
     table: EpisodeTable  # [capacity], a ring
     ended: Array  # int32 [], episodes that have ended so far
     written: Array  # int32 [], steps per environment so far
-    began: Array  # int32 [B], the first step of the episode under way
+    began: Array  # int32 [B], the first step of the current episode
 
 
 class Episodes(NamedTuple):
-    """A record of pure functions; see `episodes`.
+    """An episode store as a record of pure functions; see `episodes`.
 
     Attributes:
       init: `(example) -> state`; `example` is `[T, B, ...]`, shapes are enough.
       add: `(state, steps [T, B, ...], done bool [T, B]) -> state`.
-      held: `(state) -> int32 []`, whole episodes that are there.
-      draw: `(state, key, number) -> EpisodeTable [number]`, all as likely: one of each of `number`
-        equal shares of those that are there; void where none is.
+      size: `(state) -> int32 []`, whole episodes in the store.
+      sample: `(state, key, number) -> EpisodeTable [number]`, uniform and stratified: the i-th
+        comes from the i-th of `number` equal parts of the store. Void where the store is empty.
       take: `(state, episodes [n], offset int32 [n, L]) -> steps [n, L, ...]`, the steps at these
-        offsets from each episode's first; offsets beyond the episode give steps of no meaning.
+        offsets from each episode's first; steps beyond the episode's end have no meaning.
     """
 
     init: Callable[[Tree], EpisodeState]
     add: Callable[[EpisodeState, Tree, Array], EpisodeState]
-    held: Callable[[EpisodeState], Array]
-    draw: Callable[[EpisodeState, Array, int], EpisodeTable]
+    size: Callable[[EpisodeState], Array]
+    sample: Callable[[EpisodeState, Array, int], EpisodeTable]
     take: Callable[[EpisodeState, EpisodeTable, Array], Tree]
 
 
 def episodes(capacity: int, horizon: int) -> Episodes:
-    """A store of the last `capacity` episodes, none longer than `horizon` steps.
+    """Returns a store of the last `capacity` episodes, none longer than `horizon` steps.
 
     Raises:
       ValueError: `capacity` is below 1.
@@ -67,7 +67,7 @@ def episodes(capacity: int, horizon: int) -> Episodes:
 
     def init(example: Tree) -> EpisodeState:
         length, num_envs = jax.tree.leaves(example)[0].shape[:2]
-        # whole rollouts: room for the episodes, and for those under way
+        # whole rollouts, with room for the episodes and for the unfinished ones
         needed = math.ceil(capacity / num_envs) * horizon + horizon
         rows = math.ceil(needed / length + 1) * length
         return EpisodeState(
@@ -88,33 +88,33 @@ def episodes(capacity: int, horizon: int) -> Episodes:
             state.steps,
             steps,
         )
-        done = whole_of(done)  # where episodes are, every device knows
+        done = whole_of(done)  # the table is replicated on every device
         now = state.written + jnp.arange(length)[:, None]
         begins = jnp.concatenate([state.began[None], jnp.where(done, now + 1, 0)])
         begins = jax.lax.cummax(begins, axis=0)  # the episode of step t began at begins[t]
-        flat = done.reshape(-1)
-        place = jnp.cumsum(flat) - 1
-        kept = flat & (place >= place[-1] + 1 - capacity)
-        slot = jnp.where(kept, (state.ended + place) % capacity, capacity)
+        ends = done.reshape(-1)
+        order = jnp.cumsum(ends) - 1  # how many episodes ended before
+        kept = ends & (order >= order[-1] + 1 - capacity)
+        slot = jnp.where(kept, (state.ended + order) % capacity, capacity)  # `capacity`: dropped
         env = jnp.broadcast_to(jnp.arange(num_envs), done.shape)
         found = EpisodeTable(begins[:-1], now - begins[:-1] + 1, env)
         table = jax.tree.map(
             lambda old, new: old.at[slot].set(new.reshape(-1), mode="drop"), state.table, found
         )
         return EpisodeState(
-            ring, table, state.ended + flat.sum(), state.written + length, begins[-1]
+            ring, table, state.ended + ends.sum(), state.written + length, begins[-1]
         )  # fmt: skip
 
     def whole(state: EpisodeState) -> Array:
-        """Bool [capacity], entries whose steps have not been written over."""
+        """Returns bool [capacity], the entries whose steps are all still in the ring."""
         rows = jax.tree.leaves(state.steps)[0].shape[0]
-        still: Array = state.table.first >= state.written - rows
-        return still & (jnp.arange(capacity) < state.ended)
+        stored: Array = state.table.first >= state.written - rows
+        return stored & (jnp.arange(capacity) < state.ended)
 
-    def draw(state: EpisodeState, key: Array, number: int) -> EpisodeTable:
+    def sample(state: EpisodeState, key: Array, number: int) -> EpisodeTable:
         upto = jnp.cumsum(whole(state))
-        share = (jnp.arange(number) + jax.random.uniform(key, (number,))) / number
-        rank = jnp.minimum((share * upto[-1]).astype(jnp.int32), upto[-1] - 1)
+        quantile = (jnp.arange(number) + jax.random.uniform(key, (number,))) / number
+        rank = jnp.minimum((quantile * upto[-1]).astype(jnp.int32), upto[-1] - 1)
         entry = jnp.minimum(jnp.searchsorted(upto, rank, side="right"), capacity - 1)
         return EpisodeTable(*(x[entry] for x in state.table))
 
@@ -123,4 +123,4 @@ def episodes(capacity: int, horizon: int) -> Episodes:
         row = (chosen.first[:, None] + offset) % rows
         return divided(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
 
-    return Episodes(init, add, lambda state: whole(state).sum(), draw, take)
+    return Episodes(init, add, lambda state: whole(state).sum(), sample, take)

@@ -1,4 +1,4 @@
-"""Targets and action choices as formulas for one sequence or one state; callers `vmap`."""
+"""Return targets and action choices."""
 
 from __future__ import annotations
 
@@ -10,24 +10,32 @@ from marlx.types import Array, EnvSpec
 
 
 def masked_argmax(values: Array, legal: Array) -> Array:
-    """int32 [...], the legal index of highest value; values f32 [..., A], legal bool [..., A]."""
+    """Returns int32 [...], the legal index of the highest value.
+
+    Args:
+      values: f32 [..., A].
+      legal: bool [..., A].
+    """
     return jnp.where(legal, values, -jnp.inf).argmax(-1).astype(jnp.int32)
 
 
 def uniform_legal(key: Array, legal: Array) -> Array:
-    """int32 [...], uniform over the legal indices of bool [..., A]."""
+    """Returns int32 [...], uniform random legal indices; legal bool [..., A]."""
     return jnp.where(legal, jax.random.uniform(key, legal.shape), -1.0).argmax(-1).astype(jnp.int32)
 
 
 def uniform_action(key: Array, spec: EnvSpec, mask: Array) -> Array:
-    """A uniform action of every agent, of the kind that `spec` says; mask bool [..., N, A]."""
+    """Returns a uniform random action of every agent; mask bool [..., N, A].
+
+    int32 [..., N], or f32 [..., N, A] in [0, 1) where actions are continuous.
+    """
     if spec.continuous:
         return jnp.where(mask, jax.random.uniform(key, mask.shape), 0.0)
     return uniform_legal(key, mask)
 
 
 def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> Array:
-    """int32 [...], `greedy` or, with probability `epsilon` each, a uniform legal action.
+    """Returns int32 [...], `greedy` or, with probability `epsilon`, a uniform legal action.
 
     Args:
       key: consumed.
@@ -43,20 +51,20 @@ def epsilon_greedy(key: Array, greedy: Array, legal: Array, epsilon: Array) -> A
 def lambda_returns(
     reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
 ) -> Array:
-    """f32 [T], TD(lambda) targets of one stretch of steps, without gradient.
+    """Returns the TD(lambda) targets f32 [T] of successive steps, without gradient.
 
     `G_t = r_t + d_t ((1 - lambda) v_{t+1} + lambda G_{t+1})`, where `G_{t+1}` is replaced by
-    `v_{t+1}` at an episode's end and at the stretch's end. At a true end `d_t` is 0, at a time
-    limit it is not: the value of the state that was reached still counts.
+    `v_{t+1}` at the end of an episode and at the last step. At a true end `d_t` is 0. At a time
+    limit it is not, since the state that was reached still has a value.
 
     Args:
       reward: f32 [T].
-      discount: f32 [T], what multiplies the next value: gamma, 0 at a true end.
+      discount: f32 [T], factor on the next value: gamma, 0 at a true end.
       next_value: f32 [T], value of each step's `next_obs`, before any reset.
-      done: bool [T], the episode ended there, for either reason.
-      lambda_: in [0, 1]; 0 is one-step TD. f32 [T] gives each step its own: with 1 where a choice
-        goes on, the target of the step it was made at is `sum_k gamma^k r_k + gamma^tau v`, over
-        the tau steps that it lasts.
+      done: bool [T], the episode ended at this step, at a true end or a time limit.
+      lambda_: in [0, 1]; 0 is one-step TD. f32 [T] gives each step its own. With 1 at all steps of
+        an action that lasts tau steps but the last, its target is
+        `sum_k gamma^k r_k + gamma^tau v`.
 
     Source: Sutton & Barto 2018, eq. 12.18. Differs from: implementations that set `d_t` to 0 at
     time limits too, or that let the return run across the end.
@@ -77,9 +85,10 @@ def lambda_returns(
 def batched_lambda_returns(
     reward: Array, discount: Array, next_value: Array, done: Array, lambda_: float | Array
 ) -> Array:
-    """`lambda_returns` for [T, b], or for [T, b, N] where every agent has a value of its own.
+    """Returns `lambda_returns` of a batch: [T, b], or [T, b, N] where each agent has a value.
 
-    What is the same for all agents has no agents' axis, and `lambda_` may be a number.
+    Where `next_value` is [T, b, N], inputs that are the same for all agents may be [T, b].
+    `lambda_` may be a number.
     """
     inputs = reward, discount, next_value, done, jnp.asarray(lambda_)
     batched = jax.vmap(lambda_returns, [1 if x.ndim else None for x in inputs], 1)

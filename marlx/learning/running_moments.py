@@ -1,4 +1,4 @@
-"""Running mean and deviation of a stream of numbers, for scaling rewards and values."""
+"""Running mean and standard deviation, for scaling rewards and values."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from marlx.types import Array
 class Moments(NamedTuple):
     """Moments of the numbers seen so far."""
 
-    number: Array  # f32 [], how many, discounted where the past fades
+    number: Array  # f32 [], how many; old ones count less where `extend` has `keep` below 1
     mean: Array  # f32 []
     squares: Array  # f32 [], sum of squared distances from the mean
 
     @property
     def deviation(self) -> Array:
-        """f32 [], standard deviation; 1e-4 at least."""
+        """f32 [], the standard deviation, at least 1e-4."""
         return jnp.sqrt(self.squares / jnp.maximum(self.number, 1.0) + 1e-8)
 
 
 def moments() -> Moments:
-    """Of no numbers yet."""
+    """Returns the moments of no numbers."""
     return Moments(jnp.float32(0), jnp.float32(0), jnp.float32(0))
 
 
 def extend(seen: Moments, more: Array, keep: float = 1.0) -> Moments:
-    """Moments after `more` numbers of any shape.
+    """Returns the moments of the numbers seen so far and `more` together.
 
     Args:
-      seen: so far.
+      seen: moments so far.
       more: f32, any shape.
-      keep: what the numbers seen so far still count; below 1 the past fades.
+      keep: factor on the weight of the numbers seen so far; below 1 old numbers are forgotten.
 
     Source: Chan et al. 1979.
     """

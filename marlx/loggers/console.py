@@ -1,32 +1,30 @@
-"""Progress for people, in a terminal or in a file of lines."""
+"""Progress in the terminal, or as plain lines if the output is no terminal."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
+from marlx.loop.progress import Progress
 from marlx.text import duration, short
-
-if TYPE_CHECKING:
-    from marlx.loop.progress import Progress
 
 
 class Console:
-    """Progress for people: two live lines in a terminal, a plain line per evaluation elsewhere.
+    """Logger that shows two live lines in a terminal, or prints a line per evaluation.
 
     Args:
-      seeds: how many runs train at once; steps per second are over all of them.
-      optimum: the best possible return, where it is known.
-      stream: where to print.
+      seeds: number of seeds; steps per second are summed over them.
+      optimum: best possible return, if known.
+      stream: output; standard output by default.
     """
 
     def __init__(self, seeds: int, optimum: float | None, *, stream: TextIO | None = None) -> None:
         self.random_return: float | None = None
-        """Return of the uniform policy, shown beside the learner's once it is known."""
+        """Return of the uniform policy, shown with the learner's once it is set."""
         self._seeds, self._optimum = seeds, optimum
         self._stream = stream or sys.stdout
         self._last: tuple[int, float] = (0, 0.0)
@@ -35,7 +33,7 @@ class Console:
         self._live: Any = None
 
     def start(self) -> None:
-        """Show that the run is being compiled, which can take a while."""
+        """Shows that the run is being compiled."""
         if not self._stream.isatty():
             print("  compiling", file=self._stream, flush=True)
             return
@@ -51,7 +49,7 @@ class Console:
         self._live.start(refresh=True)
 
     def log(self, progress: Progress) -> None:
-        """Show where the run stands."""
+        """Shows steps, speed, time left and returns."""
         rate, left = self._speed(progress)
         returns = np.asarray(progress.metrics["return"], float)
         text = f"return {returns.mean():.3f}"
@@ -72,12 +70,13 @@ class Console:
         print(line, file=self._stream, flush=True)
 
     def close(self, result: Mapping[str, Any] | None) -> None:
-        """Take the live lines down."""
+        """Removes the live lines."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def _lines(self) -> Any:
+        """The two live lines."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -93,8 +92,8 @@ class Console:
     def _speed(self, progress: Progress) -> tuple[str, str]:
         """Steps per second of the last block over all seeds, and time left."""
         (steps, seconds), self._last = self._last, (progress.steps, progress.seconds)
-        spent, taken = progress.seconds - seconds, progress.steps - steps
-        if not steps or spent <= 0 or taken <= 0:
-            return "", ""  # the first look is at the warm-up, which tells nothing of what follows
-        left = (progress.total_steps - progress.steps) * spent / taken
-        return f"{taken * self._seeds / spent:,.0f} steps/s", f"{duration(left)} left"
+        elapsed, done = progress.seconds - seconds, progress.steps - steps
+        if not steps or elapsed <= 0 or done <= 0:
+            return "", ""  # the first block is the warm-up, which has another speed
+        left = (progress.total_steps - progress.steps) * elapsed / done
+        return f"{done * self._seeds / elapsed:,.0f} steps/s", f"{duration(left)} left"

@@ -1,7 +1,7 @@
-"""TensorBoard: event files in the run folder.
+"""TensorBoard event files in the run folder.
 
-They are written with TensorBoard's own writer, which needs no TensorFlow and comes with what shows
-them. It has a thread of its own, so logging waits for nothing.
+They are written by TensorBoard's own writer, which needs no TensorFlow and works in a background
+thread.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from marlx.config.yaml_text import dump
 from marlx.loggers.base import by_seed, pictures
-
-if TYPE_CHECKING:
-    from marlx.loop.progress import Progress
+from marlx.loop.progress import Progress
 
 
 class TensorBoard:
-    """A curve per seed and one of their mean, in `tensorboard/`; `tensorboard --logdir` shows it.
+    """Logger of a curve per seed and of their mean to `tensorboard/` in the run folder.
 
-    A run that is continued in the same folder replaces what it logged from there on.
+    A run that is resumed in the same folder replaces later steps of the log.
     """
 
     def __init__(
         self, folder: Path, seeds: Sequence[int] = (0,), config: Mapping[str, Any] | None = None
     ) -> None:
-        """Open the event files.
+        """Opens the event files.
 
         Args:
           folder: the run folder.
           seeds: the run's seeds.
-          config: every setting, shown as text.
+          config: all settings, shown as text.
 
         Raises:
           ValueError: TensorBoard is not installed.
@@ -44,10 +43,10 @@ class TensorBoard:
         names |= {index: f"seed_{seed}" for index, seed in enumerate(seeds)}
         home = folder / "tensorboard"
         self._folder, self._config, self._steps = folder, config, -1
-        self._writers = {lane: EventFileWriter(str(home / name)) for lane, name in names.items()}
+        self._writers = {seed: EventFileWriter(str(home / name)) for seed, name in names.items()}
 
     def log(self, progress: Progress) -> None:
-        """Add a point to every curve."""
+        """Adds a point to each curve."""
         from tensorboard.compat.proto import event_pb2, summary_pb2
 
         if self._steps < 0:
@@ -63,7 +62,7 @@ class TensorBoard:
                 self._add(seed, event_pb2.Event(step=progress.steps, summary=summary))
 
     def close(self, result: Mapping[str, Any] | None) -> None:
-        """Add the pictures, and close the files."""
+        """Adds the pictures and closes the files."""
         from tensorboard.compat.proto import event_pb2, summary_pb2
 
         first = next(iter(self._writers))
@@ -76,23 +75,23 @@ class TensorBoard:
             writer.close()
 
     def _begin(self, steps: int) -> None:
-        """Say where the curves begin, which hides what a stopped run wrote of later steps."""
+        """Marks the first step, which makes TensorBoard hide later steps of a stopped run."""
         from tensorboard.compat.proto import event_pb2
 
         log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        for lane in self._writers:
-            self._add(lane, event_pb2.Event(step=steps, session_log=log))
+        for seed in self._writers:
+            self._add(seed, event_pb2.Event(step=steps, session_log=log))
         if self._config is not None:
             event = event_pb2.Event(step=steps, summary=_text("config", self._config))
             self._add(next(iter(self._writers)), event)
 
-    def _add(self, lane: int | None, event: Any) -> None:
+    def _add(self, seed: int | None, event: Any) -> None:
         event.wall_time = time.time()
-        self._writers[lane].add_event(event)
+        self._writers[seed].add_event(event)
 
 
 def check_tensorboard() -> None:
-    """Raise a ValueError that says what to install, if TensorBoard is not."""
+    """Raises a ValueError with installation instructions if TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise ValueError(
             "--tensorboard needs the package tensorboard: pip install 'marlx[tensorboard]'"
@@ -100,7 +99,7 @@ def check_tensorboard() -> None:
 
 
 def _image(path: Path) -> Any:
-    """A picture as it is: browsers show a GIF that is called an image."""
+    """A picture file as an image summary; browsers animate a GIF too."""
     from PIL import Image
     from tensorboard.compat.proto import summary_pb2
 
@@ -112,10 +111,8 @@ def _image(path: Path) -> Any:
 
 
 def _text(tag: str, config: Mapping[str, Any]) -> Any:
-    """Settings as the text plug-in shows them: Markdown, indented as code."""
+    """Settings as a text summary: YAML as an indented Markdown code block."""
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
-
-    from marlx.config.yaml_text import dump
 
     lines = "".join(f"    {line}\n" for line in dump(config).splitlines())
     tensor = tensor_pb2.TensorProto(

@@ -1,8 +1,7 @@
-"""Weights & Biases, in a way that training never waits for and never fails with.
+"""Weights & Biases logger that never delays or stops the training.
 
-Everything that touches wandb happens on a thread of its own. Before it is asked to go online, its
-server is: one that cannot be reached, or that is out of order, makes the run an offline one at
-once, where wandb itself would retry for a long time.
+wandb is only used in a background thread. Before a run goes online, its server is contacted. If
+that fails, the run is kept offline at once, while wandb itself would retry for a long time.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from marlx.loggers.base import Background, by_seed, complain, pictures, say
-
-if TYPE_CHECKING:
-    from marlx.loop.progress import Progress
+from marlx.loggers.base import Background, by_seed, pictures, print_error, print_line
+from marlx.loop.progress import Progress
 
 FLUSH = 1.0
-"""Seconds that wandb may keep what it was told in memory, where a kill would lose it."""
+"""Longest time that wandb buffers data in memory, where a kill loses it, in seconds."""
+TIMEOUT = 5.0
+"""Longest time to wait for an answer of the server, in seconds."""
 STATE_FILE = "wandb.json"
-"""In the run folder: ids of the runs, and how far they have been told of the training."""
+"""File in the run folder with the ids of the wandb runs and the last step that is safely logged."""
 
 
 class Wandb:
-    """Weights & Biases; whatever goes wrong with it costs a line, never the training.
+    """Weights & Biases logger; errors are printed in one line and never stop the training.
 
-    A run folder that was logged before holds the ids: the same runs are continued, and steps that
-    they know already are left out.
+    A run folder that was logged before has the ids of its wandb runs. They are continued, and steps
+    that they already have are left out.
     """
 
     def __init__(
@@ -53,29 +52,29 @@ class Wandb:
         facts: Mapping[str, Any] | None = None,
         patience: float = 20.0,
     ) -> None:
-        """Start, without waiting for it.
+        """Starts logging in a background thread, and returns at once.
 
         Args:
-          mode: `offline` writes to the run folder, `online` also sends. Nothing ever prompts:
-            `online` without being logged in, or with a server that does not answer, is `offline`,
-            with a line that says so.
+          mode: `offline` writes to the run folder, `online` also sends to the server. There are no
+            prompts: without a login or a working server, `online` becomes `offline`, and a line
+            says so.
           folder: the run folder.
-          config: every setting, as in `config.yaml`.
-          project: of Weights & Biases; what WANDB_PROJECT says, or `marlx`, by default.
-          entity: the team or user it belongs to; the default one of the account if None.
-          group: what the run is shown together with. One run per seed makes a group of them, named
-            after the folder if nothing else is said.
-          tags: words to find the run by.
-          seeds: the run's seeds; counted from 0 if not given.
-          runs: `one` run for all seeds, each under `seed_{i}/`, or one for each of the `seeds`.
+          config: all settings, as in `config.yaml`.
+          project: name of the wandb project; WANDB_PROJECT or `marlx` by default.
+          entity: team or user; the account's default if None.
+          group: group of the wandb runs; with a run per seed, the folder's name by default.
+          tags: tags of the wandb runs.
+          seeds: the run's seeds; 0, 1, ... if empty.
+          runs: `one` wandb run for all seeds, with the metrics of each under `seed_{i}/`, or one
+            for each of the `seeds`.
           facts: versions and devices, as in `environment.json`.
-          patience: seconds that closing may take.
+          patience: longest time that `close` waits, in seconds.
         """
         separate = runs == "seeds" and len(seeds) > 1
         if separate and "WANDB_SWEEP_ID" in os.environ:
-            say("wandb", "a sweep asks for a single run, so the seeds share one")
+            print_line("wandb", "a sweep needs a single run, so all seeds share one")
             separate = False
-        about = _About(
+        options = WandbOptions(
             mode,
             folder,
             {**config, **({"facts": dict(facts)} if facts else {})},
@@ -87,19 +86,19 @@ class Wandb:
             separate,
             patience,
         )
-        self._background = Background("wandb", lambda: _Runs(about), patience=patience)
+        self._background = Background("wandb", lambda: WandbRuns(options), patience=patience)
 
     def log(self, progress: Progress) -> None:
-        """Means over seeds under the metric's name, and each seed's under `seed_{i}/`."""
+        """Logs means over seeds by metric name, and those of each seed under `seed_{i}/`."""
         self._background.log(progress)
 
     def close(self, result: Mapping[str, Any] | None) -> None:
-        """Hand over pictures, table and summary, and wait a while for them to be taken."""
+        """Logs pictures, table and summary, and waits at most `patience` seconds."""
         self._background.close(result)
 
 
-class _About(NamedTuple):
-    """What `Wandb` was given."""
+class WandbOptions(NamedTuple):
+    """Arguments of `Wandb`, with defaults filled in."""
 
     mode: str
     folder: Path
@@ -109,44 +108,51 @@ class _About(NamedTuple):
     group: str | None
     tags: tuple[str, ...]
     seeds: tuple[int, ...]
-    separate: bool
+    separate: bool  # a wandb run per seed
     patience: float
 
 
-class _Runs:
-    """The runs there, on the thread that may wait for them."""
+class WandbRuns:
+    """Logger of the wandb runs, for a thread that may wait for them.
 
-    def __init__(self, about: _About) -> None:
+    There is one run, with key None, or one for each seed, with the seed's index as its key.
+    """
+
+    def __init__(self, options: WandbOptions) -> None:
+        """Starts the runs, or continues those of the run folder."""
         os.environ.setdefault("WANDB_SILENT", "true")
         logging.getLogger("wandb").setLevel(logging.ERROR)
         import wandb
 
-        self._wandb, self._about = wandb, about
-        state = _read(about.folder / STATE_FILE)
+        self._wandb, self._options = wandb, options
+        state = _read(options.folder / STATE_FILE)
         self._known: int = state.get("steps", -1)
         ids = state.get("ids", {})
-        online = about.mode == "online" and _can_send(wandb)
-        lanes: list[int | None] = list(range(len(about.seeds))) if about.separate else [None]
+        online = options.mode == "online" and _can_send(wandb)
+        keys: list[int | None] = [None]
+        if options.separate:
+            keys = list(range(len(options.seeds)))
         self._runs = {
-            lane: self._start(lane, ids.get(_lane(about, lane)), online) for lane in lanes
+            key: self._start(key, ids.get(_id_name(options, key)), online) for key in keys
         }
-        self._ids = {_lane(about, lane): run.id for lane, run in self._runs.items()}
+        self._ids = {_id_name(options, key): run.id for key, run in self._runs.items()}
         self._steps, self._safe = self._known, self._known
-        self._told: list[tuple[float, int]] = []  # when, and of which step, if not safe yet
+        self._pending: list[tuple[float, int]] = []  # time and steps of entries not yet safe
         self._returns: dict[int, float] = {}
-        self._remember()
+        self._write_state()
 
     def log(self, progress: Progress) -> None:
-        if progress.steps <= self._known:  # told before the run was continued
+        """Logs an evaluation, unless the runs have it from before they were continued."""
+        if progress.steps <= self._known:
             return
         rows = by_seed(progress)
-        alone = len(rows) == 2  # one seed is its own mean
-        for lane, run in self._runs.items():
+        single = len(rows) == 2  # the mean over one seed is that seed
+        for key, run in self._runs.items():
             values: dict[str, float] = {"seconds": progress.seconds}
             for seed, numbers in rows:
-                if seed == lane:
+                if seed == key:
                     values |= numbers
-                elif lane is None and not alone:
+                elif key is None and not single:
                     values |= {f"seed_{seed}/{name}": x for name, x in numbers.items()}
             run.log(values, step=progress.steps)
         self._returns = {
@@ -156,112 +162,111 @@ class _Runs:
         }
         self._steps = progress.steps
         now = monotonic()
-        self._told.append((now, progress.steps))
-        # a step is written out after the next one has come
-        while len(self._told) > 1 and now - self._told[1][0] > 2 * FLUSH:
-            self._safe = self._told.pop(0)[1]
-        self._remember()
+        self._pending.append((now, progress.steps))
+        # wandb writes a step to disk after it has received the next one
+        while len(self._pending) > 1 and now - self._pending[1][0] > 2 * FLUSH:
+            self._safe = self._pending.pop(0)[1]
+        self._write_state()
 
     def close(self, result: Mapping[str, Any] | None) -> None:
+        """Logs summary, pictures and table, and finishes the runs."""
         final = dict(enumerate((result or {}).get("return", {}).get("per_seed", [])))
         returns = final or self._returns
         best = max(returns, key=lambda seed: returns[seed], default=None)
-        for lane, run in self._runs.items():
-            mine = [seed for seed in returns if lane in (None, seed)]
-            with _guarded("could not log the result"):
-                own = {} if lane is None else {"final/return": returns.get(lane)}
+        for key, run in self._runs.items():
+            seeds = [seed for seed in returns if key in (None, seed)]
+            with _printed_errors("could not log the result"):
+                own = {} if key is None else {"final/return": returns.get(key)}
                 run.summary.update({**_summary(result), **own})
-            for name, make in self._media(mine, returns, lane in (None, best)).items():
-                with _guarded(f"could not log {name}"):
+            for name, make in self._media(seeds, returns, key in (None, best)).items():
+                with _printed_errors(f"could not log {name}"):
                     run.log({name: make()}, step=max(0, self._steps))
         for run in self._runs.values():
-            with _guarded("could not finish"):
+            with _printed_errors("could not finish"):
                 run.finish(exit_code=0 if result else 1)
         self._safe = self._steps
-        self._remember()
+        self._write_state()
 
     def _media(
-        self, seeds: Sequence[int], returns: Mapping[int, float], whole: bool
+        self, seeds: Sequence[int], returns: Mapping[int, float], episode: bool
     ) -> dict[str, Callable[[], Any]]:
-        """Curve and table of these seeds; the episode, which is the best seed's, if `whole`."""
-        wandb, files = self._wandb, pictures(self._about.folder)
-        named = dict(enumerate(self._about.seeds))
+        """Curve, table of final returns and, if `episode`, the GIF of the best seed's episode."""
+        wandb, files = self._wandb, pictures(self._options.folder)
+        named = dict(enumerate(self._options.seeds))
         rows = [[named.get(seed, seed), self._steps, returns[seed]] for seed in seeds]
         media: dict[str, Callable[[], Any]] = {}
         if "curve" in files:
             media["curve"] = lambda: wandb.Image(str(files["curve"]))
-        if "episode" in files and whole:
+        if "episode" in files and episode:
             media["episode"] = lambda: wandb.Video(str(files["episode"]), format="gif")
-        # last, for a table asks the server whether it may, and waits for the answer
+        # last, because making a table waits for an answer of the server
         media["returns"] = lambda: wandb.Table(columns=["seed", "steps", "return"], data=rows)
         return media
 
-    def _start(self, lane: int | None, run_id: str | None, online: bool) -> Any:
-        about = self._about
-        name, config = about.folder.name, dict(about.config)
-        if lane is not None:
-            name, config = f"{name}-seed{about.seeds[lane]}", config | {"seed": about.seeds[lane]}
-            config |= {"seeds": 1}
-
-        given = None if about.separate else os.environ.get("WANDB_RUN_ID")
-
-        def start(mode: str) -> Any:
-            run = self._wandb.init(
-                mode=mode,
-                project=about.project,
-                entity=about.entity,
-                name=name,
-                group=about.group,
-                tags=about.tags or None,
-                job_type="train",
-                id=run_id or given or secrets.token_hex(4),
-                resume="allow" if run_id else None,
-                allow_val_change=bool(run_id),
-                dir=str(about.folder),
-                config=config,
-                reinit="create_new",
-                settings=_settings(self._wandb, about.patience),
-            )
-            if mode == "online":
-                say("wandb", run.url)
-            return run
-
+    def _start(self, key: int | None, run_id: str | None, online: bool) -> Any:
+        """Starts the run for a key, or continues the one with `run_id`; offline if need be."""
         if online:
             try:
-                return start("online")
+                run = self._init("online", key, run_id)
+                print_line("wandb", run.url)
+                return run
             except Exception as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                say("wandb", f"cannot go online, so this run is kept offline: {reason[:150]}")
-        return start("offline")
+                print_line("wandb", f"cannot go online, so the run is kept offline: {reason[:150]}")
+        return self._init("offline", key, run_id)
 
-    def _remember(self) -> None:
-        """Write down what continues these runs, in one step."""
-        path = self._about.folder / STATE_FILE
+    def _init(self, mode: Literal["offline", "online"], key: int | None, run_id: str | None) -> Any:
+        options = self._options
+        name, config = options.folder.name, dict(options.config)
+        if key is not None:
+            seed = options.seeds[key]
+            name, config = f"{name}-seed{seed}", config | {"seed": seed, "seeds": 1}
+        given = None if options.separate else os.environ.get("WANDB_RUN_ID")
+        return self._wandb.init(
+            mode=mode,
+            project=options.project,
+            entity=options.entity,
+            name=name,
+            group=options.group,
+            tags=options.tags or None,
+            job_type="train",
+            id=run_id or given or secrets.token_hex(4),
+            resume="allow" if run_id else None,
+            allow_val_change=bool(run_id),
+            dir=str(options.folder),
+            config=config,
+            reinit="create_new",
+            settings=_settings(self._wandb, options.patience),
+        )
+
+    def _write_state(self) -> None:
+        """Replaces the state file, from which a resumed training continues the runs."""
+        path = self._options.folder / STATE_FILE
         part = path.with_name(f".{STATE_FILE}.partial")
-        content = {"project": self._about.project, "ids": self._ids, "steps": self._safe}
+        content = {"project": self._options.project, "ids": self._ids, "steps": self._safe}
         try:
             part.write_text(json.dumps(content) + "\n", encoding="utf-8")
             os.replace(part, path)
         except OSError:
-            part.unlink(missing_ok=True)  # a full disk; the run folder says so about its own files
+            part.unlink(missing_ok=True)  # a full disk is reported by the run folder
 
 
 @contextlib.contextmanager
-def _guarded(what: str) -> Iterator[None]:
-    """A part that may fail without the next one; it costs a line."""
+def _printed_errors(text: str) -> Iterator[None]:
+    """Prints an error instead of raising it."""
     try:
         yield
     except Exception as error:
-        complain("wandb", what, error)
+        print_error("wandb", text, error)
 
 
-def _lane(about: _About, lane: int | None) -> str:
-    """What a run is remembered by: its seed, or `all`."""
-    return "all" if lane is None else str(about.seeds[lane])
+def _id_name(options: WandbOptions, key: int | None) -> str:
+    """Name of a run's id in the state file: its seed, or `all`."""
+    return "all" if key is None else str(options.seeds[key])
 
 
 def _summary(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The result as single numbers under `final/`, beside the metrics' own last values."""
+    """The numbers of a result under `final/`."""
     if not result:
         return {}
     returns = result["return"]
@@ -279,10 +284,10 @@ def _summary(result: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _settings(wandb: Any, patience: float) -> Any:
-    """Settings of a run; those that an older wandb does not have are left out."""
+    """Settings of a run, without those that an older wandb does not have."""
     settings = {
         "silent": True,
-        "console": "off",  # its redirection of the terminal does not go with live lines
+        "console": "off",  # redirecting the terminal breaks live lines
         "init_timeout": max(5.0, 0.75 * patience),
         "finish_timeout": max(1.0, 0.75 * patience),
         "login_timeout": 1,
@@ -293,36 +298,39 @@ def _settings(wandb: Any, patience: float) -> Any:
 
 
 def _can_send(wandb: Any) -> bool:
-    """Whether runs can be sent, found out without a prompt; a line says why not."""
+    """Whether runs can be sent; if not, prints why. Never prompts."""
     if not _logged_in(wandb.login, lambda: wandb.api.api_key):
-        say("wandb", "not logged in, so this run is kept offline")
+        print_line("wandb", "not logged in, so the run is kept offline")
         return False
     url = os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url
     reason = _unreachable(url)
     if reason:
-        say("wandb", f"{url} cannot be reached ({reason}), so this run is kept offline")
+        print_line("wandb", f"{url} cannot be reached ({reason}), so the run is kept offline")
     return not reason
 
 
-def _logged_in(login: Callable[..., Any], old: Callable[[], str | None]) -> bool:
+def _logged_in(login: Callable[..., Any], api_key: Callable[[], str | None]) -> bool:
+    """Whether there is a login; `api_key` is for versions whose `login` can only prompt."""
     known = inspect.signature(login).parameters
     if "prompt" in known:
         return bool(login(prompt=False, **({"verify": False} if "verify" in known else {})))
-    return bool(old())  # before wandb had the argument
+    return bool(api_key())
 
 
-def _unreachable(url: str, seconds: float = 5.0) -> str:
-    """Why there is no server in working order at `url`; empty if there is one."""
+def _unreachable(url: str) -> str:
+    """Why the server at `url` does not work; empty if it does."""
     try:
-        with urllib.request.urlopen(url, timeout=seconds):
+        with urllib.request.urlopen(url, timeout=TIMEOUT):
             return ""
-    except urllib.error.HTTPError as error:  # an answer, if not a page
+    except urllib.error.HTTPError as error:
+        # other status codes are answers of a server that works
         return f"error {error.code}" if error.code >= 500 else ""
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))[:80] or type(error).__name__
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """Mixers: how agents' utilities become the value that is learned, and the joint greedy action.
 
-Formulas are for one state, without batch axes; callers `vmap`. Every mixer is a record of three
-functions, so that one Q-learner serves them all.
+A mixer is a record of functions of one state, without batch axes. `window_values` and
+`greedy_actions` are their batched forms.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_JOINT_ACTIONS = 4096
 
 
 class Utilities(NamedTuple):
-    """What a mixer reads, of one state."""
+    """Inputs of a mixer, of one state."""
 
     q: Array  # f32 [N, A]
-    features: Array  # f32 [N, H], what the agents' heads read
+    features: Array  # f32 [N, H], inputs of the agents' last layer
     action_mask: Array  # bool [N, A]
     global_state: Array  # f32 [S]
 
@@ -37,32 +37,68 @@ class Mixer(NamedTuple):
     Attributes:
       init: `(key) -> params`.
       value: `(params, utilities, action int32 [N]) -> value`, f32 [] for a team value or f32 [N]
-        for one per agent.
+        for one value per agent.
       greedy: `(params, utilities) -> int32 [N]`, the legal joint action of highest value.
       uses_state: whether `value` reads the global state; if not, replays need not store it.
+      per_agent: whether each agent has a value of its own. A traced bool [] where that changes
+        during training, see `mixed_after`.
     """
 
     init: Callable[[Array], Tree]
     value: Callable[[Tree, Utilities, Array], Array]
     greedy: Callable[[Tree, Utilities], Array]
     uses_state: bool
+    per_agent: bool | Array
 
 
-def chosen(q: Array, action: Array) -> Array:
-    """f32 [N], the utility of each agent's action; q f32 [N, A], action int32 [N]."""
+def chosen_utilities(q: Array, action: Array) -> Array:
+    """Returns f32 [N], the utility of each agent's action; q f32 [N, A], action int32 [N]."""
     return jnp.take_along_axis(q, action[:, None], axis=-1)[:, 0]
 
 
-def mixer_slope(mixer: Mixer, params: Tree, u: Utilities, action: Array) -> Array:
-    """f32 [], how far the value moves with what an agent contributes: the gradient's mean size.
+def window_values(mixer: Mixer, params: Tree, utilities: Utilities, action: Array) -> Array:
+    """Returns values f32 [T, b] or [T, b, N] of actions int32 [T, b, N] in a batch of windows."""
+    over_batch = jax.vmap(mixer.value, (None, 0, 0))
+    return jax.vmap(over_batch, (None, 0, 0))(params, utilities, action)
 
-    1 where utilities are summed or independent. A mixer whose slope is 0 passes nothing on to its
-    agents, who then learn nothing, however good the value looks.
+
+def greedy_actions(mixer: Mixer, params: Tree, utilities: Utilities) -> Array:
+    """Returns the greedy joint actions int32 [B, N] of a batch of states."""
+    return jax.vmap(mixer.greedy, (None, 0))(params, utilities)
+
+
+def mixed_after(mixer: Mixer, delay: int, steps: Array) -> Mixer:
+    """Returns `mixer` for a learner that mixes only after `delay` environment steps.
+
+    Until then each agent's value is its own utility, as in `independent`. Values are f32 [N]
+    throughout: after the delay, N copies of the team value.
 
     Args:
-      mixer: whose `value` is asked.
+      mixer: of a team value.
+      delay: environment steps; with 0 the mixer is returned as it is.
+      steps: int32 [], environment steps so far.
+    """
+    if not delay:
+        return mixer
+    unmixed = steps <= delay
+
+    def value(params: Tree, u: Utilities, action: Array) -> Array:
+        mixed = mixer.value(params, u, action)
+        return jnp.where(unmixed, chosen_utilities(u.q, action), mixed[None])
+
+    return mixer._replace(value=value, per_agent=unmixed)
+
+
+def mixer_slope(mixer: Mixer, params: Tree, u: Utilities, action: Array) -> Array:
+    """Returns f32 [], the mean size of the gradient of the value in an agent's utilities.
+
+    It is 1 where utilities are summed or independent. A mixer of slope 0 gives its agents no
+    gradient: they learn nothing, whatever the loss says.
+
+    Args:
+      mixer: the mixer.
       params: its parameters.
-      u: of one state.
+      u: utilities of one state.
       action: int32 [N].
     """
 
@@ -74,26 +110,38 @@ def mixer_slope(mixer: Mixer, params: Tree, u: Utilities, action: Array) -> Arra
 
 
 def _agents_greedy(params: Tree, utilities: Utilities) -> Array:
-    """Each agent's own best action: the joint argmax wherever IGM holds."""
+    """Returns each agent's own best action: the joint argmax wherever IGM holds."""
     del params
     return masked_argmax(utilities.q, utilities.action_mask)
 
 
 def independent() -> Mixer:
-    """Every agent's utility is its own value f32 [N] (IQL; Tan 1993)."""
-    return Mixer(lambda key: {}, lambda _, u, a: chosen(u.q, a), _agents_greedy, False)
+    """Returns the mixer of independent learners: utilities are values (IQL; Tan 1993)."""
+    return Mixer(
+        init=lambda key: {},
+        value=lambda _, u, action: chosen_utilities(u.q, action),
+        greedy=_agents_greedy,
+        uses_state=False,
+        per_agent=True,
+    )
 
 
 def additive() -> Mixer:
-    """Q_tot is the sum of the utilities (VDN; Sunehag et al. 2018, eq. 3)."""
-    return Mixer(lambda key: {}, lambda _, u, a: chosen(u.q, a).sum(), _agents_greedy, False)
+    """Returns the mixer whose Q_tot is the sum of utilities (VDN; Sunehag et al. 2018, eq. 3)."""
+    return Mixer(
+        init=lambda key: {},
+        value=lambda _, u, action: chosen_utilities(u.q, action).sum(),
+        greedy=_agents_greedy,
+        uses_state=False,
+        per_agent=False,
+    )
 
 
 def _dense(width: int, x: Array, name: str) -> Array:
-    """A dense layer whose biases are drawn too, from +-1/sqrt(fan in), as PyTorch's are.
+    """Returns a dense layer of x, its biases initialised from +-1/sqrt(fan in) as in PyTorch.
 
-    With flax's zero biases a state of zeros, which is all that a stateless game has, gives weights
-    of exactly zero. Neither `abs` nor `relu` passes a gradient there: the mixer would never learn.
+    The state of a stateless game is all zeros. With flax's zero biases the mixer's weights would
+    then be exactly 0, where neither `abs` nor `relu` passes a gradient: it would never learn.
     """
     bound = 1.0 / np.sqrt(max(1, x.shape[-1]))
 
@@ -105,12 +153,14 @@ def _dense(width: int, x: Array, name: str) -> Array:
 
 
 def _encoded(width: int, x: Array, name: str, normalise: bool) -> Array:
-    """A dense layer of the state, at mean 0 and variance 1 if `normalise`."""
+    """Returns a dense layer of x, followed by layer normalisation if `normalise`."""
     x = _dense(width, x, name)
     return nn.LayerNorm(name=f"{name}_norm")(x) if normalise else x
 
 
 class _MonotonicNet(nn.Module):
+    """The mixing network of QMIX and the hypernetworks of its weights."""
+
     embed: int
     hypernet: int
     normalise: bool
@@ -124,7 +174,7 @@ class _MonotonicNet(nn.Module):
             weights = jnp.abs(
                 _dense(width, nn.relu(encoded(self.hypernet, f"{name}_hidden")), name)
             )
-            # with this the value moves about as far as a utility does, at first
+            # at initialisation the slope of the value is then about 1
             return weights / np.sqrt(self.embed) if self.normalise else weights
 
         n = q.shape[0]
@@ -139,16 +189,16 @@ class _MonotonicNet(nn.Module):
 def monotonic(
     spec: EnvSpec, *, embed: int = 32, hypernet: int = 64, normalise: bool = False
 ) -> Mixer:
-    """Q_tot from a mixing network with non-negative weights given by the state (QMIX).
+    """Returns QMIX's mixer: a mixing network whose non-negative weights depend on the state.
 
     Args:
-      spec: the environment's.
+      spec: of the environment.
       embed: width of the mixing network.
-      hypernet: hidden width of the two hypernetworks that make its weights.
-      normalise: layer normalisation of what is made of the state. A value is a product of two
-        weights and a utility, each linear in the state far out, so it grows with the state's cube;
-        where states are unbounded, bootstrapping from beyond what was learned then diverges.
-        Normalised, the weights are bounded (Ball et al. 2023, section 4.2, for critics).
+      hypernet: hidden width of the two hypernetworks that compute its weights.
+      normalise: layer normalisation in the hypernetworks. A value is a product of two weights and
+        a utility. For large states each of them is linear in the state, so the value grows with
+        its cube, and where states are unbounded bootstrapping can diverge. Normalisation bounds
+        the weights (Ball et al. 2023, section 4.2, for critics).
 
     Source: Rashid et al. 2018, section 4.1 and figure 2. Differs from: the paper in hypernetworks
     with one hidden layer, as in the authors' later code.
@@ -159,9 +209,9 @@ def monotonic(
         return net.init(key, jnp.zeros(spec.num_agents), jnp.zeros(spec.state_size))
 
     def value(params: Tree, u: Utilities, action: Array) -> Array:
-        return net.apply(params, chosen(u.q, action), u.global_state)  # type: ignore[return-value]
+        return net.apply(params, chosen_utilities(u.q, action), u.global_state)  # type: ignore[return-value]
 
-    return Mixer(init, value, _agents_greedy, True)
+    return Mixer(init, value, _agents_greedy, uses_state=True, per_agent=False)
 
 
 class _DuplexNet(nn.Module):
@@ -197,25 +247,25 @@ def duplex(
     normalise: bool = False,
     exponent: float = 5.0,
 ) -> Mixer:
-    """Q_tot from duplex duelling: every value whose greedy action is the agents' own (QPLEX).
+    """Returns QPLEX's mixer: duplex duelling, all value functions that satisfy IGM.
 
     `Q_tot = sum_i V_i + sum_i lambda_i(s, a) A_i`, with `V_i = w_i(s) max Q_i + b_i(s)`,
     `A_i = w_i(s) (Q_i - max Q_i) <= 0` and `lambda_i > 0`.
 
     Args:
-      spec: the environment's.
+      spec: of the environment.
       hidden: width of the networks of the state.
       heads: number of terms summed into each lambda.
       normalise: see `monotonic`.
-      exponent: each of those terms is at most e to this, and at least e to -10.
+      exponent: upper bound of the logarithm of each term; the lower bound is -10.
 
     Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
     lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
     Differs from: the paper, whose lambda is a sum of products of absolute values and sigmoids; here
-    the part that reads the actions is an exponential. For the best action to overtake in the 8/-12
-    game, lambda at the bad cells has to outgrow a vanishing advantage, and that is a race which
-    sigmoids lose. Its exponent ends at 5 there: at 8, one run in five blew up. On foraging lambda
-    above 1 goes with forgetting (docs/qplex.md).
+    the factor that reads the actions is an exponential. In the 8/-12 matrix game lambda at the bad
+    cells has to grow faster than their advantage vanishes, and sigmoids are too slow for that. The
+    exponent is at most 5: at 8, one run in five diverged. On foraging, lambda above 1 goes with
+    forgetting (docs/qplex.md).
     """
     net = _DuplexNet(hidden, heads, spec.num_actions, normalise, exponent)
 
@@ -225,17 +275,19 @@ def duplex(
 
     def value(params: Tree, u: Utilities, action: Array) -> Array:
         w, b, importance = net.apply(params, u.global_state, action)  # type: ignore[misc]
-        q = chosen(u.q, action)
+        q = chosen_utilities(u.q, action)
         best = jnp.where(u.action_mask, u.q, -jnp.inf).max(-1)
         advantage = jax.lax.stop_gradient(w * (q - best))
-        # sum_i V_i + A_i is sum_i w_i Q_i + b_i; the rest of lambda_i's weight goes on top
+        # sum_i V_i + A_i = sum_i w_i Q_i + b_i, and lambda_i A_i = A_i + (lambda_i - 1) A_i
         total: Array = (w * q + b).sum() + ((importance - 1.0) * advantage).sum()
         return total
 
-    return Mixer(init, value, _agents_greedy, True)
+    return Mixer(init, value, _agents_greedy, uses_state=True, per_agent=False)
 
 
 class _JointNet(nn.Module):
+    """Values f32 [A^N] of all joint actions."""
+
     hidden: int
     num_joint: int
 
@@ -246,13 +298,13 @@ class _JointNet(nn.Module):
 
 
 def joint(spec: EnvSpec, *, features: int, hidden: int = 64) -> Mixer:
-    """One value per joint action, from all agents' features and the state: no factorisation.
+    """Returns the mixer with one value per joint action, from all features and the state.
 
-    Acting needs everybody's observation, so this is centralised execution too: the upper bound
-    that factorised learners are held against.
+    Nothing is factorised. Acting needs the observations of all agents, so execution is centralised
+    too: an upper bound for factorised learners.
 
     Args:
-      spec: the environment's.
+      spec: of the environment.
       features: H, width of the agents' features.
       hidden: width of the hidden layer.
 
@@ -282,4 +334,4 @@ def joint(spec: EnvSpec, *, features: int, hidden: int = 64) -> Mixer:
         legal = u.action_mask[np.arange(n), table].all(-1)  # [A^N]
         return table[masked_argmax(values(params, u), legal)]
 
-    return Mixer(init, value, greedy, True)
+    return Mixer(init, value, greedy, uses_state=True, per_agent=False)

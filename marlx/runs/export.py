@@ -1,13 +1,13 @@
-"""A trained policy as files that other programs can run: StableHLO, arrays, and what they mean.
+"""Export of a trained policy for other programs: StableHLO, parameters and a description.
 
 `export` writes a folder:
 
     policy.jaxexport        the acting function, for `jax.export.deserialize`
     policy.mlir             the same function as portable StableHLO bytecode, for other runtimes
-    arrays.safetensors      the parameters under their names, for those who compute by themselves
+    arrays.safetensors      the parameters by name, for a network in another framework
     policy.json             inputs, outputs, memory, environment and network
 
-The function takes a batch of any size and acts greedily. It needs JAX to run, and nothing of marlx.
+The function acts greedily on a batch of any size. Running it needs JAX, but not marlx.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Arrays = dict[str, Any]
 
 
 def acting(policy: Policy) -> Callable[[Arrays, Arrays], tuple[Array, Arrays]]:
-    """The greedy acting function over plain dictionaries of arrays.
+    """Returns the greedy acting function, with plain dictionaries of arrays as inputs.
 
-    It takes the observation `{"local": f32 [b, N, O], "action_mask": bool [b, N, A],
-    "global_state": f32 [b, S]}` and the acting memory, by the names of its leaves, and gives the
+    Its arguments are the observation `{"local": f32 [b, N, O], "action_mask": bool [b, N, A],
+    "global_state": f32 [b, S]}` and the acting memory by names of its leaves. It returns the
     action, int32 [b, N] or f32 [b, N, A], and the next memory.
     """
     import jax
@@ -47,20 +47,20 @@ def acting(policy: Policy) -> Callable[[Arrays, Arrays], tuple[Array, Arrays]]:
     names, structure = list(_memory(shape)), jax.tree.structure(shape)
 
     def act(obs: Arrays, memory: Arrays) -> tuple[Array, Arrays]:
-        held = jax.tree.unflatten(structure, [memory[name] for name in names])
-        key = jax.random.key(0)  # acting greedily draws nothing
-        action, after, _ = policy.learner.act(policy.arrays, held, Observation(**obs), key, False)
+        before = jax.tree.unflatten(structure, [memory[name] for name in names])
+        key = jax.random.key(0)  # not used, because acting is greedy
+        action, after, _ = policy.learner.act(policy.arrays, before, Observation(**obs), key, False)
         return action, dict(zip(names, jax.tree.leaves(after), strict=True))
 
     return act
 
 
 def exported(policy: Policy, platforms: Sequence[str] = PLATFORMS) -> Exported:
-    """The acting function (see `acting`) as StableHLO with a symbolic batch size `b`.
+    """Returns the acting function (see `acting`) as StableHLO with a symbolic batch size `b`.
 
     Args:
-      policy: from `load_policy`.
-      platforms: that the artefact is to run on; it is lowered for each, wherever it is made.
+      policy: a policy from `load_policy`.
+      platforms: platforms to compile for; they need not be available here.
 
     Raises:
       ValueError: the policy cannot be lowered with a symbolic batch.
@@ -76,13 +76,15 @@ def exported(policy: Policy, platforms: Sequence[str] = PLATFORMS) -> Exported:
     obs, memory = jax.tree.map(abstract, _inputs(policy))
     try:
         return export.export(jax.jit(acting(policy)), platforms=list(platforms))(obs, memory)
-    except Exception as error:  # a learner of another package may do anything with its batch
+    except Exception as error:  # third-party learners may raise anything
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"the policy cannot be exported for any batch size: {reason}") from None
+        raise ValueError(
+            f"the policy cannot be exported with a symbolic batch size: {reason}"
+        ) from None
 
 
 def description(policy: Policy, function: Exported) -> dict[str, Any]:
-    """What `policy.json` holds: everything that a program needs to call the function."""
+    """Returns the content of `policy.json`: all that a program needs to call the function."""
     import jax
 
     obs, memory = _inputs(policy)
@@ -116,7 +118,12 @@ def description(policy: Policy, function: Exported) -> dict[str, Any]:
 
 
 def export(policy: Policy, out: str | Path, platforms: Sequence[str] = PLATFORMS) -> list[Path]:
-    """Write the folder, and return its files.
+    """Writes an exported policy, and returns its files.
+
+    Args:
+      policy: a policy from `load_policy`.
+      out: folder, which is made if it does not exist.
+      platforms: platforms to compile for.
 
     Raises:
       ValueError: the policy cannot be exported, or the folder cannot be written to.
@@ -143,7 +150,7 @@ def export(policy: Policy, out: str | Path, platforms: Sequence[str] = PLATFORMS
 
 
 def _inputs(policy: Policy) -> tuple[Arrays, Arrays]:
-    """An observation, of zeros, and the first memory, for a batch of one."""
+    """An observation of zeros and the initial memory, for a batch of one."""
     import jax
 
     spec = policy.spec
@@ -156,21 +163,20 @@ def _inputs(policy: Policy) -> tuple[Arrays, Arrays]:
 
 
 def _memory(memory: Any) -> Arrays:
-    """The leaves of an acting memory by name; one without a name is called `memory`."""
+    """The leaves of an acting memory by name; a single leaf without a path is called `memory`."""
     return {name or "memory": leaf for name, leaf in named(memory).items()}
 
 
 def _read(policy: Policy) -> tuple[dict[str, bool], dict[str, bool]]:
-    """Whether acting depends on each part of the observation and of the memory.
+    """Whether the action or the next memory depends on each part of observation and memory.
 
-    A part that nothing is computed from may hold anything: the global state, for those who act
-    without it.
+    Other parts may have any value, such as the global state for decentralised policies.
     """
     import jax
 
     inputs = _inputs(policy)
     jaxpr = jax.make_jaxpr(acting(policy))(*inputs).jaxpr
-    needed = {id(x) for x in jaxpr.outvars}
+    needed = {id(x) for x in jaxpr.outvars}  # backwards from the outputs
     for step in reversed(jaxpr.eqns):
         if any(id(x) in needed for x in step.outvars):
             needed |= {id(x) for x in step.invars}

@@ -1,11 +1,10 @@
-"""Trained policies: `policy/` in a run folder, written, and read back to act.
+"""Saving and loading of trained policies, in `policy/` of a run folder.
 
-    policy.json           what the arrays belong to; written once
-    arrays.safetensors    every array with a leading seed axis; replaced at each evaluation
+    policy.json           settings and seeds of the run; written once
+    arrays.safetensors    all arrays with a leading seed axis; replaced at each evaluation
 
-Both are data: nothing in them is ever executed. The arrays' header holds what changes during a run
-and a digest of everything, so that a file which was damaged, or exchanged for another run's, is
-refused instead of acted on.
+Both are pure data: nothing in them is executed. The metadata of the arrays has steps, returns and a
+digest of both files, so that damaged files, and files of another run, are refused.
 """
 
 from __future__ import annotations
@@ -36,10 +35,16 @@ FORMAT = 2
 def save_policy(
     folder: RunFolder, experiment: Experiment, policies: Tree, progress: Progress
 ) -> None:
-    """Write `policy/`: arrays with a seed axis, and what is needed to act with them again.
+    """Writes `policy/` of a run folder.
 
-    The JSON does not change while a run lasts; what does change is in the arrays' file itself, so
-    that the two never disagree.
+    `policy.json` does not change during a run. All that changes is in the file of the arrays, which
+    is replaced in one step, so that the two files always match.
+
+    Args:
+      folder: the run folder.
+      experiment: settings of the run.
+      policies: arrays with a leading seed axis.
+      progress: the run's latest progress, for steps and returns.
     """
     from safetensors.numpy import save
 
@@ -53,28 +58,28 @@ def save_policy(
             "settings": experiment.settings(),
         }
         folder.write_json("policy/policy.json", content)
-    described = path.read_bytes() if path.exists() else b""  # the folder has said why
+    described = path.read_bytes() if path.exists() else b""  # the folder has reported why
     arrays = {name: np.ascontiguousarray(array) for name, array in named(policies).items()}
     returns = np.asarray(progress.metrics["return"], float)
     metadata = {
         "steps": str(progress.steps),
         "returns": json.dumps([x if np.isfinite(x) else None for x in returns.tolist()]),
     }
-    metadata["sha256"] = _digest(described, arrays, metadata)
+    metadata["sha256"] = digest(described, arrays, metadata)
     folder.write("policy/arrays.safetensors", save(arrays, metadata))
 
 
 class Policy:
-    """A trained policy, greedy unless told otherwise; made by `load_policy`.
+    """A trained policy with its environment, from `load_policy`.
 
     Attributes:
-      experiment: the settings it was trained with.
-      env: the environment it acts in: the one it was trained in, unless `on` changed it.
-      params: its parameters.
-      learner: whose `act` it calls.
-      arrays: what that `act` takes as its policy.
-      seed: which run of several it is.
-      steps: environment steps it was trained for.
+      experiment: settings of the training.
+      env: environment that it acts in: that of the training, or the one given to `on`.
+      params: parameters of `env`.
+      learner: learner with the acting function.
+      arrays: parameters, the first argument of `learner.act`.
+      seed: training seed.
+      steps: environment steps of the training.
     """
 
     def __init__(
@@ -95,11 +100,11 @@ class Policy:
 
     @property
     def spec(self) -> EnvSpec:
-        """Static facts of the environment."""
+        """Spec of the environment."""
         return self.env.spec(self.params)
 
     def initial_memory(self, batch: int | None = None) -> Tree:
-        """The acting memory at an episode's start, of `batch` episodes or of a single one."""
+        """Returns the memory at the start of `batch` episodes, or of one without a batch axis."""
         import jax
 
         memory = self.learner.memory(1 if batch is None else batch)
@@ -108,13 +113,19 @@ class Policy:
     def act(
         self, obs: Observation, memory: Tree, key: Array | None = None, *, explore: bool = False
     ) -> tuple[Array, Tree]:
-        """Actions int32 [N] for one observation, or [B, N] for a batch, and the next memory.
+        """Returns actions and the next memory.
+
+        Actions are int32 [N], or f32 [N, A] if they are continuous, with a leading batch axis if
+        the observation has one.
 
         Args:
-          obs: as the environment emits it, with or without a leading batch axis.
-          memory: from `initial_memory`, or from the call before.
-          key: consumed; needed only to explore.
-          explore: act as in training instead of greedily.
+          obs: observation, with or without a leading batch axis.
+          memory: memory from `initial_memory` or the previous call.
+          key: consumed; only needed to explore.
+          explore: explore as in training, instead of acting greedily.
+
+        Raises:
+          ValueError: `explore` without a key.
         """
         import jax
 
@@ -125,22 +136,22 @@ class Policy:
         if np.ndim(obs.local) == 3:
             action, memory, _ = self._act(self.arrays, memory, obs, key, explore)
             return action, memory
-        one = jax.tree.map(lambda x: np.asarray(x)[None], (memory, obs))
-        action, memory, _ = self._act(self.arrays, *one, key, explore)
+        single = jax.tree.map(lambda x: np.asarray(x)[None], (memory, obs))
+        action, memory, _ = self._act(self.arrays, *single, key, explore)
         return jax.tree.map(lambda x: x[0], (action, memory))  # type: ignore[no-any-return]
 
     def on(self, env: Environment[Any, Any], params: EnvParams | None = None) -> Policy:
-        """The same policy in another environment, which its networks have to fit.
+        """Returns the same policy for another environment.
 
-        Observations are divided by the scale of the environment that the policy was trained in: to
-        its networks, a number means what it meant.
+        Observations are still divided by the scale of the training environment, so that they have
+        the same meaning for the networks.
 
         Args:
-          env: where it is to act.
-          params: of it; its defaults if None.
+          env: the environment.
+          params: its parameters; the defaults if None.
 
         Raises:
-          ValueError: the networks do not fit; the line names a difference.
+          ValueError: the networks do not fit; the message names the first difference.
         """
         from marlx.registry import algorithm
 
@@ -158,32 +169,32 @@ class Policy:
         learner = algorithm(home.algorithm).build(spec, home.learner)
         here, there = named(self.arrays), named(policy_shape(spec, learner, home.train))
         for name in {**here, **there}:
-            old, new = (
+            has, needs = (
                 str(tree[name].shape) if name in tree else "missing" for tree in (here, there)
             )
-            if old != new:
+            if has != needs:
                 raise ValueError(
-                    f"the policy does not fit {spec.id}: {name} is {old}, there it would be {new}"
+                    f"the policy does not fit {spec.id}: {name} is {has}, but must be {needs}"
                 )
         return Policy(home, env, params, learner, self.arrays, self.seed, self.steps)
 
     @property
     def learner_scale(self) -> float:
-        """What the networks' inputs are divided by, wherever the policy acts."""
+        """Scale that observations are divided by, which is that of the training environment."""
         env = self.experiment.env
         return env.spec(env.default_params).scale
 
 
 def load_policy(path: str | Path, seed: int | None = None) -> Policy:
-    """The policy of a run.
+    """Returns the trained policy of a run.
 
     Args:
-      path: of the run folder, or of the `policy` folder in it.
-      seed: which of the run's seeds; the one with the best return by default.
+      path: the run folder, or the `policy` folder in it.
+      seed: a seed of the run; by default the one with the best return.
 
     Raises:
-      ValueError: there is no policy, no such seed, it is damaged, or it does not fit this version
-        of marlx. In one line, and before anything is made of what the file says.
+      ValueError: there is no policy or no such seed, a file is damaged, or the policy does not fit
+        this version of marlx.
     """
     import jax
 
@@ -194,9 +205,9 @@ def load_policy(path: str | Path, seed: int | None = None) -> Policy:
         experiment = experiment_of(files.content["settings"], source)
         env, params, learner = experiment.build()
         shape = policy_shape(env.spec(params), learner, experiment.train)
-    except Exception as error:  # whatever a file that is not ours may lead to
+    except Exception as error:  # files of others may lead to any error
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the policy in {path} cannot be made again: {reason}") from None
+        raise ValueError(f"the policy in {path} cannot be rebuilt: {reason}") from None
     count = len(files.seeds)
     expected = {n: ((count, *x.shape), np.dtype(x.dtype)) for n, x in named(shape).items()}
     if expected != {name: (x.shape, x.dtype) for name, x in files.arrays.items()}:
@@ -210,7 +221,7 @@ def load_policy(path: str | Path, seed: int | None = None) -> Policy:
 
 
 class _Files(NamedTuple):
-    """What the two files hold, checked."""
+    """Checked content of the two files."""
 
     content: dict[str, Any]
     arrays: dict[str, np.ndarray[Any, Any]]
@@ -220,6 +231,7 @@ class _Files(NamedTuple):
 
 
 def _read(path: str | Path) -> _Files:
+    """Reads and checks the two files."""
     from safetensors import safe_open
 
     folder = Path(path)
@@ -236,15 +248,15 @@ def _read(path: str | Path) -> _Files:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the policy in {path} is damaged: {reason}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"the policy in {path} is damaged: policy.json holds no record")
+        raise ValueError(f"the policy in {path} is damaged: policy.json is not an object")
     if content.get("format") != FORMAT:
         raise ValueError(
             f"the policy in {path} has format {content.get('format')!r:.20}; this marlx reads "
             f"{FORMAT}"
         )
-    if metadata.get("sha256") != _digest(described, arrays, metadata):
+    if metadata.get("sha256") != digest(described, arrays, metadata):
         raise ValueError(
-            f"the policy in {path} is damaged: its digest is not that of policy.json and the arrays"
+            f"the policy in {path} is damaged: the digest does not match policy.json and the arrays"
         )
     try:
         seeds, settings = content["seeds"], content["settings"]
@@ -260,7 +272,7 @@ def _read(path: str | Path) -> _Files:
 
 
 def _index(files: _Files, path: str | Path, seed: int | None) -> int:
-    """Where along the seed axis: `seed`, or the best."""
+    """Index of `seed` on the seed axis, or of the seed with the best return."""
     if seed is None:
         returns = np.array(files.returns, float)
         return 0 if np.isnan(returns).all() else int(np.nanargmax(returns))
@@ -269,14 +281,19 @@ def _index(files: _Files, path: str | Path, seed: int | None) -> int:
     return files.seeds.index(seed)
 
 
-def _digest(
+def digest(
     described: bytes,
     arrays: Mapping[str, np.ndarray[Any, Any]],
     metadata: Mapping[str, str],
 ) -> str:
-    """SHA-256 of policy.json, the arrays and the rest of the metadata.
+    """Returns the SHA-256 of policy.json, the arrays and all other metadata.
 
-    It finds damage and mixed-up files. It is no signature: whoever writes a file can write it too.
+    It detects damage and mixed-up files. It is not a signature: anyone can compute it.
+
+    Args:
+      described: bytes of `policy.json`.
+      arrays: by name.
+      metadata: metadata of `arrays.safetensors`; an entry `sha256` is ignored.
     """
     sha = hashlib.sha256(described)
     for name, text in sorted(metadata.items()):
@@ -289,7 +306,7 @@ def _digest(
 
 
 def policy_shape(spec: EnvSpec, learner: Learner, train: TrainConfig) -> Tree:
-    """Structure and shapes of one seed's policy; no array and no environment is made."""
+    """Returns the shapes of one seed's policy, without making arrays or an environment."""
     import jax
 
     from marlx.learner import example_rollout
@@ -299,7 +316,7 @@ def policy_shape(spec: EnvSpec, learner: Learner, train: TrainConfig) -> Tree:
 
 
 def named(tree: Tree) -> dict[str, Any]:
-    """Leaves by the path that leads to them, e.g. `params/agents/encoder/kernel`."""
+    """Returns the leaves of a tree by path, e.g. `params/agents/encoder/kernel`."""
     import jax
 
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)

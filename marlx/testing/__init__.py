@@ -1,11 +1,13 @@
-"""What an environment must pass, and small environments whose answers are known.
+"""Conformance suites for environments and learners, and environments whose answers are known.
 
-`check_env` is for the tests of anyone who writes an environment. The probes are for those who write
-a learner: each has a value that can be worked out by hand and that a particular mistake gets wrong
-(a time limit taken for an end, a lost memory, an illegal action).
+`check_env` is for the tests of anyone who writes an environment, `check_learner` for those of
+anyone who writes a learner. Each of the small environments has a value that can be worked out by
+hand and that a particular mistake gets wrong: a time limit taken for an end, a lost memory, an
+illegal action.
 """
 
 from marlx.testing.checks import check_env
-from marlx.testing.probes import Constant, Masked, Recall
+from marlx.testing.learner_checks import check_learner
+from marlx.testing.probes import Constant, Masked, Recall, Unequal
 
-__all__ = ["Constant", "Masked", "Recall", "check_env"]
+__all__ = ["Constant", "Masked", "Recall", "Unequal", "check_env", "check_learner"]

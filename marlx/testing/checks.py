@@ -1,4 +1,4 @@
-"""`check_env`: what an environment must pass."""
+"""`check_env`: conformance checks for environments."""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ from marlx.environment import Environment
 from marlx.learning.returns import uniform_action
 from marlx.loop.vector import vector_step
 from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.xla.memory import is_key
 
-_BATCH = 64  # enough episodes for repeated keys to show
-_STEPS = 64  # of random play
+_BATCH = 64  # episodes at once, enough to detect reused keys
+_STEPS = 64  # steps of random play
 _R = TypeVar("_R")
 
-# Everything here runs a few times, so compiling is the cost: half or less without optimising.
+# Compiled code runs only a few times here, and compiles twice as fast without optimisation.
 _jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> None:
-    """Assert that an environment keeps the contract of `marlx.environment`.
+    """Asserts that an environment keeps the contract of `marlx.environment`.
 
-    Checked, on random legal play: shapes, dtypes and finiteness against `spec`; states that keep
-    their types from step to step; the same results with and without `jit`, and under `vmap`; masks
-    that always leave a choice; `time` and the time limit, which must not be a true end; auto-reset
-    and `final_observation` in `step` and `vector_step`, with independent fresh episodes; `storage`
-    without loss; padding that stays empty; no episode better than `optimum`; and, where subgoals
-    are declared, their shapes and that there is always one to choose.
+    Plays random legal actions and checks:
+
+    - shapes, dtypes and finiteness of observations and rewards against `spec`,
+    - states whose types do not change from step to step,
+    - equal results with and without `jit`, and under `vmap`,
+    - action masks with at least one legal action for each agent,
+    - `time` and the time limit, which must be a truncation,
+    - auto-reset and `final_observation` of `step` and `vector_step`, with independent new episodes,
+    - observations that fit `spec.storage`, and padding that is 0,
+    - no return above `spec.optimum`,
+    - shapes of declared subgoals, and at least one choice for each agent.
 
     Args:
       env: the environment.
-      params: its parameters; None for its defaults.
+      params: its parameters; the defaults if None.
       key: seed of the random play.
 
     Raises:
-      AssertionError: one line that names the environment and what is wrong.
+      AssertionError: a check failed; the message is one line with the environment's name.
     """
     name = type(env).__name__
     params = env.default_params if params is None else params
@@ -68,7 +74,7 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
 
 
 class _Case(NamedTuple):
-    """What is being checked; the functions are compiled and take a batch."""
+    """An environment with its parameters, and its compiled, batched functions."""
 
     name: str
     env: Environment[Any, Any]
@@ -76,22 +82,22 @@ class _Case(NamedTuple):
     spec: EnvSpec
     reset: Callable[..., Tree]  # keys -> obs, states
     observe: Callable[..., Observation]  # states -> obs
-    step_env: Callable[..., Tree]  # keys, states, actions, params -> as `Environment.step_env`
-    step: Callable[..., Tree]  # keys, states, actions, params -> as `Environment.step`
-    advance: Callable[..., Tree]  # key, obs, states -> as `vector_step`, on random legal actions
+    step_env: Callable[..., Tree]  # keys, states, actions, params -> see `Environment.step_env`
+    step: Callable[..., Tree]  # keys, states, actions, params -> see `Environment.step`
+    advance: Callable[..., Tree]  # key, obs, states -> see `vector_step`; random legal actions
 
     def expect(self, condition: Any, fault: str) -> None:
-        """Raise in one line unless `condition` holds everywhere."""
+        """Raises an AssertionError unless `condition` is True everywhere."""
         if not np.all(condition):
             raise AssertionError(f"{self.name}: {fault}")
 
     def expect_same(self, found: Tree, wanted: Tree, fault: str) -> None:
-        """Raise in one line unless two pytrees hold the same; floats may differ by rounding."""
+        """Raises an AssertionError unless two pytrees are equal, floats up to rounding."""
         if difference := _difference(found, wanted):
             raise AssertionError(f"{self.name}: {fault}: {difference}")
 
     def begin(self, key: Array, late: bool = False) -> tuple[Array, Tree, Array]:
-        """Keys, states (fresh or one step from their limit) and legal actions of a batch."""
+        """Returns keys, states (initial or one step before the limit) and legal actions."""
         key_reset, key_action, key_step = jax.random.split(key, 3)
         states = self.reset(jax.random.split(key_reset, _BATCH))[1]
         if late:
@@ -100,28 +106,28 @@ class _Case(NamedTuple):
         return jax.random.split(key_step, _BATCH), states, actions
 
 
-def _call(name: str, what: str, function: Callable[..., _R], *args: Any) -> _R:
-    """Call `function`; whatever it raises becomes one line."""
+def _call(name: str, action: str, function: Callable[..., _R], *args: Any) -> _R:
+    """Calls `function`; an exception becomes an AssertionError of one line."""
     try:
         return function(*args)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
-        raise AssertionError(f"{name}: {what} raises {type(error).__name__}: {reason}") from error
+        raise AssertionError(f"{name}: {action} raises {type(error).__name__}: {reason}") from error
 
 
 def _leaves(tree: Tree) -> dict[str, np.ndarray]:
-    """Leaves by path; random keys as their words, so that they can be compared."""
+    """Leaves by path, with random keys as integers, so that they can be compared."""
 
     def plain(leaf: Any) -> np.ndarray:
-        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+        is_random = isinstance(leaf, jax.Array) and is_key(leaf)
+        return np.asarray(jax.random.key_data(leaf) if is_random else leaf)
 
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path).lstrip(".") or "value": plain(leaf) for path, leaf in paths}
 
 
 def _difference(found: Tree, wanted: Tree) -> str:
-    """Where two pytrees differ first, in words; empty where they do not."""
+    """Description of the first difference of two pytrees; empty if there is none."""
     left, right = _leaves(found), _leaves(wanted)
     if left.keys() != right.keys():
         return f"fields {sorted(left)}, not {sorted(right)}"
@@ -136,23 +142,23 @@ def _difference(found: Tree, wanted: Tree) -> str:
 
 
 def _shapes(tree: Tree) -> Tree:
-    """Zeros of a tree of `ShapeDtypeStruct`s, to compare types by `_difference`."""
+    """Zeros for a tree of `ShapeDtypeStruct`s, to compare shapes and dtypes by `_difference`."""
 
     def zeros(leaf: Any) -> np.ndarray:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.zeros(leaf.shape, np.void if is_key else leaf.dtype)
+        return np.zeros(leaf.shape, np.void if is_key(leaf) else leaf.dtype)
 
     return jax.tree.map(zeros, tree)
 
 
 def _check_observation(case: _Case, obs: Observation, where: str, batch: tuple[int, ...]) -> None:
+    """Checks shapes and dtypes of an observation."""
     spec = case.spec
     wanted = {
         "local": ((spec.num_agents, spec.obs_size), jnp.float32),
         "action_mask": ((spec.num_agents, spec.num_actions), jnp.bool_),
         "global_state": ((spec.state_size,), jnp.float32),
     }
-    case.expect(isinstance(obs, Observation), f"{where} is no Observation")
+    case.expect(isinstance(obs, Observation), f"{where} is not an Observation")
     for field, (shape, dtype) in wanted.items():
         leaf = getattr(obs, field)
         found = f"{jnp.dtype(leaf.dtype).name}{list(leaf.shape)}"
@@ -161,6 +167,7 @@ def _check_observation(case: _Case, obs: Observation, where: str, batch: tuple[i
 
 
 def _check_values(case: _Case, obs: Observation, where: str) -> None:
+    """Checks masks, padding, finiteness and storage of observations."""
     empty = ~np.asarray(obs.action_mask).any(-1)
     agents = sorted({int(i) for i in np.argwhere(empty)[:, -1]})
     case.expect(not agents, f"{where}.action_mask leaves no legal action to agents {agents}")
@@ -180,7 +187,7 @@ def _check_values(case: _Case, obs: Observation, where: str) -> None:
 
 
 def _check_types(case: _Case) -> None:
-    """Shapes and dtypes, without running anything."""
+    """Checks shapes and dtypes, without running the environment."""
     env, spec, params = case.env, case.spec, case.params
     limit = int(params.max_steps_in_episode)
     case.expect(
@@ -193,7 +200,7 @@ def _check_types(case: _Case) -> None:
     obs, state = trace("tracing reset", jax.eval_shape, env.reset, key, params)
     _check_observation(case, obs, "reset's observation", ())
     time = getattr(state, "time", jnp.zeros(0))
-    case.expect(time.shape == () and time.dtype == jnp.int32, "the state's `time` is no int32 []")
+    case.expect(time.shape == () and time.dtype == jnp.int32, "the state's `time` is not int32 []")
     mask = jnp.ones((spec.num_agents, spec.num_actions), bool)
     action = uniform_action(key, spec, mask)
     ended, reward, terminated, info = trace(
@@ -213,7 +220,7 @@ def _check_types(case: _Case) -> None:
 
 
 def _check_reset(case: _Case, key: Array) -> None:
-    """Fresh states and what they show."""
+    """Checks initial states and their observations."""
     keys = jax.random.split(key, _BATCH)
     obs, states = case.reset(keys)
     _check_values(case, obs, "reset's observation")
@@ -225,7 +232,7 @@ def _check_reset(case: _Case, key: Array) -> None:
 
 
 def _check_one_by_one(case: _Case, key: Array) -> None:
-    """Steps compiled and in a batch, against one by one and without compiling."""
+    """Checks compiled, batched steps against single steps without compilation."""
     env, params = case.env, case.params
     keys, states, actions = case.begin(key)
     ended = case.step_env(keys, states, actions, params)
@@ -239,14 +246,14 @@ def _check_one_by_one(case: _Case, key: Array) -> None:
 
 
 def _check_clock(case: _Case, key: Array) -> None:
-    """`time` counts steps, and its limit truncates and does nothing else."""
+    """Checks that `time` counts steps, and that the time limit only truncates."""
     keys, late, actions = case.begin(key, late=True)
     longer = dataclasses.replace(case.params, max_steps_in_episode=case.spec.horizon + 1000)
     ended, _, terminated, _ = case.step_env(keys, late, actions, case.params)
     case.expect(ended.time == late.time + 1, "step_env does not advance time by 1")
     case.expect(
         terminated == case.step_env(keys, late, actions, longer)[2],
-        "terminated depends on max_steps_in_episode; a time limit is a truncation, not a true end",
+        "terminated depends on max_steps_in_episode, but a time limit is a truncation",
     )
     limit = f"max_steps_in_episode = {case.spec.horizon}"
     case.expect(case.step(keys, late, actions, case.params)[4], f"not truncated at {limit}")
@@ -254,7 +261,7 @@ def _check_clock(case: _Case, key: Array) -> None:
 
 
 def _check_step(case: _Case, key: Array) -> None:
-    """`step` against `step_env`, `observe` and `reset`, where episodes end and where they go on."""
+    """Checks `step` against `step_env`, `observe` and `reset`, with and without an episode end."""
     for late in (True, False):
         keys, states, actions = case.begin(key, late)
         keys_step, keys_reset = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
@@ -267,20 +274,24 @@ def _check_step(case: _Case, key: Array) -> None:
             info["final_observation"], final, "final_observation is not the one before the reset"
         )
         flags = [info.get("terminated"), info.get("truncated")]
-        case.expect_same(flags, [terminated, truncated], "info differs from what step returns")
+        case.expect_same(
+            flags, [terminated, truncated], "info differs from the flags that step returns"
+        )
         done = np.asarray(terminated | truncated)
         case.expect_same(
-            _row(after, ~done), _row([final, ended], ~done), "step alters an episode that goes on"
+            _row(after, ~done),
+            _row([final, ended], ~done),
+            "step changes an episode that has not ended",
         )
         if done.all():
             _check_independent(case, after[1], first[1], "step")
         case.expect_same(
-            _row(after, done), _row([*first], done), "step does not start an ended episode afresh"
+            _row(after, done), _row([*first], done), "step does not reset an ended episode"
         )
 
 
 def _check_vector_step(case: _Case, key: Array) -> None:
-    """`vector_step` where every other episode reaches its limit, and where all do."""
+    """Checks `vector_step` when every second episode reaches its limit, and when all do."""
     key_states, key_step = jax.random.split(key)
     fresh, late = (case.begin(key_states, late)[1] for late in (False, True))
     odd = np.arange(_BATCH) % 2 == 1
@@ -292,24 +303,24 @@ def _check_vector_step(case: _Case, key: Array) -> None:
         done = np.asarray(terminated | truncated)
         case.expect(
             after.time == np.where(done, 0, states.time + 1),
-            "vector_step resets other episodes than those that ended",
+            "vector_step does not reset exactly the episodes that ended",
         )
         case.expect_same(shown, case.observe(after), "vector_step's observation is not its state's")
         case.expect_same(
             _row(shown, ~done),
             _row(info["final_observation"], ~done),
-            "vector_step alters an episode that goes on",
+            "vector_step changes an episode that has not ended",
         )
     _check_independent(case, after, fresh, "vector_step")
 
 
 def _check_independent(case: _Case, fresh: Tree, independent: Tree, where: str) -> None:
-    """Fresh states must not repeat more often than independent draws do."""
+    """Checks that new initial states repeat no more often than independent ones."""
     expected, found = _repeats(independent), _repeats(fresh)
     case.expect(
         found <= 1.5 * expected + 0.05,
-        f"{where} starts {found:.0%} of pairs of episodes alike, {expected:.0%} are by chance: "
-        "keys are reused",
+        f"{where}: {found:.0%} of pairs of new episodes have equal states, {expected:.0%} are "
+        "expected by chance; keys are reused",
     )
 
 
@@ -323,7 +334,7 @@ def _repeats(states: Tree) -> float:
 
 
 def _check_subgoals(case: _Case, key: Array) -> None:
-    """Types of what an environment declares, and that nobody is left without a choice."""
+    """Checks shapes and dtypes of subgoals, and that each agent has a choice."""
     subgoals = case.env.subgoals(case.params)
     if subgoals is None:
         return
@@ -349,7 +360,7 @@ def _check_subgoals(case: _Case, key: Array) -> None:
 
 
 def _check_random_play(case: _Case, key: Array) -> None:
-    """What every observation and reward of `_STEPS` random steps must satisfy."""
+    """Checks all observations, rewards and returns of `_STEPS` random steps."""
     key_reset, key_play = jax.random.split(key)
     obs, states = case.reset(jax.random.split(key_reset, _BATCH))
     total = np.zeros(_BATCH)
@@ -374,17 +385,17 @@ def _check_random_play(case: _Case, key: Array) -> None:
 def _advance(
     env: Environment[Any, Any], params: Any, key: Array, obs: Observation, states: Tree
 ) -> Tree:
-    """`vector_step` on random legal actions."""
+    """Returns `vector_step` with random legal actions."""
     key_action, key_step = jax.random.split(key)
     actions = uniform_action(key_action, env.spec(params), obs.action_mask)
     return vector_step(env, params, key_step, states, actions)
 
 
 def _row(tree: Tree, index: Any) -> Tree:
-    """`leaf[index]` of every leaf; taken on the host, where a new shape costs no compiling."""
+    """Returns `leaf[index]` for every leaf; indexed on the host, without compilation."""
 
     def take(leaf: Any) -> Array:
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             return jnp.asarray(leaf[index])
         return jnp.asarray(np.asarray(leaf)[index])
 

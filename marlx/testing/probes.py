@@ -1,4 +1,4 @@
-"""Small environments whose values are worked out by hand; each catches a mistake of learners."""
+"""Probe environments with known values, each for a particular mistake of learners."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from marlx.types import Array, EnvSpec, Observation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Environment[EnvState, EnvParams]):
-    """Every step pays every agent `reward`, forever; episodes only stop at a time limit.
+    """Constant `reward` for every agent at every step; episodes end only at the time limit.
 
-    The value of any policy, of each agent and of the team: `reward / (1 - gamma)`, at every step.
-    A learner that takes the limit for an end finds less: `reward` alone at the last step.
+    The value of any policy, for each agent and for the team, is `reward / (1 - gamma)` at every
+    step. A learner that treats the time limit as a terminal state finds less: only `reward` at the
+    last step.
     """
 
     reward: float = 1.0
@@ -28,11 +29,11 @@ class Constant(Environment[EnvState, EnvParams]):
 
     @property
     def default_params(self) -> EnvParams:
-        """The setting's horizon."""
+        """Parameters with this horizon."""
         return EnvParams(max_steps_in_episode=self.horizon)
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """Two actions that do nothing, one constant observation."""
+        """Two actions without effect, and a constant observation."""
         horizon = int((self.default_params if params is None else params).max_steps_in_episode)
         return EnvSpec(
             id="probe/constant",
@@ -47,20 +48,20 @@ class Constant(Environment[EnvState, EnvParams]):
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> EnvState:
-        """Nothing is random."""
+        """Returns the only initial state."""
         del key, params
         return EnvState(time=jnp.int32(0))
 
     def step_env(
         self, key: Array, state: EnvState, action: Array, params: EnvParams
     ) -> tuple[EnvState, Array, Array, dict[str, Any]]:
-        """Pay."""
+        """Returns the next state and the constant reward."""
         del key, action, params
         state = EnvState(time=state.time + 1)
         return state, jnp.full(self.num_agents, self.reward, jnp.float32), jnp.bool_(False), {}
 
     def observe(self, state: EnvState, params: EnvParams) -> Observation:
-        """Ones."""
+        """Returns ones."""
         del state, params
         n = self.num_agents
         return Observation(jnp.ones((n, 1)), jnp.ones((n, 2), bool), jnp.ones(1))
@@ -68,22 +69,22 @@ class Constant(Environment[EnvState, EnvParams]):
 
 @flax.struct.dataclass
 class CueState(EnvState):
-    """What `Recall` remembers of an episode."""
+    """State of `Recall`."""
 
     cue: Array  # int32 [N], in 0..cues-1
-    delay: Array  # int32 [], the time at which to answer
+    delay: Array  # int32 [], time of the answer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recall(Environment[CueState, EnvParams]):
-    """Each agent is shown a cue at first and is paid 1 for naming it when asked, later.
+    """Memory task: each agent sees a cue at first, and gets 1 for naming it after a random delay.
 
-    Episodes end truly with the answer, after a random delay, so those of a batch end at different
-    times. With `longest = 0` the cue is on show when asked and no memory is needed. Until asked,
-    action 0 (wait) is legal, and so are answers in a pattern that changes with agent and time but
-    does nothing; when asked, waiting is illegal.
+    The episode terminates with the answer, so the episodes of a batch end at different times. With
+    `longest = 0` the cue is visible at the time of the answer, and no memory is needed. Before that
+    time, action 0 (wait) is legal, and so are some answers, which have no effect: which of them
+    changes with agent and time. At that time, waiting is illegal.
 
-    Best return 1; without memory (and `shortest >= 1`), `1 / cues`.
+    The best return is 1; without memory (and with `shortest >= 1`) it is `1 / cues`.
     """
 
     cues: int = 2
@@ -93,15 +94,15 @@ class Recall(Environment[CueState, EnvParams]):
 
     def __post_init__(self) -> None:
         if not 0 <= self.shortest <= self.longest:
-            raise ValueError(f"delays {self.shortest}..{self.longest} are no range from 0 up")
+            raise ValueError(f"delays {self.shortest}..{self.longest} are not a range from 0 up")
 
     @property
     def default_params(self) -> EnvParams:
-        """As long as the longest episode."""
+        """Parameters with the length of the longest episode."""
         return EnvParams(max_steps_in_episode=self.longest + 1)
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """Actions: wait, then one per cue. An agent sees the cue's one-hot and a flag to answer."""
+        """Actions are wait and one per cue; observations are a one-hot cue and an answer flag."""
         return EnvSpec(
             id="probe/recall",
             num_agents=self.num_agents,
@@ -115,7 +116,7 @@ class Recall(Environment[CueState, EnvParams]):
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> CueState:
-        """Draw the cues and the delay."""
+        """Samples the cues and the delay."""
         del params
         key_cue, key_delay = jax.random.split(key)
         return CueState(
@@ -127,14 +128,14 @@ class Recall(Environment[CueState, EnvParams]):
     def step_env(
         self, key: Array, state: CueState, action: Array, params: EnvParams
     ) -> tuple[CueState, Array, Array, dict[str, Any]]:
-        """Pay for right answers when asked."""
+        """Returns reward 1 for right answers, and terminates, at the time of the answer."""
         del key, params
         asked = state.time == state.delay
         reward = jnp.where(asked & (action == state.cue + 1), 1.0, 0.0)
         return dataclasses.replace(state, time=state.time + 1), reward, asked, {}
 
     def observe(self, state: CueState, params: EnvParams) -> Observation:
-        """Show the cue at time 0 only; the global state always tells it."""
+        """Shows the cue at time 0 only; the global state always has it."""
         del params
         asked = state.time == state.delay
         cue = jax.nn.one_hot(state.cue, self.cues)
@@ -152,19 +153,19 @@ class Recall(Environment[CueState, EnvParams]):
 
 @flax.struct.dataclass
 class MaskState(EnvState):
-    """What `Masked` allows now."""
+    """State of `Masked`."""
 
-    legal: Array  # bool [N, A]
+    legal: Array  # bool [N, A], legal actions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Masked(Environment[MaskState, EnvParams]):
-    """Action `a` pays its agent `a` where it is legal and `bait` where it is not, forever.
+    """Reward `a` for a legal action `a`, `bait` for an illegal one; never terminates.
 
-    Action 0 is always legal, the others each with probability 1/2, drawn anew at every step for
-    every agent; observations do not tell. So a return above `(num_actions - 1) * horizon` proves
-    that an illegal action was taken, and the best action value of an agent is known,
-    `Q(a) = a + gamma * best_mean / (1 - gamma)`: a learner that bootstraps from illegal actions
+    Action 0 is always legal. The others are legal with probability 1/2, independently for each
+    agent and step, and do not depend on observations. A return above `(num_actions - 1) * horizon`
+    shows that an illegal action was chosen. The optimal action values of an agent are
+    `Q(a) = a + gamma * best_mean / (1 - gamma)`; a learner that bootstraps from illegal actions
     finds `a + gamma * (num_actions - 1) / (1 - gamma)`.
     """
 
@@ -175,17 +176,17 @@ class Masked(Environment[MaskState, EnvParams]):
 
     @property
     def best_mean(self) -> float:
-        """Mean over masks of the best legal action's pay: 1.25 for three actions."""
-        best = range(1, self.num_actions)  # the best is `a` where `a` is legal and none above is
+        """Expected reward of the best legal action: 1.25 for three actions."""
+        best = range(1, self.num_actions)  # the best is `a` if it is legal and none above it is
         return sum(a * 0.5 ** (self.num_actions - a) for a in best)
 
     @property
     def default_params(self) -> EnvParams:
-        """The setting's horizon."""
+        """Parameters with this horizon."""
         return EnvParams(max_steps_in_episode=self.horizon)
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
-        """`optimum` is that of a lucky episode in which everything is legal."""
+        """Spec; `optimum` is the return if all actions are legal throughout."""
         horizon = int((self.default_params if params is None else params).max_steps_in_episode)
         return EnvSpec(
             id="probe/masked",
@@ -199,26 +200,98 @@ class Masked(Environment[MaskState, EnvParams]):
             optimum=float((self.num_actions - 1) * horizon),
         )
 
-    def _draw(self, key: Array) -> Array:
+    def sample_mask(self, key: Array) -> Array:
+        """Samples legal actions, bool [N, A]."""
         legal = jax.random.bernoulli(key, 0.5, (self.num_agents, self.num_actions))
         return legal.at[:, 0].set(True)
 
     def reset_env(self, key: Array, params: EnvParams) -> MaskState:
-        """Draw a mask."""
+        """Samples the first mask."""
         del params
-        return MaskState(time=jnp.int32(0), legal=self._draw(key))
+        return MaskState(time=jnp.int32(0), legal=self.sample_mask(key))
 
     def step_env(
         self, key: Array, state: MaskState, action: Array, params: EnvParams
     ) -> tuple[MaskState, Array, Array, dict[str, Any]]:
-        """Pay and draw the next mask."""
+        """Returns the rewards and samples the next mask."""
         del params
         legal = state.legal[np.arange(self.num_agents), action]
         reward = jnp.where(legal, action.astype(jnp.float32), self.bait)
-        state = MaskState(time=state.time + 1, legal=self._draw(key))
+        state = MaskState(time=state.time + 1, legal=self.sample_mask(key))
         return state, reward, jnp.bool_(False), {}
 
     def observe(self, state: MaskState, params: EnvParams) -> Observation:
-        """Ones, and the mask."""
+        """Returns ones and the mask."""
         del params
         return Observation(jnp.ones((self.num_agents, 1)), state.legal, jnp.ones(1))
+
+
+@flax.struct.dataclass
+class CuesState(EnvState):
+    """State of `Unequal`."""
+
+    cues: Array  # int32 [N], the action that pays each agent now
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unequal(Environment[CuesState, EnvParams]):
+    """Three agents of two groups, with observations and actions of their own sizes.
+
+    Each agent sees which of its actions pays now (a one-hot of its own width) and is paid 1 for
+    taking it; cues are drawn anew at every step. One other action is illegal at random, never the
+    one that pays. A learner that mixes up the groups' sizes or masks earns less.
+
+    Best return: `horizon`.
+    """
+
+    horizon: int = 6
+
+    SIZES = (3, 3, 2)
+    """Actions, and width of the observation, of each agent."""
+
+    @property
+    def default_params(self) -> EnvParams:
+        """The setting's horizon."""
+        return EnvParams(max_steps_in_episode=self.horizon)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Two groups: two agents with three actions, one with two."""
+        return EnvSpec(
+            id="probe/unequal",
+            num_agents=3,
+            num_actions=3,
+            obs_size=3,
+            state_size=9,
+            horizon=int((self.default_params if params is None else params).max_steps_in_episode),
+            reward_aggregation="mean",
+            groups=(("wide", (0, 1)), ("narrow", (2,))),
+            obs_sizes=self.SIZES,
+            action_sizes=self.SIZES,
+            storage="int8",
+            optimum=float(self.horizon),
+        )
+
+    def _draw(self, key: Array) -> Array:
+        return jax.random.randint(key, (3,), 0, jnp.array(self.SIZES))
+
+    def reset_env(self, key: Array, params: EnvParams) -> CuesState:
+        """Draw the cues."""
+        del params
+        return CuesState(time=jnp.int32(0), cues=self._draw(key))
+
+    def step_env(
+        self, key: Array, state: CuesState, action: Array, params: EnvParams
+    ) -> tuple[CuesState, Array, Array, dict[str, Any]]:
+        """Pay for the cue's action and draw the next cues."""
+        del params
+        reward = (action == state.cues).astype(jnp.float32)
+        return CuesState(time=state.time + 1, cues=self._draw(key)), reward, jnp.bool_(False), {}
+
+    def observe(self, state: CuesState, params: EnvParams) -> Observation:
+        """Show each agent its cue; forbid the action after it, where there are three."""
+        del params
+        cue = jax.nn.one_hot(state.cues, 3)
+        sizes = np.array(self.SIZES)
+        has = np.arange(3) < sizes[:, None]
+        forbidden = jax.nn.one_hot((state.cues + 1) % 3, 3, dtype=bool) & (sizes == 3)[:, None]
+        return Observation(cue, has & ~forbidden, cue.reshape(-1))

@@ -1,4 +1,4 @@
-"""Two levels: what agents pursue and for how long, who learns when, and what a choice is worth."""
+"""Two levels: which options agents follow and how long, who learns when, values of choices."""
 
 import dataclasses
 import functools
@@ -15,6 +15,7 @@ from marlx import config
 from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
+from marlx.algos.q_network import q_network
 from marlx.algos.subgoals.config import GMAHConfig
 from marlx.algos.subgoals.learner import gmah, hierarchical
 from marlx.environment import Environment, EnvParams, EnvState
@@ -51,8 +52,8 @@ def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
     example = example_rollout(env.spec(params), learner, 40, 6)
     policy = learner.policy(learner.init(jax.random.key(1), example))
     _, t, _ = jax.jit(roll)(policy, actors, jax.random.key(2))
-    goal, clock = np.asarray(t.extras.pursuit.goal), np.asarray(t.extras.pursuit.clock)
-    begin, done = np.asarray(t.extras.begin), np.asarray(t.done)[..., None]
+    goal, clock = np.asarray(t.extras.option.goal), np.asarray(t.extras.option.clock)
+    started, done = np.asarray(t.extras.started), np.asarray(t.done)[..., None]
     after = np.asarray(spec.subgoals.achieved(t.next_obs))
     achieved = np.take_along_axis(after, goal[..., None], -1)[..., 0]
     choices = np.asarray(spec.subgoals.choices(t.obs))
@@ -61,11 +62,11 @@ def test_a_subgoal_is_kept_until_it_is_achieved_or_its_time_is_up(refresh):
         over |= achieved
     if refresh == "options":
         over |= (np.asarray(spec.subgoals.choices(t.next_obs)) != choices).any(-1)
-    np.testing.assert_array_equal(begin[1:], over[:-1] | done[:-1])
-    assert begin[0].all() and (goal[1:] == goal[:-1])[~begin[1:]].all()
-    np.testing.assert_array_equal(clock[1:], np.where(begin[1:], 0, clock[:-1] + 1))
-    assert np.take_along_axis(choices, goal[..., None], -1)[..., 0][begin].all()
-    apart = begin[..., 0] != begin[..., 1]  # agents that finish at different times
+    np.testing.assert_array_equal(started[1:], over[:-1] | done[:-1])
+    assert started[0].all() and (goal[1:] == goal[:-1])[~started[1:]].all()
+    np.testing.assert_array_equal(clock[1:], np.where(started[1:], 0, clock[:-1] + 1))
+    assert np.take_along_axis(choices, goal[..., None], -1)[..., 0][started].all()
+    apart = started[..., 0] != started[..., 1]  # agents that finish at different times
     assert (refresh == "fixed") or apart.any()
     assert achieved.any() and (over & ~achieved).any() and (goal[1:] != goal[:-1]).any()
     words = learner.describe(None, jax.tree.map(lambda x: x[0, 0], t.extras))
@@ -133,8 +134,8 @@ def walker(spec):
 
 @pytest.mark.parametrize("greedy", [True, False])
 def test_evaluated_the_low_level_takes_its_best_action_or_draws_one(greedy):
-    def told(spec):
-        """A low level that does what it is told of exploring."""
+    def explorer(spec):
+        """A low level whose action is 1 when it is to explore and 0 otherwise."""
 
         def act(policy, memory, obs, key, explore):
             return jnp.full(obs.local.shape[:-1], int(explore)), (), ()
@@ -143,7 +144,7 @@ def test_evaluated_the_low_level_takes_its_best_action_or_draws_one(greedy):
 
     env = marlx.with_subgoals(Corridor())
     settings = GMAHConfig(period=6, high=HIGH, low_greedy=greedy)
-    learner = hierarchical(env.spec(), settings, lambda spec: q_learning.qmix(spec, HIGH), told)
+    learner = hierarchical(env.spec(), settings, lambda spec: q_learning.qmix(spec, HIGH), explorer)
     actors = start(env, env.default_params, learner, jax.random.key(0), 3)
     policy = learner.policy(
         learner.init(
@@ -155,7 +156,7 @@ def test_evaluated_the_low_level_takes_its_best_action_or_draws_one(greedy):
 
 
 def test_a_team_learns_what_its_choices_are_worth_over_time():
-    """Both go right: three steps for the second, who is told again after the first has arrived.
+    """Both go right: three steps for the second, who chooses again after the first has arrived.
 
     The first decision is worth gamma^2 of the reward, and the greedy team wins after 3 steps.
     """
@@ -168,16 +169,16 @@ def test_a_team_learns_what_its_choices_are_worth_over_time():
     learner = hierarchical(env.spec(), settings, lambda spec: q_learning.qmix(spec, high), walker)
     result = train(env, learner, total_steps=8_000, num_envs=8, rollout_length=12, evals=1)
     assert (result.returns == 1).all()
-    told = result.history[-1].metrics
-    assert told["duration_right"][0] < 3.5 and told["achieved_right"][0] > 0.8
+    metrics = result.history[-1].metrics
+    assert metrics["duration_right"][0] < 3.5 and metrics["achieved_right"][0] > 0.8
 
     obs, _ = env.reset(jax.random.key(0))
     policy = jax.tree.map(lambda x: x[0], result.policies.high)
     plain = env.spec().subgoals.plain(obs)._replace(action_mask=jnp.ones((2, 2), bool))
     spec = dataclasses.replace(Corridor().spec(), num_actions=2, action_sizes=())
     batch = jax.tree.map(lambda x: x[None], plain)
-    net = q_learning.q_network(spec, high)
-    utilities, _ = net.once(policy.params.agents, net.memory(1), batch)
+    net = q_network(spec, high)
+    utilities, _ = net.step(policy.params.agents, net.memory(1), batch)
     one = jax.tree.map(lambda x: x[0], utilities)
     mixer = mixers.monotonic(spec, embed=4, hypernet=8)
     right = float(mixer.value(policy.params.mixer, one, jnp.array([1, 1])))
@@ -185,7 +186,7 @@ def test_a_team_learns_what_its_choices_are_worth_over_time():
 
 
 def test_both_levels_learn_together():
-    """From scratch, where a subgoal is nothing but an end to walk to: who is told walks there."""
+    """From scratch, where a subgoal is an end of the corridor: agents learn to walk to theirs."""
     env = marlx.with_subgoals(Corridor())
     high = dataclasses.replace(
         HIGH, gamma=0.9, lr=5e-3, epsilon_end=0.1, epsilon_steps=4_000, window=6, batch=16,
@@ -194,8 +195,8 @@ def test_both_levels_learn_together():
     low = PPOConfig(hidden=16, lr=1e-2, epochs=4, minibatches=1, gamma=0.9, entropy=0.001)
     learner = gmah(env.spec(), GMAHConfig(period=6, high=high, low=low))
     result = train(env, learner, total_steps=16_000, num_envs=8, rollout_length=12, evals=4)
-    told = result.history[-1].metrics
-    assert told["achieved_left"][0] > 0.9 and told["achieved_right"][0] > 0.9
+    metrics = result.history[-1].metrics
+    assert metrics["achieved_left"][0] > 0.9 and metrics["achieved_right"][0] > 0.9
     assert result.random_returns.mean() < 0.5 and result.returns.mean() > 0.95
 
 
@@ -261,7 +262,7 @@ LIMITED = EnvParams(max_steps_in_episode=3)
 
 
 def trivial(t, agents):
-    """The credit that says of every step what the environment says."""
+    """A credit that repeats what the environment says of every step."""
     every = jnp.zeros((*t.done.shape, agents), bool)
     return Credit(
         jnp.ones(every.shape), every | t.terminated[..., None], every | t.done[..., None], every
@@ -288,9 +289,9 @@ def test_credit_that_says_nothing_new_changes_nothing(name):
         state = learner.init(jax.random.key(1), t)
         return learner.update(learner.observe(state, t), jax.random.key(3))
 
-    plain, told = updated(t), updated(t._replace(credit=trivial(t, agents)))
+    plain, credited = updated(t), updated(t._replace(credit=trivial(t, agents)))
     for key in ("params",):
-        got, want = (jax.tree.leaves(getattr(x[0], key)) for x in (told, plain))
+        got, want = (jax.tree.leaves(getattr(x[0], key)) for x in (credited, plain))
         for one, other in zip(got, want, strict=True):
             np.testing.assert_allclose(one, other, atol=2e-6)
     nothing = trivial(t, agents)._replace(weight=jnp.zeros((*t.done.shape, agents)))
@@ -335,6 +336,6 @@ def test_subgoals_open_the_door():
     )
     env, params, learner = experiment.build()
     result = train(env, learner, params, config=experiment.train)
-    told = result.history[-1].metrics
+    metrics = result.history[-1].metrics
     assert result.returns.mean() > 0.85
-    assert told["achieved_goal"].mean() > 0.9
+    assert metrics["achieved_goal"].mean() > 0.9

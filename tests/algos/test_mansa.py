@@ -13,9 +13,24 @@ from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import q_learner
+from marlx.algos.q_network import q_network
+from marlx.algos.q_parts import make_replay
+from marlx.algos.q_state import QParams, QPolicy
 from marlx.algos.switching import learner as switching_learner
 from marlx.algos.switching.config import MansaConfig, MansaPPOConfig, SwitchConfig
-from marlx.algos.switching.switch import look, scripted_switch, switch_learner, switch_spec
+from marlx.algos.switching.switch import (
+    call_price,
+    scripted_switch,
+    switch_learner,
+    switch_observation,
+    switch_spec,
+)
+from marlx.algos.switching.views import (
+    call_metrics,
+    centralised_view,
+    independent_view,
+    switch_view,
+)
 from marlx.environment import EnvParams
 from marlx.loop.evaluation import random_learner
 from marlx.loop.program import loop
@@ -59,7 +74,8 @@ def assert_same_run(run, inner, other):
     """Same actions all along (the replay holds them), same parameters, same environments."""
     assert int(other.learner.updates) >= 50
     assert int(inner.updates) == int(other.learner.updates)
-    np.testing.assert_array_equal(inner.replay.items.action, other.learner.replay.items.action)
+    stored, expected = (x.replay.ring.items.action for x in (inner, other.learner))
+    np.testing.assert_array_equal(stored, expected)
     close = functools.partial(np.testing.assert_allclose, atol=1e-6)
     jax.tree.map(close, inner.params, other.learner.params)
     jax.tree.map(close, inner.target, other.learner.target)
@@ -208,7 +224,9 @@ def test_calls_never_exceed_the_budget_of_an_episode(budget, switching):
         assert len(counts) > 80 and max(counts) == budget
         # what the switch sees: nothing is left, and 1 is masked, exactly where it is spent
         before = np.asarray(t.memory.calls)
-        seen = look(SPEC, budget, t.obs, t.memory, t.extras.open)
+        seen = switch_observation(
+            SPEC, budget, t.obs, t.memory.calls, t.memory.last_choice, t.extras.calls_allowed
+        )
         np.testing.assert_array_equal(seen.action_mask[..., 0, 1], before < budget)
         np.testing.assert_allclose(
             seen.local[..., 0, -2], (1 - before / max(1, budget)) * SPEC.scale, rtol=1e-6
@@ -225,10 +243,10 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
         SWITCH, temperature=temperature, epsilon_start=0.5, exploratory_calls=calls
     )
     own, count = switch_spec(SPEC), 4_000
-    net = q_learning.q_network(own, settings)
+    net = q_network(own, settings)
     switch = switch_learner(SPEC, CONFIG, settings)
     params = net.init(jax.random.key(3))
-    policy = q_learning.QPolicy(q_learning.QParams(params, ()), jnp.int32(0))
+    policy = QPolicy(QParams(params, ()), jnp.int32(0))
     local = 2.0 * own.scale * jax.random.normal(jax.random.key(4), (own.obs_size,))
     obs = Observation(
         jnp.broadcast_to(local, (count, 1, own.obs_size)),
@@ -237,7 +255,7 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
     )
     memory = net.memory(count)
     action, _, _ = switch.act(policy, memory, obs, jax.random.key(5), explore)
-    values = net.once(params, memory, obs)[0].q[1, 0]
+    values = net.step(params, memory, obs)[0].q[1, 0]
     if temperature:
         expected = float(jax.nn.softmax(values / temperature)[1])
         assert 0.05 < expected < 0.95 and abs(expected - 0.5) > 0.05  # else it shows nothing
@@ -253,7 +271,7 @@ def test_the_call_is_masked_in_targets_once_the_budget_is_spent():
     """The switch's replay holds a mask of the *next* state that knows of the call just made."""
     learner = learner_of(budget=2, switching="learned")
     run, _ = jax.jit(lambda: trained(learner))()
-    items = run.learner.switch.replay.items
+    items = run.learner.switch.replay.ring.items
     share, called = items.obs.local[..., 0, -2], items.action[..., 0]
     left = np.round(np.asarray(share) * 2).astype(int)
     assert (called <= left).all()
@@ -292,6 +310,57 @@ def test_execution_may_be_decentralised():
     assert learner.act(policy, learner.memory(4), obs, key, True)[2].called.all()
 
 
+def test_a_call_has_a_price_and_a_change_to_it_another():
+    config = MansaConfig(call_cost=0.5, switch_cost=2.0)
+    choice, last_choice = jnp.array([0.0, 0.0, 1.0, 1.0]), jnp.array([0.0, 1.0, 0.0, 1.0])
+    np.testing.assert_allclose(call_price(config, choice, last_choice), [0, 0, 2.5, 0.5])
+
+
+def test_each_learner_trains_on_the_steps_that_it_acted_in():
+    """Or on all of them; `paced` gives every step the share of calls as its weight."""
+    t = playing(learner_of(switching="random", rate=0.3))(jax.random.key(0), jax.random.key(1))
+    called = np.asarray(t.extras.called, np.float32)
+    assert 0.1 < called.mean() < 0.5
+
+    def weight(view, **settings):
+        return view(MansaConfig(**settings), t).weight
+
+    assert weight(independent_view, il_trains_on="all") is None
+    assert weight(centralised_view, cl_trains_on="all") is None
+    np.testing.assert_array_equal(weight(independent_view, il_trains_on="g0"), 1 - called)
+    np.testing.assert_array_equal(weight(centralised_view, cl_trains_on="g1"), called)
+    paced = np.asarray(weight(centralised_view, cl_trains_on="paced"))
+    np.testing.assert_allclose(paced, np.full_like(called, called.mean()), rtol=1e-6)
+
+
+def test_the_switch_trains_on_its_decisions_and_the_reward_of_the_team():
+    """What it observes next knows of the decision just made, until the episode is reset."""
+    learner = learner_of(switching="random", rate=0.5, budget=2)
+    t = playing(learner)(jax.random.key(0), jax.random.key(1))
+    view = switch_view(SPEC, learner.config, t)
+    np.testing.assert_array_equal(view.action[..., 0], t.extras.called)
+    np.testing.assert_array_equal(view.reward[..., 0], SPEC.team_reward(t.reward))
+    goes_on = ~np.asarray(t.done[:-1])
+    after, before = np.asarray(view.next_obs.local[:-1]), np.asarray(view.obs.local[1:])
+    np.testing.assert_array_equal(after[goes_on], before[goes_on])
+    start = np.asarray(view.obs.local[1:])[~goes_on]
+    np.testing.assert_allclose(start[:, 0, -2:], [[SPEC.scale, 0.0]] * len(start), rtol=1e-6)
+
+
+def test_metrics_of_calls_are_of_steps_and_of_episodes_that_ended():
+    learner = learner_of(switching="random", rate=0.5, budget=2)
+    t = playing(learner)(jax.random.key(0), jax.random.key(1))
+    called, done = np.asarray(t.extras.called), np.asarray(t.done)
+    ended = [
+        calls_by_episode(called[:, [env]], done[:, [env]])[:-1] for env in range(called.shape[1])
+    ]
+    mean = np.mean(np.concatenate(ended))
+    metrics = call_metrics(learner.config, t)
+    assert metrics["call_rate"] == pytest.approx(called.mean())
+    assert metrics["calls_per_episode"] == pytest.approx(mean)
+    assert metrics["budget_left"] == pytest.approx(2 - mean)
+
+
 def test_the_switch_pays_per_call_and_per_change_after_scaling():
     """With gamma 0 the target is the scaled team reward less what the choice cost."""
     settings = dataclasses.replace(
@@ -302,13 +371,13 @@ def test_the_switch_pays_per_call_and_per_change_after_scaling():
     t = playing(learner)(jax.random.key(0), jax.random.key(1))
     state = learner.init(jax.random.key(2), t)
     switch = switch_learner(SPEC, config, settings)
-    state = learner.observe(state, t).switch._replace(owed=jnp.float32(1))
+    state = learner.observe(state, t).switch._replace(pending=jnp.float32(1))
     _, metrics = switch.update(state, jax.random.key(3))
-    source = q_learning._source(settings)
-    items = source.draw(state.replay, jax.random.fold_in(jax.random.key(3), 0)).items
-    net = q_learning.q_network(switch_spec(SPEC), settings)
+    source = make_replay(settings)
+    items = source.sample(state.replay, jax.random.fold_in(jax.random.key(3), 0)).items
+    net = q_network(switch_spec(SPEC), settings)
     memory = jnp.zeros((*items.done.shape, 1, 0))
-    q = net.once(state.params.agents, memory, items.obs)[0].q
+    q = net.step(state.params.agents, memory, items.obs)[0].q
     q = np.take_along_axis(np.asarray(q), np.asarray(items.action[..., None], int), -1)[..., 0, 0]
     g, last = np.asarray(items.action[..., 0], float), np.asarray(items.obs.local[..., 0, -1])
     assert {(0, 0), (0, 1), (1, 0), (1, 1)} == set(zip(g.ravel(), last.ravel(), strict=True))
@@ -353,12 +422,12 @@ def test_steps_of_weight_zero_reach_no_gradient(name):
 def test_pictures_say_which_mode_is_on():
     learner = learner_of(switching="always", budget=2)
     t = playing(learner)(jax.random.key(0), jax.random.key(1))
-    told = [
+    captions = [
         learner.describe(*jax.tree.map(lambda x, at=at: x[at, 0], (t.memory, t.extras)))
         for at in range(3)
     ]
-    assert told[0].startswith("CENTRALISED") and "of 2" in told[0]
-    assert {line.count("\n") for line in told} == {0}
+    assert captions[0].startswith("CENTRALISED") and "of 2" in captions[0]
+    assert {caption.count("\n") for caption in captions} == {0}
 
 
 @pytest.mark.parametrize(
@@ -407,7 +476,9 @@ def chain_learner(cost):
         switch_spec(spec),
         DECIDER,
         mixers.independent(),
-        lambda items: cost * items.action[..., 0].astype(jnp.float32),
+        lambda items, terms: terms._replace(
+            reward=terms.reward - cost * items.action[..., 0].astype(jnp.float32)
+        ),
     )
     parts = q_learning.iql(spec, GAMES), q_learning.joint_q(spec, GAMES)
     return switching_learner.mansa(spec, *parts, switch, MansaConfig(il_trains_on="g0")), parts

@@ -33,7 +33,7 @@ from marlx.algos.ppo_losses import (
     weighted_mean,
 )
 from marlx.algos.ppo_networks import Memories, PPOExtras, actor_critic
-from marlx.data.minibatches import orders_of
+from marlx.data.minibatches import permutations
 from marlx.environment import EnvParams
 from marlx.learning.running_moments import extend, moments
 from marlx.loop.program import loop
@@ -345,7 +345,7 @@ def test_probes_are_solved(name):
 @pytest.mark.parametrize("count", [8, 6])
 def test_orders_are_permutations_and_uniform(count):
     number = 20_000
-    orders = np.asarray(orders_of(jax.random.key(0), number, count))
+    orders = np.asarray(permutations(jax.random.key(0), number, count))
     assert (np.sort(orders) == np.arange(count)).all()
     for place in range(count):
         share = np.bincount(orders[:, place], minlength=count) / number
@@ -355,7 +355,7 @@ def test_orders_are_permutations_and_uniform(count):
 
 
 def test_many_sequences_are_ordered_without_ties():
-    (order,) = np.asarray(orders_of(jax.random.key(0), 1, 70_000))
+    (order,) = np.asarray(permutations(jax.random.key(0), 1, 70_000))
     assert (np.sort(order) == np.arange(70_000)).all() and (order[:-1] < order[1:]).mean() < 0.52
 
 

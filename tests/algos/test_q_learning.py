@@ -10,10 +10,12 @@ import pytest
 
 from marlx.algos import q_learning
 from marlx.algos.q_config import QConfig
-from marlx.algos.q_learning import q_learner, q_network
+from marlx.algos.q_learning import q_learner
+from marlx.algos.q_network import q_network
+from marlx.algos.q_state import QParams, QPolicy
 from marlx.data import replay
+from marlx.data.ring import Rollout
 from marlx.environment import EnvParams
-from marlx.learning.running_moments import extend, moments
 from marlx.loop.evaluation import evaluate
 from marlx.loop.rollout import rollout, start
 from marlx.nets import mixers
@@ -40,29 +42,29 @@ class Acted:
 
         def act(policy, memory, obs, key, explore):
             action, after, _ = learner.act(policy, memory, obs, key, explore)
-            utilities, _ = self.net.once(policy.params.agents, memory, obs)
+            utilities, _ = self.net.step(policy.params.agents, memory, obs)
             return action, after, utilities.q
 
         acting = learner._replace(act=act)
         params = self.net.init(jax.random.key(7))
-        policy = q_learning.QPolicy(q_learning.QParams(params, {}), jnp.int32(0))
+        policy = QPolicy(QParams(params, {}), jnp.int32(0))
         actors = start(RECALL, LIMITED, acting, jax.random.key(0), self.num_envs)
         roll = jax.jit(functools.partial(rollout, RECALL, LIMITED, acting, length=self.length))
         state = None
         for key in jax.random.split(jax.random.key(1), self.rollouts):  # the ring wraps around
             actors, taken, _ = roll(policy, actors, key)
-            stored = replay.Rollout((taken.obs, taken.done, taken.extras), taken.memory)
+            stored = Rollout((taken.obs, taken.done, taken.extras), taken.memory)
             state = self.source.init(stored) if state is None else state
             state = self.source.add(state, stored)
         self.params, self.state = params, state
 
     def largest_difference(self, shift=0):
         """Between values recomputed from windows and values acted on; `shift` moves the ends."""
-        draw = self.source.draw(self.state, jax.random.key(2))
-        obs, done, acted = draw.items
+        sample = self.source.sample(self.state, jax.random.key(2))
+        obs, done, acted = sample.items
         assert done.any() and not done.all()
         done = jnp.roll(done, shift, axis=0)
-        again, _ = self.net.along(self.params, draw.start, obs, done)
+        again, _ = self.net.unroll(self.params, sample.start, obs, done)
         return float(jnp.abs(again.q - acted).max())
 
 
@@ -104,30 +106,30 @@ def test_targets_by_hand(name, double):
     learner, net = q_learner(spec, config, mixer), q_network(spec, config)
     none = q_learner(spec, config, mixers.independent())
     actors = start(RECALL, LIMITED, none, jax.random.key(0), 6)
-    policy = q_learning.QPolicy(q_learning.QParams(net.init(jax.random.key(5)), {}), jnp.int32(0))
+    policy = QPolicy(QParams(net.init(jax.random.key(5)), {}), jnp.int32(0))
     _, taken, _ = rollout(RECALL, LIMITED, none, policy, actors, jax.random.key(1), 10)
     state = learner.init(jax.random.key(2), taken)
     other = jax.tree.map(lambda x: x + 0.1 * jnp.sin(jnp.arange(x.size)).reshape(x.shape),
                          state.target)  # fmt: skip
     state = learner.observe(state._replace(target=other), taken)
-    assert float(state.owed) == pytest.approx(1.0)
+    assert float(state.pending) == pytest.approx(1.0)
     key = jax.random.key(3)
     _, metrics = jax.jit(learner.update)(state, key)
 
     source = replay.uniform(config.capacity, config.batch, config.window)
-    draw = source.draw(state.replay, jax.random.fold_in(key, 0))
-    items = draw.items
+    sample = source.sample(state.replay, jax.random.fold_in(key, 0))
+    items = sample.items
     assert (items.discount == 0).any() and (items.done & (items.discount > 0)).any()
     team = np.asarray(spec.team_reward(taken.reward))
     reward = items.reward / team.std()
 
     def walk(params):
         """Utilities at each step and at what followed it, and the values of actions there."""
-        memory, now, later = draw.start, [], []
+        memory, now, later = sample.start, [], []
         for t in range(config.window):
             obs, next_obs = (jax.tree.map(lambda x: x[t], o) for o in (items.obs, items.next_obs))  # noqa: B023
-            here, after = net.once(params.agents, memory, obs)
-            there, _ = net.once(params.agents, after, next_obs)
+            here, after = net.step(params.agents, memory, obs)
+            there, _ = net.step(params.agents, after, next_obs)
             memory = jnp.where(items.done[t][:, None, None], 0.0, after)
             now.append(here)
             later.append(there)
@@ -245,18 +247,10 @@ def test_updates_per_step_do_not_depend_on_the_number_of_environments(num_envs, 
     assert int(state.updates) == pytest.approx(learning_steps * ratio, abs=1)
 
 
-def test_reward_statistics_are_those_of_all_rewards():
-    rng = np.random.default_rng(0)
-    batches = [rng.normal(3, 2, size=(5, 4)).astype(np.float32) for _ in range(6)]
-    stats = moments()
-    for batch in batches:
-        stats = extend(stats, jnp.asarray(batch))
-    everything = np.concatenate(batches)
-    assert float(stats.mean) == pytest.approx(everything.mean(), rel=1e-5)
-    assert float(stats.squares / stats.number) == pytest.approx(everything.var(), rel=1e-4)
-    scaled = q_learning._scaled("standardise", stats, jnp.asarray(everything))
-    assert float(scaled.std()) == pytest.approx(1, rel=1e-3)
-    assert float(scaled.mean()) == pytest.approx(0, abs=1e-3)
+def test_exploration_falls_linearly_after_its_delay():
+    config = dataclasses.replace(TINY, epsilon_end=0.1, epsilon_steps=100, epsilon_delay=10)
+    found = [float(q_learning.exploration(config, jnp.int32(n))) for n in (0, 10, 60, 110, 999)]
+    np.testing.assert_allclose(found, [1.0, 1.0, 0.55, 0.1, 0.1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from marlx.runs.policies import Policy
 
 
 def fixed(env, params, action):
-    """A policy that always does `action`."""
+    """A policy that always chooses `action`."""
     spec = env.spec(params)
     learner = registry.algorithm("tiny")(spec)
     logits = jnp.zeros((spec.num_agents, spec.num_actions)).at[:, action].set(1.0)
@@ -53,7 +53,7 @@ def test_a_pool_is_trained_split_and_played_with(tiny_algorithm, tmp_path, monke
     assert run(["crossplay", "pool/train/tiny", "pool/held_out/tiny", "--episodes", "2"]) == 0
     returns = np.array(json.loads((tmp_path / "crossplay.json").read_text())["returns"])
     assert returns.shape == (2, 2) and (tmp_path / "crossplay.png").is_file()
-    np.testing.assert_allclose(returns, returns[0, 0])  # all have come to like action 0
+    np.testing.assert_allclose(returns, returns[0, 0])  # all have learned action 0
     assert returns[0, 0] == 11 * marlx.make("matrix/climbing")[0].spec().horizon
     capsys.readouterr()
 
@@ -71,7 +71,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "answer"), BAD, ids=[" ".join(words) for words, _ in BAD])
-def test_mistakes_are_answered_in_a_line(words, answer, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_answered_in_one_line(words, answer, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(words) == 2
     said = capsys.readouterr().err

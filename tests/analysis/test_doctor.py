@@ -1,4 +1,4 @@
-"""`marlx doctor`: synthetic runs that are each wrong in one way, sound ones, and a real one."""
+"""`marlx doctor`: synthetic runs with one problem each, sound ones, and a real one."""
 
 import json
 
@@ -9,7 +9,7 @@ import yaml
 from marlx import cli
 from marlx.analysis import doctor
 from marlx.analysis.doctor import CHECKS, examine
-from marlx.analysis.record import read_record
+from marlx.analysis.run_data import read_run
 
 K = 20  # evaluations of a synthetic run
 STEPS = np.linspace(5_000, 500_000, K)
@@ -77,27 +77,27 @@ WRONG = [
     ("q", "the mixer is dead", {}, falls("mixer_slope", 12, 1e-5)),
     ("q", "most units are dormant", {}, falls("dormant", 12, 0.8)),
     ("q", "gradients are always clipped", {}, {"grad_norm": 900 + 0 * RISE}),
-    ("ppo", "entropy is gone early", {}, falls("entropy", 4, 0.01)),
-    ("ppo", "the policy jumps", {}, {"kl": 0.3 + 0 * RISE}),
-    ("ppo", "the policy jumps", {}, {"clipped": 0.6 + 0 * RISE}),
-    ("ppo", "the critic explains nothing", {}, falls("explained_variance", 5, -0.2)),
-    ("q", "exploration is over before learning started", {"epsilon_steps": 4_000}, {}),
-    ("q", "exploration is over before learning started", {"epsilon_steps": 9_000}, {}),
+    ("ppo", "entropy collapses early", {}, falls("entropy", 4, 0.01)),
+    ("ppo", "policy updates are too large", {}, {"kl": 0.3 + 0 * RISE}),
+    ("ppo", "policy updates are too large", {}, {"clipped": 0.6 + 0 * RISE}),
+    ("ppo", "the critic does not predict returns", {}, falls("explained_variance", 5, -0.2)),
+    ("q", "exploration ends before learning starts", {"epsilon_steps": 4_000}, {}),
+    ("q", "exploration ends before learning starts", {"epsilon_steps": 9_000}, {}),
     ("q", "the run ends before exploration does", {"epsilon_steps": 5_000_000}, {}),
     ("q", "most of the run is warm-up", {"warmup": 300_000, **LONG}, {}),
-    ("q", "replay ratio is odd", {"updates_per_step": 0.001}, {}),
-    ("q", "replay ratio is odd", {"updates_per_step": 2.0}, {}),
-    ("q", "the replay is small", {"capacity": 4_000}, {}),
-    ("q", "the replay is small", {"capacity": 1_000, "warmup": 500}, {}),
+    ("q", "replay ratio is unusual", {"updates_per_step": 0.001}, {}),
+    ("q", "replay ratio is unusual", {"updates_per_step": 2.0}, {}),
+    ("q", "the replay buffer is too small", {"capacity": 4_000}, {}),
+    ("q", "the replay buffer is too small", {"capacity": 1_000, "warmup": 500}, {}),
     (
         "q",
-        "rewards are out of scale",
+        "rewards are badly scaled",
         {},
         {"return": 9_000 * RISE, "train_return": 9_000 * RISE},
     ),
     (
         "ppo",
-        "rewards are out of scale",
+        "rewards are badly scaled",
         {"normalise_value": False},
         {"return": 1e-4 * RISE, "train_return": 1e-4 * RISE},
     ),
@@ -110,12 +110,22 @@ SHARED = ("kl", "clipped", "explained_variance", "grad_norm")
 """Metrics whose checks look at the mean over seeds."""
 
 
-def make_run(folder, kind, settings=EMPTY, metrics=EMPTY, *, seeds=2, random_return=0.0, count=K):
-    """Write a run folder; metrics that differ do so in the last of the seeds, but for `SHARED`."""
+def make_run(
+    folder,
+    kind,
+    settings=EMPTY,
+    metrics=EMPTY,
+    *,
+    environment="Foraging-8x8-2p-2f-coop-v3",
+    seeds=2,
+    random_return=0.0,
+    count=K,
+):
+    """Write a run folder; `metrics` replace those of the last seed, and of all if in `SHARED`."""
     learner = {**(Q_SETTINGS if kind == "q" else PPO_SETTINGS), **settings}
     config = {
         "algorithm": "unheard-of",
-        "environment": "Foraging-8x8-2p-2f-coop-v3",
+        "environment": environment,
         "total_steps": 500_000,
         "seeds": seeds,
         "num_envs": 32,
@@ -143,20 +153,10 @@ def make_run(folder, kind, settings=EMPTY, metrics=EMPTY, *, seeds=2, random_ret
     return folder
 
 
-@pytest.fixture(autouse=True)
-def spec(monkeypatch):
-    """The environment's facts, as those of the algorithm `unheard-of` cannot be looked up."""
-    import marlx
-    from marlx.analysis import record
-
-    env, params = marlx.make("Foraging-8x8-2p-2f-coop-v3")
-    monkeypatch.setattr(record, "_spec", lambda folder: env.spec(params))
-
-
 @pytest.mark.parametrize("kind", ["q", "ppo"])
 def test_nothing_is_found_in_a_sound_run(kind, tmp_path, capsys):
     folder = make_run(tmp_path / "run", kind)
-    assert examine(read_record(folder)) == []
+    assert examine(read_run(folder)) == []
     assert cli.run(["doctor", str(folder), "--strict"]) == 0
     out = capsys.readouterr().out
     assert "nothing looks wrong" in out and "checked, as far as the run tells" in out
@@ -170,30 +170,30 @@ def test_nothing_is_found_in_a_sound_run(kind, tmp_path, capsys):
 )
 def test_each_mistake_is_found_and_nothing_else(kind, title, settings, metrics, tmp_path, capsys):
     folder = make_run(tmp_path / "run", kind, settings, metrics)
-    findings = examine(read_record(folder))
+    findings = examine(read_run(folder))
     assert [finding.title for finding in findings] == [title]
     blamed = [name for name in settings if name not in (*LONG, "reward_scaling")]
     assert all(f"learner.{name}" in " ".join(findings[0].look_at) for name in blamed)
     assert findings[0].look_at and all(
-        name.split()[0] in read_record(folder).settings
+        name.split()[0] in read_run(folder).settings
         for name in findings[0].look_at
         if name.startswith("learner.")
     )
-    assert any(character.isdigit() for character in findings[0].seen), "it says what it saw"
+    assert any(character.isdigit() for character in findings[0].seen), "it has numbers"
     assert cli.run(["doctor", str(folder)]) == 0
     assert cli.run(["doctor", str(folder), "--strict"]) == 1
     assert title in capsys.readouterr().out
 
 
-def test_random_play_is_the_bar_unless_it_is_the_optimum(tmp_path):
-    (finding,) = examine(read_record(make_run(tmp_path / "bad", "q", random_return=0.95)))
+def test_a_return_at_random_play_is_found_unless_it_is_the_optimum(tmp_path):
+    (finding,) = examine(read_run(make_run(tmp_path / "bad", "q", random_return=0.95)))
     assert finding.title == "no better than random play" and "0.95" in finding.seen
     best = {"return": np.linspace(0.97, 0.99, K), "train_return": 0.9 + 0 * RISE}
-    record = read_record(make_run(tmp_path / "best", "q", {}, best, random_return=0.99))
-    assert examine(record) == []
+    run = read_run(make_run(tmp_path / "best", "q", {}, best, random_return=0.99))
+    assert examine(run) == []
 
 
-def test_every_check_is_tried_here():
+def test_every_check_has_a_run_here():
     titles = {wrong[1] for wrong in WRONG} | {"no better than random play"}
     assert len(titles) == len(CHECKS)
 
@@ -205,50 +205,47 @@ def test_broken_arrays_of_a_policy_are_found(tmp_path):
     (folder / "policy").mkdir()
     arrays = {"good": np.ones(2, np.float32), "bad/kernel": np.array([1, np.nan], np.float32)}
     (folder / "policy" / "arrays.safetensors").write_bytes(save(arrays))
-    (finding,) = examine(read_record(folder))
+    (finding,) = examine(read_run(folder))
     assert finding.title == "numbers are no longer finite" and "bad/kernel" in finding.seen
 
 
-def test_noise_is_no_finding(tmp_path):
-    """Returns that jump about, and runs that have not learned yet, in 100 draws."""
+def test_noise_is_not_reported(tmp_path):
+    """Noisy returns, and runs that have not learned yet, 100 of them."""
     rng = np.random.default_rng(0)
-    for draw in range(100):
+    for index in range(100):
         noise = rng.normal(0, 0.1, K)
-        series = {"return": (RISE if draw % 2 else 0.4) + noise}
-        folder = make_run(tmp_path / str(draw), "q", {}, series)
-        assert [f.title for f in examine(read_record(folder))] == [], draw
+        series = {"return": (RISE if index % 2 else 0.4) + noise}
+        folder = make_run(tmp_path / str(index), "q", {}, series)
+        assert [f.title for f in examine(read_run(folder))] == [], index
 
 
-def test_unfinished_and_unknown_runs_are_read_as_far_as_they_go(tmp_path, monkeypatch, capsys):
-    from marlx.analysis import record
-
-    monkeypatch.setattr(record, "_spec", lambda folder: None)  # a package that is not here
+def test_unfinished_and_unknown_runs_are_read_as_far_as_they_go(tmp_path, capsys):
     for count in (1, 2, 3, 5):
-        folder = make_run(tmp_path / str(count), "q", count=count)
+        folder = make_run(tmp_path / str(count), "q", environment="elsewhere/game", count=count)
         with (folder / "metrics.jsonl").open("a") as file:
             file.write('{"steps": 9, "ret')  # being written
-        assert examine(read_record(folder)) == []
+        assert examine(read_run(folder)) == []
     assert cli.run(["doctor", str(folder)]) == 0
     assert "not finished" in capsys.readouterr().out
     line = '{"steps": 5, "seconds": 1, "return": [0.0, 0.1], "strange": [1.0, 2.0]}\n'
     (folder / "metrics.jsonl").write_text(line)
     (folder / "config.yaml").write_text("{algorithm: other, environment: other, seeds: 2}\n")
-    assert examine(read_record(folder)) == []
+    assert examine(read_run(folder)) == []
 
 
-def test_what_is_no_run_is_one_line(tmp_path, capsys):
+def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert cli.run(["doctor", str(tmp_path)]) == 2
     assert "has no config.yaml" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_text("{algorithm: iql, environment: matrix/climbing}")
     assert cli.run(["doctor", str(tmp_path)]) == 2
-    assert "holds nothing yet" in capsys.readouterr().err
+    assert "has no evaluation yet" in capsys.readouterr().err
     assert cli.run(["doctor"]) == 2
     assert cli.run(["doctor", str(tmp_path), "--strct"]) == 2
     assert "did you mean --strict" in capsys.readouterr().err
 
 
-def test_a_real_run_is_read_whole(tmp_path, capsys):
-    """QMIX on a small game, learned from as usual, but with an exploration that is over at once."""
+def test_a_real_run_has_all_metrics(tmp_path, capsys):
+    """QMIX on a small game, with an exploration that ends at once."""
     options = ["--total-steps", "1500", "--num-envs", "4", "--rollout-length", "4", "--evals", "8"]
     options += [
         "--learner.hidden",
@@ -260,15 +257,15 @@ def test_a_real_run_is_read_whole(tmp_path, capsys):
     ]
     options += ["--learner.warmup", "200", "--learner.epsilon-end", "0", "--learner.epsilon-steps"]
     options += ["100", "--eval-episodes", "20", "--learner.batch", "8", "--learner.capacity"]
-    run = ["train", "qmix", "matrix/two_step", *options, "1000", "--out", str(tmp_path / "run")]
-    assert cli.run(run) == 0
-    record = read_record(tmp_path / "run")
+    command = ["train", "qmix", "matrix/two_step", *options, "1000", "--out", str(tmp_path / "run")]
+    assert cli.run(command) == 0
+    run = read_run(tmp_path / "run")
     for name in ("mixer_slope", "dormant", "q", "td_error", "grad_norm"):
-        late = record.late(name)
+        late = run.late(name)
         assert late is not None and np.isfinite(late).all(), name
-    assert 0 <= record.late("dormant").min() <= record.late("dormant").max() <= 1
-    assert record.late("mixer_slope").min() > 0
-    titles = [finding.title for finding in examine(record)]
-    assert "exploration is over before learning started" in titles
+    assert 0 <= run.late("dormant").min() <= run.late("dormant").max() <= 1
+    assert run.late("mixer_slope").min() > 0
+    titles = [finding.title for finding in examine(run)]
+    assert "exploration ends before learning starts" in titles
     assert not {"numbers are no longer finite", "the mixer is dead", "values explode"} & {*titles}
-    assert doctor.exploration_over(record) is not None
+    assert doctor.exploration_over(run) is not None

@@ -1,16 +1,16 @@
-"""Numbers about embeddings, against answers worked out by hand."""
+"""Scores of embeddings, against answers worked out by hand."""
 
 import numpy as np
 import pytest
 
 from marlx.analysis.embeddings import (
     Embedded,
-    moments_of,
     neighbours_agree,
     picture,
     principal_axes,
     scores,
     silhouette,
+    time_points,
 )
 
 
@@ -39,8 +39,8 @@ def test_principal_axes_find_the_plane():
     assert abs(axes[0] @ plane[0]) > 0.99
 
 
-def test_scores_and_picture_of_embeddings_that_tell_more_and_more(tmp_path):
-    """Noise at first, the partner's number at the end; ended episodes do not count."""
+def test_scores_and_picture_of_embeddings_that_improve(tmp_path):
+    """Noise at first, one-hot partners at the end; ended episodes do not count."""
     rng = np.random.default_rng(1)
     partner = np.arange(60) % 3
     alive = np.ones((12, 60), bool)
@@ -49,7 +49,7 @@ def test_scores_and_picture_of_embeddings_that_tell_more_and_more(tmp_path):
     known = np.eye(3)[partner][None, :, None]
     vector = share * known + (1 - share) * rng.normal(size=(12, 60, 1, 3))
     vector[6:, :6] = np.nan
-    rows = scores(Embedded(vector, alive, partner), moments_of(12))
+    rows = scores(Embedded(vector, alive, partner), time_points(12))
     assert [row["time"] for row in rows] == [1, 5, 10, 11]
     assert rows[0]["accuracy"] < 0.7 and rows[-1]["accuracy"] == 1
     assert rows[-1]["silhouette"] == pytest.approx(1) and rows[0]["silhouette"] < 0.3

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_comparison import FORAGING, write_run
+from run_folders import FORAGING, write_run
 
 from marlx import cli
 from marlx.analysis.video import write_gif
@@ -22,7 +22,7 @@ def inside(tmp_path, monkeypatch):
 
 @pytest.fixture
 def some_runs(tmp_path):
-    """Three methods on two tasks, of one with an episode, and a run that was stopped."""
+    """Three methods on two tasks, one of them with an episode, and a stopped run."""
     rng = np.random.default_rng(0)
     steps = tuple(range(100, 1100, 100))
     for i, (algorithm, height) in enumerate((("qmix", 0.9), ("vdn", 0.7), ("iql<&>", 0.4))):
@@ -37,7 +37,7 @@ def some_runs(tmp_path):
 
 
 class Checked(html.parser.HTMLParser):
-    """Whether every element is closed, and what the page refers to."""
+    """Parser that checks that elements are closed, and collects references."""
 
     VOID = ("meta", "link", "img", "br")
 
@@ -65,7 +65,7 @@ class Checked(html.parser.HTMLParser):
 
 
 def checked(path):
-    """The page, which stands alone and is well formed."""
+    """Text and parser of a page, after checking that it is well formed and self-contained."""
     text = Path(path).read_text(encoding="utf-8")
     page = Checked()
     page.feed(text)
@@ -82,7 +82,7 @@ def checked(path):
     return text, page
 
 
-def test_a_report_of_many_runs_has_everything_and_stands_alone(some_runs, capsys):
+def test_a_report_of_many_runs_has_every_section_and_is_self_contained(some_runs, capsys):
     assert cli.run(["report", str(some_runs), "--marl-eval", "m.json"]) == 0
     out = capsys.readouterr().out
     assert "report.html: 7 runs, 4 methods, 2 tasks (1 unfinished)" in out
@@ -90,14 +90,20 @@ def test_a_report_of_many_runs_has_everything_and_stands_alone(some_runs, capsys
     said = " ".join("".join(page.text).split())
     for part in (
         *("Results", "Learning curves", "Over all tasks", "Performance profiles", "IQM"),
-        *("Probability of improvement", "Sample efficiency", "Episodes", "What differs", "Runs"),
-        *("Made with", "How the numbers are made", "qmix (unfinished)", "iql<&>", FORAGING),
-        *("random policy to optimum", "unfinished stopped, or going on", "jax 0.10"),
+        *(
+            "Probability of improvement",
+            "Sample efficiency",
+            "Episodes",
+            "Differing settings",
+            "Runs",
+        ),
+        *("Versions and devices", "Definitions", "qmix (unfinished)", "iql<&>", FORAGING),
+        *("random policy to optimum", "unfinished stopped or running", "jax 0.10"),
     ):
         assert part in said, part
     assert page.tags.count("svg") == 4 and page.tags.count("img") == 1
     assert "<&>" not in text, "names are escaped"
-    # the file for marl-eval makes the same report, without what only folders know
+    # the marl-eval file makes the same report, without settings and episodes
     assert cli.run(["report", "m.json", "--out", "again.html"]) == 0
     _, again = checked("again.html")
     assert again.tags.count("svg") == 4 and again.tags.count("img") == 0
@@ -116,11 +122,11 @@ def test_the_numbers_on_the_page_are_those_of_the_runs(some_runs):
     assert numbers == ["5", "1k", *(f"{value:.3f}" for value in expected)]
 
 
-def test_a_report_of_one_run_is_sensible(some_runs, tmp_path):
+def test_a_report_of_one_run_leaves_out_comparisons(some_runs, tmp_path):
     assert cli.run(["report", str(some_runs / f"0-{FORAGING}")]) == 0
     text, page = checked("report.html")
     assert page.tags.count("svg") == 1 and page.tags.count("img") == 1
-    for part in ("Probability", "Over all tasks", "What differs", "nan"):
+    for part in ("Probability", "Over all tasks", "Differing settings", "nan"):
         assert part not in text
     one = write_run(tmp_path / "one", returns=((0.0,), (0.5,)))
     assert cli.run(["report", str(one), str(some_runs / "stopped"), "--out", "x.html"]) == 0
@@ -137,7 +143,7 @@ def test_given_bounds_are_used(some_runs):
 
 
 @pytest.mark.parametrize("name", ["c.png", "c.svg", "c.pdf"])
-def test_plot_writes_the_kind_that_its_name_says(name, some_runs, capsys):
+def test_plot_writes_the_format_of_its_file_name(name, some_runs, capsys):
     options = ["--x", "seconds", "--statistic", "mean"] if name == "c.png" else []
     assert cli.run(["plot", str(some_runs), "--out", name, *options]) == 0
     assert f"{name}: 7 runs, 4 methods, 2 tasks" in capsys.readouterr().out
@@ -151,10 +157,10 @@ def test_plot_writes_the_kind_that_its_name_says(name, some_runs, capsys):
 BAD = [
     (["plot"], "takes one run folder or more"),
     (["report", "--out", "x.html"], "takes one run folder or more"),
-    (["plot", "nowhere"], "nowhere holds no run"),
-    (["plot", "runs", "--metric", "los"], "no run has the metric los; there are return"),
+    (["plot", "nowhere"], "nowhere has no run"),
+    (["plot", "runs", "--metric", "los"], "no run has the metric los; known: return"),
     (["plot", "runs", "--x", "call"], "no run has the metric call"),
-    (["plot", "runs", "--x", "return"], "return falls along"),
+    (["plot", "runs", "--x", "return"], "return decreases in"),
     (["plot", "runs", "--out", "x.gif"], "it must end in .png, .svg, .pdf"),
     (["plot", "runs", "--out", "nowhere/x.png"], "there is no folder nowhere"),
     (["plot", "runs", "--statistic", "max"], "expected iqm or mean or median"),
@@ -168,7 +174,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("argv", "answer"), BAD, ids=[" ".join(argv) for argv, _ in BAD])
-def test_wrong_input_is_a_line(argv, answer, some_runs, capsys):
+def test_wrong_input_is_one_line(argv, answer, some_runs, capsys):
     Path("b.yaml").write_text("matrix/climbing: [0]\n")
     before = sorted(Path().rglob("*"))
     assert cli.run(argv) == 2
@@ -189,7 +195,7 @@ LOOK = """<script>window.onload = () => {
 
 
 def test_a_browser_shows_the_page_without_a_network(some_runs, tmp_path):
-    """In Chromium, from file://: every picture is there, nothing complains, nothing is fetched."""
+    """In Chromium, from file://: all pictures are shown, without errors or requests."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium here")

@@ -1,6 +1,6 @@
+import copy
 import dataclasses
 import functools
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from marlx import cli, config, training
-from marlx.analysis import reproduction
+from marlx.analysis import make_rows, reproduction, result_rows
 from marlx.cli import bench
 from marlx.cli.reproduce import _changed
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ABOUT = {
     "date": "2026-01-01",
+    "commit": "0123456",
     "versions": {"python": "3.11", "jax": "0.10"},
     "device": {"platform": "cpu", "kind": "cpu", "count": 2},
 }
@@ -26,31 +27,60 @@ COMMAND = "marlx train tiny matrix/climbing " + " ".join(
 
 @functools.cache
 def trained():
+    """Rows and settings record of two seeds of a tiny learner."""
     made = config.experiment("tiny", "matrix/climbing", **SETTINGS)
     env, params, learner = made.build()
     result = training.train(env, learner, params, config=made.train)
-    return reproduction.record(
-        "tiny-matrix-climbing", made, result, command=COMMAND, about=ABOUT, also=[1]
+    return make_rows.training_rows(
+        made,
+        result,
+        study="learning",
+        comparison="matrix/climbing",
+        arm="tiny",
+        about=ABOUT,
+        command=COMMAND,
+        result_id="tiny-matrix-climbing",
+        measured=[{"also": 1}, {"also": 2}],
+        extra={"all": 3},
     )
+
+
+def store(folder, settings=None, **run):
+    """Stores `trained()`, with other settings or other results; returns it as it is read."""
+    rows, record = copy.deepcopy(trained())
+    record["runs"][0] |= run
+    if settings is not None:
+        record |= {"settings": settings, "config_hash": result_rows.config_hash(settings)}
+        rows = [row | {"config_hash": record["config_hash"]} for row in rows]
+    result_rows.add_rows(folder, "learning", rows, record)
+    return reproduction.reference("tiny-matrix-climbing")
 
 
 @pytest.fixture
 def stored(tiny_algorithm, tmp_path, monkeypatch):
-    """The only reference there is: two seeds of a tiny learner."""
-    record = trained()
-    reproduction.write(tmp_path, record)
+    """The only reference there is."""
     monkeypatch.setattr(reproduction, "_folder", lambda: tmp_path)
-    return record
+    return store(tmp_path)
 
 
 def reproduce(*options):
     return cli.run(["reproduce", "tiny-matrix-climbing", *options])
 
 
-def test_a_reference_is_read_as_it_was_written(stored):
-    assert reproduction.reference("tiny-matrix-climbing") == stored
-    assert stored.seeds == [0, 1] and stored.extra == {"also": [1]}
+def test_a_reference_holds_what_was_trained(stored):
+    assert stored.seeds == [0, 1] and stored.command == COMMAND
+    assert stored.measured == [{"also": 1}, {"also": 2}] and stored.extra == {"all": 3}
     assert np.mean(stored.returns) == pytest.approx(stored.mean, abs=1e-4)
+    assert np.shape(stored.curve) == (len(stored.steps), 2)
+    assert np.shape(stored.train_curve) == (len(stored.steps) - 1, 2)
+    assert stored.steps[-1] == stored.total_steps >= SETTINGS["total_steps"]
+
+
+def test_a_result_replaces_the_one_with_its_id(stored, tmp_path):
+    other = store(tmp_path, {**stored.settings, "evals": 3})
+    assert other.config_hash != stored.config_hash
+    assert list(reproduction.references()) == ["tiny-matrix-climbing"]
+    assert len(result_rows.read_study(tmp_path, "learning").rows) == 2
 
 
 def test_the_same_run_agrees_and_says_so(stored, capsys):
@@ -62,17 +92,14 @@ def test_the_same_run_agrees_and_says_so(stored, capsys):
 
 
 def test_another_result_does_not_agree(stored, tmp_path, capsys):
-    low, high = (value - 1000 for value in stored.interval)
-    changed = dataclasses.replace(stored, mean=stored.mean - 1000, interval=(low, high))
-    reproduction.write(tmp_path, changed)
+    store(tmp_path, mean=stored.mean - 1000, interval=[end - 1000 for end in stored.interval])
     assert reproduce() == 1
     assert "the intervals do not overlap\n" in capsys.readouterr().out
 
 
 def test_fewer_seeds_and_steps_are_held_against_the_curve(stored, tmp_path, capsys):
     # only the end is moved away: what lies on the way still agrees
-    changed = dataclasses.replace(stored, mean=-5e3, interval=(-5e3, -5e3))
-    reproduction.write(tmp_path, changed)
+    store(tmp_path, mean=-5e3, interval=[-5e3, -5e3])
     assert reproduce("--seeds", "1", "--total-steps", "50") == 0
     out = capsys.readouterr().out
     assert "a partial comparison" in out and "1 seed, 64 steps" in out and "2 seeds, 64 st" in out
@@ -80,10 +107,7 @@ def test_fewer_seeds_and_steps_are_held_against_the_curve(stored, tmp_path, caps
 
 def test_a_preset_that_changed_is_said_in_one_line(stored, tmp_path, capsys):
     older = {**stored.settings, "learner": {**stored.settings["learner"], "lr": 0.25}}
-    changed = dataclasses.replace(
-        stored, settings=older, config_hash=reproduction.config_hash(older)
-    )
-    reproduction.write(tmp_path, changed)
+    changed = store(tmp_path, older)
     reproduce("--total-steps", "20")
     (note,) = (line for line in capsys.readouterr().out.splitlines() if "note" in line)
     assert "learner.lr 0.25 (now 0.5)" in note and changed.config_hash in note
@@ -104,8 +128,8 @@ def test_a_setting_that_was_added_is_no_change(stored):
 
 def test_seeds_do_not_change_the_hash_and_settings_do(stored):
     settings = stored.settings
-    assert reproduction.config_hash({**settings, "seeds": 9}) == stored.config_hash
-    assert reproduction.config_hash({**settings, "evals": 9}) != stored.config_hash
+    assert result_rows.config_hash({**settings, "seeds": 9}) == stored.config_hash
+    assert result_rows.config_hash({**settings, "evals": 9}) != stored.config_hash
 
 
 @pytest.mark.parametrize(
@@ -118,19 +142,11 @@ def test_agreement_is_an_overlap_of_intervals(stored, returns, agree):
     assert found.agree is agree and not found.partial
 
 
-def test_a_field_too_many_or_too_few_is_an_error(stored):
-    record = dataclasses.asdict(stored)
-    with pytest.raises(ValueError, match="unknown maen"):
-        reproduction.read({**record, "maen": 1})
-    with pytest.raises(ValueError, match="no steps"):
-        reproduction.read({key: value for key, value in record.items() if key != "steps"})
-
-
 @pytest.mark.parametrize("name", reproduction.reference_ids())
 def test_shipped_references_hold_together(name):
     stored = reproduction.reference(name)
     assert stored.id == name
-    assert stored.config_hash == reproduction.config_hash(stored.settings)
+    assert stored.config_hash == result_rows.config_hash(stored.settings)
     assert len(stored.per_seed) == len(stored.seeds) == len(stored.curve[-1])
     assert len(stored.curve) == len(stored.steps)
     assert np.mean(stored.per_seed) == pytest.approx(stored.mean, abs=1e-3)
@@ -138,23 +154,6 @@ def test_shipped_references_hold_together(name):
     if not stored.environment.startswith("gymnax"):  # five seconds of imports
         made = reproduction.stored_experiment(stored)
         assert (made.algorithm, made.train.seeds) == (stored.algorithm, len(stored.seeds))
-
-
-@pytest.mark.parametrize("kind", ["gmah", "mansa"])
-def test_references_are_what_the_benchmarks_left(kind):
-    spec = importlib.util.spec_from_file_location("collect", BENCHMARKS / "collect.py")
-    assert spec is not None and spec.loader is not None
-    collect = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(collect)
-    seen = 0
-    for path in (BENCHMARKS / "results" / kind).glob("*.json"):
-        name = collect.identity(kind, path.stem)
-        found = getattr(collect, kind)(name, json.loads(path.read_text()))
-        if found is not None:
-            found = dataclasses.replace(found, interval=tuple(found.interval))
-            assert reproduction.reference(name) == found, "run benchmarks/collect.py"
-            seen += 1
-    assert seen
 
 
 def test_list_shows_every_result(capsys):
@@ -166,8 +165,8 @@ def test_list_shows_every_result(capsys):
 
 
 def fake_scripts(monkeypatch, tmp_path: Path, **texts: str) -> None:
-    folder = tmp_path / "benchmarks"
-    folder.mkdir()
+    folder = tmp_path / "benchmarks" / "speed"
+    folder.mkdir(parents=True)
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text)
     scripts = tuple(bench.Script(name, ("no_such_peer",)) for name in texts)
@@ -178,7 +177,7 @@ def fake_scripts(monkeypatch, tmp_path: Path, **texts: str) -> None:
 
 WRITES = """import json, os, pathlib, sys
 out = pathlib.Path(os.environ["MARLX_BENCH_RESULTS"])
-(out / "good.json").write_text(json.dumps(sys.argv[1:]))
+(out / "good.jsonl").write_text(json.dumps(sys.argv[1:]))
 """
 
 
@@ -186,14 +185,14 @@ def test_bench_runs_every_script_and_tells_which_failed(monkeypatch, tmp_path, c
     fake_scripts(monkeypatch, tmp_path, bad="raise SystemExit(3)", good=WRITES)
     assert cli.run(["bench", "training", "--quick", "--out", "there"]) == 1
     out, err = capfd.readouterr()
-    assert json.loads((tmp_path / "there" / "good.json").read_text()) == ["--quick"]
-    assert "good without no_such_peer, not installed" in out and "there: good.json" in out
+    assert json.loads((tmp_path / "there" / "good.jsonl").read_text()) == ["--quick"]
+    assert "good without no_such_peer, not installed" in out and "there: good.jsonl" in out
     assert err == "marlx: failed: bad\n"
 
 
 def test_bench_without_the_repository_says_so(monkeypatch, tmp_path, capfd):
     fake_scripts(monkeypatch, tmp_path, good=WRITES)
-    (tmp_path / "benchmarks" / "good.py").unlink()
+    (tmp_path / "benchmarks" / "speed" / "good.py").unlink()
     assert cli.run(["bench", "all"]) == 2
     assert "not installed with the package" in capfd.readouterr().err
     assert not (tmp_path / "bench").exists()
@@ -202,4 +201,4 @@ def test_bench_without_the_repository_says_so(monkeypatch, tmp_path, capfd):
 def test_scripts_that_bench_runs_are_there():
     suites = bench.SUITES.values()
     names = [script.name for scripts in suites for script in scripts]
-    assert [name for name in names if not (BENCHMARKS / f"{name}.py").is_file()] == []
+    assert [name for name in names if not (BENCHMARKS / "speed" / f"{name}.py").is_file()] == []

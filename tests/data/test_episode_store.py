@@ -41,7 +41,7 @@ def test_what_is_kept_is_the_last_whole_episodes(capacity, length):
     for steps, done in rollouts:
         state = add(state, steps, done)
     expected = whole[-capacity:]
-    assert store.held(state) == len(expected)
+    assert store.size(state) == len(expected)
     kept = np.array(jnp.stack(state.table, -1))[: len(expected)]
     found = set()
     for first, size, env in kept:
@@ -52,7 +52,7 @@ def test_what_is_kept_is_the_last_whole_episodes(capacity, length):
     assert found == {(b, tuple(numbers)) for b, numbers in expected}
 
 
-def test_every_episode_is_drawn_as_often():
+def test_every_episode_is_sampled_as_often():
     rng = np.random.default_rng(1)
     rollouts, whole = stream(rng, 3, 4, 8, 5)
     store = episodes(50, 5)
@@ -60,9 +60,9 @@ def test_every_episode_is_drawn_as_often():
     for steps, done in rollouts:
         state = store.add(state, steps, done)
     keys = jax.random.split(jax.random.key(0), 2_000)
-    drawn = jax.jit(jax.vmap(lambda key: store.draw(state, key, 4)))(keys)
+    sampled = jax.jit(jax.vmap(lambda key: store.sample(state, key, 4)))(keys)
     number = store.take(
-        state, jax.tree.map(lambda x: x.reshape(-1), drawn), jnp.zeros((8000, 1), int)
+        state, jax.tree.map(lambda x: x.reshape(-1), sampled), jnp.zeros((8000, 1), int)
     )
     counts = np.bincount(np.asarray(number)[:, 0, 0].astype(int))
     counts = counts[[numbers[0] for _, numbers in whole]]
@@ -70,17 +70,17 @@ def test_every_episode_is_drawn_as_often():
     assert abs(counts / counts.mean() - 1).max() < 0.25
 
 
-def test_an_episode_that_is_partly_written_over_is_not_drawn():
+def test_an_episode_that_is_partly_written_over_is_not_sampled():
     """The table may still name it when its first steps are gone."""
     store = episodes(2, 4)
     state = store.init(jnp.zeros((4, 1)))
     end = jnp.array([[False], [False], [False], [True]])
     never = jnp.zeros((4, 1), bool)
     state = store.add(state, jnp.ones((4, 1)), end)
-    assert store.held(state) == 1
+    assert store.size(state) == 1
     for _ in range(20):
         state = store.add(state, jnp.ones((4, 1)), never)
-    assert store.held(state) == 0
+    assert store.size(state) == 0
 
 
 def test_impossible_settings_are_refused():

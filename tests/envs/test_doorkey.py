@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections import deque
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grid_cases import Moves, resets, shortest_way, stack, stepper
 
 from marlx import registry
 from marlx.envs import doorkey
@@ -33,37 +32,12 @@ from marlx.envs.doorkey import (
     DoorKey,
     DoorKeyState,
 )
+from marlx.envs.doorkey.state import poses
+from marlx.envs.doorkey.views import local_view
 from marlx.loop.vector import vector_step
 from marlx.testing import check_env
 
-AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
 ALONE, PAIR = DoorKey(), DoorKey(num_agents=2)
-
-
-@functools.cache
-def stepper(env: DoorKey) -> Any:
-    """Observation before, state after, reward and end of a batch of single steps."""
-    params = env.default_params
-
-    def one(state: DoorKeyState, action: jax.Array) -> Any:
-        after, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        return env.observe(state, params), after, reward, terminated
-
-    return jax.jit(jax.vmap(one))
-
-
-@functools.cache
-def resetter(env: DoorKey) -> Any:
-    params = env.default_params
-    return jax.jit(lambda keys: jax.vmap(lambda key: env.reset_env(key, params))(keys))
-
-
-def resets(env: DoorKey, count: int, seed: int = 0) -> DoorKeyState:
-    return jax.device_get(resetter(env)(jax.random.split(jax.random.key(seed), count)))
-
-
-def stack(states: list[DoorKeyState]) -> DoorKeyState:
-    return jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, states))
 
 
 # ---------------------------------------------------------------- steps by hand
@@ -320,11 +294,10 @@ def test_views_of_a_large_team_are_those_of_its_members() -> None:
     env = DoorKey(size=6, num_agents=4)
     state = jax.tree.map(lambda x: x[3], resets(env, 8))
     local = np.asarray(env.observe(state, env.default_params).local)
-    agents = doorkey._poses(state)
+    agents = poses(state)
     for i, me in enumerate(agents):
-        np.testing.assert_array_equal(
-            local[i, :-4], np.asarray(env._view(state, agents, i, me)).ravel()
-        )
+        alone = local_view(env.size, env.view_size, state, agents, i, me)
+        np.testing.assert_array_equal(local[i, :-4], np.asarray(alone).ravel())
         assert local[i, -4:].tolist() == np.eye(4)[int(me.dir)].tolist()
     assert (local[:, :-4:3] == AGENT).any()
 
@@ -453,29 +426,25 @@ def test_where_the_goal_is_is_a_setting(chance: float, want: float) -> None:
 
 def plan(state: Any, agent: int, to: Any, face: bool, blocked: Any) -> list[int]:
     """Fewest turns and moves that bring an agent onto a cell, or before it and looking at it."""
-    size = 8
+
+    def free(cell: tuple[int, int]) -> bool:
+        row, col = cell
+        inside = 0 < row < 7 and 0 < col < 7
+        wall = col == state.wall_col and (row != state.door_row or state.door != OPEN)
+        return inside and not wall and cell not in blocked
+
     start = (*state.agent_pos[agent].tolist(), int(state.agent_dir[agent]))
-    queue, seen = deque([(start, [])]), {start}
-    while queue:
-        (row, col, dir), acts = queue.popleft()
-        down, right = AHEAD[dir]
-        ahead = (row + down, col + right)
-        if (ahead if face else (row, col)) == tuple(to):
-            return acts
-        after = [((row, col, (dir - 1) % 4), LEFT), ((row, col, (dir + 1) % 4), RIGHT)]
-        wall = not (0 < ahead[0] < size - 1 and 0 < ahead[1] < size - 1)
-        wall |= ahead[1] == state.wall_col and (ahead[0] != state.door_row or state.door != OPEN)
-        if not wall and ahead not in blocked:
-            after.append(((*ahead, dir), FORWARD))
-        for place, act in after:
-            if place not in seen:
-                seen.add(place)
-                queue.append((place, [*acts, act]))
-    return [DONE]  # no way now
+    way = shortest_way(
+        start,
+        lambda cell, ahead: (ahead if face else cell) == tuple(to),
+        free,
+        Moves(LEFT, RIGHT, FORWARD),
+    )
+    return [DONE] if way is None else way
 
 
 def teacher(state: Any, agent: int) -> int:
-    """What an agent does next: key, door, goal, from the state alone.
+    """Returns the next action of an agent from the state: key, then door, then goal.
 
     The key is also fetched where it lies in a narrow room between the agent and the goal.
     """
@@ -491,7 +460,7 @@ def teacher(state: Any, agent: int) -> int:
         if way != [DONE]:
             return [*way, DONE][0]
     if not near or state.door == OPEN:
-        return DONE  # locked up
+        return DONE  # locked in
     if state.carrier < 0:
         return [*plan(state, agent, key, True, others), PICKUP][0]
     return [*plan(state, agent, door, True, others), TOGGLE][0]
@@ -526,7 +495,7 @@ def test_every_board_is_solved_by_a_scripted_team(count: int) -> None:
 
 
 def test_two_agents_need_each_other() -> None:
-    """Without the one who has the key the others stay locked up, and nobody wins without them."""
+    """Without the agent with the key the others stay locked in, and no agent wins alone."""
     states = resets(PAIR, 64)
     near = (states.agent_pos[..., 1] < states.wall_col[:, None]).argmax(1)
     rng = np.random.default_rng(0)
@@ -568,7 +537,10 @@ def test_environments_keep_the_contract(id: str) -> None:
         ({"size": 101}, "size is 101"),
         ({"num_agents": 0}, "num_agents is 0; it must be between 1 and 6"),
         ({"size": 5, "num_agents": 4}, "num_agents is 4; it must be between 1 and 3"),
-        ({"goal_left_probability": 1.5}, "goal_left_probability is 1.5; it must be in 0..1"),
+        (
+            {"goal_left_probability": 1.5},
+            "goal_left_probability is 1.5; it must be between 0 and 1",
+        ),
         ({"goal_left_probability": float("nan")}, "goal_left_probability is nan"),
         ({"target": "exit"}, "target is 'exit'; it must be 'key', 'door' or 'goal'"),
         ({"view_size": 6}, "view_size is 6; it must be an odd number between 3 and 31"),
@@ -583,7 +555,7 @@ def test_settings_that_cannot_be_played_are_refused(settings: Any, message: str)
 
 @pytest.mark.parametrize("id", ["grid/doorkey-8x6", "grid/doorkey-4x4", "grid/doorkey-5x5-9p"])
 def test_ids_that_cannot_be_are_refused(id: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a doorkey id; they read|size is 4|agents is 9"):
+    with pytest.raises(ValueError, match=r"is not a doorkey id; the form is|size is 4|agents is 9"):
         registry.make_env(id)
 
 
@@ -592,18 +564,18 @@ def test_ids_that_cannot_be_are_refused(id: str) -> None:
     [
         ({"agent_pos": [(3, 3, 3)]}, "agent_pos has shape (1, 3); it must be (1, 2)"),
         ({"agent_pos": [(3.5, 3)]}, "agent_pos holds float64 values; it must hold integers"),
-        ({"agent_pos": [(0, 3)]}, "agent 0 is at (0, 3), which is no free cell"),
-        ({"agent_pos": [(3, 4)]}, "agent 0 is at (3, 4), which is no free cell"),
-        ({"agent_pos": [(2, 2)]}, "agent 0 is at (2, 2), where there is something already"),
+        ({"agent_pos": [(0, 3)]}, "agent 0 is at (0, 3), which is not a free cell"),
+        ({"agent_pos": [(3, 4)]}, "agent 0 is at (3, 4), which is not a free cell"),
+        ({"agent_pos": [(2, 2)]}, "agent 0 is at (2, 2), which is occupied"),
         ({"agent_pos": [(5, 2)]}, "every agent is on the goal, so the episode has ended"),
-        ({"agent_dir": [4]}, "agent_dir is [4]; headings go from 0 to 3"),
+        ({"agent_dir": [4]}, "agent_dir is [4]; headings are between 0 and 3"),
         ({"wall_col": 6}, "wall_col is 6; it must be in 2..5"),
         ({"door_row": 0}, "door_row is 0; it must be in 1..6"),
-        ({"goal_pos": (3, 4)}, "the goal is at (3, 4), which is no free cell"),
+        ({"goal_pos": (3, 4)}, "the goal is at (3, 4), which is not a free cell"),
         ({"goal_pos": (2, 2)}, "the key is at (2, 2), where the goal is"),
-        ({"key_pos": (7, 2)}, "the key is at (7, 2), which is no free cell"),
-        ({"key_pos": None}, "carrier is -1 and key_pos None; the key must either lie"),
-        ({"carrier": 0}, "carrier is 0 and key_pos (2, 2); the key must either lie"),
+        ({"key_pos": (7, 2)}, "the key is at (7, 2), which is not a free cell"),
+        ({"key_pos": None}, "carrier is -1 and key_pos None; the key must either lie on"),
+        ({"carrier": 0}, "carrier is 0 and key_pos (2, 2); the key must either lie on"),
         ({"carrier": 1, "key_pos": None}, "carried by one of the agents 0..0"),
         ({"door": 3}, "door is 3; it must be 0 (open), 1 (closed) or 2 (locked)"),
         ({"step": -1}, "step is -1; it must be 0 or more"),

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from marlx.envs import mpe
-from marlx.envs.mpe import core
+from marlx.envs.mpe.world import Particles
 from marlx.registry import make_env
 from marlx.testing import check_env
 
@@ -76,7 +76,7 @@ SAMPLES = SINGLE + ROLLOUTS
 
 
 class Batch(NamedTuple):
-    """States as plain arrays, one row each."""
+    """States as NumPy arrays, one row each."""
 
     pos: np.ndarray
     vel: np.ndarray
@@ -85,7 +85,7 @@ class Batch(NamedTuple):
     goal: np.ndarray
 
 
-def batch_of(env: core.Particles, seed: int) -> Batch:
+def batch_of(env: Particles, seed: int) -> Batch:
     """SAMPLES states: crowded ones with contacts, wide ones that leave the screen."""
     rng = np.random.default_rng(seed)
     agents, marks = len(env.agents), len(env.landmarks)
@@ -104,7 +104,7 @@ def batch_of(env: core.Particles, seed: int) -> Batch:
     )
 
 
-def actions_of(env: core.Particles, seed: int) -> np.ndarray:
+def actions_of(env: Particles, seed: int) -> np.ndarray:
     """Random actions [LENGTH, SAMPLES, N], or [.., A] of which some are silent."""
     rng = np.random.default_rng(seed)
     spec = env.spec()
@@ -116,14 +116,14 @@ def actions_of(env: core.Particles, seed: int) -> np.ndarray:
 
 
 @functools.cache
-def ours_of(name: str, continuous: bool) -> core.Particles:
+def ours_of(name: str, continuous: bool) -> Particles:
     case = CASES[name]
     env: Any = make_env(case.id, continuous_actions=continuous, **case.ours)
     return env
 
 
 @functools.cache
-def compiled(env: core.Particles) -> Any:
+def compiled(env: Particles) -> Any:
     """(state, actions [B, ..]) -> state, observation, reward, of a batch."""
     params = env.default_params
 
@@ -134,7 +134,7 @@ def compiled(env: core.Particles) -> Any:
     return jax.jit(jax.vmap(step))
 
 
-def states_of(env: core.Particles, batch: Batch) -> Any:
+def states_of(env: Particles, batch: Batch) -> Any:
     rows = [env.make_state(*row) for row in zip(*batch, strict=True)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
 
@@ -148,7 +148,7 @@ def theirs_of(name: str, continuous: bool) -> Any:
     return env.unwrapped
 
 
-def inject(theirs: Any, env: core.Particles, row: Batch) -> None:
+def inject(theirs: Any, env: Particles, row: Batch) -> None:
     """Make mpe2's world the given state."""
     world = theirs.world
     for agent, pos, vel in zip(world.agents, row.pos, row.vel, strict=True):
@@ -174,7 +174,7 @@ def inject(theirs: Any, env: core.Particles, row: Batch) -> None:
         world.agents[1].color[1 + row.goal[0]] += 0.5
 
 
-def advance(theirs: Any, env: core.Particles, action: np.ndarray) -> None:
+def advance(theirs: Any, env: Particles, action: np.ndarray) -> None:
     """One step of mpe2's world, all agents at once."""
     sizes = env.spec().action_sizes
     theirs.current_actions = [
@@ -184,7 +184,7 @@ def advance(theirs: Any, env: core.Particles, action: np.ndarray) -> None:
     theirs._execute_world_step()
 
 
-def shown(theirs: Any, env: core.Particles) -> np.ndarray:
+def shown(theirs: Any, env: Particles) -> np.ndarray:
     """[N, O], mpe2's observations in double precision, padded."""
     local = np.zeros((len(env.agents), env.spec().obs_size))
     for i, agent in enumerate(theirs.world.agents):
@@ -282,7 +282,7 @@ def test_liams_walls_stop_agents_and_leave_the_corners_open() -> None:
 # ---------------------------------------------------------------- settings, by hand
 
 
-def one_step(env: core.Particles, state: Any, action: Any) -> tuple[Any, Any, Any]:
+def one_step(env: Particles, state: Any, action: Any) -> tuple[Any, Any, Any]:
     """The state, local observations and rewards after one step of a single episode."""
     batch = jax.tree.map(lambda leaf: leaf[None], state)
     state, obs, reward = compiled(env)(batch, jnp.asarray(action)[None])
@@ -409,7 +409,7 @@ def test_global_state_tells_everything() -> None:
 
 
 TALL = ("simple_world_comm_v3", "liam_predator_prey", "simple_push_v3")
-"""Those that take long to compile."""
+"""Scenarios that take long to compile."""
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,9 @@ def test_spaces_are_mpe2s() -> None:
             assert spec.action_sizes == sizes and spec.continuous is continuous
             seen = [theirs.observation_spaces[agent].shape[0] for agent in theirs.agents]
             assert spec.obs_sizes == tuple(seen)
-            mask = ours_of(name, continuous)._mask
+            env = ours_of(name, continuous)
+            _, state = env.reset(jax.random.key(0))
+            mask = env.observe(state, env.default_params).action_mask
             assert mask.sum(-1).tolist() == list(sizes)
 
 
@@ -483,8 +485,8 @@ def test_a_subgoal_of_spread_is_reached_within_a_tenth_of_its_landmark() -> None
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (mpe.Simple, {"integrator": "euler"}, "integrator is 'euler'; it must be one of ('mpe2', "),
-        (mpe.Simple, {"action_signs": "+"}, "action_signs is '+'; it must be one of ('mpe2', "),
+        (mpe.Simple, {"integrator": "euler"}, "integrator is 'euler'; it must be 'mpe2' or "),
+        (mpe.Simple, {"action_signs": "+"}, "action_signs is '+'; it must be 'mpe2' or 'openai'"),
         (mpe.Simple, {"horizon": 0}, "horizon is 0; it must be 1 or more"),
         (mpe.Spread, {"num_agents": 0}, "num_agents is 0; it must be 1 or more"),
         (mpe.Spread, {"local_ratio": 1.5}, "local_ratio is 1.5; it must be between 0 and 1"),
@@ -558,7 +560,7 @@ def test_pictures(id: str, like_golden: Any) -> None:
     name = id.replace("/", "_")
     like_golden(name, env.render(state), limit=0.3)
     away = state.replace(agent_pos=state.agent_pos + 0.3)
-    with pytest.raises(AssertionError):  # the limit tells something
+    with pytest.raises(AssertionError):  # the limit is narrow enough
         like_golden(name, env.render(away), limit=0.3)
 
 

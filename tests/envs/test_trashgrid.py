@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
-from collections import deque
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grid_cases import AHEAD, Moves, resets, shortest_way, stack, stepper
 
 from marlx import registry
 from marlx.envs import trashgrid
@@ -33,37 +32,10 @@ from marlx.envs.trashgrid import (
 )
 from marlx.testing import check_env
 
-AHEAD = {EAST: (0, 1), SOUTH: (1, 0), WEST: (0, -1), NORTH: (-1, 0)}
 FULL = TrashGrid()
 # Two agents, two small pieces and a big one, room for two; the bin is rows 6, 7, columns 2 to 5.
 TINY = TrashGrid(size=(8, 6), num_agents=2, num_small=2, num_big=1, capacity=2)
 SMALLS_AND_BIG = [(3, 1), (3, 2), (4, 3)]
-
-
-@functools.cache
-def stepper(env: TrashGrid) -> Any:
-    """Observation before, state after, reward and end of a batch of single steps."""
-    params = env.default_params
-
-    def one(state: TrashGridState, action: jax.Array) -> Any:
-        after, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        return env.observe(state, params), after, reward, terminated
-
-    return jax.jit(jax.vmap(one))
-
-
-@functools.cache
-def resetter(env: TrashGrid) -> Any:
-    params = env.default_params
-    return jax.jit(lambda keys: jax.vmap(lambda key: env.reset_env(key, params))(keys))
-
-
-def resets(env: TrashGrid, count: int, seed: int = 0) -> TrashGridState:
-    return jax.device_get(resetter(env)(jax.random.split(jax.random.key(seed), count)))
-
-
-def stack(states: list[TrashGridState]) -> TrashGridState:
-    return jax.tree.map(lambda *x: np.stack(x), *map(jax.device_get, states))
 
 
 def tiny(pos: Any, dir: Any = (SOUTH, SOUTH), **more: Any) -> TrashGridState:
@@ -263,26 +235,19 @@ def test_resets_draw_the_documented_distribution() -> None:
 
 
 def way(env: TrashGrid, start: tuple[int, int, int], goal: Any, blocked: Any) -> list[int]:
-    """Fewest turns and moves that bring an agent to a cell; a turn where there is no way now."""
-    queue, seen = deque([(start, [])]), {start}
-    while queue:
-        (row, col, dir), acts = queue.popleft()
-        if (row, col) == goal:
-            return acts
-        down, right = AHEAD[dir]
-        ahead = (row + down, col + right)
-        after = [((row, col, (dir - 1) % 4), LEFT), ((row, col, (dir + 1) % 4), RIGHT)]
-        if 0 <= ahead[0] < env.size[0] and 0 <= ahead[1] < env.size[1] and ahead not in blocked:
-            after.append(((*ahead, dir), FORWARD))
-        for place, act in after:
-            if place not in seen:
-                seen.add(place)
-                queue.append((place, [*acts, act]))
-    return [LEFT]
+    """Fewest turns and moves that bring an agent to a cell; a turn if there is no way now."""
+    rows, cols = env.size
+    found = shortest_way(
+        start,
+        lambda cell, ahead: cell == goal,
+        lambda cell: 0 <= cell[0] < rows and 0 <= cell[1] < cols and cell not in blocked,
+        Moves(LEFT, RIGHT, FORWARD),
+    )
+    return [LEFT] if found is None else found
 
 
 def teacher(env: TrashGrid, state: Any) -> list[int]:
-    """What a team does next: shares the trash out by number, one carries what it can, delivers."""
+    """Returns the next actions: each agent collects every N-th piece and delivers."""
     actions: list[int] = []
     pos = [tuple(p) for p in state.agent_pos.tolist()]
     claimed: set[tuple[int, int]] = set()  # where earlier agents are about to go
@@ -346,7 +311,7 @@ def test_environments_keep_the_contract() -> None:
     )
 
 
-def test_the_optimum_is_told_where_there_is_time_for_it() -> None:
+def test_the_optimum_is_given_if_the_horizon_is_long_enough() -> None:
     assert TrashGrid(horizon=180).spec().optimum == 10
     assert TrashGrid(horizon=100).spec().optimum is None
 
@@ -387,15 +352,15 @@ def test_ids_that_cannot_be_are_refused(id: str) -> None:
         ({"agent_pos": [(0, 0), (0, 0.5)]}, "agent_pos holds float64 values"),
         ({"agent_pos": [(0, 0), (8, 0)]}, "agent 1 is at (8, 0), off the 8x6 board"),
         ({"agent_pos": [(0, 0), (0, 0)]}, "two agents are in one cell"),
-        ({"agent_dir": [0, 4]}, "agent_dir is [0, 4]; its values go from 0 to 3"),
+        ({"agent_dir": [0, 4]}, "agent_dir is [0, 4]; values must be between 0 and 3"),
         ({"trash_pos": [(3, 1), (3, 1), (4, 3)]}, "two pieces of trash are in one cell"),
         ({"trash_pos": [(3, 1), (3, 6), (4, 3)]}, "trash 1 is at (3, 6), off the 8x6 board"),
-        ({"trash_kind": [1, 1, 3]}, "trash_kind is [1, 1, 3]; its values go from 1 to 2"),
-        ({"holder": [-2, 0, 0]}, "holder is [-2, 0, 0]; its values go from -1 to 2"),
+        ({"trash_kind": [1, 1, 3]}, "trash_kind is [1, 1, 3]; values must be between 1 and 2"),
+        ({"holder": [-2, 0, 0]}, "holder is [-2, 0, 0]; values must be between -1 and 2"),
         ({"holder": [-1, -1, 0]}, "big trash cannot be carried; split it"),
         ({"holder": [0, 0, 0], "trash_kind": [1, 1, 1]}, "agent 0 carries 3; capacity is 2"),
         ({"holder": [2, 2, 2], "trash_kind": [1, 1, 1]}, "all trash is in the bin"),
-        ({"did": [0, 6]}, "did is [0, 6]; its values go from -1 to 5"),
+        ({"did": [0, 6]}, "did is [0, 6]; values must be between -1 and 5"),
         ({"step": -1}, "step is -1; it must be 0 or more"),
     ],
 )

@@ -100,7 +100,7 @@ def test_what_belongs_to_environments_is_found_from_shapes():
         return jax.eval_shape(functions.init, jax.random.key(0))
 
     axes = environment_axes(state_of, 8, 2)
-    assert set(jax.tree.leaves(axes.learner.replay.items)) == {1}, "[W, B, stride, ...]"
+    assert set(jax.tree.leaves(axes.learner.replay.ring.items)) == {1}, "[W, B, stride, ...]"
     assert set(jax.tree.leaves(axes.actors)) == {0}
     assert set(jax.tree.leaves((axes.learner.params, axes.learner.optimiser, axes.key))) == {-1}
 

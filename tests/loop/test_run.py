@@ -115,7 +115,7 @@ def test_pictures_tell_what_the_learner_says_of_each_step():
     quiet = record_episode(env, params, talking, (), key)
     told = record_episode(env, params, talking._replace(describe=describe), (), key)
     plays = [int(state.last_action[0]) for state in told.states[1:]]
-    assert told.words == [f"step {i + 1}\nfirst plays {a}" for i, a in enumerate(plays)]
+    assert told.captions == [f"step {i + 1}\nfirst plays {a}" for i, a in enumerate(plays)]
     small, large = (episode_frames(env, params, episode) for episode in (quiet, told))
     assert {frame.shape for frame in large} == {(small[0].shape[0] + 32, *small[0].shape[1:])}
     for without, with_words in zip(small, large, strict=True):  # only the strip has changed

@@ -61,6 +61,23 @@ def test_independent_values_are_each_agents_own():
     np.testing.assert_array_equal(value, [u.q[0, 1], u.q[1, 0], u.q[2, 3]])
 
 
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_mixer_says_whether_values_are_per_agent(name):
+    mixer = MIXERS[name]
+    value = mixer.value(mixer.init(jax.random.key(0)), draw(0), jnp.array([1, 0, 3]))
+    assert value.shape == ((3,) if mixer.per_agent else ())
+
+
+def test_until_the_delay_is_over_values_are_each_agents_own():
+    u, action, mixer = draw(0), jnp.array([1, 0, 3]), MIXERS["additive"]
+    own = np.array([u.q[0, 1], u.q[1, 0], u.q[2, 3]])
+    early, late = (mixers.mixed_after(mixer, 10, jnp.int32(steps)) for steps in (10, 11))
+    np.testing.assert_array_equal(early.value({}, u, action), own)
+    np.testing.assert_allclose(late.value({}, u, action), [own.sum()] * 3, rtol=1e-6)
+    assert bool(early.per_agent) and not bool(late.per_agent)
+    assert mixers.mixed_after(mixer, 0, jnp.int32(0)) is mixer
+
+
 def test_additive_is_the_sum():
     u = draw(0)
     assert MIXERS["additive"].value({}, u, jnp.array([1, 0, 3])) == pytest.approx(

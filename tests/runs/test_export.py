@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "policies.md"
 
 
 def trained(folder, algorithm, env_id, learner, **env):
-    """A run folder with a policy of random numbers, which are as good as trained ones here."""
+    """The policy of a run folder, with random parameters, which serve as well as trained ones."""
     experiment = config.experiment(algorithm, env_id, learner=learner, env=env, seeds=2)
     world, params, made = experiment.build()
     shape = policies.policy_shape(world.spec(params), made, experiment.train)
@@ -32,11 +32,13 @@ def trained(folder, algorithm, env_id, learner, **env):
 
 
 def observations(policy, batch):
+    """First observations of a batch of episodes, by name and as a record."""
     obs, _ = vector_reset(policy.env, policy.params, jax.random.key(1), batch)
     return {name: np.asarray(x) for name, x in obs._asdict().items()}, obs
 
 
 def memories(policy, batch):
+    """Random acting memories."""
     rng = np.random.default_rng(2)
     first = policy.initial_memory(batch)
     return jax.tree.map(lambda x: rng.uniform(-1, 1, x.shape).astype(x.dtype), first)
@@ -58,14 +60,14 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def page():
-    """What the code on the page defines, run with its first names replaced."""
+    """The three code blocks of the page."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     assert len(blocks) == 3
     return blocks
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_is_exported_acts_as_the_policy_does(case, tmp_path, page):
+def test_the_exported_function_acts_as_the_policy_does(case, tmp_path, page):
     algorithm, env_id, learner, env = case
     policy = trained(tmp_path / "run", algorithm, env_id, learner, **env)
     files = export(policy, tmp_path / "out")
@@ -121,7 +123,7 @@ def test_continuous_actions_are_exported(tmp_path):
     assert about["action"] == {"shape": ["b", *action.shape[1:]], "dtype": "float32"}
 
 
-def test_a_folder_that_cannot_be_written_is_a_line(tmp_path, tiny_algorithm, capsys):
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, tiny_algorithm, capsys):
     trained(tmp_path / "run", "tiny", "matrix/climbing", {})
     assert cli.run(["export", str(tmp_path / "run"), "--out", "/dev/null/x"]) == 2
     assert capsys.readouterr().err.startswith("marlx: cannot write to /dev/null/x")

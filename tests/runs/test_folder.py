@@ -11,9 +11,10 @@ from PIL import Image
 from marlx import config
 from marlx.analysis.plots import learning_curve
 from marlx.analysis.video import write_gif
-from marlx.loggers import Console, JsonLines, duration, short
+from marlx.loggers import Console, JsonLines
 from marlx.loop.progress import Progress
 from marlx.runs import folder as run_folder
+from marlx.text import duration, short
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 

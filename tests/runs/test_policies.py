@@ -51,14 +51,14 @@ def test_a_policy_read_back_acts_as_it_did(saved):
             assert memory.shape == (1,)
 
 
-def test_the_best_seed_is_taken_unless_another_is_asked_for(saved):
+def test_the_best_seed_is_the_default(saved):
     assert load_policy(saved[0]).seed == 11
     assert load_policy(saved[0] / "policy").seed == 11
     with pytest.raises(ValueError, match="no seed 3; it has 10, 11, 12"):
         load_policy(saved[0], 3)
 
 
-def test_exploring_takes_a_key(saved):
+def test_exploring_needs_a_key(saved):
     policy = load_policy(saved[0])
     obs, _ = policy.env.reset(jax.random.key(0), policy.params)
     with pytest.raises(ValueError, match="needs a key"):
@@ -70,7 +70,7 @@ def test_exploring_takes_a_key(saved):
 
 
 def rewrite(path, content=None, arrays=None, **metadata):
-    """Put other things into a policy's files, with a digest that fits them."""
+    """Replace content of a policy's files, with a matching digest."""
     described, held = path / "policy" / "policy.json", path / "policy" / "arrays.safetensors"
     if content is not None:
         described.write_text(json.dumps(content))
@@ -78,12 +78,12 @@ def rewrite(path, content=None, arrays=None, **metadata):
     old = json.loads(held.read_bytes()[8 : 8 + size])["__metadata__"]
     arrays = load(held.read_bytes()) if arrays is None else arrays
     metadata = {**old, **metadata}
-    metadata["sha256"] = policies._digest(described.read_bytes(), arrays, metadata)
+    metadata["sha256"] = policies.digest(described.read_bytes(), arrays, metadata)
     held.write_bytes(save(arrays, metadata))
 
 
 def refusal(path):
-    """The one line with which a policy is refused."""
+    """The one-line error with which a policy is refused."""
     with pytest.raises(ValueError) as caught:
         load_policy(path)
     assert type(caught.value) is ValueError or "JSON" in type(caught.value).__name__
@@ -105,8 +105,8 @@ def test_a_policy_that_does_not_fit_is_refused(saved):
     assert load_policy(path).seed == 11
 
 
-def test_damage_is_noticed_wherever_it_is(saved):
-    """Both files cut off at, and with a bit turned at, many places: never a policy, ever a line."""
+def test_damage_is_found_anywhere(saved):
+    """Both files are cut, and have a bit flipped, at many places; the error is always one line."""
     path, _, _ = saved
     rng = np.random.default_rng(0)
     for name in ("policy.json", "arrays.safetensors"):
@@ -126,8 +126,8 @@ def test_damage_is_noticed_wherever_it_is(saved):
     assert load_policy(path).seed == 11
 
 
-def test_exchanged_arrays_are_noticed(tiny_algorithm, tmp_path):
-    """Another run's arrays, or two arrays of one shape in each other's place, are no policy."""
+def test_exchanged_arrays_are_refused(tiny_algorithm, tmp_path):
+    """Arrays of another run, and arrays in another order, are refused."""
     experiment = config.experiment("tiny", "matrix/climbing", seeds=2)
     for name, seed in (("a", 0), ("b", 1)):
         logits = jax.random.normal(jax.random.key(seed), (2, 2, 3))
@@ -163,7 +163,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
-def test_headers_that_lie_are_refused(header, saved):
+def test_wrong_headers_are_refused(header, saved):
     if not isinstance(header, bytes):
         text = json.dumps(header).encode()
         header = len(text).to_bytes(8, "little") + text + bytes(12)
@@ -201,7 +201,7 @@ def test_json_with_the_wrong_types_is_refused_even_with_its_digest(key, saved):
     refusal(path)
 
 
-def test_settings_that_no_run_had_are_refused_even_with_their_digest(saved):
+def test_invalid_settings_are_refused_even_with_their_digest(saved):
     path = saved[0]
     content = json.loads((path / "policy" / "policy.json").read_text())
     for key, wrong in (
@@ -249,7 +249,7 @@ def test_arrays_and_metadata_that_do_not_fit_are_refused_even_with_their_digest(
     load_policy(path)
 
 
-def test_paths_that_hold_no_policy(saved, tmp_path):
+def test_paths_without_a_policy(saved, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "odd" / "policy" / "policy.json").mkdir(parents=True)
     for path in (
@@ -264,7 +264,7 @@ def test_paths_that_hold_no_policy(saved, tmp_path):
         assert "holds no policy" in (line := refusal(path)) or "damaged" in line
 
 
-def test_a_policy_needs_nothing_that_training_needs(tmp_path):
+def test_loading_a_policy_imports_nothing_that_only_training_needs(tmp_path):
     """In a fresh process: no checkpoints, no logger, no plots, no command line."""
     settings = {"hidden": 8, "mixer_hidden": 8, "mixer_embed": 4, "recurrent": True}
     experiment = config.experiment("qmix", "matrix/two_step", learner=settings, seeds=2)
@@ -281,7 +281,7 @@ def test_a_policy_needs_nothing_that_training_needs(tmp_path):
         "assert actions.shape == (3, 2) and memory.shape == (3, 2, 8)\n"
         "heavy = {'orbax', 'wandb', 'matplotlib', 'tyro', 'PIL', 'optuna', 'gymnax'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "for name in ('loggers', 'plots', 'cli', 'video', 'reports'):\n"
+        "for name in ('analysis', 'cli', 'loggers', 'sweeps'):\n"
         "    assert f'marlx.{name}' not in sys.modules, name\n"
     )
     done = subprocess.run(
@@ -290,8 +290,8 @@ def test_a_policy_needs_nothing_that_training_needs(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_real_learner_survives_the_file(tmp_path):
-    """QMIX's policy is nested records of several kinds; all leaves come back where they were."""
+def test_the_policy_of_a_real_learner_is_read_back_unchanged(tmp_path):
+    """QMIX's policy has nested records of several kinds; all leaves keep their places."""
     settings = {"hidden": 8, "mixer_hidden": 8, "mixer_embed": 4}
     experiment = config.experiment("qmix", "matrix/two_step", learner=settings, seeds=2)
     env, params, learner = experiment.build()
@@ -307,8 +307,8 @@ def test_a_real_learner_survives_the_file(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, policy.arrays, first)
 
 
-def test_a_policy_acts_elsewhere_where_its_networks_fit(tmp_path):
-    """Parameters are shared and the sight is fixed, so a bigger board changes no shape."""
+def test_a_policy_acts_in_another_environment_that_fits_its_networks(tmp_path):
+    """With shared parameters and a fixed sight, a bigger board changes no shape."""
     experiment = config.experiment(
         "vdn", FORAGING, learner={"hidden": 8}, env={"sight": 2}, seeds=1, total_steps=100_000
     )
@@ -326,7 +326,7 @@ def test_a_policy_acts_elsewhere_where_its_networks_fit(tmp_path):
     obs, _ = vector_reset(env, params, jax.random.key(0), 16)
     memory = rng.normal(size=(16, 2, 8)).astype(np.float32)
     for a, b in zip(policy.act(obs, memory), moved.act(obs, memory), strict=True):
-        np.testing.assert_array_equal(a, b)  # a number means what it meant
+        np.testing.assert_array_equal(a, b)  # with the scale of the training environment
     more, more_params = make("Foraging-8x8-2p-3f-coop-v3", sight=2)
     with pytest.raises(ValueError, match=r"does not fit Foraging-2s-8x8-2p-3f.*encoder.*is \("):
         policy.on(more, more_params)
@@ -334,8 +334,8 @@ def test_a_policy_acts_elsewhere_where_its_networks_fit(tmp_path):
         policy.on(*make("mpe/simple_spread_v3", continuous_actions=True))
 
 
-def test_eval_draws_actions_where_asked(tmp_path, tiny_algorithm, capsys, monkeypatch):
-    """With equal logits greedy is the first action, worth 11 a step; drawn ones differ."""
+def test_eval_samples_actions_with_explore(tmp_path, tiny_algorithm, capsys, monkeypatch):
+    """With equal logits the greedy action is the first, worth 11 a step; sampled ones differ."""
     monkeypatch.chdir(tmp_path)
     experiment = config.experiment("tiny", "matrix/climbing", env={"horizon": 2})
     progress = Progress(8, 8, 1.0, {"return": np.array([0.0])}, {}, dict)
@@ -350,7 +350,7 @@ def test_eval_draws_actions_where_asked(tmp_path, tiny_algorithm, capsys, monkey
     assert len(set(said[1]["return"]["per_episode"])) > 2
 
 
-def test_eval_elsewhere_and_as_json(tmp_path, tiny_algorithm, capsys, monkeypatch):
+def test_eval_in_another_environment_and_as_json(tmp_path, tiny_algorithm, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = config.experiment("tiny", "matrix/climbing", env={"horizon": 2}, seeds=2)
     logits = np.array([[[9.0, 0, 0], [9, 0, 0]], [[0, 9, 0], [0, 9, 0]]], np.float32)

@@ -1,11 +1,13 @@
+"""`check_env`: environments that pass, and one broken environment for each message."""
+
 import dataclasses
-import importlib.util
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marlx.envs.foraging import FAMILY
 from marlx.envs.matrix import MatrixGame, make
 from marlx.testing import Constant, Masked, Recall, check_env
 from marlx.types import Subgoals
@@ -30,16 +32,13 @@ def test_params_can_be_given():
     check_env(Constant(), Constant().default_params.replace(max_steps_in_episode=3))
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("marlx.envs.foraging"), reason="not there")
 def test_foraging_passes():
-    from marlx.envs.foraging import FAMILY
-
     check_env(FAMILY.make("Foraging-2s-6x6-2p-1f-v3"))
 
 
 class EmptyMask(Masked):
-    def _draw(self, key):
-        return super()._draw(key).at[1, 0].set(False)
+    def sample_mask(self, key):
+        return super().sample_mask(key).at[1, 0].set(False)
 
 
 class IntegerObservation(Constant):
@@ -239,11 +238,11 @@ FAULTS = {
     LateStart: "a time other than 0",
     LowOptimum: "a random episode returned 10; spec.optimum is 9",
     WrongHorizon: "spec.horizon is 9, params.max_steps_in_episode 10",
-    ReusedKey: "step starts 100% of pairs of episodes alike, .* keys are reused",
-    SharedKey: "step does not start an ended episode afresh",
+    ReusedKey: "step: 100% of pairs of new episodes have equal states, .* keys are reused",
+    SharedKey: "step does not reset an ended episode",
     FinalAfterReset: "final_observation is not the one before the reset",
     NoFinal: "no final_observation",
-    NoReset: "step does not start an ended episode afresh",
+    NoReset: "step does not reset an ended episode",
     NeverTruncated: "not truncated at max_steps_in_episode = 10",
     RoundedReward: "step differs from step_env",
 }
@@ -255,39 +254,3 @@ def test_broken_environments_fail_in_one_line_that_names_them(broken):
         check_env(broken())
     assert str(error.value).startswith(broken.__name__)
     assert "\n" not in str(error.value)
-
-
-def test_masked_tells_what_is_best():
-    env = Masked()
-    assert env.best_mean == 1.25
-    states = jax.vmap(env.reset_env, (0, None))(jax.random.split(jax.random.key(0), 4096), None)
-    best = jnp.where(states.legal, jnp.arange(3), 0).max(-1)
-    assert abs(best.mean() - 1.25) < 0.03
-    reward = env.step_env(
-        jax.random.key(0),
-        states.replace(legal=jnp.array([[True, False, True]] * 2)),
-        jnp.array([1, 2]),
-        None,
-    )[1]
-    np.testing.assert_array_equal(reward, [1000, 2])
-
-
-def test_recall_needs_the_cue_and_pays_once():
-    env = Recall(cues=3, longest=2)
-    for key in jax.random.split(jax.random.key(1), 6):
-        state = env.reset_env(key, env.default_params)
-        first = env.observe(state, None)
-        np.testing.assert_array_equal(first.local[:, :3], np.eye(3)[state.cue])
-        answer = state.cue + 1
-        total = 0.0
-        for time in range(int(state.delay) + 1):
-            obs = env.observe(state, None)
-            asked = time == state.delay
-            assert obs.local[0, -1] == asked
-            assert (obs.local[:, :3].any() == 0) == (time > 0)
-            np.testing.assert_array_equal(obs.action_mask[:, 0], [not asked] * 2)
-            action = answer if asked else jnp.zeros(2, jnp.int32)
-            state, reward, terminated, _ = env.step_env(key, state, action, None)
-            total += reward.mean()
-            assert terminated == asked
-        assert total == 1

@@ -1,0 +1,60 @@
+"""Networks of the Q-learner: the utilities of every agent's actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from marlx.algos.q_config import QConfig
+from marlx.nets.agents import AgentNetwork, team_network
+from marlx.nets.mixers import Utilities
+from marlx.types import Array, EnvSpec, Observation, Tree
+
+
+class QNetwork(NamedTuple):
+    """The agents' network as functions of its parameters, stacked by parameter set.
+
+    Attributes:
+      init: `(key) -> params [G, ...]`.
+      memory: `(B) -> f32 [B, N, M]`, the memory at the start of an episode.
+      step: `(params, memory [..., N, M], obs [..., N, ...]) -> Utilities, memory`, one step.
+      unroll: `(params, memory [b, N, M], obs [T, b, N, ...], done [T, b]) -> Utilities, memories`,
+        a window that may span episodes. `memories` [T, b, N, M] are those *after* each step.
+    """
+
+    init: Callable[[Array], Tree]
+    memory: Callable[[int], Array]
+    step: Callable[[Tree, Array, Observation], tuple[Utilities, Array]]
+    unroll: Callable[[Tree, Array, Observation, Array], tuple[Utilities, Array]]
+
+
+def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
+    """Returns the network that gives each agent its utilities, shared as `config.sharing` says.
+
+    Raises:
+      ValueError: actions are continuous.
+    """
+    if spec.continuous:
+        raise ValueError(
+            f"{spec.id} has continuous actions; Q-learning chooses among discrete ones"
+        )
+    net = AgentNetwork(spec.num_actions, config.hidden, config.recurrent, config.layer_norm)
+    team = team_network(net, spec, config.sharing, config.agent_id)
+
+    def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
+        state = obs.global_state.astype(jnp.float32) / spec.scale
+        return Utilities(q, features, obs.action_mask, state)
+
+    def step(params: Tree, memory: Array, obs: Observation) -> tuple[Utilities, Array]:
+        q, features, memory = team.step(params, memory, obs)
+        return utilities(q, features, obs), memory
+
+    def unroll(
+        params: Tree, memory: Array, obs: Observation, done: Array
+    ) -> tuple[Utilities, Array]:
+        q, features, memories = team.unroll(params, memory, obs, done)
+        return utilities(q, features, obs), memories
+
+    return QNetwork(team.init, team.memory, step, unroll)

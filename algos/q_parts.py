@@ -1,0 +1,59 @@
+"""Parts that a Q-learner is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import optax
+
+from marlx.algos.q_config import QConfig
+from marlx.algos.q_network import QNetwork, q_network
+from marlx.algos.td_credit import Adjust
+from marlx.data.replay import Replay, prioritised, uniform
+from marlx.nets.mixers import Mixer
+from marlx.types import EnvSpec
+
+
+class QParts(NamedTuple):
+    """The functions that a Q-learner is made of."""
+
+    config: QConfig
+    net: QNetwork
+    mixer: Mixer
+    optimiser: optax.GradientTransformation
+    replay: Replay
+    adjust: Adjust | None
+
+
+def make_parts(spec: EnvSpec, config: QConfig, mixer: Mixer, adjust: Adjust | None) -> QParts:
+    """Returns the parts of a Q-learner.
+
+    Raises:
+      ValueError: the actions are continuous, or settings do not go with the mixer.
+    """
+    c = config
+    _check_mixer(c, mixer)
+    adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
+    return QParts(c, q_network(spec, c), mixer, adam, make_replay(c), adjust)
+
+
+def make_replay(config: QConfig) -> Replay:
+    """Returns the replay buffer that the settings ask for."""
+    c = config
+    if not c.prioritised:
+        return uniform(c.capacity, c.batch, c.window)
+    return prioritised(
+        c.capacity,
+        c.batch,
+        c.window,
+        exponent=c.priority_exponent,
+        importance=c.importance_exponent,
+    )
+
+
+def _check_mixer(c: QConfig, mixer: Mixer) -> None:
+    """Raise ValueError where settings ask for agents' values and the mixer has a team's, or not."""
+    if c.reward == "own" and not mixer.per_agent:
+        raise ValueError("reward is 'own'; only independent learners can learn from their own")
+    if c.mixing_delay and mixer.per_agent:
+        raise ValueError(f"mixing_delay is {c.mixing_delay}; independent learners mix nothing")

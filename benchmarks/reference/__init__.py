@@ -1,1 +1,0 @@
-"""Reference results, a JSON each, read by `marlx.analysis.reproduction`."""

@@ -1,0 +1,1 @@
+"""Stored results as data. The wheel has those of the learning study, for `marlx reproduce`."""

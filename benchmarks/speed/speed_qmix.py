@@ -1,0 +1,181 @@
+"""QMIX on simple_spread: speed at JaxMARL's sizes, time to a return, several seeds at once.
+
+    python benchmarks/speed/speed_qmix.py [speed] [seeds] [return] [--quick]
+
+speed   one seed at the default sizes of JaxMARL's script: 8 environments, rollouts of 26 steps,
+        batches of 32 of them, one gradient step per rollout, GRUs and layers of 64; and 20
+        evaluations in 2,000,000 steps, of 512 episodes each, as in that script.
+seeds   the same with 4 seeds, sharded over two devices, and under `vmap` on one.
+return  time until the greedy return reaches -40 with the shipped preset, compilation included: five
+        seeds, one at a time, evaluated on 512 episodes every 50,000 steps. Returns are sums over
+        agents, as in JaxMARL; elsewhere in marlx they are means over agents.
+
+Every case runs in a separate process without a compilation cache. JaxMARL's script is not in its
+package and is not run here. `JAXMARL` holds its results on two cores of the same kind of machine,
+so the ratios compare two programs at two different times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from typing import Any
+
+import _timing
+import jax
+
+from marlx.config import layers as config_layers
+from marlx.loop.run import Run
+
+TASK = "mpe/simple_spread_v3"
+WHAT = f"QMIX, {TASK}"
+JAXMARL = {
+    "what": "JaxMARL 0.2.0, qmix_rnn.py with ql_rnn_mpe.yaml, 2,000,000 steps, seed 0, alone on "
+    "2 cores of the same kind of machine",
+    "date": "2026-11-23",
+    "versions": {"python": "3.11.7", "jax": "0.10.2", "flax": "0.12.8", "flashbax": "0.1.3"},
+    "steps_per_second": 12_690,  # its evaluations included
+    "compile_s": 18.5,
+    "peak_mb": 1_530,
+    "return": -38.5,
+    "seconds_to_return": 176,  # the whole run, compiling included
+}
+SIZES: dict[str, Any] = {
+    "num_envs": 8,
+    "rollout_length": 26,
+    "eval_episodes": 512,
+    "learner": {
+        "recurrent": True,
+        "window": 26,
+        "batch": 32,
+        "updates_per_step": 1 / (8 * 26),
+        "capacity": 5_000 * 26,
+        "warmup": 10_000,
+        "target_period": 200,
+        "hidden": 64,
+        "mixer_hidden": 128,
+        "mixer_embed": 32,
+        "lr": 5e-3,
+        "gamma": 0.9,
+        "lambda_": 0.0,
+        "max_grad_norm": 25.0,
+        "reward_scaling": "none",
+    },
+}
+CASES = {  # seeds and devices
+    "one": (1, 1),
+    "four on two devices": (4, 2),
+    "four on one device": (4, 1),
+}
+TARGET = -40.0
+
+
+def speed(name: str, blocks: int) -> dict[str, Any]:
+    """Trains for `blocks` blocks of 100,000 steps, with an evaluation after each."""
+    seeds, devices = CASES[name]
+    jax.config.update("jax_num_cpu_devices", devices)
+    made = config_layers.experiment(
+        "qmix", TASK, **SIZES, seeds=seeds, total_steps=10_000 + blocks * 100_000, evals=blocks
+    )
+    env, params, learner = made.build()
+    run = Run(env, params, learner, made.train)
+    return _timing.training_speed(run)
+
+
+def time_to_return(seed: int, total_steps: int) -> dict[str, Any]:
+    """Trains one seed with the preset until it reaches TARGET, or to `total_steps`."""
+    evals = max(1, total_steps // 50_000)
+    made = config_layers.experiment(
+        "qmix", TASK, seed=seed, total_steps=total_steps, evals=evals, eval_episodes=512
+    )
+    env, params, learner = made.build()
+    agents = env.spec(params).num_agents
+    run = Run(env, params, learner, made.train)
+    curve = []
+    for progress in run.blocks():
+        total = float(progress.metrics["return"][0]) * agents
+        curve.append([progress.steps, round(run.phases["compile"] + progress.seconds, 1), total])
+        if total >= TARGET:
+            break
+    steps, seconds, total = curve[-1]
+    return {
+        "reached": total >= TARGET,
+        "seconds": seconds,
+        "steps": steps,
+        "return": round(total, 2),
+        "compile_s": round(run.phases["compile"], 1),
+        "curve": [[steps, seconds, round(total, 2)] for steps, seconds, total in curve],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help="speed, seeds, return; all if none is given")
+    parser.add_argument("--quick", action="store_true", help="shorter, one seed for the return")
+    parser.add_argument(
+        "--total-steps", type=int, default=2_000_000, help="limit of the part `return`"
+    )
+    parser.add_argument("--one", help="measure this case, or seed, in this process")
+    args = parser.parse_args()
+    for part in args.parts:
+        if part not in ("speed", "seeds", "return"):
+            parser.error(f"unknown part {part!r}; known: speed, seeds, return")
+    parts = args.parts or ["speed", "seeds", "return"]
+    total_steps = min(args.total_steps, 100_000) if args.quick else args.total_steps
+    flags = ["--quick"] if args.quick else ["--total-steps", str(total_steps)]
+    if args.one is not None:
+        known = args.one in CASES
+        found = (
+            speed(args.one, 1 if args.quick else 4)
+            if known
+            else time_to_return(int(args.one), total_steps)
+        )
+        print(json.dumps(found))
+        return
+    if "speed" in parts or "seeds" in parts:
+        names = [name for name in CASES if name == "one" or "seeds" in parts]
+        measure_speed(names, flags, args.quick)
+    if "return" in parts:
+        measure_time_to_return(range(1 if args.quick else 5), flags, args.quick)
+
+
+def measure_speed(names: list[str], flags: list[str], quick: bool) -> None:
+    """Runs these cases, the first of which is that of one seed, and writes them."""
+    rows = [_timing.apart(__file__, "--one", name, *flags) for name in names]
+    one = rows[0]["steps_per_second"]
+    rows[0]["ratio"] = round(rows[0]["with_evaluation"] / JAXMARL["steps_per_second"], 2)
+    for row in rows[1:]:
+        row["times_one_seed"] = round(row["steps_per_second"] / one, 2)
+    print(_timing.table([{"case": name, **row} for name, row in zip(names, rows, strict=True)]))
+    for name, row in zip(names, rows, strict=True):
+        seeds, devices = CASES[name]
+        case = {"part": "speed", "what": WHAT, "case": name, "stacked_seeds": seeds}
+        case |= {"devices": devices, "settings": SIZES}
+        write(name, case, row, quick=quick)
+
+
+def measure_time_to_return(seeds: range, flags: list[str], quick: bool) -> None:
+    """Runs these seeds until they reach TARGET, and writes them."""
+    runs = []
+    for seed in seeds:
+        runs.append(_timing.apart(__file__, "--one", str(seed), *flags))
+        print({key: value for key, value in runs[-1].items() if key != "curve"}, flush=True)
+    done = [run["seconds"] for run in runs if run["reached"]]
+    summary = {
+        "reached": f"{len(done)} of {len(runs)}",
+        "median_seconds": statistics.median(done) if len(done) == len(runs) else None,
+        "most_seconds": max(done) if len(done) == len(runs) else None,
+    }
+    print(summary)
+    case = {"part": "return", "what": WHAT, "target": TARGET}
+    write("time to return", case, runs, seeds=list(seeds), extra=summary, quick=quick)
+
+
+def write(arm: str, case: dict[str, Any], measured: Any, **given: Any) -> None:
+    packages = ("marlx", "flax", "optax")
+    _timing.write("speed_qmix", arm, case, measured, packages, env=TASK, algorithm="qmix", **given)
+
+
+if __name__ == "__main__":
+    main()

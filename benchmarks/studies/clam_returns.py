@@ -1,0 +1,159 @@
+"""Study `clam`: returns with partners, by model: CLAM, bounds, controls, LIAM and a GRU.
+
+    python benchmarks/studies/clam_returns.py            # 5 seeds of each; many hours on two cores
+
+Each model trains with the seen partners, with the same PPO and networks of the same size. It is
+evaluated greedily with those (`final` of a row) and with partners that it never met
+(`unseen_return` in `measured`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import jax
+
+from marlx.loop.cpu_devices import use_cpu_devices
+
+use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
+
+from typing import Any, NamedTuple
+
+import _controls
+import _study
+import numpy as np
+
+import marlx
+from marlx import statistics, training
+from marlx.analysis import make_rows, result_rows
+from marlx.config import layers as config_layers
+from marlx.envs.partners import LIAM_CODES
+from marlx.loop.evaluation import evaluate
+from marlx.registry import algorithm
+
+MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels", "recurrent")
+CONTROLS = ("random", "shuffled")
+"""Models that are controls of `clam`: an untrained encoder, and representations of others."""
+CODES = tuple(f"code_{''.join(map(str, code))}" for code in LIAM_CODES)
+
+
+def habits(count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the seen and the unseen partners of a matrix game."""
+    names = [tuple(f"{name}_{i}" for i in range(count)) for name in ("mostly", "always")]
+    return names[0], names[1]
+
+
+class Task(NamedTuple):
+    """A task with the partners that are seen in training, and those that are not."""
+
+    name: str
+    env: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+
+TASKS = (
+    Task("coordination", "partners/matrix/coordination-5", *habits(5)),  # cooperative
+    Task("rps", "partners/matrix/rock_paper_scissors", *habits(3)),  # competitive
+    Task(
+        "spread",  # cooperative
+        "partners/mpe/simple_spread_v3",
+        ("nearest", "assigned", "stay", "random"),
+        ("reversed",),
+    ),
+    Task(
+        "tag",
+        "partners/mpe/simple_tag_v3",
+        ("after_prey", "after_agent_far", "random"),
+        ("after_agent_close", "after_pred"),
+    ),
+    Task("liam", "partners/mpe/liam_predator_prey", ("after_prey", "after_agent_far", "random"),
+         ("after_agent_close", "after_pred")),
+    Task("speakers", "partners/mpe/liam_speaker_listener", CODES[:8], CODES[8:]),
+    Task("foraging", "partners/Foraging-8x8-2p-2f-v3", ("h1", "h2", "random"), ("h3", "h4")),
+    Task("foraging-20x20", "partners/Foraging-20x20-2p-4f-v3", ("h1", "h2", "random"),
+         ("h3", "h4")),
+)  # fmt: skip
+
+
+def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None:
+    """Trains a model, evaluates it with seen and with unseen partners, and stores its rows."""
+    learner: dict[str, Any] = {"model": model}
+    if model == "recurrent":  # no model, but a policy with a memory of its own
+        learner = {"model": "none", "ppo": {"recurrent": True, "window": 25}}
+    experiment = config_layers.experiment(
+        "clam",
+        task.env,
+        learner=learner,
+        env={"pool": task.seen, "privileged": True},
+        **settings,
+    )
+    env, params, learner = experiment.build()
+    result = training.train(env, learner, params, config=experiment.train, report=_study.report)
+
+    def judged(pool: tuple[str, ...]) -> np.ndarray[Any, Any]:
+        kwargs = {**experiment.settings()["env"], "pool": pool}
+        other, other_params = marlx.make(task.env, **kwargs)
+        acting = algorithm("clam").build(other.spec(other_params), experiment.learner)
+
+        @jax.jit
+        @jax.vmap
+        def play(policy: Any, key: Any) -> Any:
+            return evaluate(other, other_params, acting, policy, key, episodes)
+
+        keys = jax.random.split(jax.random.key(2**20), experiment.train.seeds)
+        return np.asarray(play(result.policies, keys), float)
+
+    measured: list[dict[str, Any]] = []
+    extra: dict[str, Any] = {"seen": {"pool": task.seen}, "unseen": {"pool": task.unseen}}
+    if model != "oracle":  # its inputs would mean other partners
+        unseen = judged(task.unseen)
+        measured = [{"unseen_return": mean} for mean in unseen.mean(1).round(4).tolist()]
+        extra["unseen"]["mean"] = statistics.mean(unseen)
+        extra["unseen"]["interval"] = list(statistics.bootstrap_interval(unseen))
+        print(f"{task.name} {model} unseen: {extra['unseen']}")
+    rows, record = make_rows.training_rows(
+        experiment,
+        result._replace(returns=judged(task.seen)),
+        study="clam",
+        comparison=task.name,
+        arm=model,
+        about=_study.about(),
+        measured=measured,
+        extra=extra,
+        keep_returns=False,
+    )
+    _study.add(rows, record)
+
+
+def mark_controls() -> None:
+    """Sets `control_of` in the rows of `CONTROLS`: the run of CLAM on the same task."""
+    stored = _study.read("clam")
+    hashes = {(row["comparison"], row["arm"]): row["config_hash"] for row in stored.rows}
+    for row in stored.rows:
+        run = hashes.get((row["comparison"], "clam"))
+        if row["arm"] in CONTROLS and run is not None:
+            row |= _controls.relation(stored, row["config_hash"], run)
+    result_rows.write_study(_study.RESULTS, "clam", stored)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--total-steps", type=int, help="other than the preset's")
+    parser.add_argument("--episodes", type=int, default=500, help="per seed and pool")
+    parser.add_argument("--tasks", nargs="*", default=[task.name for task in TASKS])
+    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    args = parser.parse_args()
+    settings = {"seeds": args.seeds}
+    if args.total_steps is not None:
+        settings["total_steps"] = args.total_steps
+    for task in TASKS:
+        for model in args.models if task.name in args.tasks else ():
+            run(task, model, settings, args.episodes)
+    mark_controls()
+
+
+if __name__ == "__main__":
+    main()

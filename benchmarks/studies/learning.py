@@ -1,0 +1,135 @@
+"""Study `learning`: several seeds per algorithm and task, with the shipped presets.
+
+    python benchmarks/studies/learning.py                  # everything; hours on two cores
+    python benchmarks/studies/learning.py --only qmix Foraging-8x8-2p-2f-coop-v3
+
+Each pair is one `marlx train ALGORITHM TASK --seeds 5`, against an opponent where `OPPONENTS` has
+one. Its rows are the reference results that `marlx reproduce` trains again. A result replaces the
+one with the same id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+import jax
+
+from marlx.loop.cpu_devices import use_cpu_devices
+
+use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
+
+import _study
+import numpy as np
+
+from marlx import statistics, training
+from marlx.analysis import make_rows, reproduction
+from marlx.config import layers as config_layers
+from marlx.environment import Environment, EnvParams
+from marlx.loop import evaluation, progress
+from marlx.types import Array, Tree
+
+LEARNERS = ("iql", "vdn", "qmix")
+MIXERS = (*LEARNERS, "qplex", "joint_q")
+POLICIES = ("ippo", "mappo")
+FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
+LARGER = "Foraging-10x10-3p-3f-v3"
+FIFTEEN = ("Foraging-15x15-3p-5f-v3", "Foraging-15x15-4p-3f-v3", "Foraging-15x15-4p-5f-v3")
+MORE_FORAGING = ("Foraging-2s-10x10-3p-3f-v3", *FIFTEEN)
+PARTICLES = (
+    "mpe/simple_spread_v3",
+    "mpe/simple_speaker_listener_v4",
+    "mpe/simple_reference_v3",
+)
+OPPONENTS: dict[str, dict[str, Any]] = {
+    "partners/mpe/simple_tag_v3": {"pool": ["pretrained"], "ego": [0, 1, 2]},  # predators learn
+    "partners/mpe/simple_adversary_v3": {"pool": ["pretrained"], "ego": [1, 2]},  # good agents do
+}
+"""Environment settings of tasks in which one side learns against fixed opponents."""
+GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
+PAIRS = [
+    *((name, f"matrix/{game}") for game in GAMES for name in MIXERS),
+    *((name, task) for task in FORAGING for name in LEARNERS),
+    *(
+        (name, task)
+        for task in (*FORAGING, LARGER, *MORE_FORAGING, *PARTICLES)
+        for name in POLICIES
+    ),
+    *((name, task) for task in (LARGER, *FIFTEEN, *PARTICLES) for name in LEARNERS),
+    *(("qplex", task) for task in (FORAGING[0], *PARTICLES)),
+    ("ippo", "gymnax/CartPole-v1"),
+    *((name, task) for task in OPPONENTS for name in (*LEARNERS, *POLICIES)),
+]
+
+
+def run(algorithm: str, task: str, settings: dict[str, int]) -> None:
+    """Trains a pair and stores its rows."""
+    given = OPPONENTS.get(task, {})
+    experiment = config_layers.experiment(algorithm, task, **settings, env=given)
+    env, params, learner = experiment.build()
+    result = training.train(env, learner, params, config=experiment.train, report=_study.report)
+    measured: list[dict[str, Any]] = []
+    extra: dict[str, Any] = {}
+    if algorithm in POLICIES:
+        returns = sampled_returns(env, params, result)
+        measured = [{"sampled_return": mean} for mean in returns.mean(-1).round(4).tolist()]
+        extra["sampled_return"] = statistics.mean(returns)
+        extra["sampled_interval"] = list(statistics.bootstrap_interval(returns))
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
+    options += [f"--env.{name} {' '.join(map(str, values))}" for name, values in given.items()]
+    rows, record = make_rows.training_rows(
+        experiment,
+        result,
+        study="learning",
+        comparison=task,
+        arm=algorithm,
+        about=_study.about(),
+        command=" ".join(["marlx train", algorithm, task, *options]),
+        result_id=result_id(algorithm, task),
+        measured=measured,
+        extra=extra,
+    )
+    _study.add(rows, record)
+
+
+def result_id(algorithm: str, task: str) -> str:
+    """Returns the id for `marlx reproduce`, with the pool of opponents where there is one."""
+    pool = OPPONENTS.get(task, {}).get("pool", [])
+    return "-".join([reproduction.reference_id(algorithm, task), *pool])
+
+
+def sampled_returns(
+    env: Environment[Any, Any], params: EnvParams, result: progress.Result
+) -> np.ndarray[Any, Any]:
+    """Returns [seeds, episodes], with actions drawn from the policy, which is what PPO optimises.
+
+    The policy of the most probable actions is another one. Published results of EPyMARL are of
+    drawn actions too.
+    """
+    episodes = result.returns.shape[1]
+
+    def play(policy: Tree, key: Array) -> Array:
+        return evaluation.evaluate(env, params, result.learner, policy, key, episodes, explore=True)
+
+    seeds = len(result.returns)
+    keys = jax.random.split(jax.random.key(2**31 - 3), seeds)
+    return np.asarray(jax.jit(jax.vmap(play))(result.policies, keys), float)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--total-steps", type=int, help="other than the preset's")
+    parser.add_argument("--only", nargs="*", default=[], help="parts of algorithm or task names")
+    args = parser.parse_args()
+    settings = {"seeds": args.seeds}
+    if args.total_steps is not None:
+        settings["total_steps"] = args.total_steps
+    for algorithm, task in PAIRS:
+        if all(part in (algorithm, task, task.split("/")[0]) for part in args.only):
+            run(algorithm, task, settings)
+
+
+if __name__ == "__main__":
+    main()

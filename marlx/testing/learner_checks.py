@@ -1,0 +1,342 @@
+"""`check_learner`: a conformance suite that any learner must pass."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marlx.environment import Environment
+from marlx.learner import Learner, example_rollout
+from marlx.loop.rollout import rollout, start
+from marlx.testing.probes import Constant, Recall, Unequal
+from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.xla.memory import is_key
+
+NUM_ENVS, LENGTH, ROLLOUTS = 4, 8, 4
+"""Environments, steps of a rollout, and rollouts that are learned from."""
+
+PROBES: tuple[Environment[Any, Any], ...] = (Constant(num_agents=1), Unequal())
+"""Further environments: one agent; groups with observations and actions of their own."""
+
+# Everything here runs a few times, so compiling is the cost: half or less without optimising.
+_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def check_learner(
+    build: Callable[[EnvSpec], Learner],
+    env: Environment[Any, Any] | None = None,
+    *,
+    others: Sequence[Environment[Any, Any]] = PROBES,
+    decentralised: bool = True,
+    eager: bool = True,
+    key: int = 0,
+) -> None:
+    """Assert that a learner keeps the contract of `marlx.learner`.
+
+    Checked in `env`: shapes and dtypes of memory, actions, extras, state and metrics; the same
+    results from the same key, with and without `jit`, with donated states, and for seeds under
+    `vmap` as one by one; arguments that stay as they are; illegal actions that are never taken; an
+    action that depends on nothing but the agent's own observations and memory; recomputed actions
+    and memories that equal those of acting, whatever else is in the batch. In `env` and in
+    `others`: numbers that stay finite while it learns.
+
+    Args:
+      build: `(spec) -> Learner`; it is called for several environments. Small networks, a small
+        batch and a warm-up of at most 32 steps make the check fast and meaningful.
+      env: where most is checked; `Recall` by default, which is partially observable, has masks that
+        change, true ends and time limits.
+      others: environments in which the learner is only trained; one agent, and heterogeneous
+        agents by default.
+      decentralised: whether each agent acts on its own observations alone. False for learners that
+        act centrally, such as a joint-action Q.
+      eager: whether `update` is also called without `jit`, which takes the most time.
+      key: seed of everything random.
+
+    Raises:
+      AssertionError: one line that says what is wrong.
+    """
+    env = Recall(num_agents=3) if env is None else env
+    case = _case(build, env, key)
+    _check_shapes(case)
+    state = _check_training(case)
+    _check_update(case, state, eager)
+    _check_recomputed(case)
+    _check_legal(case)
+    if decentralised:
+        _check_decentralised(case)
+    for other in others:
+        _check_finite(_case(build, other, key))
+
+
+class _Case(NamedTuple):
+    """A learner in an environment."""
+
+    env: Environment[Any, Any]
+    spec: EnvSpec
+    learner: Learner
+    example: Transition
+    key: Array
+
+    @property
+    def name(self) -> str:
+        return f"in {self.spec.id}"
+
+    def expect(self, condition: Any, fault: str) -> None:
+        """Raise in one line unless `condition` holds everywhere."""
+        if not np.all(condition):
+            raise AssertionError(f"{self.name}: {fault}")
+
+    def expect_shapes(self, found: Tree, wanted: Tree, what: str) -> None:
+        """Raise in one line unless two pytrees have the same structure, shapes and dtypes."""
+        found, wanted = jax.eval_shape(lambda: found), jax.eval_shape(lambda: wanted)
+        if str(jax.tree.structure(found)) != str(jax.tree.structure(wanted)):
+            raise AssertionError(f"{self.name}: {what} changes its structure")
+        for (path, x), y in zip(
+            jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
+        ):
+            if (x.shape, x.dtype) != (y.shape, y.dtype):
+                name = jax.tree_util.keystr(path)
+                raise AssertionError(
+                    f"{self.name}: {what}{name} is {x.dtype}{list(x.shape)}; it must be "
+                    f"{y.dtype}{list(y.shape)}"
+                )
+
+    def expect_same(self, found: Tree, wanted: Tree, fault: str, rtol: float = 0.0) -> None:
+        """Raise in one line unless two pytrees hold the same numbers; NaN equals NaN."""
+        for (path, x), y in zip(
+            jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
+        ):
+            x, y = (jax.random.key_data(a) if is_key(a) else a for a in (x, y))
+            x, y = np.asarray(x, float), np.asarray(y, float)
+            if not np.allclose(x, y, rtol=rtol, atol=rtol / 10, equal_nan=True):
+                name = jax.tree_util.keystr(path)
+                worst = float(np.nanmax(np.abs(x - y)))
+                raise AssertionError(f"{self.name}: {fault}: {name} differs by {worst:.3g}")
+
+    def initial(self, key: Array) -> Tree:
+        """The learner's state at first."""
+        return self.learner.init(key, self.example)
+
+    def collect(self, policy: Tree, key: Array, explore: bool = True) -> Transition:
+        """A rollout [T, B, ...] from fresh episodes."""
+        key_start, key_roll = jax.random.split(key)
+        params = self.env.default_params
+        actors = start(self.env, params, self.learner, key_start, NUM_ENVS)
+        return rollout(
+            self.env, params, self.learner, policy, actors, key_roll, LENGTH, explore=explore
+        )[1]
+
+    def trained(self, key: Array) -> tuple[Tree, dict[str, Array]]:
+        """State and metrics after a few rollouts and updates."""
+        key_init, key_rollouts = jax.random.split(key)
+
+        def one(state: Tree, key: Array) -> tuple[Tree, dict[str, Array]]:
+            key_collect, key_update = jax.random.split(key)
+            state = self.learner.observe(
+                state, self.collect(self.learner.policy(state), key_collect)
+            )
+            return self.learner.update(state, key_update)
+
+        keys = jax.random.split(key_rollouts, ROLLOUTS)
+        state, metrics = jax.lax.scan(one, self.initial(key_init), keys)
+        return state, metrics
+
+
+def _case(build: Callable[[EnvSpec], Learner], env: Environment[Any, Any], key: int) -> _Case:
+    spec = env.spec(env.default_params)
+    learner = build(spec)
+    example = example_rollout(spec, learner, LENGTH, NUM_ENVS)
+    return _Case(env, spec, learner, example, jax.random.key(key))
+
+
+def _check_shapes(case: _Case) -> None:
+    """Memory, actions, extras, state and metrics have the shapes and dtypes of the contract."""
+    learner, spec = case.learner, case.spec
+
+    def act(explore: bool) -> Tree:
+        memory = learner.memory(NUM_ENVS)
+        policy = learner.policy(case.initial(case.key))
+        obs = jax.tree.map(lambda x: jnp.ones(x.shape[1:], x.dtype), case.example.obs)
+        return memory, learner.act(policy, memory, obs, case.key, explore)
+
+    shape = (NUM_ENVS, spec.num_agents)
+    wanted = jax.ShapeDtypeStruct(shape, jnp.int32)
+    if spec.continuous:
+        wanted = jax.ShapeDtypeStruct((*shape, spec.num_actions), jnp.float32)
+    for explore in (True, False):
+        memory, (action, after, extras) = jax.eval_shape(functools.partial(act, explore))
+        case.expect_shapes(action, wanted, "the action of act")
+        case.expect_shapes(after, memory, "the memory that act returns")
+        if explore:
+            told = jax.eval_shape(lambda: learner.extras(NUM_ENVS))
+            case.expect_shapes(extras, told, "what act adds, held against Learner.extras,")
+    for x in jax.tree.leaves((memory, extras)):
+        case.expect(x.shape[:1] == (NUM_ENVS,), "memory and extras must begin with the axis [B]")
+
+    def learn() -> Tree:
+        state = case.initial(case.key)
+        observed = learner.observe(state, jax.tree.map(jnp.zeros_like, _zeros(case.example)))
+        updated, metrics = learner.update(observed, case.key)
+        totals = {} if learner.totals is None else learner.totals(updated)
+        return state, observed, updated, metrics, totals
+
+    state, observed, updated, metrics, totals = jax.eval_shape(learn)
+    case.expect_shapes(observed, state, "the state that observe returns")
+    case.expect_shapes(updated, state, "the state that update returns")
+    for name, x in {**metrics, **totals}.items():
+        case.expect(isinstance(name, str) and x.shape == (), f"metric {name} must be one number")
+
+
+def _check_training(case: _Case) -> Tree:
+    """Training gives the same numbers again, and for seeds under `vmap`; the trained state."""
+    keys = jax.random.split(case.key, 2)
+    train = _jit(case.trained)
+    alone = [train(key) for key in keys]
+    case.expect_same(train(keys[0]), alone[0], "the same key gives other numbers")
+    together = _jit(jax.vmap(case.trained))(keys)
+    for i, wanted in enumerate(alone):
+        found = jax.tree.map(lambda x, i=i: x[i], together)
+        case.expect_same(found, wanted, "seeds under vmap are not seeds one by one", rtol=1e-3)
+    state = alone[0][0]
+    _expect_finite(case, state)
+    return state
+
+
+def _check_update(case: _Case, state: Tree, eager: bool) -> None:
+    """`update` can be given its state for good, and changes nothing but that."""
+    given = case.initial(case.key)  # made outside a program, where two leaves may be one array
+    update = _jit(case.learner.update, donate_argnums=0)
+    try:
+        jax.block_until_ready(update(given, case.key))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise AssertionError(f"{case.name}: the state cannot be donated: {reason}") from error
+    if not eager:
+        return
+    before = jax.tree.map(lambda x: x.copy(), state)
+    found = case.learner.update(state, case.key)
+    case.expect_same(state, before, "update changes the state that it is given")
+    wanted = update(before, case.key)
+    case.expect_same(found, wanted, "update without jit gives other numbers", rtol=1e-3)
+
+
+def _check_recomputed(case: _Case) -> None:
+    """Acting again from stored memories, in another batch, gives what was stored."""
+    learner = case.learner
+    policy = learner.policy(case.initial(case.key))
+    t = _jit(functools.partial(case.collect, explore=False))(policy, case.key)
+    rows: Transition = jax.tree.map(lambda x: x.reshape(LENGTH * NUM_ENVS, *x.shape[2:]), t)
+    action, after, _ = _jit(functools.partial(learner.act, explore=False))(
+        policy, rows.memory, rows.obs, case.key
+    )
+    if not _draws(case, policy, rows):  # a greedy choice that is drawn depends on the batch
+        case.expect(action == rows.action, "acting again from stored memory takes other actions")
+        plain = learner.act(policy, rows.memory, rows.obs, case.key, False)
+        case.expect_same(plain[1], after, "act without jit gives other memories", rtol=1e-3)
+        following: Tree = jax.tree.map(lambda x: x[1:], t.memory)
+        reached = jax.tree.map(lambda x: x.reshape(LENGTH, NUM_ENVS, *x.shape[1:])[:-1], after)
+        fresh = learner.memory(NUM_ENVS)
+
+        def carried(x: Array, first: Array) -> Array:
+            done = t.done[:-1].reshape(LENGTH - 1, NUM_ENVS, *[1] * (x.ndim - 2))
+            return jnp.where(done, first, x)
+
+        wanted = jax.tree.map(carried, reached, fresh)
+        case.expect_same(following, wanted, "memory recomputed from the stored one", rtol=1e-4)
+
+
+def _draws(case: _Case, policy: Tree, rows: Transition) -> bool:
+    """Whether greedy actions depend on the key."""
+    act = _jit(functools.partial(case.learner.act, explore=False))
+    keys = jax.random.split(case.key, 4)
+    actions = [np.asarray(act(policy, rows.memory, rows.obs, key)[0]) for key in keys]
+    return any((action != actions[0]).any() for action in actions[1:])
+
+
+def _check_legal(case: _Case) -> None:
+    """No action is taken where the mask forbids it, exploring or not."""
+    if case.spec.continuous:
+        return
+    learner, (policy, observations) = case.learner, _play(case)
+    for explore in (True, False):
+        actions = _sequence(learner, explore)(policy, observations, case.key)
+        legal = jnp.take_along_axis(observations.action_mask, actions[..., None], -1)
+        case.expect(legal, f"an illegal action is taken {'exploring' if explore else 'greedily'}")
+
+
+def _check_decentralised(case: _Case) -> None:
+    """An agent's actions stay when all that the others see, and the global state, change."""
+    learner, (policy, first) = case.learner, _play(case)
+    second = _observations(case, jax.random.fold_in(case.key, 7))
+    act = _sequence(learner, False)
+    wanted = act(policy, first, case.key)
+    for agent in range(case.spec.num_agents):
+        own = jnp.arange(case.spec.num_agents) == agent
+        mixed = Observation(
+            jnp.where(own[:, None], first.local, second.local),
+            jnp.where(own[:, None], first.action_mask, second.action_mask),
+            second.global_state,
+        )
+        found = act(policy, mixed, case.key)
+        case.expect(
+            found[..., agent, :] == wanted[..., agent, :]
+            if case.spec.continuous
+            else found[..., agent] == wanted[..., agent],
+            f"agent {agent} acts on more than its own observations",
+        )
+
+
+def _check_finite(case: _Case) -> None:
+    """A few updates leave finite numbers."""
+    _expect_finite(case, _jit(case.trained)(case.key)[0])
+
+
+def _expect_finite(case: _Case, state: Tree) -> None:
+    for path, x in jax.tree_util.tree_leaves_with_path(case.learner.policy(state)):
+        if not is_key(x) and jnp.issubdtype(x.dtype, jnp.floating):
+            name = jax.tree_util.keystr(path)
+            case.expect(jnp.isfinite(x), f"policy{name} is not finite after {ROLLOUTS} rollouts")
+
+
+def _play(case: _Case) -> tuple[Tree, Observation]:
+    """A policy and a sequence of observations [T, B, ...] of all sizes and masks."""
+    return case.learner.policy(case.initial(case.key)), _observations(case, case.key)
+
+
+def _observations(case: _Case, key: Array) -> Observation:
+    """Random observations [T, B, ...], with masks that keep to the agents' own actions."""
+    keys = jax.random.split(key, 4)
+    spec, axes = case.spec, (LENGTH, NUM_ENVS)
+    seen = np.arange(spec.obs_size) < np.array(spec.obs_sizes)[:, None]
+    has = np.arange(spec.num_actions) < np.array(spec.action_sizes)[:, None]
+    local = jax.random.randint(keys[0], (*axes, *seen.shape), 0, 2) * seen * spec.scale
+    drawn = jax.random.bernoulli(keys[1], 0.5, (*axes, *has.shape)) & has
+    always = jax.random.randint(keys[2], (*axes, spec.num_agents), 0, 2**30)
+    always = always % np.array(spec.action_sizes)
+    mask = drawn | (jnp.arange(spec.num_actions) == always[..., None])
+    mask = jnp.broadcast_to(has, mask.shape) if spec.continuous else mask
+    state = jax.random.randint(keys[3], (*axes, spec.state_size), 0, 2) * spec.scale
+    return Observation(local.astype(jnp.float32), mask, state.astype(jnp.float32))
+
+
+def _sequence(learner: Learner, explore: bool) -> Callable[[Tree, Observation, Array], Array]:
+    """`(policy, observations [T, B, ...], key) -> actions [T, B, N]`, carrying memory along."""
+
+    def run(policy: Tree, observations: Observation, key: Array) -> Array:
+        def step(memory: Tree, at: tuple[Observation, Array]) -> tuple[Tree, Array]:
+            action, memory, _ = learner.act(policy, memory, *at, explore)
+            return memory, action
+
+        keys = jax.random.split(key, LENGTH)
+        return jax.lax.scan(step, learner.memory(NUM_ENVS), (observations, keys))[1]
+
+    return _jit(run)
+
+
+def _zeros(shapes: Tree) -> Tree:
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

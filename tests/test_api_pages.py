@@ -1,0 +1,45 @@
+"""Every public name is documented; the build of the site fails on one that is not."""
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import marlx
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    """`docs/hooks.py`, with or without mkdocs installed."""
+    files = types.ModuleType("mkdocs.structure.files")
+    files.File = object
+    stand_ins = {"mkdocs": None, "mkdocs.structure": None, "mkdocs.structure.files": files}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in stand_ins.items():
+            patch.setitem(sys.modules, name, module or types.ModuleType(name))
+        spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_every_public_name_is_documented(hooks):
+    assert not hooks.undocumented()
+
+
+def test_a_name_that_no_page_has_is_found(hooks, monkeypatch):
+    names = [*hooks.public_names(), "marlx.learner.forgotten"]
+    monkeypatch.setattr(hooks, "public_names", lambda: names)
+    assert hooks.undocumented() == ["marlx.learner.forgotten"]
+    with pytest.raises(ValueError, match="forgotten"):
+        hooks.on_files([], None)
+
+
+def test_the_public_face_is_documented():
+    text = "".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
+    names = set(marlx.__all__) - {"algos", "envs"}
+    assert not [name for name in names if f".{name}\n" not in text and f".{name} " not in text]

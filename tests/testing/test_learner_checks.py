@@ -1,0 +1,163 @@
+"""Every learner of marlx passes the conformance suite, and the suite finds what is broken."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import pytest
+from tiny import TinyConfig, tiny
+
+import marlx
+from marlx.learner import Learner
+from marlx.testing import Constant, Masked, Recall, Unequal, check_env, check_learner
+
+SMALL = {
+    "hidden": 8, "mixer_hidden": 8, "mixer_embed": 4, "critic_hidden": 8, "warmup": 32, "batch": 4,
+    "window": 8, "updates_per_step": 1 / 16, "capacity": 512, "period": 4, "low_steps": 0,
+    "minibatches": 2, "epochs": 2, "embedding": 4, "width": 8, "heads": 2, "seeds": 2,
+    "shortest": 2, "longest": 4, "projection": 8, "updates": 1, "regions": 3,
+    "subgoals": "learned",
+}  # fmt: skip
+"""Sizes that compile and run fast, by the name of the setting."""
+CENTRAL = ("joint_q", "mansa", "mansa_ppo")
+"""Learners that act on more than the agents' own observations."""
+CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
+"""One learner of each core, trained with one agent and with unequal agents in every test run."""
+
+
+def small(config):
+    """`config` with those of the small sizes that it has, its parts' included."""
+    changes = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = small(value)
+        elif field.name in SMALL and type(value) is type(SMALL[field.name]):
+            changes[field.name] = SMALL[field.name]
+    return dataclasses.replace(config, **changes)
+
+
+def check(name, others, eager):
+    """The suite on the algorithm `name`, with small networks."""
+    record = marlx.algorithm(name)
+    prepare = record.prepare or (lambda env: env)
+    config = small(record.config())
+    check_learner(
+        lambda spec: record.build(spec, config),
+        prepare(Recall(num_agents=3)),
+        others=[prepare(env) for env in others],
+        decentralised=name not in CENTRAL,
+        eager=eager,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(marlx.algorithms()))
+def test_every_learner_keeps_the_contract(name):
+    others = (Constant(num_agents=1), Unequal()) if name in CORES else ()
+    check(name, others, eager=name in ("iql", "ippo"))
+
+
+@pytest.mark.parametrize("name", sorted(marlx.algorithms()))
+@pytest.mark.slow
+def test_every_learner_keeps_all_of_the_contract(name):
+    check(name, (Constant(num_agents=1), Unequal(), Masked()), eager=True)
+
+
+def test_independent_execution_of_mansa_is_decentralised():
+    record = marlx.algorithm("mansa")
+    config = dataclasses.replace(small(record.config()), execution="independent")
+    check_learner(lambda spec: record.build(spec, config), others=())
+
+
+def test_a_probe_of_unequal_agents_keeps_the_environments_contract():
+    check_env(Unequal())
+
+
+def broken(**changes):
+    """A builder of the tiny learner with some of its functions replaced."""
+
+    def build(spec):
+        learner = tiny(spec, TinyConfig())
+        made = {name: change(spec, learner) for name, change in changes.items()}
+        return learner._replace(**made)
+
+    return build
+
+
+def peeks(spec, learner: Learner):
+    def act(policy, memory, obs, key, explore):
+        seen = obs.local.sum((-1, -2)).astype(jnp.int32)[:, None] + jnp.arange(spec.num_agents)
+        order = jnp.argsort(~obs.action_mask, axis=-1, stable=True)
+        count = obs.action_mask.sum(-1)
+        action = jnp.take_along_axis(order, (seen % count)[..., None], -1)[..., 0]
+        return action.astype(jnp.int32), memory + 1, ()
+
+    return act
+
+
+def illegal(spec, learner):
+    def act(policy, memory, obs, key, explore):
+        return jnp.zeros(obs.local.shape[:-1], jnp.int32), memory + 1, ()
+
+    return act
+
+
+def undeclared(spec, learner):
+    def act(*args):
+        action, memory, _ = learner.act(*args)
+        return action, memory, jnp.zeros(action.shape)
+
+    return act
+
+
+def forgets(spec, learner):
+    def act(policy, memory, obs, key, explore):
+        return (
+            learner.act(policy, memory, obs, key, explore)[0],
+            memory * jnp.arange(4.0)[:, None],
+            (),
+        )
+
+    return act
+
+
+def grows(spec, learner):
+    return lambda state, key: ({**state, "more": jnp.zeros(2)}, {})
+
+
+def doubled(spec, learner):
+    def init(key, example):
+        array = learner.init(key, example)["logits"]
+        return {"logits": array, "again": array}
+
+    return init
+
+
+def blows_up(spec, learner):
+    return lambda state, key: ({"logits": state["logits"] / 0.0}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"act": peeks}, "acts on more than its own observations"),
+        ({"act": illegal}, "an illegal action is taken"),
+        ({"act": undeclared}, "held against Learner.extras"),
+        ({"update": grows}, "the state that update returns changes its structure"),
+        ({"update": blows_up}, "is not finite"),
+        ({"act": forgets}, "memory recomputed"),
+    ],
+)
+def test_what_is_broken_is_named_in_one_line(changes, fault):
+    with pytest.raises(AssertionError, match=fault) as raised:
+        check_learner(broken(**changes), others=())
+    assert "\n" not in str(raised.value)
+
+
+def test_an_array_that_stands_twice_in_the_state_cannot_be_donated():
+    keeps = {"update": lambda spec, learner: lambda state, key: (state, {})}
+    with pytest.raises(AssertionError, match="cannot be donated"):
+        check_learner(broken(init=doubled, **keeps), others=())
+
+
+def test_a_sound_learner_passes():
+    check_learner(lambda spec: tiny(spec, TinyConfig()), others=(Masked(),))
