@@ -20,7 +20,7 @@ import numpy as np
 import marlx
 from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig
 from marlx.algos.agent_modelling.learner import model_of
-from marlx.algos.agent_modelling.models import Model
+from marlx.algos.agent_modelling.models import AgentModel
 from marlx.analysis import embeddings, make_rows
 from marlx.learner import Learner, stateless
 from marlx.learning.returns import uniform_action
@@ -63,24 +63,24 @@ CASES = {
 }
 
 
-def wanderer(model: Model, spec: Any) -> Learner:
+def wanderer(model: AgentModel, spec: Any) -> Learner:
     """Returns a learner that acts at random while the model observes."""
 
     def act(policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         action = uniform_action(key, spec, obs.action_mask)
-        vector = Extras(model.read(policy, memory, obs))
-        return action, model.push(policy, memory, obs, action), vector
+        extras = Extras(model.embed(policy, memory, obs))
+        return action, model.advance(policy, memory, obs, action), extras
 
     return stateless(act)._replace(memory=model.memory)
 
 
 class Extras(NamedTuple):
-    """Extras of a transition: the vector of the partners."""
+    """Extras of a transition."""
 
-    vector: Any
+    embedding: Any
 
 
-def example(env: Any, params: Any, model: Model, actors: Any, length: int) -> Any:
+def example(env: Any, params: Any, model: AgentModel, actors: Any, length: int) -> Any:
     """Returns the shapes of the rollouts that the model observes."""
     idle = random_learner(env.spec(params))
 
@@ -106,7 +106,7 @@ def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     )
     kind = "labels" if args.labels else "clam"
     model = model_of(spec, CLAMConfig(model=kind, contrast=contrast, **case.settings))
-    learner, times = wanderer(model, spec), embeddings.moments_of(spec.horizon)
+    learner, times = wanderer(model, spec), embeddings.time_points(spec.horizon)
 
     @jax.jit
     def watch(key: Any) -> Any:
@@ -114,7 +114,7 @@ def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
         key_start, key_init, key_roll = jax.random.split(key, 3)
         actors = start(env, params, learner, key_start, args.episodes)
         state = model.init(key_init, example(env, params, model, actors, spec.horizon))
-        policy = model.policy(state)
+        policy = model.params(state)
         taken = rollout(env, params, learner, policy, actors, key_roll, spec.horizon)[1]
         return model.observe(state, taken)
 
@@ -122,7 +122,7 @@ def measure(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
 
     @jax.jit
     def judge(state: Any, key: Any) -> Any:
-        return embeddings.embed(env, params, learner, model.policy(state), key, args.judged)
+        return embeddings.embed(env, params, learner, model.params(state), key, args.judged)
 
     each = []
     for seed in range(args.seeds):

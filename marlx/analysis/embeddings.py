@@ -46,7 +46,7 @@ def embed(
     Args:
       env: an environment that samples partners and has their index as `info["partner"]`.
       params: its parameters.
-      learner: one whose `act` returns extras with a `vector`.
+      learner: one whose `act` returns extras with an `embedding`.
       policy: parameters for `learner.act`.
       key: consumed.
       episodes: number of episodes, run in parallel.
@@ -64,12 +64,12 @@ def embed(
         obs, state, memory, alive = carry
         key_act, key_step = jax.random.split(key)
         action, memory, extras = learner.act(policy, memory, obs, key_act, False)
-        if not hasattr(extras, "vector"):
+        if not hasattr(extras, "embedding"):
             raise ValueError("this learner has no embeddings; give a run of clam")
         obs, state, _, terminated, truncated, info = vector_step(
             env, params, key_step, state, action
         )
-        out = extras.vector, alive, info["partner"]
+        out = extras.embedding, alive, info["partner"]
         return (obs, state, memory, alive & ~(terminated | truncated)), out
 
     start = obs, state, learner.memory(episodes), jnp.ones(episodes, bool)

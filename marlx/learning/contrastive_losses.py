@@ -1,4 +1,4 @@
-"""Contrastive losses: vectors that belong together are to be more alike than others."""
+"""Contrastive losses: NT-Xent and its supervised form."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from marlx.types import Array
 
 
 def supervised_contrastive(x: Array, label: Array, temperature: float) -> Array:
-    """f32 [], the mean over anchors of the cross-entropy of finding those of the same label.
+    """Returns the supervised contrastive loss f32 [], a mean over anchors.
 
-    For an anchor a with positives P(a), all others of its label, and cosine similarities s:
+    For an anchor a with positives P(a), all other vectors of its label, and cosine similarities s:
     `-1/|P(a)| sum_{p in P(a)} log(exp(s_ap / T) / sum_{k != a} exp(s_ak / T))`. Anchors without a
-    positive do not count.
+    positive are left out of the mean; without any the loss is 0.
 
     Args:
-      x: f32 [M, D], of any length; they are normalised here.
+      x: f32 [M, D], not normalised.
       label: int32 [M].
       temperature: T, above 0.
 
@@ -34,9 +34,9 @@ def supervised_contrastive(x: Array, label: Array, temperature: float) -> Array:
 
 
 def nt_xent(first: Array, second: Array, temperature: float) -> Array:
-    """f32 [], the same where a positive is the other view of the same item: NT-Xent.
+    """Returns NT-Xent f32 []: the positive of each view is the other view of the same item.
 
-    It is `log(2 B - 1)` where all vectors are alike.
+    It is `log(2 B - 1)` if all vectors are equal.
 
     Args:
       first: f32 [B, D], one view of each item.

@@ -1,8 +1,8 @@
-"""What a policy network's outputs mean: masked categorical and Gaussian actions.
+"""Action distributions of policy networks: masked categorical and Gaussian.
 
-Formulas over the last axis, which any leading axes may precede: an agent's outputs `[..., O]`, its
-mask `[..., A]`. What is masked (an illegal action, a component that an agent does not have) adds
-nothing to a log-probability or an entropy, and receives no gradient.
+All work on the last axis: outputs of the network `[..., O]`, mask `[..., A]`. Masked entries
+(illegal actions, components that an agent does not have) add nothing to a log-probability or an
+entropy, and receive no gradient.
 """
 
 from __future__ import annotations
@@ -22,45 +22,48 @@ LOG_STD = (-4.0, 2.0)
 
 
 class Distribution(Protocol):
-    """A family of distributions over actions; `raw` is what was drawn, `action` what is played."""
+    """Family of distributions over actions.
+
+    `raw` is a sample of the distribution; `action` is what the environment receives for it.
+    """
 
     def num_outputs(self, num_actions: int) -> int:
-        """O, the network outputs that A actions take."""
+        """Returns O, the number of network outputs for A actions."""
 
     def sample(self, key: Array, outputs: Array, mask: Array) -> Array:
-        """Draw `raw`."""
+        """Returns a sample `raw`."""
 
     def mode(self, outputs: Array, mask: Array) -> Array:
-        """The `raw` of the greedy action."""
+        """Returns the `raw` of the greedy action."""
 
     def action(self, raw: Array, mask: Array) -> Array:
-        """What the environment is given for `raw`."""
+        """Returns the environment's action for `raw`."""
 
     def log_prob(self, outputs: Array, mask: Array, raw: Array) -> Array:
-        """f32 [...], log-probability (density) of `raw`."""
+        """Returns the log-probability (density) of `raw`, f32 [...]."""
 
     def entropy(self, outputs: Array, mask: Array, raw: Array) -> Array:
-        """f32 [...]; `raw` is a draw, for families whose entropy is estimated from one."""
+        """Returns the entropy f32 [...]; families without a closed form estimate it from `raw`."""
 
 
 def distribution(spec: EnvSpec, bounded: Bounded) -> Distribution:
-    """The family that `spec`'s actions ask for; `bounded` is for continuous ones."""
+    """Returns the distribution for the actions of `spec`; `bounded` is for continuous ones."""
     return Gaussian(bounded == "squashed") if spec.continuous else Categorical()
 
 
 class Categorical(NamedTuple):
-    """One of A actions, illegal ones with probability 0; outputs are logits [..., A]."""
+    """Categorical distribution over legal actions; outputs are logits [..., A]."""
 
     def num_outputs(self, num_actions: int) -> int:  # noqa: D102
         return num_actions
 
     def sample(self, key: Array, outputs: Array, mask: Array) -> Array:
-        """int32 [...]."""
+        """Returns an action, int32 [...]."""
         logits = jnp.where(mask, outputs, -jnp.inf)
         return jax.random.categorical(key, logits).astype(jnp.int32)
 
     def mode(self, outputs: Array, mask: Array) -> Array:
-        """int32 [...], the most probable action."""
+        """Returns the most probable action, int32 [...]."""
         return masked_argmax(outputs, mask)
 
     def action(self, raw: Array, mask: Array) -> Array:  # noqa: D102
@@ -76,7 +79,7 @@ class Categorical(NamedTuple):
 
 
 def _log_probabilities(logits: Array, mask: Array) -> Array:
-    """f32 [..., A]; 0 where masked, which no caller reads."""
+    """Returns log-probabilities f32 [..., A]; 0 where masked, which no caller reads."""
     largest = jax.lax.stop_gradient(jnp.where(mask, logits, -jnp.inf).max(-1, keepdims=True))
     shifted = jnp.where(mask, logits - largest, 0.0)
     total = jnp.where(mask, jnp.exp(shifted), 0.0).sum(-1, keepdims=True)
@@ -84,14 +87,14 @@ def _log_probabilities(logits: Array, mask: Array) -> Array:
 
 
 class Gaussian(NamedTuple):
-    """Independent components in [0, 1]; outputs are means and log standard deviations [..., 2 A].
+    """Gaussian with diagonal covariance, for components in [0, 1].
 
-    `raw` is f32 [..., A] from the Gaussian; the environment is given `(raw + 1) / 2` clipped to
-    [0, 1], or, where `squashed`, `(tanh(raw) + 1) / 2`.
+    Outputs are means and log standard deviations [..., 2 A]. `raw` is f32 [..., A]; the action is
+    `(raw + 1) / 2` clipped to [0, 1], or `(tanh(raw) + 1) / 2` if `squashed`.
 
-    The log-probability is that of `raw` where actions are clipped (clipping happens in the world,
-    so to say: Chou et al. 2017 discuss the bias of the alternative), and that of the action itself
-    where they are squashed, with the Jacobian of the squashing (Haarnoja et al. 2018, appendix C).
+    The log-probability of clipped actions is that of `raw`: clipping counts as part of the
+    environment (Chou et al. 2017 discuss the bias of the alternative). That of squashed actions is
+    the action's own, with the Jacobian of the squashing (Haarnoja et al. 2018, appendix C).
     """
 
     squashed: bool = False
@@ -100,16 +103,16 @@ class Gaussian(NamedTuple):
         return 2 * num_actions
 
     def sample(self, key: Array, outputs: Array, mask: Array) -> Array:
-        """f32 [..., A]; 0 where an agent has no such component."""
+        """Returns f32 [..., A]; 0 in components that an agent does not have."""
         mean, log_std = _gaussian(outputs)
-        draw = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
-        return jnp.where(mask, draw, 0.0)
+        sample = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+        return jnp.where(mask, sample, 0.0)
 
     def mode(self, outputs: Array, mask: Array) -> Array:  # noqa: D102
         return jnp.where(mask, _gaussian(outputs)[0], 0.0)
 
     def action(self, raw: Array, mask: Array) -> Array:
-        """f32 [..., A], in [0, 1]."""
+        """Returns f32 [..., A] in [0, 1]."""
         inside = jnp.tanh(raw) if self.squashed else jnp.clip(raw, -1.0, 1.0)
         return jnp.where(mask, (inside + 1.0) / 2.0, 0.0)
 
@@ -122,10 +125,10 @@ class Gaussian(NamedTuple):
         return jnp.where(mask, density, 0.0).sum(-1)
 
     def entropy(self, outputs: Array, mask: Array, raw: Array) -> Array:
-        """f32 [...], of `raw`; where squashed, the action's, estimated from the draw `raw`.
+        """Returns the entropy f32 [...]: of `raw`, or of the squashed action.
 
-        The estimate is one of the entropy's gradient too: the draw is taken as the mean plus the
-        deviation times fixed noise.
+        That of the squashed action is a one-sample estimate from `raw`, which counts as the mean
+        plus the deviation times fixed noise, so that its gradient is an estimate too.
         """
         mean, log_std = _gaussian(outputs)
         each = log_std + 0.5 * math.log(2 * math.pi * math.e)
@@ -136,13 +139,13 @@ class Gaussian(NamedTuple):
 
 
 def _gaussian(outputs: Array) -> tuple[Array, Array]:
-    """Mean and log standard deviation, f32 [..., A] each."""
+    """Returns mean and log standard deviation, f32 [..., A] each."""
     mean, log_std = jnp.split(outputs, 2, -1)
     low, high = LOG_STD
-    # a smooth bound: a clipped one has no gradient to come back with
+    # a smooth bound; beyond a clipped one the gradient would be 0
     return mean, low + 0.5 * (high - low) * (jnp.tanh(log_std) + 1.0)
 
 
 def _log_slope(raw: Array) -> Array:
-    """Log of the slope of `raw -> (tanh(raw) + 1) / 2`, written so that it cannot overflow."""
+    """Returns the log derivative of `(tanh(raw) + 1) / 2`, in a form that cannot overflow."""
     return math.log(2.0) - 2.0 * raw - 2.0 * jax.nn.softplus(-2.0 * raw)

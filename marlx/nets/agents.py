@@ -1,7 +1,7 @@
-"""Networks of agents, and who shares parameters with whom.
+"""Networks of agents, and how agents share parameters.
 
-Parameters are always stacked along a leading axis of parameter sets, whichever way agents share
-them, so that `all`, `group` and `none` are one code path (`Sharing.apply`).
+Parameters are always stacked along a leading axis of parameter sets, so that the sharing modes
+`all`, `group` and `none` are one code path (`Sharing.apply`).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ SharingMode = Literal["all", "group", "none"]
 
 
 class Sharing(NamedTuple):
-    """Which agents use which of the `G` parameter sets.
+    """Assignment of agents to `G` parameter sets.
 
     Attributes:
       members: int [G, M], the agents of each set; smaller sets repeat an agent to fill the row.
-      place: int [N], where each agent's result stands among the `G * M` computed.
+      place: int [N], index of each agent among the `G * M` results.
     """
 
     members: np.ndarray[Any, Any]
     place: np.ndarray[Any, Any]
 
     def init(self, init: Callable[[Array], Tree], key: Array) -> Tree:
-        """Parameters stacked `[G, ...]`, every set from its own key."""
+        """Returns parameters stacked `[G, ...]`, every set from its own key."""
         return jax.vmap(init)(jax.random.split(key, len(self.members)))
 
     def apply(self, function: Callable[..., Tree], params: Tree, *inputs: Tree) -> Tree:
-        """`function(params, *inputs)` with each agent's own parameters.
+        """Returns `function(params, *inputs)`, each agent with the parameters of its set.
 
         Args:
           function: of one parameter set and inputs `[..., M, F]`; returns arrays `[..., M, F']`.
@@ -45,13 +45,13 @@ class Sharing(NamedTuple):
           inputs: pytrees of arrays `[..., N, F]`.
 
         Returns:
-          What `function` returns, with N agents again: arrays `[..., N, F']`.
+          The results of `function` for all N agents, arrays `[..., N, F']`.
         """
         sets = jax.tree.map(self._split, inputs)
         return jax.tree.map(self._join, jax.vmap(function)(params, *sets))
 
     def _split(self, x: Array) -> Array:
-        if len(self.members) == 1:  # everybody shares: no gather, and XLA drops the axis of one
+        if len(self.members) == 1:  # one set: no gather, and XLA drops the axis of one
             return x[None]
         return jnp.moveaxis(jnp.take(x, self.members, axis=-2), -3, 0)
 
@@ -59,12 +59,21 @@ class Sharing(NamedTuple):
         if len(self.members) == 1:
             return x[0]
         x = jnp.moveaxis(x, 0, -3)
-        *before, sets, width, features = x.shape  # features may be 0, which -1 cannot be told by
+        *before, sets, width, features = x.shape  # features may be 0, so no -1 below
         return jnp.take(x.reshape(*before, sets * width, features), self.place, axis=-2)
 
 
 def sharing(mode: SharingMode, spec: EnvSpec) -> Sharing:
-    """Who shares with whom: `all` one set, `group` one per `spec.groups`, `none` one per agent."""
+    """Returns the sharing of a mode.
+
+    Args:
+      mode: `all`: one parameter set; `group`: one per group of `spec.groups`; `none`: one per
+        agent.
+      spec: the environment's.
+
+    Raises:
+      ValueError: an unknown mode.
+    """
     groups: list[tuple[int, ...]]
     if mode == "all":
         groups = [tuple(range(spec.num_agents))]
@@ -92,10 +101,10 @@ class AgentNetwork(nn.Module):
     Attributes:
       num_outputs: width of the head.
       hidden: width of encoder and recurrence.
-      recurrent: GRU; False puts a dense layer in its place and leaves the memory empty.
+      recurrent: use a GRU; False: a dense layer, and a memory of width 0.
       layer_norm: normalise the encoder's output.
-      head_scale: standard deviation of the head's first weights, relative to the usual; policies
-        start near uniform with 0.01.
+      head_scale: standard deviation of the head's initial weights, relative to LeCun's; with 0.01
+        policies start near uniform.
     """
 
     num_outputs: int
@@ -106,7 +115,7 @@ class AgentNetwork(nn.Module):
 
     @property
     def memory_size(self) -> int:
-        """Width of the acting memory of one agent; 0 without recurrence."""
+        """Width of one agent's recurrent memory; 0 without recurrence."""
         return self.hidden if self.recurrent else 0
 
     def setup(self) -> None:  # noqa: D102  flax's hook
@@ -122,23 +131,23 @@ class AgentNetwork(nn.Module):
         self.readout = nn.Dense(self.num_outputs, kernel_init=head)
 
     def encode(self, x: Array) -> Array:
-        """f32 [..., hidden] from inputs f32 [..., F]."""
+        """Returns f32 [..., hidden] from inputs f32 [..., F]."""
         x = self.encoder(x)
         return nn.relu(x if self.norm is None else self.norm(x))
 
     def recur(self, memory: Array, x: Array) -> tuple[Array, Array]:
-        """Next memory f32 [..., memory_size] and features f32 [..., hidden]."""
+        """Returns the next memory f32 [..., memory_size] and features f32 [..., hidden]."""
         if not self.recurrent:
             return memory, nn.relu(self.dense(x))
         memory, features = self.cell(memory, x)
         return memory, features
 
     def head(self, features: Array) -> Array:
-        """f32 [..., num_outputs]."""
+        """Returns f32 [..., num_outputs] from features f32 [..., hidden]."""
         return self.readout(features)
 
     def __call__(self, memory: Array, x: Array) -> tuple[Array, Array, Array]:
-        """One step: outputs, features and the next memory."""
+        """Returns outputs, features and the next memory after one step."""
         memory, features = self.recur(memory, self.encode(x))
         return self.head(features), features, memory
 
@@ -146,19 +155,19 @@ class AgentNetwork(nn.Module):
 def unroll_network(
     network: AgentNetwork, params: Tree, memory: Array, x: Array, done: Array
 ) -> tuple[Array, Array, Array]:
-    """The network over a sequence that may hold several episodes.
+    """Returns the network's outputs over a sequence that may hold several episodes.
 
     Args:
-      network: of one parameter set.
-      params: its parameters.
+      network: the network.
+      params: one parameter set.
       memory: f32 [b, M, memory_size], *before* the first step.
       x: f32 [T, b, M, F].
       done: bool [T, b], the episode ended at that step: the next one starts from a zero memory.
 
     Returns:
       outputs f32 [T, b, M, O], features f32 [T, b, M, hidden], and memories f32
-      [T, b, M, memory_size] *after* each step and before any reset, which is what the value of the
-      state after that step has to be computed with.
+      [T, b, M, memory_size] *after* each step and before any reset. The value of the state after
+      that step has to be computed with this memory.
     """
     apply: Callable[..., Any] = functools.partial(network.apply, params)
     encoded = apply(x, method="encode")
@@ -171,25 +180,25 @@ def unroll_network(
 
 
 def dormant(features: Array, threshold: float = 0.025) -> Array:
-    """f32 [], the share of units that do next to nothing, from features f32 [..., H].
+    """Returns the share of dormant units f32 [], from features f32 [..., H].
 
-    A unit is dormant if its mean size is at most `threshold` of the layer's average.
+    A unit is dormant if its mean absolute activation is at most `threshold` of the layer's average.
 
-    Source: Sokar et al. 2023, definition 3.1, for the layer that the head reads.
+    Source: Sokar et al. 2023, definition 3.1. Differs from: it is computed for the layer before the
+    head only.
     """
     size = jnp.abs(features).reshape(-1, features.shape[-1]).mean(0)
     return (size <= threshold * size.mean()).mean()
 
 
 class TeamNetwork(NamedTuple):
-    """A network of several agents as functions of its stacked parameters and of observations.
+    """Network of several agents as functions of stacked parameters and observations.
 
-    Results come as outputs f32 [..., N, O], features f32 [..., N, hidden] and memories; for a
-    `central_network` N is 1.
+    Outputs are f32 [..., N, O], features f32 [..., N, hidden]; N is 1 for a `central_network`.
 
     Attributes:
       init: `(key) -> params [G, ...]`.
-      memory: `(B) -> f32 [B, N, memory_size]`, an episode's first.
+      memory: `(B) -> f32 [B, N, memory_size]`, at an episode's start.
       step: `(params, memory [..., N, M], obs [..., N, F]) -> outputs, features, memory`.
       unroll: `(params, memory [b, N, M], obs [T, b, ...], done [T, b]) -> outputs, features,
         memories`, over a sequence that may hold several episodes; memories `[T, b, N, M]` are those
@@ -205,9 +214,16 @@ class TeamNetwork(NamedTuple):
 def team_network(
     network: AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
 ) -> TeamNetwork:
-    """Every agent reads its own observation, and its one-hot index where `agent_id`."""
+    """Returns a network in which each agent reads its own observation.
 
-    def see(obs: Observation) -> Array:
+    Args:
+      network: the network of one parameter set.
+      spec: the environment's.
+      mode: which agents share parameters.
+      agent_id: append the agent's one-hot index to its observation.
+    """
+
+    def inputs(obs: Observation) -> Array:
         local = obs.local.astype(jnp.float32) / spec.scale
         if not agent_id:
             return local
@@ -215,17 +231,17 @@ def team_network(
         return jnp.concatenate([local, ids], -1)
 
     width = spec.obs_size + agent_id * spec.num_agents
-    return _team(network, sharing(mode, spec), spec.num_agents, width, see)
+    return _team(network, sharing(mode, spec), spec.num_agents, width, inputs)
 
 
 def central_network(network: AgentNetwork, spec: EnvSpec) -> TeamNetwork:
-    """One network that reads the global state."""
+    """Returns a network that reads the global state, once for all agents."""
 
-    def see(obs: Observation) -> Array:
+    def inputs(obs: Observation) -> Array:
         return obs.global_state.astype(jnp.float32)[..., None, :] / spec.scale
 
-    alone = Sharing(np.zeros((1, 1), np.int32), np.zeros(1, np.int32))
-    return _team(network, alone, 1, spec.state_size, see)
+    single = Sharing(np.zeros((1, 1), np.int32), np.zeros(1, np.int32))
+    return _team(network, single, 1, spec.state_size, inputs)
 
 
 def _team(
@@ -233,8 +249,10 @@ def _team(
     shared: Sharing,
     num_agents: int,
     width: int,
-    see: Callable[[Observation], Array],
+    inputs: Callable[[Observation], Array],
 ) -> TeamNetwork:
+    """Returns a network of `num_agents` whose inputs f32 [..., N, width] are `inputs(obs)`."""
+
     def init(key: Array) -> Tree:
         memory, x = jnp.zeros((1, network.memory_size)), jnp.zeros((1, width))
         return shared.init(lambda key: network.init(key, memory, x), key)
@@ -243,7 +261,7 @@ def _team(
         return jnp.zeros((num_envs, num_agents, network.memory_size))
 
     def step(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
-        return shared.apply(network.apply, params, memory, see(obs))  # type: ignore[no-any-return]
+        return shared.apply(network.apply, params, memory, inputs(obs))  # type: ignore[no-any-return]
 
     def unroll(
         params: Tree, memory: Array, obs: Observation, done: Array
@@ -251,6 +269,6 @@ def _team(
         def one_set(params: Tree, memory: Array, x: Array) -> Tree:
             return unroll_network(network, params, memory, x, done)
 
-        return shared.apply(one_set, params, memory, see(obs))  # type: ignore[no-any-return]
+        return shared.apply(one_set, params, memory, inputs(obs))  # type: ignore[no-any-return]
 
     return TeamNetwork(init, memory, step, unroll)

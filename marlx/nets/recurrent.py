@@ -1,8 +1,8 @@
-"""A gated recurrent unit over a whole sequence, with the gradient written out.
+"""Gated recurrent unit over a whole sequence, with a hand-written gradient.
 
-Differentiating a scanned cell multiplies small matrices many times per step, and adds to the
-weights' gradient at every one. Here a step has one product, forwards and backwards, and all that
-does not depend on the step before is one large product over the sequence. The numbers are those of
+The gradient of a scanned cell has many small matrix products per step, and adds to the weights'
+gradient at each. Here a step has one product, forwards and backwards; everything that does not
+depend on the step before is one large product over the sequence. Results are those of
 `flax.linen.GRUCell` (Cho et al. 2014, in the form of cuDNN).
 """
 
@@ -18,7 +18,7 @@ from marlx.types import Array
 
 
 def gru(cell: Mapping[str, Any], memory: Array, x: Array, done: Array) -> Array:
-    """Memories f32 [T, b, M, H] *after* each step, before any reset.
+    """Returns memories f32 [T, b, M, H] *after* each step, before any reset.
 
     Args:
       cell: parameters of a `flax.linen.GRUCell`.
@@ -31,25 +31,33 @@ def gru(cell: Mapping[str, Any], memory: Array, x: Array, done: Array) -> Array:
     into = jnp.concatenate([cell[name]["kernel"] for name in ("ir", "iz", "in")], -1)
     bias = jnp.concatenate([cell[name]["bias"] for name in ("ir", "iz", "in")], -1)
     recur = jnp.concatenate([cell[name]["kernel"] for name in ("hr", "hz", "hn")], -1)
-    given = (x @ into + bias).reshape(length, batch * width, 3 * size)
-    # what is kept of a memory when the next step begins
+    projected = (x @ into + bias).reshape(length, batch * width, 3 * size)
+    # factor of the memory before the next step: 0 where an episode ended
     keep = jnp.repeat(1.0 - done.astype(x.dtype), width, 1)[..., None]
-    memories = _scan(recur, cell["hn"]["bias"], memory.reshape(-1, size), given, keep)
+    memories = _scan(recur, cell["hn"]["bias"], memory.reshape(-1, size), projected, keep)
     return memories.reshape(length, batch, width, size)
 
 
 @jax.custom_vjp
-def _scan(recur: Array, bias: Array, memory: Array, given: Array, keep: Array) -> Array:
-    """Memories [T, R, H], where R = b M: recur [H, 3H], given [T, R, 3H], keep [T, R, 1]."""
-    return _forward(recur, bias, memory, given, keep)[0]
+def _scan(recur: Array, bias: Array, memory: Array, projected: Array, keep: Array) -> Array:
+    """Returns memories [T, R, H].
+
+    Args:
+      recur: [H, 3H], weights of the memory, for reset gate, update gate and candidate.
+      bias: [H], of the candidate.
+      memory: [R, H], before the first step; R = b M.
+      projected: [T, R, 3H], inputs times their weights.
+      keep: [T, R, 1], factor of the memory before the next step.
+    """
+    return _forward(recur, bias, memory, projected, keep)[0]
 
 
 def _forward(
-    recur: Array, bias: Array, memory: Array, given: Array, keep: Array
+    recur: Array, bias: Array, memory: Array, projected: Array, keep: Array
 ) -> tuple[Array, tuple[Array, ...]]:
     def step(memory: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, ...]]:
-        given, keep = inputs
-        from_x = jnp.split(given, 3, -1)
+        projected, keep = inputs
+        from_x = jnp.split(projected, 3, -1)
         from_h = jnp.split(memory @ recur, 3, -1)
         r = jax.nn.sigmoid(from_x[0] + from_h[0])
         z = jax.nn.sigmoid(from_x[1] + from_h[1])
@@ -58,7 +66,7 @@ def _forward(
         after = (1.0 - z) * n + z * memory
         return after * keep, (after, memory, r, z, n, candidate)
 
-    _, (after, *saved) = jax.lax.scan(step, memory, (given, keep))
+    _, (after, *saved) = jax.lax.scan(step, memory, (projected, keep))
     return after, (recur, keep, *saved)
 
 
@@ -79,9 +87,9 @@ def _backward(saved: tuple[Array, ...], gradient: Array) -> tuple[Array, ...]:
     d_memory, (d_h, d_n) = jax.lax.scan(step, jnp.zeros_like(memory[0]), steps, reverse=True)
     size = memory.shape[-1]
     d_recur = jnp.einsum("trh,trg->hg", memory, d_h)
-    d_given = jnp.concatenate([d_h[..., : 2 * size], d_n], -1)
+    d_projected = jnp.concatenate([d_h[..., : 2 * size], d_n], -1)
     d_bias = d_h[..., 2 * size :].sum((0, 1))
-    return d_recur, d_bias, d_memory, d_given, jnp.zeros_like(keep)
+    return d_recur, d_bias, d_memory, d_projected, jnp.zeros_like(keep)
 
 
 _scan.defvjp(_forward, _backward)

@@ -1,10 +1,10 @@
-"""Attention over the steps of a trajectory that can be taken in one at a time.
+"""Attention pooling of a trajectory, over whole sequences or one token at a time.
 
 `PooledEncoder` reads a sequence of tokens as a set: every token is encoded by itself, learned seeds
-attend to all of them, and a layer mixes the seeds. Since tokens do not attend to tokens, what the
-seeds have gathered is a softmax average that can be extended by a token exactly, in time and memory
-that do not grow with the sequence (`push`). So what is trained on whole sequences (`__call__`) is
-what acts step by step.
+attend to all of them, and a layer mixes the seeds. Tokens do not attend to tokens, so the result of
+the attention is a softmax average that can be extended by a token exactly (`push`), in time and
+memory that do not grow with the sequence. It is trained on whole sequences (`__call__`) and acts
+step by step (`step`).
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ import numpy as np
 
 from marlx.types import Array
 
-NOTHING = -1e30
-"""The score of a token that is not there."""
+MASKED_SCORE = -1e30
+"""Score of padding."""
 
 
 class Pool(NamedTuple):
-    """A softmax average under way: of S seeds and H heads, D numbers each."""
+    """Running softmax average for S seeds and H heads, D numbers each."""
 
-    top: Array  # f32 [..., S, H], the largest score so far; every weight is relative to it
+    top: Array  # f32 [..., S, H], largest score so far; weights are relative to it
     mass: Array  # f32 [..., S, H], sum of the weights
     total: Array  # f32 [..., S, H, D], weighted sum of the values
 
     @property
     def average(self) -> Array:
-        """f32 [..., S, H, D]; 0 where nothing was pooled."""
+        """The average f32 [..., S, H, D]; 0 for an empty pool."""
         return self.total / jnp.maximum(self.mass, 1e-30)[..., None]
 
 
 def empty(seeds: int, heads: int, width: int, batch: tuple[int, ...] = ()) -> Pool:
-    """The pool of no tokens; `width` is that of all heads together."""
+    """Returns an empty pool; `width` is that of all heads together."""
     shape = (*batch, seeds, heads)
     return Pool(
-        jnp.full(shape, NOTHING), jnp.zeros(shape), jnp.zeros((*shape, width // heads))
+        jnp.full(shape, MASKED_SCORE), jnp.zeros(shape), jnp.zeros((*shape, width // heads))
     )  # fmt: skip
 
 
 def push(pool: Pool, score: Array, value: Array) -> Pool:
-    """The pool after one token more.
+    """Returns the pool after one more token.
 
     Args:
-      pool: so far.
+      pool: of the tokens before.
       score: f32 [..., S, H], of the token.
       value: f32 [..., H, D], of the token.
 
@@ -58,22 +58,24 @@ def push(pool: Pool, score: Array, value: Array) -> Pool:
     return Pool(top, keep * pool.mass + weight, total)
 
 
-def pooled(score: Array, value: Array, there: Array) -> Pool:
-    """The pool of a whole sequence, the last axis but those of a token.
+def pooled(score: Array, value: Array, valid: Array) -> Pool:
+    """Returns the pool of a whole sequence of L tokens.
 
     Args:
       score: f32 [..., L, S, H].
       value: f32 [..., L, H, D].
-      there: bool [..., L], False for padding.
+      valid: bool [..., L], False for padding.
     """
-    score = jnp.where(there[..., None, None], score, NOTHING)
+    score = jnp.where(valid[..., None, None], score, MASKED_SCORE)
     top = score.max(-3)
-    weight = jnp.where(there[..., None, None], jnp.exp(score - top[..., None, :, :]), 0.0)
+    weight = jnp.where(valid[..., None, None], jnp.exp(score - top[..., None, :, :]), 0.0)
     return Pool(top, weight.sum(-3), jnp.einsum("...lsh,...lhd->...shd", weight, value))
 
 
 def positions(length: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """f32 [length, width], sinusoids of the positions 0, 1, ...; a table, since sines are slow.
+    """Returns sinusoidal encodings of positions 0, 1, ..., f32 [length, width].
+
+    They are a constant table, since sines are slow to compute.
 
     Source: Vaswani et al. 2017, section 3.5.
     """
@@ -83,20 +85,20 @@ def positions(length: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 class PooledEncoder(nn.Module):
-    """A sequence of tokens [L, F] as one vector [size].
+    """Encoder of a sequence of tokens f32 [L, F] to one vector f32 [size].
 
     Attributes:
-      size: of the result.
-      width: of everything within.
-      heads: of the attention; they divide `width`.
-      seeds: learned queries that pool the tokens.
-      length: positions that are told apart; tokens further on have the last one.
+      size: width of the result.
+      width: of all hidden layers.
+      heads: of the attention; `width` must be a multiple.
+      seeds: number of learned queries that pool the tokens.
+      length: number of positions; later tokens have the last one.
 
     Source: the Set Transformer (Lee et al. 2019, arXiv 1810.00825): row-wise feed-forward layers
     and pooling by multi-head attention with k seeds. Differs from: its encoder, whose tokens attend
-    to each other; here they do not, which is what makes `push` exact. And from its decoder, where
-    seeds attend to each other: a dense layer over all of them is as general for a fixed number of
-    seeds, and a fifth of the cost of every step that acts.
+    to each other; here they do not, so that `push` is exact. Its decoder, whose seeds attend to
+    each other; a dense layer over all seeds is as general for a fixed number of them, and takes a
+    fifth of the time per acting step.
     """
 
     size: int
@@ -111,14 +113,14 @@ class PooledEncoder(nn.Module):
         self.mix, self.out = nn.Dense(self.width), nn.Dense(self.size)
 
     def empty(self, batch: tuple[int, ...] = ()) -> Pool:
-        """The pool of no tokens."""
+        """Returns an empty pool."""
         return empty(self.seeds, self.heads, self.width, batch)
 
     def token(self, x: Array, position: Array) -> tuple[Array, Array]:
-        """Score f32 [..., S, H] and value f32 [..., H, D] of tokens f32 [..., F].
+        """Returns score f32 [..., S, H] and value f32 [..., H, D] of tokens f32 [..., F].
 
-        A seed's query times a token's key is linear in the token, so the two projections are one
-        matrix; beside it stand the columns that make values.
+        A seed's query times a token's key is linear in the token, so one matrix has the columns of
+        scores and of values.
         """
         place = jnp.asarray(positions(self.length, self.width))[position]  # clipped, by JAX
         x = nn.relu(self.embed(x) + place)
@@ -130,17 +132,17 @@ class PooledEncoder(nn.Module):
         )
 
     def read(self, pool: Pool) -> Array:
-        """f32 [..., size], what the seeds have gathered."""
-        gathered = pool.average
-        mixed = nn.relu(self.mix(gathered.reshape(*gathered.shape[:-3], -1)))
+        """Returns the result f32 [..., size] of a pool."""
+        average = pool.average
+        mixed = nn.relu(self.mix(average.reshape(*average.shape[:-3], -1)))
         result: Array = self.out(mixed)
         return result
 
     def step(self, pool: Pool, x: Array, position: Array) -> tuple[Pool, Array]:
-        """The pool and the result f32 [..., size] after one token f32 [..., F] more."""
+        """Returns the pool and the result f32 [..., size] after one more token f32 [..., F]."""
         pool = push(pool, *self.token(x, position))
         return pool, self.read(pool)
 
-    def __call__(self, x: Array, there: Array) -> Array:
-        """f32 [..., size] from whole sequences f32 [..., L, F]; `there` bool [..., L]."""
-        return self.read(pooled(*self.token(x, jnp.arange(x.shape[-2])), there))
+    def __call__(self, x: Array, valid: Array) -> Array:
+        """Returns f32 [..., size] for sequences f32 [..., L, F]; `valid` bool [..., L]."""
+        return self.read(pooled(*self.token(x, jnp.arange(x.shape[-2])), valid))

@@ -1,4 +1,4 @@
-"""CLAM: what the policy reads, what the encoder learns from, and what must not reach either."""
+"""Agent models: embeddings step by step, training data, gradients, bounds and controls."""
 
 import dataclasses
 
@@ -8,14 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marlx.algos.agent_modelling import clam_encoder
+from marlx.algos.agent_modelling.clam_encoder import (
+    Training,
+    Views,
+    contrastive_loss,
+    encoder_parts,
+    encoder_step,
+    views_of,
+)
 from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, EncoderConfig, LiamConfig
 from marlx.algos.agent_modelling.learner import clam, model_of
-from marlx.algos.agent_modelling.liam_encoder import reconstruction
-from marlx.algos.agent_modelling.models import tokens
+from marlx.algos.agent_modelling.liam_encoder import reconstruction_loss
+from marlx.algos.agent_modelling.tokens import tokenizer
+from marlx.algos.agent_modelling.trajectory_encoder import encode, unit
+from marlx.algos.agent_modelling.views import blank_mask, sample_pair, sample_view
 from marlx.algos.ppo_config import PPOConfig
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.partners import Partner, with_partners
+from marlx.learner import example_rollout
 from marlx.loop.program import loop
 from marlx.loop.settings import TrainConfig
 from marlx.nets.set_attention import PooledEncoder
@@ -85,7 +95,7 @@ def test_models_train(name):
     before = jax.jit(run.init)(jax.random.key(0))
     after, metrics = jax.jit(run.block)(before)
     before, after = before.learner, after.learner
-    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(after.policy.params)))
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(jax.device_get(after.ppo.params)))
     changed = [
         not np.array_equal(a, b)
         for a, b in zip(
@@ -128,14 +138,14 @@ def beginnings(done):
     return begin
 
 
-def test_vectors_are_what_the_encoder_makes_of_the_steps_before(acted):
+def test_embeddings_are_those_of_the_steps_before(acted):
     """Recomputed by the whole-sequence encoder from what was stored, for every step."""
     _, policy, t = acted
-    token = tokens(SPEC, "own")
+    token = tokenizer(SPEC, "own")
     encoder = PooledEncoder(4, 8, 2, 2)
     done, action = np.asarray(t.done), np.asarray(t.action[..., 0])
     begin = beginnings(done)
-    inputs, there, found, after = [], [], [], []
+    inputs, valid, found, after = [], [], [], []
     for i, b in np.ndindex(done.shape):
         rows = range(begin[i, b], i + 1)
         x = np.zeros((6, token.width), np.float32)
@@ -144,45 +154,45 @@ def test_vectors_are_what_the_encoder_makes_of_the_steps_before(acted):
             if k:
                 x[k, 4 + action[row - 1, b]] = 1
         inputs.append(x)
-        there.append(np.arange(6) < len(rows))
-        found.append(t.extras.vector[i, b, 0])
-        after.append(t.extras.next_vector[i, b, 0])
-    x, there = jnp.array(inputs), jnp.array(there)
-    out = clam_encoder.unit(encoder.apply(policy.model, clam_encoder.with_context(x), there))
+        valid.append(np.arange(6) < len(rows))
+        found.append(t.extras.embedding[i, b, 0])
+        after.append(t.extras.next_embedding[i, b, 0])
+    x, valid = jnp.array(inputs), jnp.array(valid)
+    out = unit(encode(encoder, policy.model, x, valid))
     np.testing.assert_allclose(np.array(after), out, atol=1e-5)  # all steps up to this one
-    last = there.sum(-1) - 1
-    fewer = there & (jnp.arange(6) < last[:, None])
-    out = clam_encoder.unit(encoder.apply(policy.model, clam_encoder.with_context(x), fewer))
+    last = valid.sum(-1) - 1
+    fewer = valid & (jnp.arange(6) < last[:, None])
+    out = unit(encode(encoder, policy.model, x, fewer))
     expected = jnp.where(last[:, None] > 0, out, 0.0)  # nothing known at first
     np.testing.assert_allclose(np.array(found), expected, atol=1e-5)
 
 
-def test_a_vector_depends_on_this_episode_s_earlier_steps_and_on_nothing_else(acted):
+def test_an_embedding_depends_on_this_episode_s_earlier_steps_and_on_nothing_else(acted):
     """By perturbation: acting is replayed with one observation of one environment changed."""
     learner, policy, t = acted
 
     @jax.jit
     def replay(local):
-        """Vectors f32 [T, B, E] of acting on these observations, with the actions as they were."""
+        """Embeddings f32 [T, B, E] of acting on these observations, with the old actions."""
 
         def step(memory, x):
             obs, action, done = x
             _, after, extras = learner.act(policy, memory, obs, jax.random.key(0), False)
-            before = after.model.before._replace(last=action)
-            after = after._replace(model=after.model._replace(before=before))
+            previous = after.model.previous._replace(action=action)
+            after = after._replace(model=after.model._replace(previous=previous))
             fresh = learner.memory(done.shape[0])
             after = jax.tree.map(
                 lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old),
                 fresh,
                 after,
             )
-            return after, extras.vector[:, 0]
+            return after, extras.embedding[:, 0]
 
         obs = t.obs._replace(local=local)
         return jax.lax.scan(step, learner.memory(t.done.shape[1]), (obs, t.action, t.done))[1]
 
     base = replay(t.obs.local)
-    np.testing.assert_allclose(base, t.extras.vector[:, :, 0], atol=1e-5)
+    np.testing.assert_allclose(base, t.extras.embedding[:, :, 0], atol=1e-5)
     begin = beginnings(np.asarray(t.done))
     checked = 0
     for row, b in zip(*np.nonzero(begin == np.arange(30)[:, None]), strict=True):
@@ -200,49 +210,49 @@ def test_a_vector_depends_on_this_episode_s_earlier_steps_and_on_nothing_else(ac
 
 
 def test_the_policy_s_updates_leave_the_encoder_alone():
-    """Bit for bit: what PPO is paid changes its networks, and nothing of the model's."""
+    """Bit for bit: rewards change PPO's networks, and nothing of the model's."""
     learner = clam(SPEC, TINY)
     run = loop(ENV, PARAMS, learner, TRAIN)
     state = jax.jit(run.warm_up)(jax.jit(run.init)(jax.random.key(0))).learner
     update = jax.jit(learner.update)
-    rollout = state.policy.rollout
-    other = state.policy._replace(rollout=rollout._replace(reward=rollout.reward[::-1] * 10))
-    paths = [update(one, jax.random.key(1)) for one in (state, state._replace(policy=other))]
+    rollout = state.ppo.rollout
+    other = state.ppo._replace(rollout=rollout._replace(reward=rollout.reward[::-1] * 10))
+    paths = [update(one, jax.random.key(1)) for one in (state, state._replace(ppo=other))]
     assert all(jnp.isfinite(metrics["contrastive_loss"]) for _, metrics in paths)
     after = [one for one, _ in paths]
     for a, b in zip(*(jax.tree.leaves(one.model) for one in after), strict=True):
         np.testing.assert_array_equal(a, b)
-    before, moved = state.model.params["encoder"], after[0].model.params["encoder"]
+    before, moved = state.model.params.encoder, after[0].model.params.encoder
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, moved)), strict=True))
-    actors = [one.policy.params.actor["params"]["encoder"]["kernel"] for one in after]
+    actors = [one.ppo.params.actor["params"]["encoder"]["kernel"] for one in after]
     assert (actors[0] != actors[1]).any()
 
 
-def test_the_policy_reads_observation_and_vector(acted):
+def test_the_policy_reads_observation_and_embedding(acted):
     learner, policy, t = acted
     obs = jax.tree.map(lambda x: x[0], t.obs)
     memory = learner.memory(8)
     key = jax.random.key(0)
-    log_prob = learner.act(policy, memory, obs, key, False)[2].policy.log_prob
-    vector = memory.model.vector + 5.0
-    moved = memory._replace(model=memory.model._replace(vector=vector))
-    assert (learner.act(policy, moved, obs, key, False)[2].policy.log_prob != log_prob).all()
+    log_prob = learner.act(policy, memory, obs, key, False)[2].actor.log_prob
+    embedding = memory.model.embedding + 5.0
+    moved = memory._replace(model=memory.model._replace(embedding=embedding))
+    assert (learner.act(policy, moved, obs, key, False)[2].actor.log_prob != log_prob).all()
 
 
 def test_controls_read_what_they_should(acted):
     _, policy, t = acted
     obs = jax.tree.map(lambda x: x[5], t.obs)
     oracle = model_of(SPEC, dataclasses.replace(TINY, model="oracle"))
-    vector = oracle.read((), (), obs)
+    embedding = oracle.embed((), (), obs)
     who = obs.global_state[:, SPEC.state_part("partner")]
-    np.testing.assert_array_equal(vector[:, 0, :3], who)
-    assert (who.sum(-1) == 1).all() and not vector[..., 3:].any()
+    np.testing.assert_array_equal(embedding[:, 0, :3], who)
+    assert (who.sum(-1) == 1).all() and not embedding[..., 3:].any()
     model = model_of(SPEC, TINY)
     memory = model.memory(8)
-    memory = memory._replace(vector=jax.random.normal(jax.random.key(0), memory.vector.shape))
+    memory = memory._replace(embedding=jax.random.normal(jax.random.key(0), memory.embedding.shape))
     shuffled = model_of(SPEC, dataclasses.replace(TINY, model="shuffled"))
-    read = shuffled.read(policy.model, memory, obs)
-    np.testing.assert_array_equal(read, memory.vector[jnp.arange(-1, 7)])
+    found = shuffled.embed(policy.model, memory, obs)
+    np.testing.assert_array_equal(found, memory.embedding[jnp.arange(-1, 7)])
 
 
 def test_tokens_hold_what_their_kind_says(acted):
@@ -258,22 +268,22 @@ def test_tokens_hold_what_their_kind_says(acted):
         "code": [[*seen[0], 0.0, 0.0, 0.0], [*seen[1], *others]],
     }
     for kind, rows in expected.items():
-        token = tokens(SPEC, kind)
-        before = token.before(1)
-        first = token.expand(token.step(before, obs[0]))[0, 0]
-        before = token.after(before, obs[0], action)
-        second = token.expand(token.step(before, obs[1]))[0, 0]
+        token = tokenizer(SPEC, kind)
+        previous = token.start(1)
+        first = token.unpack(token.pack(previous, obs[0]))[0, 0]
+        previous = token.advance(previous, obs[0], action)
+        second = token.unpack(token.pack(previous, obs[1]))[0, 0]
         np.testing.assert_allclose(jnp.stack([first, second]), rows, atol=1e-6)
         assert token.width == len(rows[0])
-    few = tokens(SPEC, "own", (2, 0))
-    found = few.expand(few.step(few.before(1), obs[0]))[0, 0]
+    few = tokenizer(SPEC, "own", (2, 0))
+    found = few.unpack(few.pack(few.start(1), obs[0]))[0, 0]
     np.testing.assert_array_equal(found[:2], seen[0][jnp.array([2, 0])])
 
 
 def test_views_lie_within_their_trajectory():
     keys = jax.random.split(jax.random.key(0), 4_000)
     for length in (1, 5, 30):
-        rows = jax.vmap(clam_encoder.view_rows, (0, None, None, None, None))
+        rows = jax.vmap(sample_view, (0, None, None, None, None))
         start, size = rows(keys, jnp.int32(length), 8, 20, 0.0)
         assert (start >= 0).all() and (start + size <= length).all()
         assert size.min() == min(8, length) and size.max() == min(20, length)
@@ -285,9 +295,7 @@ def test_views_apart_share_no_step():
     config = ContrastConfig(shortest=2, longest=48, apart=True)
     keys = jax.random.split(jax.random.key(1), 2_000)
     for length in (1, 2, 20):
-        start, size = jax.vmap(
-            lambda key, n=length: clam_encoder.two_views(key, jnp.int32(n), config)
-        )(keys)
+        start, size = jax.vmap(lambda key, n=length: sample_pair(key, jnp.int32(n), config))(keys)
         assert (start >= 0).all() and (start + size <= length).all()
         assert (start[:, 1] + size[:, 1] <= start[:, 0]).all()
         assert (size[:, 1] >= 1).all() and (size[:, 0] >= min(1, length - 1)).all()
@@ -295,13 +303,93 @@ def test_views_apart_share_no_step():
 
 def test_the_right_number_of_steps_is_blanked():
     for size, expected in ((1, 1), (10, 3), (11, 4)):
-        drawn = clam_encoder.blanks(jax.random.key(size), jnp.int32(size), 12, 0.3)
+        drawn = blank_mask(jax.random.key(size), jnp.int32(size), 12, 0.3)
         assert drawn.sum() == expected and not drawn[size:].any()
-    assert not clam_encoder.blanks(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
+    assert not blank_mask(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
+
+
+PARTS = encoder_parts(
+    SPEC, tokenizer(SPEC, "own"), TINY.embedding, TINY.encoder, TINY.contrast, labels=True
+)
+
+
+def test_views_are_consecutive_steps_of_one_trajectory(acted):
+    """Observations hold noise, so that a token says which step of which environment it is of."""
+    _, _, t = acted
+    model = model_of(SPEC, dataclasses.replace(TINY, model="labels"))
+    state = model.init(jax.random.key(0), t._replace(memory=t.memory.model))
+    state = model.observe(state, t._replace(memory=t.memory.model))
+    views = views_of(PARTS, state.store, jax.random.key(5))
+    noise, begin = np.asarray(t.obs.local[..., 0]), beginnings(np.asarray(t.done))
+    partner = np.asarray(t.obs.global_state[..., SPEC.state_part("partner")].argmax(-1))
+    tokens, valid = np.asarray(views.tokens), np.asarray(views.valid)
+    assert tokens.shape == (2, 8, 5, PARTS.tokenizer.width)
+    for b in range(8):
+        trajectories = []
+        for view in range(2):
+            seen = tokens[view, b, valid[view, b], 0]
+            blank = ~tokens[view, b, valid[view, b]].any(-1)
+            assert blank.sum() == (np.ceil(0.3 * len(seen)) if view == 0 else 0)
+            found = [np.argwhere(noise[..., 0] == x)[0] for x in seen[~blank]]
+            steps, envs = np.array(found, int).reshape(-1, 2).T
+            np.testing.assert_array_equal(np.diff(steps), np.diff(np.flatnonzero(~blank)))
+            trajectories += [(begin[i, k], k) for i, k in zip(steps, envs, strict=True)]
+            assert (partner[steps, envs] == views.label[b]).all()
+        assert len(set(trajectories)) == 1
+
+
+def some_views(key):
+    tokens = jax.random.normal(key, (2, 6, 5, PARTS.tokenizer.width))
+    valid = jnp.arange(5) < jnp.array([5, 3])[:, None, None]
+    return Views(tokens, jnp.broadcast_to(valid, (2, 6, 5)), jnp.array([0, 0, 0, 1, 1, 2]))
+
+
+def first_training():
+    """Parameters with a target beside them, which starts elsewhere here."""
+    state = model_of(SPEC, TINY).init(
+        jax.random.key(0),
+        example_rollout(SPEC, clam(SPEC, TINY), 10, 8)._replace(
+            memory=jax.eval_shape(lambda: clam(SPEC, TINY).memory(8).model)
+        ),
+    )
+    target = jax.tree.map(jnp.zeros_like, state.target)
+    return Training(state.params, target, state.optimiser)
+
+
+def test_the_contrastive_loss_by_hand():
+    params, views = first_training().params, some_views(jax.random.key(1))
+    plain = PARTS._replace(labels=None)
+    loss, nt = contrastive_loss(plain, params, views)
+    assert loss == nt
+    same = views._replace(tokens=jnp.ones_like(views.tokens), valid=jnp.ones_like(views.valid))
+    assert contrastive_loss(plain, params, same)[0] == pytest.approx(np.log(2 * 6 - 1), rel=1e-5)
+    padded = jnp.where(views.valid[..., None], views.tokens, 100.0)
+    other = contrastive_loss(plain, params, views._replace(tokens=padded))[0]
+    assert other == pytest.approx(float(loss), rel=1e-5)
+    labelled, beside = contrastive_loss(PARTS, params, views)
+    assert beside == pytest.approx(float(nt)) and labelled != pytest.approx(float(nt))
+    alone = views._replace(label=jnp.arange(6))  # every partner once: NT-Xent again
+    assert contrastive_loss(PARTS, params, alone)[0] == pytest.approx(float(nt))
+
+
+def test_a_step_lowers_the_loss_and_the_target_follows():
+    views, parts = some_views(jax.random.key(2)), PARTS._replace(labels=None)
+    before = first_training()
+    after, metrics = jax.jit(lambda training: encoder_step(parts, training, views))(before)
+    assert metrics["contrastive_loss"] == pytest.approx(
+        float(contrastive_loss(parts, before.params, views)[0]), rel=1e-5
+    )
+    loss = contrastive_loss(parts, after.params, views)[0]
+    assert loss < contrastive_loss(parts, before.params, views)[0]
+    jax.tree.map(  # from 0, a hundredth of the way
+        lambda target, new: np.testing.assert_allclose(target, 0.01 * new, atol=1e-7),
+        after.target,
+        after.params.encoder,
+    )
 
 
 @pytest.mark.slow
-def test_the_encoder_learns_who_plays():
+def test_the_encoder_tells_partners_apart():
     """Partners that always do the same are told apart: loss below log(2B-1), neighbours agree."""
     config = dataclasses.replace(
         TINY,
@@ -319,13 +407,13 @@ def test_the_encoder_learns_who_plays():
     roll = jax.jit(lambda: rollout(ENV, PARAMS, learner, policy, state.actors, state.key, 30)[1])
     t = roll()
     deep = t.memory.model.time >= 3
-    vector = np.asarray(t.extras.vector[:, :, 0][deep])
+    vector = np.asarray(t.extras.embedding[:, :, 0][deep])
     who = np.asarray(t.obs.global_state[..., SPEC.state_part("partner")].argmax(-1)[deep])
     likeness = vector @ vector.T - 9 * np.eye(len(vector))
     assert (who[likeness.argmax(-1)] == who).mean() > 0.8 > 1.5 * np.bincount(who).max() / len(who)
 
 
-def test_updates_are_owed_and_paid():
+def test_fractions_of_updates_add_up():
     """Half an update per rollout: none after the first, one after the second."""
     half = dataclasses.replace(TINY, contrast=dataclasses.replace(TINY.contrast, updates=0.5))
     model = model_of(SPEC, half)
@@ -340,8 +428,8 @@ def test_updates_are_owed_and_paid():
         moved.append(
             bool(
                 (
-                    after.params["encoder"]["params"]["mix"]["kernel"]
-                    != state.params["encoder"]["params"]["mix"]["kernel"]
+                    after.params.encoder["params"]["mix"]["kernel"]
+                    != state.params.encoder["params"]["mix"]["kernel"]
                 ).any()
             )
         )
@@ -350,7 +438,7 @@ def test_updates_are_owed_and_paid():
 
 
 def test_liam_s_loss_by_hand():
-    error, nll = reconstruction(
+    error, nll = reconstruction_loss(
         jnp.array([1.0, 3.0]),
         jnp.zeros((2, 4)),
         jnp.array([0.0, 1.0]),
@@ -361,12 +449,12 @@ def test_liam_s_loss_by_hand():
 
 BAD = [
     ({"model": "clan"}, "model is clan; it must be clam or labels or"),
-    ({"token": "code"}, "token 'code' needs an environment that tells of the partners"),
+    ({"token": "code"}, "token 'code' needs the partners in the global state"),
     (
         {"model": "oracle"},
         "model 'oracle' needs .* give a partners/... environment with privileged",
     ),
-    ({"model": "liam"}, "model 'liam' needs an environment"),
+    ({"model": "liam"}, "model 'liam' needs the partners"),
     ({"inputs": (4,)}, r"inputs are \(4,\); observations have numbers 0 to 3"),
     ({"embedding": 0}, "embedding is 0; it must be at least 1"),
 ]

@@ -1,4 +1,4 @@
-"""PPO against hand computations, known values and its own acting."""
+"""PPO: equations against hand computations, updates against its own acting, known values."""
 
 import dataclasses
 
@@ -8,15 +8,39 @@ import numpy as np
 import pytest
 
 from marlx.algos import ppo
+from marlx.algos.ppo_batch import (
+    Batch,
+    GAEInputs,
+    agent_rewards,
+    gae_inputs,
+    loss_weights,
+    minibatch,
+    minibatches,
+    sequences,
+)
 from marlx.algos.ppo_config import A2CConfig, PPOConfig
+from marlx.algos.ppo_losses import (
+    Values,
+    advantages,
+    denormalise,
+    kl_estimate,
+    loss,
+    normalise,
+    normalise_advantages,
+    ppo_loss,
+    value_loss,
+    value_scale,
+    weighted_mean,
+)
+from marlx.algos.ppo_networks import Memories, PPOExtras, actor_critic
 from marlx.data.minibatches import permutations
 from marlx.environment import EnvParams
-from marlx.learning.returns import batched_lambda_returns
+from marlx.learning.running_moments import extend, moments
 from marlx.loop.program import loop
 from marlx.loop.settings import TrainConfig
-from marlx.nets.agents import AgentNetwork, team_network
 from marlx.testing import Constant, Masked, Recall
 from marlx.training import train
+from marlx.types import Credit, Observation, Transition
 
 TINY = PPOConfig(hidden=16, recurrent=True, window=5, minibatches=1, epochs=1)
 RECALL = Recall(shortest=1, longest=4)
@@ -50,7 +74,9 @@ def test_advantages_equal_a_loop_through_ends_and_time_limits():
     next_value = rng.normal(size=value.shape).astype(np.float32)
     next_value[:-1] = np.where(done[:-1, :, None], next_value[:-1], value[1:])
     discount = np.where(terminated, 0.0, 0.9).astype(np.float32)
-    goal = batched_lambda_returns(reward, discount, next_value, done, 0.8)
+    steps = GAEInputs(*map(jnp.asarray, (reward, discount, done, np.float32(0.8))))
+    advantage, returns = advantages(Values(value, next_value), steps)
+    np.testing.assert_allclose(returns, advantage + value, atol=1e-6)
     for b in range(num_envs):
         for i in range(agents):
             hand = by_hand(
@@ -61,7 +87,121 @@ def test_advantages_equal_a_loop_through_ends_and_time_limits():
                 done[:, b],
                 0.8,
             )
-            np.testing.assert_allclose(goal[:, b, i] - value[:, b, i], hand, atol=1e-5)
+            np.testing.assert_allclose(advantage[:, b, i], hand, atol=1e-5)
+
+
+def test_returns_stop_and_weigh_as_the_transition_says():
+    """Credit and weight of a composite learner, and the episode's ends without them."""
+    ends = jnp.array([[False], [True], [False]])
+    obs = Observation(jnp.zeros((3, 1, 2, 1)), jnp.ones((3, 1, 2, 1), bool), jnp.zeros((3, 1, 1)))
+    reward = jnp.ones((3, 1, 2))
+    t = Transition(obs, jnp.zeros((3, 1, 2)), reward, ends, jnp.zeros_like(ends), obs, (), ())
+    config = PPOConfig(gamma=0.9, lambda_=0.5)
+    spec = Constant(num_agents=2).spec()
+    plain = gae_inputs(spec, config, t)
+    np.testing.assert_allclose(plain.discount, [[0.9], [0.0], [0.9]])
+    np.testing.assert_array_equal(plain.ended, ends)
+    assert plain.lambda_ == 0.5 and loss_weights(t) is None
+
+    by_agent = jnp.array([[[True, False]], [[False, False]], [[False, True]]])
+    credit = Credit(0.5 * by_agent, terminated=by_agent, ended=~by_agent, held=by_agent)
+    found = gae_inputs(spec, config, t._replace(credit=credit))
+    np.testing.assert_allclose(found.discount, jnp.where(by_agent, 0.0, 0.9))
+    np.testing.assert_array_equal(found.ended, ~by_agent)
+    np.testing.assert_allclose(found.lambda_, jnp.where(by_agent, 1.0, 0.5))
+    weight = jnp.array([[2.0], [2.0], [0.0]])
+    np.testing.assert_allclose(loss_weights(t._replace(credit=credit)), 0.5 * by_agent)
+    np.testing.assert_allclose(
+        loss_weights(t._replace(credit=credit, weight=weight)), weight[..., None] * 0.5 * by_agent
+    )
+
+
+def test_weighted_means_by_hand():
+    x, weight = jnp.array([[1.0, 2.0], [4.0, 8.0]]), jnp.array([[1.0, 0.0], [3.0, 0.0]])
+    assert weighted_mean(x, None) == 3.75 and weighted_mean(x, weight) == 13 / 4
+    np.testing.assert_allclose(weighted_mean(x, weight, (0,)), [[13 / 4, 0.0]])
+    np.testing.assert_allclose(weighted_mean(x, None, (0,)), [[2.5, 5.0]])
+
+
+def test_values_are_normalised_by_the_moments_of_returns():
+    config, returns = PPOConfig(), extend(moments(), jnp.array([1.0, 3.0]))
+    scale = value_scale(config, returns)
+    np.testing.assert_allclose(scale, (2.0, 1.0), atol=1e-6)
+    value = jnp.array([0.0, 2.0, 5.0])
+    np.testing.assert_allclose(normalise(value, scale), [-2.0, 0.0, 3.0], atol=1e-6)
+    np.testing.assert_allclose(denormalise(normalise(value, scale), scale), value, atol=1e-6)
+    assert value_scale(config, moments()) == (0.0, 1.0)  # nothing seen yet
+    assert value_scale(PPOConfig(normalise_value=False), returns) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"reward": "team"}, [[[-1.0, -1.0]], [[-1.0, 3.0]]]),
+        ({"reward": "own"}, [[[0.0, -1.0]], [[0.0, 1.0]]]),
+        ({"normalise_advantage": False}, [[[1.0, 1.0]], [[1.0, 5.0]]]),
+    ],
+    ids=str,
+)
+def test_advantages_have_mean_0_and_deviation_1_over_those_paid_alike(settings, expected):
+    advantage = jnp.array([[[1.0, 1.0]], [[1.0, 5.0]]])
+    expected = np.array(expected)
+    if settings.get("reward") == "team":
+        expected = expected / np.sqrt(3)  # mean 2, deviation sqrt(3)
+    found = normalise_advantages(PPOConfig(**settings), advantage, None)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_kl_estimate_by_hand():
+    old = jnp.log(jnp.array([0.5, 0.5]))
+    new = jnp.log(jnp.array([0.5, 0.25]))
+    np.testing.assert_allclose(kl_estimate(new, old), [0.0, 0.5 - 1 - np.log(0.5)], atol=1e-6)
+
+
+def test_the_loss_is_that_of_policy_and_value_less_the_entropy():
+    """A uniform policy over two legal actions of three, and a critic that predicts 1."""
+    config = PPOConfig(
+        normalise_advantage=False, value_clip=0.0, value_weight=0.5, entropy=0.1, bounded="clipped"
+    )
+    spec = dataclasses.replace(Constant(num_agents=1).spec(), num_actions=3, action_sizes=(3,))
+    outputs, value = jnp.zeros((2, 1, 1, 3)), jnp.ones((2, 1, 1))
+    nets = actor_critic(spec, config, central=False)
+    nets = nets._replace(unroll=lambda params, memory, obs, done: (outputs, value))
+    mask = jnp.broadcast_to(jnp.array([True, True, False]), outputs.shape)
+    old = PPOExtras(jnp.array([[[0]], [[1]]]), jnp.log(jnp.array([[[0.5]], [[0.4]]])))
+    target, advantage = jnp.array([[[1.0]], [[3.0]]]), jnp.array([[[2.0]], [[1.0]]])
+    obs = Observation((), mask, ())
+    batch = Batch(obs, (), old, value, target, advantage, None)
+    total, metrics = loss((), batch, (), config, nets)
+    assert metrics["policy_loss"] == pytest.approx(-(2.0 + 1.2) / 2)  # ratio 1.25, clipped at 1.2
+    assert metrics["value_loss"] == pytest.approx(0.5 * (0 + 4) / 2)
+    assert metrics["entropy"] == pytest.approx(np.log(2))
+    assert metrics["clipped"] == 0.5
+    assert total == pytest.approx(-1.6 + 0.5 * 1.0 - 0.1 * np.log(2))
+    first = jnp.array([[[1.0]], [[0.0]]])
+    total, _ = loss((), batch._replace(weight=first), (), config, nets)
+    assert total == pytest.approx(-2.0 - 0.1 * np.log(2))
+
+
+def test_minibatches_hold_every_sequence_once_an_epoch():
+    """Sequences are stretches of one environment, with the memory before their first step."""
+    config = PPOConfig(recurrent=True, window=3, epochs=2, minibatches=2)
+    time, env = jnp.meshgrid(jnp.arange(6), jnp.arange(2), indexing="ij")
+    step = 10 * env + time  # [T, B]
+    batch = Batch((), step, PPOExtras(step, step), step, step, step, None)
+    active = (step == 11).astype(jnp.float32)
+    data = sequences(config, batch, Memories(step, step), active)
+    starts = np.asarray(data.memory.actor)
+    assert sorted(starts.tolist()) == [0, 3, 10, 13]
+    np.testing.assert_array_equal(data.batch.done, starts + np.arange(3)[:, None])
+    np.testing.assert_array_equal(data.active, starts == 10)
+    orders = minibatches(jax.random.key(0), config, 4)
+    assert orders.shape == (4, 2)
+    for epoch in np.asarray(orders).reshape(2, 4):
+        assert sorted(epoch) == [0, 1, 2, 3]
+    part, memory = minibatch(data, orders[0])
+    np.testing.assert_array_equal(part.value[0], memory.critic)
+    np.testing.assert_array_equal(memory.critic, starts[orders[0]])
 
 
 BUILD = {
@@ -103,17 +243,15 @@ def test_a_critic_s_memory_runs_on_from_rollout_to_rollout(collected):
     """Its value at a step must be the one it would have had, had it been asked at every step."""
     name, state, update = collected
     after, _ = update(state, jax.random.key(0))
-    spec, params = RECALL.spec(LIMITED), state.params.critic
-    critic = ppo.critic_network(spec, TINY, central=name == "mappo")
+    settings = dataclasses.replace(TINY, trunk="shared" if name == "shared" else "separate")
+    nets = actor_critic(RECALL.spec(LIMITED), settings, central=name == "mappo")
     if name == "shared":  # one network, so one memory: the one that acting has
         np.testing.assert_allclose(state.memory, state.rollout.memory[0], atol=1e-5)
-        net = AgentNetwork(spec.num_actions + 1, TINY.hidden, recurrent=True)
-        critic, params = ppo.second_head(team_network(net, spec, "all", True)), state.params.actor
     memory = state.memory
     for t in range(len(state.rollout.done)):
         obs = jax.tree.map(lambda x, t=t: x[t : t + 1], state.rollout.obs)
         none = jnp.zeros_like(state.rollout.done[:1])
-        _, memories = critic.unroll(params, memory, obs, none)
+        _, memories = nets.values(state.params, memory, obs, none)
         memory = jnp.where(state.rollout.done[t, :, None, None], 0.0, memories[0])
     np.testing.assert_allclose(after.memory, memory, atol=1e-5)
 
@@ -150,10 +288,10 @@ class Uneven(Constant):
 )
 def test_agents_are_paid_as_the_setting_says(reward, paid):
     each = jnp.array([[1.0, 2.0, 3.0]])
-    np.testing.assert_allclose(ppo._rewards(Uneven().spec(), reward, each), [paid])
+    np.testing.assert_allclose(agent_rewards(Uneven().spec(), reward, each), [paid])
     summed = dataclasses.replace(Uneven().spec(), reward_aggregation="sum")
     expected = {"team": [6, 6, 6], "group": [4, 2, 4], "own": [1, 2, 3]}[reward]
-    np.testing.assert_allclose(ppo._rewards(summed, reward, each), [expected])
+    np.testing.assert_allclose(agent_rewards(summed, reward, each), [expected])
 
 
 def test_padding_reaches_no_loss():
@@ -231,19 +369,21 @@ def test_a2c_is_one_unclipped_pass():
     """The loss of PPO at ratio 1 has the gradient of `-log_prob * advantage`."""
     assert A2CConfig().epochs == A2CConfig().minibatches == 1
     advantage = jnp.array([1.0, -2.0, 0.5])
-    gradient = jax.grad(lambda gap: ppo.clipped_policy_loss(gap, advantage, 0.2).sum())
+    gradient = jax.grad(lambda new: ppo_loss(new, jnp.zeros(3), advantage, 0.2).sum())
     np.testing.assert_allclose(gradient(jnp.zeros(3)), -advantage)
 
 
 def test_clipping_takes_gradient_away_on_one_side_only():
-    gap, clip = jnp.log(jnp.array([1.3, 1.3, 0.7, 0.7])), 0.2
-    advantage = jnp.array([1.0, -1.0, 1.0, -1.0])
-    gradient = jax.grad(lambda gap: ppo.clipped_policy_loss(gap, advantage, clip).sum())(gap)
+    old, ratio = jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4])), jnp.array([1.3, 1.3, 0.7, 0.7])
+    advantage, new = jnp.array([1.0, -1.0, 1.0, -1.0]), old + jnp.log(ratio)
+    found, gradient = jax.vjp(lambda new: ppo_loss(new, old, advantage, 0.2), new)
+    np.testing.assert_allclose(found, [-1.2, 1.3, -0.7, 0.8], rtol=1e-6)
+    (gradient,) = gradient(jnp.ones(4))
     np.testing.assert_array_equal(gradient != 0, [False, True, True, False])
     value, old = jnp.array([1.0, 1.0]), jnp.array([0.0, 2.0])
-    loss = ppo.clipped_value_loss(value, old, jnp.zeros(2), 0.5)
+    loss = value_loss(value, old, jnp.zeros(2), 0.5)
     np.testing.assert_allclose(loss, [0.5, 0.5 * 1.5**2])
-    np.testing.assert_allclose(ppo.clipped_value_loss(value, old, jnp.zeros(2), 0.0), 0.5)
+    np.testing.assert_allclose(value_loss(value, old, jnp.zeros(2), 0.0), 0.5)
 
 
 def test_learning_rate_falls_to_nothing():

@@ -30,13 +30,13 @@ def test_nt_xent_is_a_double_loop():
         assert nt_xent(first, second, temperature) == pytest.approx(expected, rel=1e-5)
 
 
-def test_identical_vectors_cannot_be_told_apart():
+def test_identical_vectors_give_the_logarithm_of_their_number():
     for batch in (2, 16):
         x = jnp.tile(jnp.array([1.0, 2.0, -0.5]), (batch, 1))
         assert nt_xent(x, x, 0.5) == pytest.approx(np.log(2 * batch - 1), rel=1e-6)
 
 
-def test_labels_are_a_double_loop_and_lone_anchors_do_not_count():
+def test_labels_are_a_double_loop_and_lone_anchors_are_left_out():
     x = np.random.default_rng(1).normal(size=(8, 3))
     label = np.array([0, 0, 0, 1, 1, 2, 3, 3])
     found = supervised_contrastive(x, label, 0.5)
@@ -47,7 +47,7 @@ def test_labels_are_a_double_loop_and_lone_anchors_do_not_count():
     assert alone == 0
 
 
-def test_only_directions_count():
+def test_lengths_do_not_matter():
     first, second = np.random.default_rng(2).normal(size=(2, 5, 4))
     scaled = nt_xent(3.0 * first, 0.1 * second, 0.5)
     assert scaled == pytest.approx(float(nt_xent(first, second, 0.5)), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Distributions against scipy, and what is masked against nothing at all."""
+"""Distributions against scipy; masked entries have no effect and no gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ RAW = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
 OUTPUTS = np.random.default_rng(2).normal(size=(3, 8)).astype(np.float32)
 
 
-def moments_of(outputs):
-    """Mean and deviation as the class says: the log deviation runs smoothly from -4 to 2."""
+def mean_and_deviation(outputs):
+    """Mean and deviation as documented: the log deviation is a tanh scaled to -4 to 2."""
     mean, log_std = np.split(outputs.astype(np.float64), 2, -1)
     return mean, np.exp(-4 + 3 * (np.tanh(log_std) + 1))
 
@@ -33,7 +33,7 @@ def test_categorical_is_the_softmax_over_legal_actions():
         assert Categorical().mode(logits, mask) == p.argmax()
 
 
-def test_categorical_draws_as_it_says():
+def test_categorical_samples_have_their_probabilities():
     draws = Categorical().sample(
         jax.random.key(0), jnp.broadcast_to(LOGITS[0], (20_000, 4)), jnp.asarray(MASK[0])
     )
@@ -42,7 +42,7 @@ def test_categorical_draws_as_it_says():
 
 
 def test_gaussian_log_probability_and_entropy():
-    mean, std = moments_of(OUTPUTS)
+    mean, std = mean_and_deviation(OUTPUTS)
     density = np.where(MASK, stats.norm(mean, std).logpdf(RAW), 0)
     found = Gaussian().log_prob(OUTPUTS, MASK, RAW)
     np.testing.assert_allclose(found, density.sum(-1), rtol=1e-5)
@@ -89,7 +89,7 @@ def test_gaussian_actions_are_in_bounds(squashed):
     ],
     ids=str,
 )
-def test_what_is_masked_has_exactly_no_gradient(kind, outputs, raw):
+def test_masked_entries_have_exactly_no_gradient(kind, outputs, raw):
     for name in ("log_prob", "entropy"):
         gradient = jax.grad(lambda x, f=name: getattr(kind, f)(x, MASK, raw).sum())(outputs)
         masked = np.concatenate([~MASK] * (outputs.shape[1] // 4), -1)

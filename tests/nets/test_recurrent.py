@@ -1,4 +1,4 @@
-"""The sequence form of the GRU against flax's cell, scanned; its gradient against JAX's own."""
+"""The GRU over sequences against flax's scanned cell; its gradient against JAX's own."""
 
 import flax.linen as nn
 import jax
@@ -15,7 +15,7 @@ MEMORY = jax.random.normal(KEYS[1], (B, M, H))
 DONE = jax.random.bernoulli(KEYS[2], 0.3, (T, B))
 WEIGHTS = jax.random.normal(KEYS[3], (T, B, M, H))
 CELLS = jax.vmap(lambda key: CELL.init(key, MEMORY, X[0]))(jax.random.split(KEYS[4], 3))
-# biases start at 0, where half of what can be wrong does not show
+# biases start at 0, which would hide half of the possible errors
 CELLS = jax.tree.map(lambda x: x + 0.1 * jnp.arange(x.size).reshape(x.shape) / x.size, CELLS)
 
 

@@ -1,4 +1,4 @@
-"""Pooled attention: padding, order of taking in, and single tokens against whole sequences."""
+"""Attention pooling: padding, positions, and single tokens against whole sequences."""
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,14 @@ def params():
 
 
 def test_padding_changes_nothing(params):
-    """A padded sequence, whatever is in the padding, gives what the exact length gives."""
+    """A padded sequence gives the result of the exact length, whatever the padding holds."""
     x = jax.random.normal(jax.random.key(1), (12, 4))
     whole = jax.jit(ENCODER.apply)
     for length in (1, 5, 12):
         exact = ENCODER.apply(params, x[:length], jnp.ones(length, bool))
         padded = x.at[length:].set(1e3)
-        there = jnp.arange(12) < length
-        np.testing.assert_allclose(whole(params, padded, there), exact, atol=1e-5)
+        valid = jnp.arange(12) < length
+        np.testing.assert_allclose(whole(params, padded, valid), exact, atol=1e-5)
 
 
 def test_token_by_token_is_the_whole_sequence(params):
@@ -38,8 +38,8 @@ def test_token_by_token_is_the_whole_sequence(params):
 
         _, out = jax.lax.scan(step, ENCODER.empty(), (x, jnp.arange(9)))
         for t in range(9):
-            there = jnp.arange(9) <= t
-            whole = ENCODER.apply(params, x, there)
+            valid = jnp.arange(9) <= t
+            whole = ENCODER.apply(params, x, valid)
             np.testing.assert_allclose(out[t], whole, atol=1e-5 * scale, rtol=1e-5)
 
 
@@ -58,8 +58,8 @@ def test_pooling_is_attention_by_hand():
 
 
 def test_positions_and_seeds_matter(params):
-    """The encoder is no average of its input: the same tokens in another order differ."""
+    """Results depend on the order of tokens: the encoder is no average of its input."""
     x = jax.random.normal(jax.random.key(3), (6, 4))
-    there = jnp.ones(6, bool)
-    forward, back = (ENCODER.apply(params, y, there) for y in (x, x[::-1]))
+    valid = jnp.ones(6, bool)
+    forward, back = (ENCODER.apply(params, y, valid) for y in (x, x[::-1]))
     assert jnp.abs(forward - back).max() > 1e-3
