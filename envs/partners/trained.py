@@ -1,7 +1,7 @@
 """Trained opponents that come with marlx: `pretrained` in a pool.
 
 They are for competitive tasks, in which one side learns against the other after both were trained.
-They are policies as runs keep them, in `pretrained/`; `benchmarks/studies/opponents.py` makes them
+`pretrained/` holds them in the format of run folders; `benchmarks/studies/opponents.py` trains them
 again.
 """
 
