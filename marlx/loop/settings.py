@@ -1,4 +1,4 @@
-"""How long and how wide to train: the settings of the training loop, and its schedule."""
+"""Settings of the training loop, and the schedule that follows from them."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ import dataclasses
 import math
 
 from marlx.learner import Learner
+from marlx.settings import check_settings, setting
 
 MIN_FINAL_EPISODES = 100
+"""Fewest episodes of the last evaluation."""
+LARGEST = 2**31 - 1
+"""Counters are int32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long and how wide to train; the learner's own settings are its own."""
+    """Settings of the training loop; the learner has settings of its own."""
 
-    total_steps: int = 500_000
+    total_steps: int = setting(500_000, at_least=1, at_most=LARGEST)
     """Environment steps per seed, warm-up included."""
-    num_envs: int = 32
-    """Environments stepped at once, per seed."""
-    rollout_length: int = 16
-    """Steps in each environment between two looks at the learner."""
-    seeds: int = 1
-    """Runs trained at once, from `seed` upwards."""
-    seed: int = 0
-    """First seed: run i of several is exactly the single run with seed + i."""
-    evals: int = 20
-    """Greedy evaluations on the way."""
-    eval_episodes: int = 128
-    """Fresh episodes in each, per seed; the last one has at least 100."""
+    num_envs: int = setting(32, at_least=1, at_most=LARGEST)
+    """Environments stepped in parallel, per seed."""
+    rollout_length: int = setting(16, at_least=1, at_most=LARGEST)
+    """Steps of each environment between two calls of the learner's update."""
+    seeds: int = setting(1, at_least=1, at_most=LARGEST)
+    """Independent runs trained in parallel, with seeds from `seed` upwards."""
+    seed: int = setting(0, at_least=0, at_most=LARGEST)
+    """First seed; run i of several equals the single run with seed + i."""
+    evals: int = setting(20, at_least=1, at_most=LARGEST)
+    """Greedy evaluations during training."""
+    eval_episodes: int = setting(128, at_least=1, at_most=LARGEST)
+    """Fresh episodes per evaluation and seed; the last evaluation has at least 100."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), 0 if field.name == "seed" else 1
-            if not least <= value < 2**31:
-                raise ValueError(f"{field.name} is {value}; it must be {least} to {2**31 - 1}")
+        check_settings(self)
 
 
 def schedule(learner: Learner, config: TrainConfig) -> tuple[int, int, int]:
-    """Rollouts of the warm-up, rollouts of a block, and blocks.
+    """Returns the rollouts of the warm-up, the rollouts of a block, and the number of blocks.
 
     Raises:
       ValueError: there are no steps left after the warm-up.
@@ -56,15 +57,16 @@ def schedule(learner: Learner, config: TrainConfig) -> tuple[int, int, int]:
 
 
 def with_total_steps(config: TrainConfig, learner: Learner, total_steps: int) -> TrainConfig:
-    """`config` for other `total_steps`, with evaluations as far apart as they are now.
+    """Returns `config` with other `total_steps` and the same steps between two evaluations.
 
-    What is trained between two evaluations is one compiled block. With blocks as they were, a run
-    that goes on to `total_steps` is, to the bit, the run that was given the new config at once.
+    The steps between two evaluations are one compiled block. With blocks of the same size, a run
+    that is continued to `total_steps` equals, to the bit, a run that had the new config from the
+    start.
     """
     _, per_block, _ = schedule(learner, config)
     longer = dataclasses.replace(config, total_steps=total_steps, evals=1)
     warm, rollouts, _ = schedule(learner, longer)
     evals = math.ceil(rollouts / per_block)
-    if math.ceil(rollouts / evals) != per_block:  # then no number of evaluations fits: fill up
+    if math.ceil(rollouts / evals) != per_block:  # then train to the end of the last block
         total_steps = (warm + evals * per_block) * config.num_envs * config.rollout_length
     return dataclasses.replace(config, total_steps=total_steps, evals=evals)
