@@ -16,7 +16,7 @@ import optax
 
 from marlx.algos.ppo_config import A2CConfig, PPOConfig, RewardOf
 from marlx.data.minibatches import chosen_of, orders_of, scan_wanted, windows
-from marlx.learner import Learner, is_zero
+from marlx.learner import Learner
 from marlx.learning.distributions import distribution
 from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.running_moments import Moments, extend, moments
@@ -241,7 +241,8 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         sequences = jax.tree.map(lambda x: windows(x, window), data)  # [window, S, ...]
         count = sequences.done.shape[1]
         starts = jax.tree.map(lambda x: x[::window].reshape(count, *x.shape[2:]), memory)
-        left = 1.0 if is_zero(c.lr_steps) else jnp.maximum(0.0, 1.0 - state.steps / c.lr_steps)
+        left = jnp.maximum(0.0, 1.0 - state.steps / jnp.maximum(c.lr_steps, 1))
+        left = jnp.where(c.lr_steps > 0, left, 1.0)
         rate = c.lr * left
 
         def one(
@@ -314,9 +315,8 @@ def clipped_value_loss(value: Array, old: Array, target: Array, clip: float) -> 
       clip: how far a value may move from `old` before it gets no more gradient.
     """
     error = (value - target) ** 2
-    if not is_zero(clip):
-        error = jnp.maximum(error, (old + jnp.clip(value - old, -clip, clip) - target) ** 2)
-    return 0.5 * error
+    clipped = (old + jnp.clip(value - old, -clip, clip) - target) ** 2
+    return 0.5 * jnp.where(clip > 0, jnp.maximum(error, clipped), error)
 
 
 def _rewards(spec: EnvSpec, reward: RewardOf, each: Array) -> Array:

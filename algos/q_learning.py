@@ -16,7 +16,7 @@ import optax
 
 from marlx.algos.q_config import QConfig
 from marlx.data import replay
-from marlx.learner import Learner, is_zero
+from marlx.learner import Learner
 from marlx.learning.returns import batched_lambda_returns, epsilon_greedy
 from marlx.learning.running_moments import Moments, extend, moments
 from marlx.nets import mixers
@@ -273,10 +273,9 @@ def q_learner(
             step, optimiser = adam.update(gradient, state.optimiser, state.params)
             params = optax.apply_updates(state.params, step)
             updates = state.updates + 1
-            if is_zero(c.target_rate):
-                target = optax.periodic_update(params, state.target, updates, c.target_period)
-            else:
-                target = optax.incremental_update(params, state.target, c.target_rate)
+            hard = optax.periodic_update(params, state.target, updates, c.target_period)
+            soft = optax.incremental_update(params, state.target, c.target_rate)
+            target = jax.tree.map(functools.partial(jnp.where, c.target_rate > 0), soft, hard)
             priority = metrics.pop("priority")
             metrics["grad_norm"] = optax.tree.norm(gradient)
             state = state._replace(

@@ -95,7 +95,7 @@ def traced_settings(config: Any, prefix: str = "") -> dict[str, int | float]:
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             found |= traced_settings(value, f"{prefix}{field.name}.")
-        elif field.metadata.get("traced"):
+        elif field.metadata.get("traced") and isinstance(value, int | float):
             found[prefix + field.name] = value
     return found
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from marlx.config.layers import Experiment, Layer, build, merge, schema
+from marlx.config.tree import flatten, unflatten
 from marlx.config.yaml_text import parse
 from marlx.sweeps.parameters import DISTRIBUTIONS, Hyperband, Kind, Metric, Parameter, Sweep
 from marlx.text import unknown
@@ -81,7 +82,7 @@ def variant(base: Experiment, values: Mapping[str, Any], source: str) -> Experim
     """
     own = base.settings()
     own = {key: value for key, value in own.items() if key not in ("algorithm", "environment")}
-    layers = [Layer("the command", own), Layer(source, nested(values))]
+    layers = [Layer("the command", own), Layer(source, unflatten(values))]
     known = schema(base.algorithm, base.environment)
     return build(base.algorithm, base.environment, merge(known, layers))
 
@@ -108,7 +109,7 @@ def check_sweep(sweep: Sweep, base: Experiment) -> None:
                     refusals.append(error)
             else:
                 raise ValueError(f"{sweep.source}, {one.name} {value}: {refusals[0]}")
-    hints = dict(_types(schema(base.algorithm, base.environment)))
+    hints = flatten(schema(base.algorithm, base.environment))
     for one in sweep.parameters:
         if hints.get(one.name) is int and one.kind != "choice" and not one.whole:
             raise ValueError(
@@ -117,29 +118,9 @@ def check_sweep(sweep: Sweep, base: Experiment) -> None:
             )
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name, in the layout of a YAML file."""
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        *blocks, last = name.split(".")
-        block = out
-        for part in blocks:
-            block = block.setdefault(part, {})
-        block[last] = value
-    return out
-
-
 def words(values: Mapping[str, Any]) -> list[str]:
     """Values as words of a command line, as wandb's agent writes them for `${args}`."""
     return [f"--{name}={value}" for name, value in values.items()]
-
-
-def _types(known: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, hint in known.items():
-        inside = isinstance(hint, dict)
-        found += _types(hint, f"{prefix}{name}.") if inside else [(prefix + name, hint)]
-    return found
 
 
 def _one_of(content: Mapping[str, Any], key: str, accepted: tuple[Any, ...]) -> Any:
