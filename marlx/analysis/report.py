@@ -20,6 +20,7 @@ from marlx.analysis.html import Cell, figure, folded, image, page, paragraph, se
 from marlx.analysis.plots import Panel
 from marlx.analysis.run_data import RunData
 from marlx.analysis.scores import Estimate
+from marlx.config.tree import unflatten
 from marlx.config.yaml_text import dump
 from marlx.loggers import duration, short
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
@@ -290,7 +291,7 @@ def _runs(comparison: Comparison) -> str:
         )
     header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "by phase"]
     texts = [
-        folded(f"{run.name}: every setting", dump(_nested(run.settings)))
+        folded(f"{run.name}: every setting", dump(unflatten(run.settings)))
         for run in comparison.runs
         if run.settings
     ]
@@ -305,18 +306,6 @@ def _seconds(run: RunData) -> float:
     """Seconds without compiling."""
     seconds = run.metrics.get("seconds")
     return 0.0 if seconds is None else float(seconds[-1].max())
-
-
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted names as a file holds them."""
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        block, _, name = key.rpartition(".")
-        inside = out
-        for part in filter(None, block.split(".")):
-            inside = inside.setdefault(part, {})
-        inside[name] = value
-    return out
 
 
 def _facts(comparison: Comparison) -> Iterator[str]:

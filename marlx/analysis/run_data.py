@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from marlx.config.tree import flatten
 from marlx.config.yaml_text import parse
 from marlx.statistics import Array
 
@@ -63,7 +63,7 @@ def read_run(path: str | Path) -> RunData:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise ValueError(f"{path} is not the folder of a run: it has no config.yaml") from None
-    settings = flat(parse(text, str(folder / "config.yaml")))
+    settings = flatten(parse(text, str(folder / "config.yaml")))
     names = [settings.get(key) for key in ("algorithm", "environment")]
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"{folder / 'config.yaml'} names no algorithm and environment")
@@ -89,17 +89,6 @@ def read_run(path: str | Path) -> RunData:
         result,
         facts,
     )
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -153,7 +153,8 @@ def test_a_learner_that_branches_on_a_traced_setting_is_an_error(monkeypatch):
         return tiny(spec, config if config.lr else TinyConfig())
 
     record = registry.Algorithm("wrong", "branches in Python", Wrong, build)
-    monkeypatch.setattr(registry, "algorithms", lambda: {"wrong": record})
+    everything = {**registry.algorithms(), "wrong": record}
+    monkeypatch.setattr(registry, "algorithms", lambda: everything)
     runs = [q()._replace(algorithm="wrong", learner=Wrong(lr=lr)) for lr in (0.0, 0.1)]
     (group,) = vmapped.groups(runs)
     with pytest.raises(jax.errors.TracerBoolConversionError):
