@@ -60,7 +60,8 @@ def check_settings(config: Any) -> None:
     Args:
       config: a dataclass.
     """
-    hints = _hints(type(config))
+    cls: Any = type(config)
+    hints = _hints(cls)
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         if typing.get_origin(hint) is Literal:

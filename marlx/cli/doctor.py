@@ -1,4 +1,4 @@
-"""`marlx doctor`: what looks wrong with a run."""
+"""`marlx doctor`: likely problems of a run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def doctor_command(argv: Sequence[str]) -> int:
     if not findings:
         print("  nothing looks wrong")
     names = ", ".join(check.__name__.replace("_", " ") for check in CHECKS)
-    print("\n" + _filled(f"checked, as far as the run tells: {names}", "  ", "  "))
+    print("\n" + _filled(f"checked, where the run has the data: {names}", "  ", "  "))
     return 1 if findings and options.strict else 0
 
 
 def _filled(text: str, first: str, rest: str) -> str:
-    """Lines of at most 98 characters."""
+    """Returns `text` in lines of at most 98 characters."""
     return textwrap.fill(text, 98, initial_indent=first, subsequent_indent=rest)

@@ -1,4 +1,4 @@
-"""What came out of a sweep: a table on the terminal, table and pictures in its folder."""
+"""Results of a sweep: a table on the terminal, and table and pictures in its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show(sweep: Sweep, study: Study, folder: Path) -> None:
-    """The table on the terminal, and table and pictures in the folder."""
+    """Print the table, and write table and pictures into the folder."""
     from marlx.sweeps.plots import importance_bars, parallel_coordinates
     from marlx.sweeps.study import table
 
@@ -96,7 +96,7 @@ def _write_text(text: str, path: Path) -> None:
 
 
 def _replace(target: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there; a failure costs a line."""
+    """Write a file under a temporary name and rename it; a failure is one line on stderr."""
     temporary = target.with_name(f".{os.getpid()}-{target.name}")
     try:
         write(temporary)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from marlx.data import replay, sum_tree
-from marlx.data.replay import Replay, ReplayState, Sample
-from marlx.data.ring import Rollout
+from marlx.data.replay import Draw, Replay, ReplayState, Rollout
 
 # T, B, capacity, length, stride: windows shorter than, equal to and longer than rollouts;
 # overlapping, adjacent and with gaps; rings of one rollout and of many.
@@ -55,25 +54,25 @@ class Stream:
         return Rollout(items, {"memory": np.asarray(code[..., None] + np.arange(2), np.float32)})
 
     def windows(self) -> dict[int, tuple[int, int]]:
-        """`Sample.indices` of each complete window, and its first step and environment."""
+        """`Draw.index` of each complete window, and its first step and environment."""
         oldest = max(0, self.time - self.steps)
         first = -(-oldest // self.stride) * self.stride
         starts = range(first, self.time - self.length + 1, self.stride)
         rows = [(start, start % self.steps // self.stride) for start in starts]
         return {row * self.B + env: (start, env) for start, row in rows for env in range(self.B)}
 
-    def check(self, sample: Sample) -> None:
+    def check(self, draw: Draw) -> None:
         """Every window is complete, contiguous, one environment's, with its own start and index."""
-        code, memory = np.asarray(sample.items["code"]), sample.start["memory"]
+        code, memory = np.asarray(draw.items["code"]), draw.start["memory"]
         first, env = code[0] // 1000, code[0] % 1000
         step = first + np.arange(self.length)[:, None]
         np.testing.assert_array_equal(code, step * 1000 + env)
-        np.testing.assert_array_equal(sample.items["obs"] - code[..., None, None], 0)
-        np.testing.assert_array_equal(sample.items["done"], step % 7 == 6)
-        np.testing.assert_array_equal(sample.items["small"], step[..., None] % 100)
+        np.testing.assert_array_equal(draw.items["obs"] - code[..., None, None], 0)
+        np.testing.assert_array_equal(draw.items["done"], step % 7 == 6)
+        np.testing.assert_array_equal(draw.items["small"], step[..., None] % 100)
         np.testing.assert_array_equal(memory, code[0][:, None] + np.arange(2))
         windows = self.windows()
-        for i, index in enumerate(np.asarray(sample.indices).tolist()):
+        for i, index in enumerate(np.asarray(draw.index).tolist()):
             assert windows[index] == (first[i], env[i])
 
 
@@ -84,7 +83,7 @@ def make(kind: str, shape: tuple[int, ...], batch: int = 1, **settings: Any) -> 
     )
 
 
-def many(source: Replay, number: int) -> Callable[[ReplayState, jax.Array], Sample]:
+def many(source: Replay, number: int) -> Callable[[ReplayState, jax.Array], Draw]:
     """`number` draws as one, `number * batch` wide."""
 
     def together(items: bool) -> Callable[[jax.Array], jax.Array]:
@@ -96,8 +95,8 @@ def many(source: Replay, number: int) -> Callable[[ReplayState, jax.Array], Samp
         return merge
 
     @jax.jit
-    def draw(state: ReplayState, key: jax.Array) -> Sample:
-        draws = jax.vmap(source.sample, in_axes=(None, 0))(state, jax.random.split(key, number))
+    def draw(state: ReplayState, key: jax.Array) -> Draw:
+        draws = jax.vmap(source.draw, in_axes=(None, 0))(state, jax.random.split(key, number))
         rest = jax.tree.map(together(False), draws._replace(items=()))
         return rest._replace(items=jax.tree.map(together(True), draws.items))
 
@@ -129,27 +128,27 @@ def test_a_draw_is_any_complete_window_and_nothing_else(kind: str, shape: tuple[
     """Through three laps of the ring: never across the head, never unwritten, never left out."""
     stream, source = Stream(*shape), make(kind, shape)
     state = source.init(Stream(*shape).rollout())
-    add, sample_many = jax.jit(source.add, donate_argnums=0), many(source, 2000)
-    empty = sample_many(state, jax.random.key(0))
-    assert not empty.importance.any()
+    add, draw_many = jax.jit(source.add, donate_argnums=0), many(source, 2000)
+    empty = draw_many(state, jax.random.key(0))
+    assert not empty.weight.any()
     for i in range(3 * stream.steps // shape[0] + 3):
         state = add(state, stream.rollout())
-        sample = sample_many(state, jax.random.key(i))
+        draw = draw_many(state, jax.random.key(i))
         if not stream.windows():
-            assert not sample.importance.any()
+            assert not draw.weight.any()
             continue
-        stream.check(sample)
-        assert set(np.asarray(sample.indices).tolist()) == set(stream.windows())
-        np.testing.assert_array_equal(sample.importance, 1.0)
+        stream.check(draw)
+        assert set(np.asarray(draw.index).tolist()) == set(stream.windows())
+        np.testing.assert_array_equal(draw.weight, 1.0)
 
 
 def test_windows_keep_the_episode_ends_inside_them() -> None:
     """Both sides of an end come back, with the flag between them."""
     shape = (10, 3, 120, 10, 10)
     state, stream = filled(make("uniform", shape), shape, 9)
-    sample = many(make("uniform", shape), 50)(state, jax.random.key(0))
-    stream.check(sample)
-    ends = np.asarray(sample.items["done"])[:-1].any(0)
+    draw = many(make("uniform", shape), 50)(state, jax.random.key(0))
+    stream.check(draw)
+    ends = np.asarray(draw.items["done"])[:-1].any(0)
     assert ends.all()  # 10 steps always hold an end, as one comes every 7
 
 
@@ -168,12 +167,12 @@ def test_stored_dtypes_come_back() -> None:
     source = replay.uniform(64, 2, 4)
     start = jnp.ones((4, 2), jnp.bfloat16)
     state = jax.jit(lambda new: source.add(source.init(new), new))(Rollout(items, start))
-    sample = jax.jit(source.sample)(state, jax.random.key(0))
+    draw = jax.jit(source.draw)(state, jax.random.key(0))
     for i, dtype in enumerate(dtypes):
-        assert sample.items[str(i)].dtype == dtype
-        assert sample.items[str(i)].shape == (4, 2, 3)
-        np.testing.assert_array_equal(sample.items[str(i)], jnp.ones((4, 2, 3), dtype))
-    assert sample.start.dtype == jnp.bfloat16
+        assert draw.items[str(i)].dtype == dtype
+        assert draw.items[str(i)].shape == (4, 2, 3)
+        np.testing.assert_array_equal(draw.items[str(i)], jnp.ones((4, 2, 3), dtype))
+    assert draw.start.dtype == jnp.bfloat16
 
 
 def chi_square(index: jax.Array, windows: list[int], probability: np.ndarray) -> None:
@@ -189,13 +188,13 @@ def test_uniform_draws_are_uniform(rollouts: int) -> None:
     shape = (10, 3, 180, 10, 5)
     source = make("uniform", shape, batch=8)
     state, stream = filled(source, shape, rollouts)
-    sample = many(source, 4000)(state, jax.random.key(1))
+    draw = many(source, 4000)(state, jax.random.key(1))
     windows = list(stream.windows())
-    chi_square(sample.indices, windows, np.full(len(windows), 1 / len(windows)))
+    chi_square(draw.index, windows, np.full(len(windows), 1 / len(windows)))
 
 
-def only_eligible(rollout: Rollout, eligible: np.ndarray[Any, Any]) -> Rollout:
-    return rollout._replace(eligible=jnp.asarray(eligible))
+def wanting(rollout: Rollout, wanted: np.ndarray[Any, Any]) -> Rollout:
+    return rollout._replace(wanted=jnp.asarray(wanted))
 
 
 @pytest.mark.parametrize(("shape", "rollouts"), [(SHAPES[1], 3), (SHAPES[4], 9), (SHAPES[6], 11)])
@@ -208,7 +207,7 @@ def test_draws_are_uniform_over_windows_with_a_step_that_is_wanted(
     chosen = np.random.default_rng(0).random((rollouts * T + length, B)) < 1 / length
     state, add = None, jax.jit(source.add)
     for i in range(rollouts):
-        rollout = only_eligible(stream.rollout(), chosen[i * T : (i + 1) * T])
+        rollout = wanting(stream.rollout(), chosen[i * T : (i + 1) * T])
         state = add(source.init(rollout) if state is None else state, rollout)
     windows = [
         index
@@ -216,34 +215,34 @@ def test_draws_are_uniform_over_windows_with_a_step_that_is_wanted(
         if chosen[start : start + length, env].any()
     ]
     assert 1 < len(windows) < len(stream.windows())
-    sample = many(source, 4000)(state, jax.random.key(1))
-    assert set(np.asarray(sample.indices).ravel().tolist()) == set(windows)
-    chi_square(sample.indices, windows, np.full(len(windows), 1 / len(windows)))
-    one = jax.jit(source.sample)(state, jax.random.key(2))
+    draw = many(source, 4000)(state, jax.random.key(1))
+    assert set(np.asarray(draw.index).ravel().tolist()) == set(windows)
+    chi_square(draw.index, windows, np.full(len(windows), 1 / len(windows)))
+    one = jax.jit(source.draw)(state, jax.random.key(2))
     stream.check(one)
-    assert (one.importance == 1).all()
+    assert (one.weight == 1).all()
 
 
 @pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[4], SHAPES[6]], ids=str)
 def test_where_every_step_is_wanted_the_same_key_draws_the_same(shape: tuple[int, ...]) -> None:
     source, stream = make("uniform", shape, batch=4), Stream(*shape)
-    plain, wanted, sample = None, None, jax.jit(source.sample)
+    plain, wanted, draw = None, None, jax.jit(source.draw)
     for _ in range(9):
         rollout = stream.rollout()
-        more = only_eligible(rollout, np.ones(shape[:2], bool))
+        more = wanting(rollout, np.ones(shape[:2], bool))
         plain = source.add(source.init(rollout) if plain is None else plain, rollout)
         wanted = source.add(source.init(more) if wanted is None else wanted, more)
         for key in jax.random.split(jax.random.key(3)):
             one, other = draw(plain, key), draw(wanted, key)
-            if one.importance.any():  # otherwise the windows are void
+            if one.weight.any():  # otherwise the windows are void
                 jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_where_no_step_is_wanted_the_draw_is_void() -> None:
     source, stream = make("uniform", SHAPES[1], batch=4), Stream(*SHAPES[1])
-    rollout = only_eligible(stream.rollout(), np.zeros(SHAPES[1][:2], bool))
-    sample = source.sample(source.add(source.init(rollout), rollout), jax.random.key(0))
-    assert (sample.importance == 0).all()
+    rollout = wanting(stream.rollout(), np.zeros(SHAPES[1][:2], bool))
+    draw = source.draw(source.add(source.init(rollout), rollout), jax.random.key(0))
+    assert (draw.weight == 0).all()
 
 
 def test_a_draw_is_a_function_of_its_key() -> None:
@@ -251,8 +250,8 @@ def test_a_draw_is_a_function_of_its_key() -> None:
     for kind in ["uniform", "prioritised"]:
         source = make(kind, shape, batch=4)
         state, _ = filled(source, shape, 4)
-        sample = jax.jit(source.sample)
-        one, same, other = (draw(state, jax.random.key(k)).indices for k in (0, 0, 1))
+        draw = jax.jit(source.draw)
+        one, same, other = (draw(state, jax.random.key(k)).index for k in (0, 0, 1))
         np.testing.assert_array_equal(one, same)
         assert (one != other).any()
 
@@ -316,7 +315,7 @@ def test_a_deep_tree_keeps_its_sums() -> None:
     for first in [0, 1, 4000, 4097, 2**13 - 300]:
         value = generator.uniform(size=300).astype(np.float32)
         tree = tree.at[2**13 + first + np.arange(300)].set(value)
-        tree = jax.jit(sum_tree.update_sums, static_argnums=2)(tree, first, 300)
+        tree = jax.jit(sum_tree.sum_above, static_argnums=2)(tree, first, 300)
         wanted |= {first + i: float(v) for i, v in enumerate(value)}
         check_tree(replay.Priorities(tree, jnp.ones(())), wanted)
         leaf = generator.choice(2**13, 64, replace=False)
@@ -329,7 +328,7 @@ def test_a_deep_tree_keeps_its_sums() -> None:
 def test_finding_a_leaf_is_a_search_in_the_running_sum() -> None:
     generator = np.random.default_rng(0)
     value = generator.integers(0, 3, 64).astype(np.float32)  # whole numbers: sums are exact
-    tree = sum_tree.update_sums(jnp.zeros(128).at[64:].set(value), jnp.int32(0), 64)
+    tree = sum_tree.sum_above(jnp.zeros(128).at[64:].set(value), jnp.int32(0), 64)
     target = np.arange(0, value.sum(), 0.25, dtype=np.float32)
     leaf, found = sum_tree.find(tree, jnp.asarray(target))
     np.testing.assert_array_equal(leaf, np.searchsorted(np.cumsum(value), target, side="right"))
@@ -338,7 +337,7 @@ def test_finding_a_leaf_is_a_search_in_the_running_sum() -> None:
 
 def test_rounding_never_finds_a_leaf_of_zero() -> None:
     generator = np.random.default_rng(0)
-    build, find = jax.jit(sum_tree.update_sums, static_argnums=2), jax.jit(sum_tree.find)
+    build, find = jax.jit(sum_tree.sum_above, static_argnums=2), jax.jit(sum_tree.find)
     for _ in range(20):
         value = generator.uniform(size=64) * 10.0 ** generator.integers(-8, 8, 64)
         value[generator.random(64) < 0.7] = 0
@@ -358,9 +357,9 @@ def test_frequencies_are_the_priorities_to_the_exponent(exponent: float) -> None
     windows = list(stream.windows())
     priority = np.random.default_rng(0).uniform(0.1, 4, len(windows)).astype(np.float32)
     state = source.update_priorities(state, jnp.asarray(windows, jnp.int32), jnp.asarray(priority))
-    sample = many(source, 30_000)(state, jax.random.key(2))
+    draw = many(source, 30_000)(state, jax.random.key(2))
     share = priority**exponent
-    chi_square(sample.indices, windows, share / share.sum())
+    chi_square(draw.index, windows, share / share.sum())
 
 
 def test_draws_are_stratified() -> None:
@@ -368,8 +367,8 @@ def test_draws_are_stratified() -> None:
     shape = (8, 4, 256, 8, 8)
     source = make("prioritised", shape, batch=32)
     state, _ = filled(source, shape, 8)
-    sample = jax.jit(source.sample)(state, jax.random.key(0))
-    np.testing.assert_array_equal(np.sort(sample.indices), np.arange(32))
+    draw = jax.jit(source.draw)(state, jax.random.key(0))
+    np.testing.assert_array_equal(np.sort(draw.index), np.arange(32))
 
 
 def test_importance_weights_are_the_formula() -> None:
@@ -381,11 +380,11 @@ def test_importance_weights_are_the_formula() -> None:
     state = source.update_priorities(
         state, jnp.asarray(windows, jnp.int32), jnp.asarray(priority, jnp.float32)
     )
-    sample = jax.jit(source.sample)(state, jax.random.key(0))
+    draw = jax.jit(source.draw)(state, jax.random.key(0))
     probability = dict(zip(windows, priority**0.6 / (priority**0.6).sum(), strict=True))
-    weight = [(len(windows) * probability[i]) ** -beta for i in np.asarray(sample.indices).tolist()]
-    np.testing.assert_allclose(sample.importance, np.array(weight) / max(weight), rtol=1e-5)
-    assert sample.importance.max() == 1
+    weight = [(len(windows) * probability[i]) ** -beta for i in np.asarray(draw.index).tolist()]
+    np.testing.assert_allclose(draw.weight, np.array(weight) / max(weight), rtol=1e-5)
+    assert draw.weight.max() == 1
 
 
 def test_a_priority_of_zero_takes_a_window_out() -> None:
@@ -395,8 +394,8 @@ def test_a_priority_of_zero_takes_a_window_out() -> None:
     windows = list(stream.windows())
     gone = jnp.asarray(windows[::2], jnp.int32)
     state = source.update_priorities(state, gone, jnp.zeros(len(gone)))
-    sample = many(source, 2000)(state, jax.random.key(0))
-    assert set(np.asarray(sample.indices).tolist()) == set(windows[1::2])
+    draw = many(source, 2000)(state, jax.random.key(0))
+    assert set(np.asarray(draw.index).tolist()) == set(windows[1::2])
 
 
 def test_uniform_ignores_priorities() -> None:
@@ -418,11 +417,11 @@ def test_vmapped_over_seeds_is_one_by_one(kind: str, shape: tuple[int, ...]) -> 
     news = [Stream(*shape).rollout() for _ in states]
     keys = jax.random.split(jax.random.key(0), len(states))
 
-    def step(state: ReplayState, new: Rollout, key: jax.Array) -> tuple[ReplayState, Sample]:
+    def step(state: ReplayState, new: Rollout, key: jax.Array) -> tuple[ReplayState, Draw]:
         state = source.add(state, new)
-        sample = source.sample(state, key)
+        draw = source.draw(state, key)
         priority = 1 + jnp.arange(3.0)
-        return source.update_priorities(state, sample.indices, priority), sample
+        return source.update_priorities(state, draw.index, priority), draw
 
     def stack(trees: list[Any]) -> Any:
         return jax.tree.map(lambda *x: np.stack(x), *trees)
@@ -448,9 +447,9 @@ def test_a_donated_loop_makes_no_copy_of_the_storage(kind: str, seeds: int, stri
 
         def cycle(state: ReplayState, key: jax.Array) -> tuple[ReplayState, jax.Array]:
             state = source.add(state, new)
-            sample = source.sample(state, key)
-            state = source.update_priorities(state, sample.indices, jnp.ones(4))
-            return state, sum(x.sum(dtype=jnp.float32) for x in jax.tree.leaves(sample))
+            draw = source.draw(state, key)
+            state = source.update_priorities(state, draw.index, jnp.ones(4))
+            return state, sum(x.sum(dtype=jnp.float32) for x in jax.tree.leaves(draw))
 
         def loop(state: ReplayState, key: jax.Array) -> tuple[ReplayState, jax.Array]:
             return jax.lax.scan(cycle, state, jax.random.split(key, 5))
@@ -581,7 +580,7 @@ def test_a_uniform_state_is_no_prioritised_one() -> None:
     shape = SHAPES[0]
     state, _ = filled(make("uniform", shape), shape, 4)
     with pytest.raises(ValueError, match="the state is of a uniform replay"):
-        make("prioritised", shape).sample(state, jax.random.key(0))
+        make("prioritised", shape).draw(state, jax.random.key(0))
 
 
 # --- against flashbax ---
@@ -603,7 +602,7 @@ def test_holds_the_windows_that_flashbax_holds(shape: tuple[int, ...]) -> None:
     example = Stream(*shape).rollout()
     theirs = rival.init(jax.tree.map(lambda x: x[0, 0], example.items))
     ours = source.init(example)
-    sample_many = many(source, 2000)
+    draw_many = many(source, 2000)
     add = jax.jit(source.add, donate_argnums=0)
     rival_add, rival_sample = jax.jit(rival.add), jax.jit(rival.sample)
     for i in range(2 * stream.steps // T + 1):
@@ -612,7 +611,7 @@ def test_holds_the_windows_that_flashbax_holds(shape: tuple[int, ...]) -> None:
         theirs = rival_add(theirs, jax.tree.map(lambda x: np.swapaxes(x, 0, 1), new.items))
         if not stream.windows():
             continue
-        mine = sample_many(ours, jax.random.key(i)).items["code"]
+        mine = draw_many(ours, jax.random.key(i)).items["code"]
         other = rival_sample(theirs, jax.random.key(i)).experience["code"]
         windows = {tuple(window) for window in np.asarray(mine).T.tolist()}
         assert windows == {tuple(window) for window in np.asarray(other).tolist()}
