@@ -26,7 +26,7 @@ def doctor_command(argv: Sequence[str]) -> int:
     if not findings:
         print("  nothing looks wrong")
     names = ", ".join(check.__name__.replace("_", " ") for check in CHECKS)
-    print("\n" + _filled(f"checked, where the run has the data: {names}", "  ", "  "))
+    print("\n" + _filled(f"checked, as far as the run tells: {names}", "  ", "  "))
     return 1 if findings and options.strict else 0
 
 
