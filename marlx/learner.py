@@ -69,16 +69,6 @@ class Learner(NamedTuple):
     extras: Callable[[int], Tree] = lambda num_envs: ()
 
 
-def is_zero(setting: Any) -> bool:
-    """Whether a number among the settings is 0, which often means that something is off.
-
-    A learner may be built with settings that are arguments of a compiled program, so that many
-    values of one train side by side (`marlx.sweeps.vmapped`). Such a setting is never 0, and `if
-    setting:` cannot be asked of it; this can.
-    """
-    return isinstance(setting, int | float) and setting == 0
-
-
 def stateless(act: Act) -> Learner:
     """Returns a learner that acts by `act` and never learns; it has no state and no memory."""
 

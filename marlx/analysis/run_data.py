@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marlx.config.layers import Layer, merge
+from marlx.config.tree import flatten
 from marlx.config.yaml_text import parse
 from marlx.registry import make_env, settings_of
 from marlx.runs.files import read_json
@@ -127,7 +128,7 @@ def read_run(path: str | Path) -> RunData:
     """
     folder = Path(path)
     config = folder / "config.yaml"
-    settings = flat(_read_settings(folder))
+    settings = flatten(_read_settings(folder))
     names = [settings.get(key) for key in ("algorithm", "environment")]
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"{config} names no algorithm and environment")
@@ -153,17 +154,6 @@ def read_run(path: str | Path) -> RunData:
         result=result,
         facts=facts,
     )
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested settings by dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What came out of a sweep: a table on the terminal, table and pictures in its folder."""
+"""Results of a sweep: a table on the terminal, and table and pictures in its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show(sweep: Sweep, study: Study, folder: Path) -> None:
-    """The table on the terminal, and table and pictures in the folder."""
+    """Print the table, and write table and pictures into the folder."""
     from marlx.sweeps.plots import importance_bars, parallel_coordinates
     from marlx.sweeps.study import table
 

@@ -7,35 +7,35 @@ import math
 from typing import NamedTuple
 
 from marlx.learner import Learner
+from marlx.settings import check_settings, setting
 
 MIN_FINAL_EPISODES = 100
 """Least number of episodes per seed in the last evaluation."""
+LARGEST = 2**31 - 1
+"""Counters are int32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of the training loop; those of the algorithm are the learner's."""
+    """Settings of the training loop; the learner has settings of its own."""
 
-    total_steps: int = 500_000
+    total_steps: int = setting(500_000, at_least=1, at_most=LARGEST)
     """Environment steps per seed, warm-up included."""
-    num_envs: int = 32
-    """Environments stepped at once, per seed."""
-    rollout_length: int = 16
-    """Steps in each environment between two updates of the learner."""
-    seeds: int = 1
-    """Runs trained at once, from `seed` upwards."""
-    seed: int = 0
-    """First seed: run i of several is exactly the single run with seed + i."""
-    evals: int = 20
+    num_envs: int = setting(32, at_least=1, at_most=LARGEST)
+    """Environments stepped in parallel, per seed."""
+    rollout_length: int = setting(16, at_least=1, at_most=LARGEST)
+    """Steps of each environment between two calls of the learner's update."""
+    seeds: int = setting(1, at_least=1, at_most=LARGEST)
+    """Independent runs trained in parallel, with seeds from `seed` upwards."""
+    seed: int = setting(0, at_least=0, at_most=LARGEST)
+    """First seed; run i of several equals the single run with seed + i."""
+    evals: int = setting(20, at_least=1, at_most=LARGEST)
     """Greedy evaluations during training."""
-    eval_episodes: int = 128
-    """Fresh episodes in each evaluation, per seed; the last one has at least 100."""
+    eval_episodes: int = setting(128, at_least=1, at_most=LARGEST)
+    """Fresh episodes per evaluation and seed; the last evaluation has at least 100."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), 0 if field.name == "seed" else 1
-            if not least <= value < 2**31:
-                raise ValueError(f"{field.name} is {value}; it must be {least} to {2**31 - 1}")
+        check_settings(self)
 
 
 class Schedule(NamedTuple):

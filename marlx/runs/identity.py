@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from marlx.config.tree import plain
 from marlx.runs.facts import environment_facts
 from marlx.xla.memory import is_key
 
@@ -73,16 +74,13 @@ def schedule_of(run: Run) -> dict[str, int]:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a setting in a form that JSON has: arrays by checksum, functions by name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: _plain(x) for name, x in fields.items()}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(x) for name, x in value.items()}
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
+    """Returns any setting as JSON holds it; arrays by their checksum, functions by their name."""
+    return plain(
+        value, leaf=_leaf, names=lambda record: [f.name for f in dataclasses.fields(record)]
+    )
+
+
+def _leaf(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic | jax.Array):
