@@ -23,6 +23,7 @@ from marlx import training
 from marlx.algos.subgoals import options
 from marlx.analysis import make_rows, result_rows
 from marlx.config import layers as config_layers
+from marlx.config.tree import flatten
 from marlx.learner import Learner
 from marlx.loop import progress
 from marlx.loop.rollout import rollout, start
