@@ -28,7 +28,7 @@ class GAEInputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the loss reads; leading axes [T, b]."""
+    """Data of the PPO loss; leading axes [T, b]."""
 
     obs: Observation
     done: Array  # bool []

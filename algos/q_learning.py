@@ -29,6 +29,7 @@ from marlx.algos.td_equations import (
     window_priority,
 )
 from marlx.data.replay import Sample
+from marlx.data.ring import Rollout
 from marlx.learner import Learner
 from marlx.learning.returns import epsilon_greedy
 from marlx.learning.running_moments import extend, moments
@@ -110,6 +111,22 @@ def gradient_step(parts: QParts, state: QState, key: Array) -> tuple[QState, dic
 # --- the learner ---
 
 
+def initial_state(parts: QParts, key: Array, example: Rollout) -> QState:
+    """Returns the state before the first rollout; `example` has the shapes of what is stored."""
+    key_agents, key_mixer = jax.random.split(key)
+    params = QParams(parts.net.init(key_agents), parts.mixer.init(key_mixer))
+    return QState(
+        params=params,
+        target=jax.tree.map(jnp.copy, params),  # own buffers, so that the state can be donated
+        optimiser=parts.optimiser.init(params),
+        replay=parts.replay.init(example),
+        rewards=moments(),
+        steps=jnp.int32(0),
+        updates=jnp.int32(0),
+        pending=jnp.float32(0),
+    )
+
+
 def q_learner(
     spec: EnvSpec, config: QConfig, mixer: Mixer, adjust: Adjust | None = None
 ) -> Learner:
@@ -132,18 +149,7 @@ def q_learner(
 
     def init(key: Array, example: Transition) -> QState:
         check_window(c.window, example.terminated.shape[0])
-        key_agents, key_mixer = jax.random.split(key)
-        params = QParams(parts.net.init(key_agents), mixer.init(key_mixer))
-        return QState(
-            params=params,
-            target=jax.tree.map(jnp.copy, params),  # own buffers, so that the state can be donated
-            optimiser=parts.optimiser.init(params),
-            replay=parts.replay.init(jax.eval_shape(store, example)),
-            rewards=moments(),
-            steps=jnp.int32(0),
-            updates=jnp.int32(0),
-            pending=jnp.float32(0),
-        )
+        return initial_state(parts, key, jax.eval_shape(store, example))
 
     def act(
         policy: QPolicy, memory: Array, obs: Observation, key: Array, explore: bool

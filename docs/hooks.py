@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,13 @@ def public_names() -> Iterator[str]:
                     yield f"{module}.{node.name}"
 
 
-def undocumented() -> list[str]:
-    """Return the public names that no `::: name` of the API pages covers."""
+def undocumented(names: Iterable[str] | None = None) -> list[str]:
+    """Return those of `names`, by default `public_names()`, that no API page has an entry for."""
     text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs/api").glob("*.md")))
     entries = set(re.findall(r"^::: ([\w.]+)", text, re.M))
     return [
         name
-        for name in public_names()
+        for name in (public_names() if names is None else names)
         if name not in entries and name.rpartition(".")[0] not in entries
     ]
 

@@ -1,4 +1,4 @@
-"""What every test shares: JAX on two CPU devices, compiled programs kept, and a tiny algorithm."""
+"""Shared by all tests: JAX on two CPU devices, compiled programs kept, and a tiny algorithm."""
 
 from __future__ import annotations
 

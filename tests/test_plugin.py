@@ -52,7 +52,7 @@ class Shell:
         path.chmod(0o755)
 
     def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """What a command said; it has to end with `code`."""
+        """Returns the output of a command, which must exit with `code`."""
         environ = {
             **os.environ,
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",

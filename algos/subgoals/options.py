@@ -114,14 +114,14 @@ class ActiveOption(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of each agent's option in a step, bool [..., N]."""
+    """Whether each agent's option ended and was achieved in a step, bool [..., N]."""
 
     terminates: Array  # the agent chooses again now
     achieved: Array  # its subgoal is achieved now
 
 
 class SubgoalExtras(NamedTuple):
-    """What `act` adds to a transition."""
+    """Extras that `act` adds to a transition."""
 
     option: ActiveOption  # the one that the action was chosen for
     started: Array  # bool [N], the option started at this step

@@ -22,7 +22,7 @@ class MansaMemory(NamedTuple):
 
 
 class MansaExtras(NamedTuple):
-    """What `act` adds to a transition."""
+    """Extras that `act` adds to a transition."""
 
     independent: Tree
     centralised: Tree

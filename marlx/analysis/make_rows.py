@@ -98,14 +98,13 @@ def training_rows(
       **columns: of all rows, e.g. `control_of`.
     """
     settings = configuration(made.settings())
-    digest = config_hash(settings)
     shared = {
         "study": study,
         "comparison": comparison,
         "arm": arm,
         "env": made.environment,
         "algorithm": made.algorithm,
-        "config_hash": digest,
+        "config_hash": config_hash(settings),
         "changes_from_preset": changes_from_preset(made),
         "commit": about["commit"],
         "date": about["date"],
@@ -120,7 +119,6 @@ def training_rows(
         if not keep_returns:
             row["returns"] = None
         rows.append(finite(row))
-    env = made.prepared()
     run = {
         "seeds": seeds,
         "command": command,
@@ -128,8 +126,16 @@ def training_rows(
         **_of_all_seeds(result),
         "extra": dict(extra or {}),
     }
-    record = {
-        "config_hash": digest,
+    return rows, _settings_record(made, result_id, settings, run)
+
+
+def _settings_record(
+    made: Experiment, result_id: str | None, settings: dict[str, Any], run: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the settings record of a configuration with one run."""
+    env = made.prepared()
+    return {
+        "config_hash": config_hash(settings),
         "id": result_id,
         "algorithm": made.algorithm,
         "env": made.environment,
@@ -137,7 +143,6 @@ def training_rows(
         "settings": settings,
         "runs": [finite(run)],
     }
-    return rows, record
 
 
 def _of_seed(result: Result, i: int) -> dict[str, Any]:

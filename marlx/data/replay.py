@@ -178,9 +178,8 @@ def prioritised(
 ) -> Replay:
     """Returns a replay that samples windows in proportion to `priority ** exponent`.
 
-    A window that has just become complete has the largest priority seen so far, 1 at first.
-    Sampling is stratified: the i-th of a batch comes from the i-th of `batch` equal parts of the
-    total.
+    A new window has the largest priority seen so far, 1 at first. Sampling is stratified: the i-th
+    of a batch comes from the i-th of `batch` equal parts of the total.
 
     Args:
       capacity: environment steps to keep, as for `uniform`.

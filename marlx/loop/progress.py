@@ -1,4 +1,4 @@
-"""What a run reports after each evaluation, and its result."""
+"""Records of a training run: its progress after each evaluation, and its result."""
 
 from __future__ import annotations
 

@@ -173,8 +173,8 @@ def _check_shapes(case: _Case) -> None:
         case.expect_shapes(action, wanted, "the action of act")
         case.expect_shapes(after, memory, "the memory that act returns")
         if explore:
-            told = jax.eval_shape(lambda: learner.extras(NUM_ENVS))
-            case.expect_shapes(extras, told, "what act adds, held against Learner.extras,")
+            declared = jax.eval_shape(lambda: learner.extras(NUM_ENVS))
+            case.expect_shapes(extras, declared, "what act adds, held against Learner.extras,")
     for x in jax.tree.leaves((memory, extras)):
         case.expect(x.shape[:1] == (NUM_ENVS,), "memory and extras must begin with the axis [B]")
 

@@ -34,7 +34,7 @@ SHAPES = [
 
 
 class Stream:
-    """What was added, and which windows of it a replay must hold."""
+    """Items that were added, and which windows of it a replay must hold."""
 
     def __init__(self, T: int, B: int, capacity: int, length: int, stride: int) -> None:
         self.T, self.B, self.length, self.stride, self.time = T, B, length, stride, 0
