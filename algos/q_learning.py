@@ -111,6 +111,18 @@ def gradient_step(parts: QParts, state: QState, key: Array) -> tuple[QState, dic
 # --- the learner ---
 
 
+def update_metrics(
+    config: QConfig, state: QState, sums: dict[str, Array], due: Array
+) -> dict[str, Array]:
+    """Returns the metrics of `due` gradient steps from their sums; nan where there was no step."""
+    metrics = {name: total / due for name, total in sums.items()}
+    metrics["samples"] = sums["samples"]  # steps learned from, not a mean
+    metrics["epsilon"] = jnp.asarray(exploration(config, state.steps), jnp.float32)
+    if config.reward_scaling != "none":
+        metrics["reward_scale"] = state.rewards.deviation
+    return metrics
+
+
 def initial_state(parts: QParts, key: Array, example: Rollout) -> QState:
     """Returns the state before the first rollout; `example` has the shapes of what is stored."""
     key_agents, key_mixer = jax.random.split(key)
@@ -174,12 +186,7 @@ def q_learner(
         due, pending = due_updates(state.pending)
         step = functools.partial(gradient_step, parts)
         state, sums = repeat_updates(step, state, key, due, METRICS)
-        metrics = {name: total / due for name, total in sums.items()}  # nan without any update
-        metrics["samples"] = sums["samples"]  # steps learned from, not a mean
-        metrics["epsilon"] = jnp.asarray(exploration(c, state.steps), jnp.float32)
-        if c.reward_scaling != "none":
-            metrics["reward_scale"] = state.rewards.deviation
-        return state._replace(pending=pending), metrics
+        return state._replace(pending=pending), update_metrics(c, state, sums, due)
 
     return Learner(
         init=init,

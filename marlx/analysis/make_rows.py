@@ -116,9 +116,7 @@ def training_rows(
     for i, seed in enumerate(seeds):
         row = dict.fromkeys(COLUMNS) | shared | {"seed": seed} | _of_seed(result, i)
         row["measured"] = dict(measured[i]) if measured else {}
-        if not keep_returns:
-            row["returns"] = None
-        rows.append(finite(row))
+        rows.append(finite(row if keep_returns else row | {"returns": None}))
     run = {
         "seeds": seeds,
         "command": command,
