@@ -17,7 +17,7 @@ import optax
 
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import check_window, pack, unpack
-from marlx.algos.q_metrics import METRICS, loss_metrics
+from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
 from marlx.algos.q_parts import QParts, make_parts
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
@@ -111,18 +111,6 @@ def gradient_step(parts: QParts, state: QState, key: Array) -> tuple[QState, dic
 # --- the learner ---
 
 
-def update_metrics(
-    config: QConfig, state: QState, sums: dict[str, Array], due: Array
-) -> dict[str, Array]:
-    """Returns the metrics of `due` gradient steps from their sums; nan where there was no step."""
-    metrics = {name: total / due for name, total in sums.items()}
-    metrics["samples"] = sums["samples"]  # steps learned from, not a mean
-    metrics["epsilon"] = jnp.asarray(exploration(config, state.steps), jnp.float32)
-    if config.reward_scaling != "none":
-        metrics["reward_scale"] = state.rewards.deviation
-    return metrics
-
-
 def initial_state(parts: QParts, key: Array, example: Rollout) -> QState:
     """Returns the state before the first rollout; `example` has the shapes of what is stored."""
     key_agents, key_mixer = jax.random.split(key)
@@ -186,7 +174,9 @@ def q_learner(
         due, pending = due_updates(state.pending)
         step = functools.partial(gradient_step, parts)
         state, sums = repeat_updates(step, state, key, due, METRICS)
-        return state._replace(pending=pending), update_metrics(c, state, sums, due)
+        return state._replace(pending=pending), update_metrics(
+            c, state, sums, due, exploration(c, state.steps)
+        )
 
     return Learner(
         init=init,

@@ -7,6 +7,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from marlx.algos.q_config import QConfig
+from marlx.algos.q_state import QState
 from marlx.nets.agents import dormant
 from marlx.nets.mixers import Mixer, Utilities, mixer_slope
 from marlx.types import Array, Tree
@@ -53,3 +55,15 @@ def mean_slope(mixer: Mixer, params: Tree, utilities: Utilities, action: Array) 
     four = jax.tree.map(lambda x: replicate(x[-1])[:4], (utilities, action))
     slope = functools.partial(mixer_slope, mixer)
     return jax.vmap(slope, (None, 0, 0))(params, *four).mean()
+
+
+def update_metrics(
+    config: QConfig, state: QState, sums: dict[str, Array], due: Array, epsilon: Array
+) -> dict[str, Array]:
+    """Returns the metrics of `due` gradient steps from their sums; nan where there was no step."""
+    metrics = {name: total / due for name, total in sums.items()}
+    metrics["samples"] = sums["samples"]  # steps learned from, not a mean
+    metrics["epsilon"] = jnp.asarray(epsilon, jnp.float32)
+    if config.reward_scaling != "none":
+        metrics["reward_scale"] = state.rewards.deviation
+    return metrics
