@@ -22,6 +22,8 @@ CENTRAL = ("joint_q", "mansa", "mansa_ppo")
 """Learners that act on more than the agents' own observations."""
 CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
+TOLERANCE = {"clam": 0.1}
+"""CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
 
 def small(config):
@@ -47,6 +49,7 @@ def check(name, others, eager):
         others=[prepare(env) for env in others],
         decentralised=name not in CENTRAL,
         eager=eager,
+        tolerance=TOLERANCE.get(name, 1e-3),
     )
 
 
