@@ -1,6 +1,7 @@
-"""Learners: one file each, built from the parts in `marlx`.
+"""Algorithms by name: `marlx.algos.qmix(spec, lr=3e-4)` returns a learner.
 
-`marlx.algos.qmix(spec, lr=3e-4)` builds a learner; every algorithm in `marlx list` is called alike.
+Every algorithm of `marlx list` is an attribute, those of other packages too. No module here bears
+the name of an algorithm, which it would hide.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Algorithm:
-    """The algorithm called `name`, which is called with a spec and settings."""
+    """Returns the algorithm called `name`, to be called with a spec and settings."""
     from marlx.registry import algorithms
 
     if name.startswith("_") or name not in algorithms():

@@ -7,6 +7,7 @@ from typing import Literal
 
 from marlx.learning.distributions import Bounded
 from marlx.nets.agents import SharingMode
+from marlx.settings import check_settings, setting
 
 RewardOf = Literal["team", "group", "own"]
 Trunk = Literal["separate", "shared"]
@@ -14,82 +15,75 @@ Trunk = Literal["separate", "shared"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """Settings of every policy-gradient learner here."""
+    """Settings of every policy-gradient learner."""
 
-    lr: float = 5e-4
+    lr: float = setting(5e-4, above=0, traced=True)
     """Adam's step size."""
-    lr_steps: int = 0
-    """Environment steps over which it falls linearly to 0; 0 keeps it constant."""
-    gamma: float = 0.99
+    lr_steps: int = setting(0, at_least=0, traced=True)
+    """Environment steps over which `lr` falls linearly to 0; 0 keeps it constant."""
+    gamma: float = setting(0.99, at_least=0, at_most=1, traced=True)
     """Discount per environment step."""
-    lambda_: float = 0.95
-    """Of generalised advantage estimation; 0 is one-step, 1 the whole return."""
-    epochs: int = 4
+    lambda_: float = setting(0.95, at_least=0, at_most=1, traced=True)
+    """Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole return."""
+    epochs: int = setting(4, at_least=1)
     """Passes over each rollout."""
-    minibatches: int = 4
+    minibatches: int = setting(4, at_least=1)
     """Gradient updates per pass."""
-    window: int = 16
+    window: int = setting(16, at_least=1)
     """Steps per sequence of a recurrent learner; it starts at the memory that acting had there."""
-    clip: float = 0.2
-    """How far the policy's ratio may move before it gets no more gradient."""
-    value_clip: float = 0.2
-    """The same for values, in units of their deviation where they are normalised; 0 is off."""
-    entropy: float = 0.01
+    clip: float = setting(0.2, above=0, traced=True)
+    """Largest change of the probability ratio that still gets a gradient (PPO's epsilon)."""
+    value_clip: float = setting(0.2, at_least=0, traced=True)
+    """Largest change of a value that still gets a gradient, in deviations of the return where
+    values are normalised; 0 is no clipping."""
+    entropy: float = setting(0.01, at_least=0, traced=True)
     """Weight of the entropy bonus."""
-    value_weight: float = 0.5
+    value_weight: float = setting(0.5, at_least=0, traced=True)
     """Weight of the value loss."""
-    max_grad_norm: float = 0.5
-    """Gradients are scaled down to this global norm."""
+    max_grad_norm: float = setting(0.5, above=0, traced=True)
+    """Largest global norm of a gradient; larger ones are scaled down."""
     normalise_advantage: bool = True
-    """Advantages of a minibatch to mean 0 and deviation 1."""
+    """Scale the advantages of a minibatch to mean 0 and deviation 1."""
     normalise_value: bool = True
-    """The critic predicts returns less their running mean, over their running deviation."""
+    """The critic predicts returns less their running mean, divided by their running deviation."""
     reward: RewardOf = "team"
-    """Whose reward an agent is paid for: the team's, that of its group, or its own."""
-    hidden: int = 64
+    """Reward that an agent learns from:
+    `team`: the team's.
+    `group`: that of its group.
+    `own`: its own."""
+    hidden: int = setting(64, at_least=1)
     """Width of all networks."""
     recurrent: bool = False
-    """GRUs in actor and critic; without, they see the present observation only."""
+    """Actor and critic have a GRU; without it they see the present observation only."""
     trunk: Trunk = "separate"
-    """Whether the critic is a network of its own, or (IPPO only) a second head on the actor's."""
+    """The critic's network:
+    `separate`: its own.
+    `shared`: a second head on the actor's (IPPO only)."""
     layer_norm: bool = False
-    """Normalise the encoders' output."""
+    """Layer normalisation of the encoders' output."""
     sharing: SharingMode = "all"
-    """Which agents share parameters: all, those of a group, or none."""
+    """Agents that share parameters:
+    `all`: all agents.
+    `group`: the agents of a group.
+    `none`: no agents."""
     agent_id: bool = True
-    """Append the agent's one-hot index to what it sees."""
+    """Append the agent's one-hot index to its observation."""
     bounded: Bounded = "clipped"
-    """How a Gaussian is brought into the bounds of continuous actions."""
+    """How samples of a Gaussian are brought into the bounds of continuous actions:
+    `clipped`: by clipping.
+    `squashed`: by tanh."""
 
     def __post_init__(self) -> None:
-        def check(name: str, ok: bool, accepted: str) -> None:
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}")
-
-        for name in ("gamma", "lambda_"):
-            check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        for name in ("lr", "clip", "max_grad_norm"):
-            check(name, getattr(self, name) > 0, "above 0")
-        for name in ("epochs", "minibatches", "window", "hidden"):
-            check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("lr_steps", "value_clip", "entropy", "value_weight"):
-            check(name, getattr(self, name) >= 0, "0 or more")
-        for name, accepted in (
-            ("sharing", ("all", "group", "none")),
-            ("reward", ("team", "group", "own")),
-            ("bounded", ("clipped", "squashed")),
-            ("trunk", ("separate", "shared")),
-        ):
-            check(name, getattr(self, name) in accepted, " or ".join(map(repr, accepted)))
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class A2CConfig(PPOConfig):
-    """Advantage actor-critic: one pass over the whole rollout."""
+    """Settings of advantage actor-critic: one pass over the whole rollout."""
 
-    epochs: int = 1
+    epochs: int = setting(1, at_least=1)
     """Passes over each rollout."""
-    minibatches: int = 1
+    minibatches: int = setting(1, at_least=1)
     """Gradient updates per pass."""
-    value_clip: float = 0.0
-    """How far a value may move before it gets no more gradient; 0 is off."""
+    value_clip: float = setting(0.0, at_least=0, traced=True)
+    """Largest change of a value that still gets a gradient; 0 is no clipping."""

@@ -6,111 +6,88 @@ import dataclasses
 from typing import Literal
 
 from marlx.nets.agents import SharingMode
+from marlx.settings import check_settings, require, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QConfig:
-    """Settings of every Q-learner here."""
+    """Settings of every Q-learner."""
 
-    lr: float = 5e-4
+    lr: float = setting(5e-4, above=0, traced=True)
     """Adam's step size."""
-    gamma: float = 0.99
+    gamma: float = setting(0.99, at_least=0, at_most=1, traced=True)
     """Discount per environment step."""
-    updates_per_step: float = 1 / 32
+    updates_per_step: float = setting(1 / 32, above=0, traced=True)
     """Gradient updates per environment step, whatever the number of environments."""
-    batch: int = 32
+    batch: int = setting(32, at_least=1)
     """Windows per gradient update."""
-    window: int = 16
-    """Steps per window; windows start where a rollout's stored memory is, and may span episodes."""
-    burn_in: int = 0
-    """Steps at a window's start that only warm the memory up and are not learned from."""
-    capacity: int = 200_000
-    """Environment steps that the replay holds."""
-    warmup: int = 5_000
+    window: int = setting(16, at_least=1)
+    """Steps per window. A window starts at a stored memory of the network and may span episodes."""
+    burn_in: int = setting(0, at_least=0)
+    """First steps of a window, which only update the memory and are not learned from."""
+    capacity: int = setting(200_000, at_least=1)
+    """Environment steps that the replay buffer holds."""
+    warmup: int = setting(5_000, at_least=0)
     """Environment steps before the first update."""
     prioritised: bool = False
-    """Draw windows by their last TD error instead of uniformly."""
-    priority_exponent: float = 0.6
-    """0 is uniform, 1 proportional to the TD error."""
-    importance_exponent: float = 0.4
-    """How far the draw's bias is corrected in the loss; 1 is fully."""
-    epsilon_start: float = 1.0
-    """Probability of a random action at first."""
-    epsilon_end: float = 0.05
-    """And after `epsilon_steps`."""
-    epsilon_steps: int = 100_000
-    """Environment steps over which it falls linearly."""
-    epsilon_delay: int = 0
-    """Environment steps before it begins to fall."""
+    """Sample windows in proportion to their last TD error instead of uniformly."""
+    priority_exponent: float = setting(0.6, at_least=0)
+    """Power of the TD error in the sampling probability: 0 is uniform, 1 proportional."""
+    importance_exponent: float = setting(0.4, at_least=0)
+    """Power of the importance weights in the loss: 0 is no correction, 1 the full correction."""
+    epsilon_start: float = setting(1.0, at_least=0, at_most=1, traced=True)
+    """Probability of a random action at the start."""
+    epsilon_end: float = setting(0.05, at_least=0, at_most=1, traced=True)
+    """Probability of a random action after `epsilon_steps`."""
+    epsilon_steps: int = setting(100_000, at_least=0, traced=True)
+    """Environment steps over which the probability falls linearly."""
+    epsilon_delay: int = setting(0, at_least=0, traced=True)
+    """Environment steps before the probability begins to fall."""
     double: bool = True
     """Choose the next action with the online network, value it with the target (double Q)."""
-    lambda_: float = 0.0
+    lambda_: float = setting(0.0, at_least=0, at_most=1, traced=True)
     """TD(lambda); 0 is one-step TD."""
-    target_period: int = 200
+    target_period: int = setting(200, at_least=1, traced=True)
     """Gradient updates between copies into the target network (hard updates)."""
-    target_rate: float = 0.0
-    """If above 0, move the target this far at every update instead (soft updates)."""
+    target_rate: float = setting(0.0, at_least=0, at_most=1, traced=True)
+    """Step of the target network towards the online one at every update; 0 is hard updates."""
     reward_scaling: Literal["none", "scale", "standardise"] = "none"
-    """Divide the team reward by its running deviation; `standardise` also subtracts the mean."""
+    """Scaling of the reward by running statistics:
+    `none`: no scaling.
+    `scale`: divide by the deviation.
+    `standardise`: subtract the mean, then divide."""
     reward: Literal["team", "own"] = "team"
-    """Whose reward an agent learns from: the team's, or (independent learners only) its own."""
-    max_grad_norm: float = 10.0
-    """Gradients are scaled down to this global norm."""
-    hidden: int = 64
+    """Reward that an agent learns from:
+    `team`: the team's.
+    `own`: its own (independent learners only)."""
+    max_grad_norm: float = setting(10.0, above=0, traced=True)
+    """Largest global norm of a gradient; larger ones are scaled down."""
+    hidden: int = setting(64, at_least=1)
     """Width of the agents' networks."""
     recurrent: bool = True
-    """GRU in the agents' networks; without it they see the present observation only."""
+    """Agents' networks have a GRU; without it they see the present observation only."""
     layer_norm: bool = False
-    """Normalise the encoder's output."""
+    """Layer normalisation of the encoder's output."""
     sharing: SharingMode = "all"
-    """Which agents share parameters: all, those of a group, or none."""
+    """Agents that share parameters:
+    `all`: all agents.
+    `group`: the agents of a group.
+    `none`: no agents."""
     agent_id: bool = True
-    """Append the agent's one-hot index to what it sees."""
-    mixer_hidden: int = 64
+    """Append the agent's one-hot index to its observation."""
+    mixer_hidden: int = setting(64, at_least=1)
     """Hidden width of the mixer's networks."""
-    mixer_embed: int = 32
+    mixer_embed: int = setting(32, at_least=1)
     """Width of QMIX's mixing network."""
     mixer_norm: bool = False
-    """Normalise what QMIX's and QPLEX's mixers make of the state: where states are unbounded."""
-    mixer_exponent: float = 5.0
-    """QPLEX's weights of joint actions are sums of four terms of at most e to this; see
-    `marlx.nets.mixers.duplex`."""
-    mixing_delay: int = 0
-    """Environment steps in which agents learn each for itself, before their utilities are mixed."""
+    """Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global states."""
+    mixer_exponent: float = setting(5.0, above=-10, traced=True)
+    """Bound of QPLEX's weights: each is a sum of four terms of at most e to this power
+    (see `marlx.nets.mixers.duplex`)."""
+    mixing_delay: int = setting(0, at_least=0)
+    """Environment steps in which agents learn independently, before their utilities are mixed."""
 
     def __post_init__(self) -> None:
-        def check(name: str, ok: bool, accepted: str) -> None:
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}")
-
-        for name in ("gamma", "lambda_", "epsilon_start", "epsilon_end", "target_rate"):
-            check(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        for name in ("lr", "updates_per_step", "max_grad_norm"):
-            check(name, getattr(self, name) > 0, "above 0")
-        for name in (
-            "batch",
-            "window",
-            "capacity",
-            "target_period",
-            "hidden",
-            "mixer_hidden",
-            "mixer_embed",
-        ):
-            check(name, getattr(self, name) >= 1, "at least 1")
-        for name in (
-            "warmup",
-            "epsilon_steps",
-            "epsilon_delay",
-            "mixing_delay",
-            "priority_exponent",
-            "importance_exponent",
-        ):
-            check(name, getattr(self, name) >= 0, "0 or more")
-        check("mixer_exponent", self.mixer_exponent > -10, "more than -10")
-        check("burn_in", 0 <= self.burn_in < self.window, f"less than window ({self.window})")
-        for name, accepted in (
-            ("sharing", ("all", "group", "none")),
-            ("reward_scaling", ("none", "scale", "standardise")),
-            ("reward", ("team", "own")),
-        ):
-            check(name, getattr(self, name) in accepted, " or ".join(map(repr, accepted)))
+        check_settings(self)
+        within = self.burn_in < self.window
+        require("burn_in", self.burn_in, within, f"less than window ({self.window})")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from marlx.nets.agents import dormant
 from marlx.nets.mixers import Mixer, Utilities, mixer_slope
 from marlx.types import Array, Tree
-from marlx.xla.sharding import whole_of
+from marlx.xla.sharding import replicate
 
 METRICS = ("loss", "td_error", "q", "mixer_slope", "dormant", "grad_norm", "samples")
 """Metrics of a gradient step. `samples` is the number of steps in the loss."""
@@ -50,6 +50,6 @@ def mean_slope(mixer: Mixer, params: Tree, utilities: Utilities, action: Array) 
 
     Four states of every batch are a good estimate, since metrics are averaged over many updates.
     """
-    four = jax.tree.map(lambda x: whole_of(x[-1])[:4], (utilities, action))
+    four = jax.tree.map(lambda x: replicate(x[-1])[:4], (utilities, action))
     slope = functools.partial(mixer_slope, mixer)
     return jax.vmap(slope, (None, 0, 0))(params, *four).mean()

@@ -19,6 +19,7 @@ import marlx
 from marlx.analysis.video import episode_frames, record_episode, write_gif
 from marlx.envs import partners
 from marlx.envs.doorkey import DROP, NUM_ACTIONS
+from marlx.learner import stateless
 from marlx.loop.evaluation import random_learner
 
 IMAGES = Path(__file__).parent / "images"
@@ -38,14 +39,7 @@ def acting(first: Any, act: Act) -> Any:
     def repeated(num_envs: int) -> Any:
         return jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], num_envs, 0), first)
 
-    return marlx.Learner(
-        init=lambda key, example: (),
-        memory=repeated,
-        policy=lambda state: (),
-        act=batched,
-        observe=lambda state, rollout: state,
-        update=lambda state, key: (state, {}),
-    )
+    return stateless(batched)._replace(memory=repeated)
 
 
 def following(partner: Any) -> Any:

@@ -1,14 +1,14 @@
-"""The environment contract: gymnax 1.0's, for teams. Auto-reset and time limits live here, once.
+"""The environment contract: gymnax 1.0's for teams, with auto-reset and time limits.
 
-An environment is written for **one** episode and no batch, as three pure functions
-(`reset_env`, `step_env`, `observe`); everything else is derived:
+An environment is written for **one** episode and without a batch axis, as three pure functions
+(`reset_env`, `step_env`, `observe`). The rest follows from them:
 
 * `Environment.reset` / `Environment.step`: gymnax 1.0's calls, unbatched, with auto-reset.
-* `vector_reset` / `vector_step`: the same for `B` environments, where a reset is paid only for the
-  episodes that ended.
+* `marlx.vector_reset` / `marlx.vector_step`: the same for `B` environments, where a reset is paid
+  only for the episodes that ended.
 
 For speed on a CPU, write per-agent arithmetic as Python loops over agents (they unroll) and stack
-at the end, instead of arrays whose last axis is 2 or 3: those do not vectorise.
+at the end. Arrays whose last axis is 2 or 3 do not vectorise.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from marlx.types import Array, EnvSpec, Observation, Subgoals
 
 @flax.struct.dataclass
 class EnvState:
-    """What every environment state has; subclasses add their fields."""
+    """Base of environment states; subclasses add their fields."""
 
     time: Array  # int32 [], steps since reset
 
 
 @flax.struct.dataclass
 class EnvParams:
-    """What can vary without another environment object; subclasses add their fields."""
+    """Base of environment parameters, which may vary between calls; subclasses add fields."""
 
     max_steps_in_episode: int = 1
 
@@ -46,9 +46,9 @@ Step = tuple[Observation, S, Array, Array, Array, dict[str, Any]]
 class Environment(abc.ABC, Generic[S, P]):
     """Base of every environment: subclasses write five members and inherit the gymnax calls.
 
-    Source: gymnax 1.0's environment contract. Differs from: gymnax, whose observation is one
-    agent's; here it is an `Observation`, so that `info["final_observation"]` keeps the last action
-    mask and the last global state too, and `reward` is f32 [N].
+    Source: gymnax 1.0's environment contract. Differences: the observation is an `Observation` of
+    all agents, so `info["final_observation"]` has the last action mask and global state too, and
+    `reward` is f32 [N].
     """
 
     @property
@@ -58,17 +58,17 @@ class Environment(abc.ABC, Generic[S, P]):
 
     @abc.abstractmethod
     def spec(self, params: P | None = None) -> EnvSpec:
-        """Static facts for learners."""
+        """Returns the static facts that learners may use."""
 
     @abc.abstractmethod
     def reset_env(self, key: Array, params: P) -> S:
-        """A fresh episode's first state, drawn with `key`."""
+        """Returns the first state of a fresh episode, sampled with `key`."""
 
     @abc.abstractmethod
     def step_env(
         self, key: Array, state: S, action: Array, params: P
     ) -> tuple[S, Array, Array, dict[str, Any]]:
-        """One step, without time limit or reset.
+        """Makes one step, without time limit or reset.
 
         Args:
           key: consumed; ignored where the environment is deterministic.
@@ -83,36 +83,40 @@ class Environment(abc.ABC, Generic[S, P]):
 
     @abc.abstractmethod
     def observe(self, state: S, params: P) -> Observation:
-        """What `state` shows."""
+        """Returns the observation of `state`."""
 
     @property
     def unwrapped(self) -> Environment[Any, Any]:
-        """The environment whose settings this one's are; itself, unless it only adds to another."""
+        """The wrapped environment, which has the settings; itself where this is no wrapper."""
         return self
 
     def render(self, state: S, params: P | None = None) -> np.ndarray:
-        """uint8 [height, width, 3], a picture of one (unbatched) state."""
+        """uint8 [height, width, 3], a picture of one (unbatched) state.
+
+        Raises:
+          ValueError: this environment has no picture.
+        """
         raise ValueError(f"{type(self).__name__} has no picture; write its `render` method")
 
     def subgoals(self, params: P | None = None) -> Subgoals | None:
-        """The subgoals that this environment declares; None where it declares none."""
+        """Returns the subgoals that this environment declares; None where it declares none."""
         del params
         return None
 
     def reset(self, key: Array, params: P | None = None) -> tuple[Observation, S]:
-        """The first observation and state of a fresh episode."""
+        """Returns the first observation and state of a fresh episode."""
         params = self.default_params if params is None else params
         state = self.reset_env(key, params)
         return self.observe(state, params), state
 
     def step(self, key: Array, state: S, action: Array, params: P | None = None) -> Step[S]:
-        """One step; an ended episode is replaced by a fresh one.
+        """Makes one step; an ended episode is replaced by a fresh one.
 
         Returns:
           obs and state (already of the next episode where this one ended), reward f32 [N],
-          terminated and truncated bool [] (both may be True at once: a true end has no value beyond
-          it, whatever the clock says), and info with `final_observation`: the observation after the
-          step and before any reset, the same structure at every step.
+          terminated and truncated bool [] (both may be True: then nothing of value follows), and
+          info with `final_observation`, the observation after the step and before any reset. The
+          structure is the same at every step.
         """
         params = self.default_params if params is None else params
         key_step, key_reset = jax.random.split(key)

@@ -1,4 +1,4 @@
-"""What the training loop knows of an algorithm: one record of pure functions."""
+"""The contract between the training loop and an algorithm: `Learner`, a tuple of pure functions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Act(Protocol):
     def __call__(
         self, policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
-        """Choose actions.
+        """Chooses actions.
 
         Args:
-          policy: what `Learner.policy` returned.
-          memory: acting memory `[B, ...]`, as `Learner.memory` or the previous call gave it.
+          policy: from `Learner.policy`.
+          memory: acting memory `[B, ...]`, from `Learner.memory` or the previous call.
           obs: `[B, ...]`.
           key: consumed.
           explore: static; False is greedy.
@@ -33,25 +33,25 @@ class Act(Protocol):
 
 
 class Learner(NamedTuple):
-    """An algorithm, in the manner of `optax.GradientTransformation`: pure functions over a state.
+    """An algorithm as pure functions over a state, in the manner of `optax.GradientTransformation`.
 
     Attributes:
-      init: `(key, example) -> state`. `example` is a `Transition` of shapes `[T, B, ...]`, what
-        `observe` will be given, so that storage can be sized.
-      memory: `(B) -> memory`, the acting memory at an episode's start; `()` where there is none.
-      policy: `(state) -> policy`, the small part of the state that acting needs. It is what a
-        policy file holds.
+      init: `(key, example) -> state`. `example` is a `Transition` of shapes `[T, B, ...]`, those of
+        the rollouts that `observe` will get, to size storage by.
+      memory: `(B) -> memory`, the acting memory at the start of an episode; `()` where there is
+        none.
+      policy: `(state) -> policy`, the part of the state that acting needs. A policy file holds it.
       act: see `Act`.
-      observe: `(state, rollout) -> state`, take in a rollout `[T, B, ...]`.
-      update: `(state, key) -> state, metrics`, learn; as many gradient steps as the learner wants.
+      observe: `(state, rollout) -> state`, stores a rollout `[T, B, ...]`.
+      update: `(state, key) -> state, metrics`, makes as many gradient steps as the learner wants.
         `metrics` is a flat dictionary of f32 [].
       warmup: environment steps to observe before the first update.
       config: the settings it was made with, a frozen dataclass; None for a learner without any.
-      describe: `(memory, extras) -> str`, a step in words, for pictures: what the learner is up to
-        beside its actions, a line or several; always the same number of lines. Called on the host,
-        with what `act` returned for one environment, without the batch axis. None: nothing to tell.
-      totals: `(state) -> dict of f32 or int32 []`, what has been counted since training began; read
-        after each block of updates, where other metrics are averaged over it. None: nothing.
+      describe: `(memory, extras) -> str`, the caption of a step for rendered episodes (e.g. the
+        current subgoal): one line or several, always the same number. Called on the host, with what
+        `act` returned for one environment, without the batch axis. None: no caption.
+      totals: `(state) -> dict of f32 or int32 []`, counts since training began; read after each
+        block of updates, where other metrics are averaged over the block. None: no counts.
       extras: `(B) -> extras`, arrays of the shapes and dtypes that `act` adds to transitions while
         exploring; `()` where it adds nothing. Storage is sized by them.
     """
@@ -69,18 +69,25 @@ class Learner(NamedTuple):
     extras: Callable[[int], Tree] = lambda num_envs: ()
 
 
-def is_zero(setting: Any) -> bool:
-    """Whether a number among the settings is 0, which often means that something is off.
+def stateless(act: Act) -> Learner:
+    """Returns a learner that acts by `act` and never learns; it has no state and no memory."""
 
-    A learner may be built with settings that are arguments of a compiled program, so that many
-    values of one train side by side (`marlx.sweeps.vmapped`). Such a setting is never 0, and `if
-    setting:` cannot be asked of it; this can.
-    """
-    return isinstance(setting, int | float) and setting == 0
+    def observe(state: Tree, rollout: Transition) -> Tree:
+        del rollout
+        return state
+
+    return Learner(
+        init=lambda key, example: (),
+        memory=lambda num_envs: (),
+        policy=lambda state: (),
+        act=act,
+        observe=observe,
+        update=lambda state, key: (state, {}),
+    )
 
 
 def where_done(done: Array, new: Tree, old: Tree) -> Tree:
-    """Leaves of `new` where `done` bool [B], else of `old`; leaves are `[B, ...]`."""
+    """Returns leaves of `new` where `done` bool [B], else of `old`; leaves are `[B, ...]`."""
 
     def pick(new: Array, old: Array) -> Array:
         return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
@@ -89,7 +96,7 @@ def where_done(done: Array, new: Tree, old: Tree) -> Tree:
 
 
 def example_rollout(spec: EnvSpec, learner: Learner, length: int, num_envs: int) -> Transition:
-    """Shapes and dtypes `[T, B, ...]` of the rollouts that `learner.observe` will be given.
+    """Returns shapes and dtypes `[T, B, ...]` of the rollouts that `learner.observe` will get.
 
     Args:
       spec: of the environment that the learner was built for.

@@ -1,6 +1,6 @@
-"""Finding environments and algorithms by name: the built-in ones and those of installed packages.
+"""Environments and algorithms by name: the built-in ones and those of installed packages.
 
-A third-party package shows up here by declaring entry points::
+A package adds its own by declaring entry points::
 
     [project.entry-points."marlx.envs"]
     my_worlds = "my_package:FAMILY"        # a `Family`, or a tuple of them
@@ -15,6 +15,8 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
+import pkgutil
 import re
 import typing
 import warnings
@@ -81,10 +83,10 @@ class Algorithm(NamedTuple):
       preset: name of its file in `configs/`, without `.yaml`; `name` if empty. Algorithms that
         share a config may share a preset.
       parts: `(setting, algorithm)` of a learner that is made of others: the setting holds that
-        algorithm's config, and the algorithm's preset fills it. Of training settings, which there
-        can be only one of, the first part's win.
-      prepare: `(env) -> env`, what the learner needs done to an environment before it can learn in
-        it, such as `marlx.subgoals.with_subgoals`. Policies act in what it returns.
+        algorithm's config and starts from that algorithm's preset. Training settings come from the
+        preset of the first part.
+      prepare: `(env) -> env`, a wrapper that the learner needs around every environment, such as
+        `marlx.subgoals.with_subgoals`. Policies act in the wrapped environment.
     """
 
     name: str
@@ -96,7 +98,7 @@ class Algorithm(NamedTuple):
     prepare: Callable[[Environment[Any, Any]], Environment[Any, Any]] | None = None
 
     def __call__(self, spec: EnvSpec, **settings: Any) -> Learner:
-        """The learner for `spec`, with `settings` of `config` by keyword.
+        """Returns the learner for `spec`, with `settings` of `config` by keyword.
 
         Settings of a part may be given as a mapping: `independent={"lr": 1e-3}`.
         """
@@ -107,7 +109,10 @@ Record = TypeVar("Record", Family, Algorithm)
 
 
 def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, Record]:
-    """Records by name, the built-in ones first. A broken plug-in costs a warning, never a crash."""
+    """Returns the records by name, the built-in ones first.
+
+    A plug-in that cannot be loaded, or whose name is already in use, is left out with a warning.
+    """
     found: dict[str, Record] = {}
     for reference in built_in:
         module, attribute = reference.split(":")
@@ -122,6 +127,8 @@ def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, 
                     raise TypeError(f"{record!r} is not a marlx.registry.{kind.__name__}")
                 if record.name in found:
                     raise ValueError(f"the name {record.name!r} is taken")
+                if kind is Algorithm and record.name in _modules(group):
+                    raise ValueError(f"{group}.{record.name} is a module of marlx")
                 found[record.name] = record
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -133,19 +140,27 @@ def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, 
 
 
 @functools.cache
+def _modules(package: str) -> frozenset[str]:
+    """Returns the names of a package's modules, which hide attributes of the same names."""
+    spec = importlib.util.find_spec(package)
+    paths = None if spec is None else spec.submodule_search_locations
+    return frozenset(module.name for module in pkgutil.iter_modules(paths))
+
+
+@functools.cache
 def families() -> Mapping[str, Family]:
-    """Every environment family by name."""
+    """Returns every environment family by name."""
     return _load(Family, "marlx.envs", BUILT_IN_FAMILIES)
 
 
 @functools.cache
 def algorithms() -> Mapping[str, Algorithm]:
-    """Every algorithm by name."""
+    """Returns every algorithm by name."""
     return _load(Algorithm, "marlx.algos", BUILT_IN_ALGORITHMS)
 
 
 def algorithm(name: str) -> Algorithm:
-    """The algorithm called `name`.
+    """Returns the algorithm called `name`.
 
     Raises:
       ValueError: there is none; the message names the nearest.
@@ -156,7 +171,7 @@ def algorithm(name: str) -> Algorithm:
 
 
 def family(env_id: str) -> Family:
-    """The family that `env_id` belongs to.
+    """Returns the family that `env_id` belongs to.
 
     Raises:
       ValueError: there is none; the message names the nearest ids and how ids are formed.
@@ -174,11 +189,10 @@ def family(env_id: str) -> Family:
 
 
 def settings_of(record: Any) -> dict[str, Any]:
-    """Name -> type of the settings of a dataclass or an instance of one, in their order.
+    """Returns name -> type of the settings of a dataclass or an instance of one, in their order.
 
-    A setting that is itself such a record, as the parts of a composite learner are, has a nested
-    mapping in place of a type. `id` and `name` are not settings: they say what an environment was
-    made as.
+    A setting that is itself a dataclass, such as a part of a composite learner, has a nested
+    mapping in place of a type. `id` and `name` are no settings, but the id of an environment.
     """
     cls = record if isinstance(record, type) else type(record)
     hints = typing.get_type_hints(cls)
@@ -191,7 +205,12 @@ def settings_of(record: Any) -> dict[str, Any]:
 
 
 def configured(record: Any, settings: Mapping[str, Any], owner: str) -> Any:
-    """The settings dataclass `record` with `settings` over its own; mappings go into its parts.
+    """Returns the dataclass `record` with `settings` over its own; mappings go into its parts.
+
+    Args:
+      record: an instance of a settings dataclass.
+      settings: by name, nested for parts.
+      owner: named in errors.
 
     Raises:
       ValueError: a setting that it does not have, or a value that it refuses.
@@ -210,7 +229,7 @@ def configured(record: Any, settings: Mapping[str, Any], owner: str) -> Any:
 
 
 def make_env(env_id: str, **settings: Any) -> Environment[Any, Any]:
-    """The environment called `env_id`, with `settings` overridden.
+    """Returns the environment called `env_id`, with `settings` overridden.
 
     Raises:
       ValueError: unknown id or setting, or a value the environment refuses.
@@ -224,7 +243,7 @@ def make_env(env_id: str, **settings: Any) -> Environment[Any, Any]:
 
 
 def make(env_id: str, **settings: Any) -> tuple[Environment[Any, Any], EnvParams]:
-    """An environment and its default parameters.
+    """Returns an environment and its default parameters.
 
     Args:
       env_id: e.g. `Foraging-8x8-2p-2f-coop-v3`; `marlx list` shows how ids are formed.

@@ -19,6 +19,7 @@ compiled program. Arrays are not checked, since their values are not known yet.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import typing
 from typing import Any, Literal
@@ -35,7 +36,7 @@ def setting(
     below: float | None = None,
     traced: bool = False,
 ) -> Any:
-    """Return a dataclass field with a default and bounds.
+    """Returns a dataclass field with a default and bounds.
 
     Args:
       default: the value if none is given.
@@ -52,42 +53,57 @@ def setting(
 
 
 def check_settings(config: Any) -> None:
-    """Raise ValueError for the first setting that is outside its bounds or not among its choices.
+    """Raises ValueError for the first setting that is outside its bounds or not among its choices.
+
+    Fields without bounds and choices are not checked; None and arrays are accepted.
 
     Args:
-      config: a dataclass; fields without bounds and choices are not looked at, None is accepted.
+      config: a dataclass.
     """
-    hints = typing.get_type_hints(type(config))
+    cls: Any = type(config)
+    hints = _hints(cls)
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if typing.get_origin(hints[field.name]) is Literal:
-            choices = typing.get_args(hints[field.name])
+        value, hint = getattr(config, field.name), hints[field.name]
+        if typing.get_origin(hint) is Literal:
+            choices = typing.get_args(hint)
             require(field.name, value, value in choices, " or ".join(map(repr, choices)))
-        bounds = {name: field.metadata[name] for name in BOUNDS if name in field.metadata}
+        bounds = bounds_of(field)
         if bounds and isinstance(value, int | float):
-            require(field.name, value, _inside(value, bounds), _in_words(bounds))
+            or_none = ", or none" if type(None) in typing.get_args(hint) else ""
+            require(field.name, value, _inside(value, bounds), _in_words(bounds) + or_none)
 
 
 def require(name: str, value: Any, ok: bool, accepted: str) -> None:
-    """Raise ValueError "`name` is `value`; it must be `accepted`" unless `ok`.
+    """Raises ValueError "`name` is `value`; it must be `accepted`" unless `ok`.
 
     For rules that join several settings: `require("burn_in", c.burn_in, c.burn_in < c.window,
     f"less than window ({c.window})")`.
     """
     if not ok:
-        raise ValueError(f"{name} is {value!r}; it must be {accepted}")
+        shown = repr(value) if isinstance(value, str) else value
+        raise ValueError(f"{name} is {shown}; it must be {accepted}")
+
+
+def bounds_of(field: dataclasses.Field[Any]) -> dict[str, float]:
+    """Returns the bounds that a field declares, by the name of `setting`'s argument."""
+    return {name: field.metadata[name] for name in BOUNDS if name in field.metadata}
 
 
 def traced_settings(config: Any, prefix: str = "") -> dict[str, int | float]:
-    """Return the values of `traced` settings, also those of nested dataclasses, by dotted name."""
+    """Returns the values of `traced` settings, also those of nested dataclasses, by dotted name."""
     found: dict[str, int | float] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             found |= traced_settings(value, f"{prefix}{field.name}.")
-        elif field.metadata.get("traced"):
+        elif field.metadata.get("traced") and isinstance(value, int | float):
             found[prefix + field.name] = value
     return found
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _inside(value: float, bounds: dict[str, float]) -> bool:
@@ -100,5 +116,7 @@ def _inside(value: float, bounds: dict[str, float]) -> bool:
 def _in_words(bounds: dict[str, float]) -> str:
     if {"at_least", "at_most"} <= bounds.keys():
         return f"between {bounds['at_least']} and {bounds['at_most']}"
+    if bounds == {"at_least": 0}:
+        return "0 or more"
     words = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
     return " and ".join(f"{words[name]} {bound}" for name, bound in bounds.items())

@@ -8,19 +8,19 @@ from typing import Any
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The `known` names most like `name`, best first; none where nothing is near."""
+    """Returns the `known` names most like `name`, best first; none if nothing is near."""
     by_lower = {word.lower(): word for word in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
     return [by_lower[word] for word in found]
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> ValueError:
-    """The error for `name`, which is not among the `known`: one line with the nearest of them.
+    """Returns the error for an unknown name: one line with the nearest known ones.
 
     Args:
-      kind: what was named, e.g. `algorithm`.
+      kind: of the name, e.g. `algorithm`.
       name: as it was given.
-      known: what would have been accepted.
+      known: names that are accepted.
       where: where it was given, e.g. a file; may be empty.
     """
     known = sorted(known)
@@ -30,12 +30,12 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Valu
 
 
 def short_text(value: Any) -> str:
-    """A setting for people."""
+    """Returns a setting as text, numbers with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
-    """`0:07`, `12:30`, `1:02:03`."""
+    """Returns a duration as `0:07`, `12:30` or `1:02:03`."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     clock = f"{minutes}:{whole % 60:02d}"
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def short(number: float, digits: int = 3) -> str:
-    """`20k`, `1.5M`, with so many significant digits."""
+    """Returns a number as `20k` or `1.5M`, with so many significant digits."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.{digits}g}{letter}"
@@ -51,7 +51,7 @@ def short(number: float, digits: int = 3) -> str:
 
 
 def bytes_text(size: float) -> str:
-    """`size` for people, e.g. `1.5 MB`."""
+    """Returns a number of bytes as text, e.g. `1.5 MB`."""
     for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size >= unit:
             return f"{size / unit:.3g} {letters}"

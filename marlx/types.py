@@ -1,4 +1,4 @@
-"""Types that all of marlx shares: observations, transitions, facts about an environment.
+"""Shared types: observations, transitions, environment facts, subgoals.
 
 Axes are ``T`` time, ``B`` parallel environments, ``N`` agents, ``A`` actions, always in that
 order. Agents are an array axis, never a dictionary of names.
@@ -19,74 +19,74 @@ Tree = Any
 
 
 class Observation(NamedTuple):
-    """What an environment shows of one state."""
+    """Observation of one environment state."""
 
-    local: Array  # f32 [N, O], what each agent sees; 0 beyond the agent's own width
+    local: Array  # f32 [N, O], observation of each agent; 0 beyond its own width
     action_mask: Array  # bool [N, A], True where the action is legal; never all False.
     # Continuous actions: True for the components that the agent has.
     global_state: Array  # f32 [S], for centralised training
 
 
 class Credit(NamedTuple):
-    """How a step counts for each agent, where a composite learner says other than the environment.
+    """Per-agent overrides of how a step counts in training, set by composite learners.
 
-    Agents that share one value, a team's, share the step too: it counts as much as for the agent
-    for whom it counts most, ends where it ends for any, and is held while all of them hold.
+    Where agents share one team value they share the step too: its weight is the largest of the
+    agents' weights, it ends where it ends for any, and it is held where it is held for all.
     """
 
     weight: Array  # f32 [N], factor of the step's part in losses
     terminated: Array  # bool [N], nothing of value follows
-    ended: Array  # bool [N], returns are not run across what follows, as at an episode's end
-    held: Array  # bool [N], the choice made here or before goes on: the return runs through
+    ended: Array  # bool [N], returns are cut here, as at the end of an episode
+    held: Array  # bool [N], an earlier choice still holds, so returns run through this step
 
 
 class Transition(NamedTuple):
-    """One environment step as the rollout records it; leading axes ``[T, B]``."""
+    """One environment step as a rollout stores it; leading axes ``[T, B]``."""
 
-    obs: Observation  # what was acted on
+    obs: Observation  # before the step
     action: Array  # int32 [N], or f32 [N, A] where `EnvSpec.continuous`
     reward: Array  # f32 [N], per agent
-    terminated: Array  # bool [], a true end: nothing of value follows
-    truncated: Array  # bool [], a time limit: what follows has value, see `next_obs`
+    terminated: Array  # bool [], the episode ended: nothing of value follows
+    truncated: Array  # bool [], cut by the time limit: `next_obs` still has value
     next_obs: Observation  # after the step and *before* any reset
     memory: Tree  # the acting memory that `action` was chosen with
-    extras: Tree  # what the learner's `act` added
-    # What a composite learner tells its parts; None where it has nothing to tell.
-    weight: Array | None = None  # f32 [], how much is to be learned from the step: work is in
-    # proportion to it, and where it is 0 none is done. None: every step counts alike
-    credit: Credit | None = None  # None: the episode's ends are everyone's, and every step counts
+    extras: Tree  # added by the learner's `act`
+    # Set by composite learners for their parts; None otherwise.
+    weight: Array | None = None  # f32 [], sample weight of the step. Scales the number of gradient
+    # updates; steps with weight 0 are never sampled. None: all steps weigh the same
+    credit: Credit | None = None  # None: all agents share the episode's ends and weight 1
 
     @property
     def done(self) -> Array:
-        """Bool [], the episode ended at this step, for either reason."""
+        """Bool [], whether the episode ended at this step, for either reason."""
         return self.terminated | self.truncated
 
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """Static facts about an environment, all that a learner may know of it.
+    """Static facts about an environment: all that a learner may know of it.
 
     Attributes:
-      id: the name it was made by.
+      id: name of the environment.
       num_agents: N.
       num_actions: A, the widest agent's; narrower agents have the rest masked.
       obs_size: O, likewise; narrower agents have the rest zero.
       state_size: S.
       horizon: steps after which an episode is truncated.
-      reward_aggregation: how the agents' rewards make the team's: `sum` where agents earn shares
-        of it (foraging), `mean` where each is paid the common reward (matrix games).
+      reward_aggregation: how the team's reward follows from the agents': `sum` where each earns a
+        share of it (foraging), `mean` where each gets the common reward (matrix games).
       groups: named tuples of agent indices that share roles; they partition the agents. Agents of
         a group have the same `obs_sizes` and `action_sizes`.
-      obs_sizes: each agent's own width of observation; what lies beyond is padding.
-      action_sizes: each agent's own number of actions; those beyond are never legal.
+      obs_sizes: width of each agent's observation; the rest is padding.
+      action_sizes: number of each agent's actions; the rest are never legal.
       continuous: actions are f32 [N, A] with components in [0, 1] instead of an index.
       storage: dtype that holds `local` and `global_state` without loss in a replay.
-      scale: largest magnitude to expect in `local` and `global_state`; learners divide by it, so
-        that their networks read numbers of order one.
-      state_parts: `(name, width)` of the stretches that `global_state` is made of, in their order,
-        where the environment tells; empty otherwise.
+      scale: largest expected magnitude in `local` and `global_state`; learners divide by it, so
+        that network inputs are of order one.
+      state_parts: `(name, width)` of the parts of `global_state`, in order; empty where the
+        environment does not name them.
       optimum: best possible team return per episode, where it is known.
-      subgoals: those that observations tell of, see `marlx.subgoals.with_subgoals`; or None.
+      subgoals: those in the observations, see `marlx.subgoals.with_subgoals`; or None.
     """
 
     id: str
@@ -125,15 +125,15 @@ class EnvSpec:
             for group, agents in groups:
                 if len({sizes[i] for i in agents}) > 1:
                     raise ValueError(f"{name} differ within the group {group!r}: {sizes}")
-        told = sum(width for _, width in self.state_parts)
-        if self.state_parts and told != self.state_size:
-            raise ValueError(f"state_parts hold {told} numbers; state_size is {self.state_size}")
+        total = sum(width for _, width in self.state_parts)
+        if self.state_parts and total != self.state_size:
+            raise ValueError(f"state_parts hold {total} numbers; state_size is {self.state_size}")
 
     def state_part(self, name: str) -> slice:
-        """Where in `global_state` the part called `name` is.
+        """Returns the slice of `global_state` that is the part called `name`.
 
         Raises:
-          ValueError: this environment tells of no such part.
+          ValueError: this environment has no part of that name.
         """
         names = [part for part, _ in self.state_parts]
         if name not in names:
@@ -143,25 +143,26 @@ class EnvSpec:
         return slice(first, first + self.state_parts[before][1])
 
     def team_reward(self, reward: Array) -> Array:
-        """f32 [...], the team's reward from the agents' rewards f32 [..., N]."""
+        """f32 [...], the team reward from the agents' rewards f32 [..., N]."""
         return reward.sum(-1) if self.reward_aggregation == "sum" else reward.mean(-1)
 
 
 class Subgoals(NamedTuple):
-    """The intermediate aims that an environment declares, for agents that plan over them.
+    """Subgoals that an environment declares, for agents that plan over them.
 
-    A subgoal is a number in `range(G)` with one meaning for each agent; where agents see different
-    parts of the world (the third food *in my sight*) it may mean different things to two agents.
+    A subgoal is a number in `range(G)` with a fixed meaning for each agent. Where agents see
+    different parts of the world (the third food *in my sight*), its meaning may differ between
+    agents.
 
     Attributes:
-      names: of the G subgoals, for people.
+      names: of the G subgoals.
       requires: for each subgoal the indices of those that have to be achieved before it: the task
         tree. Leaves of the tree require nothing.
-      achieved: `(state) -> bool [N, G]`, whether the agent stands where the subgoal wanted it.
-      available: `(state) -> bool [N, G]`, whether the subgoal can be pursued now, by one who knows
-        the whole state.
-      choices: `(local f32 [N, O]) -> bool [N, G]`, what each agent may choose from, computed from
-        nothing but what it observes: this is the mask to use when acting. Never all False.
+      achieved: `(state) -> bool [N, G]`, whether the agent has achieved the subgoal.
+      available: `(state) -> bool [N, G]`, whether the subgoal can be pursued now, given the whole
+        state.
+      choices: `(local f32 [N, O]) -> bool [N, G]`, the subgoals each agent may choose from,
+        computed from its observation only: the mask to use when acting. Never all False.
     """
 
     names: tuple[str, ...]
@@ -172,12 +173,12 @@ class Subgoals(NamedTuple):
 
 
 class SubgoalLayout(NamedTuple):
-    """What a learner may know of the subgoals of an environment.
+    """Layout of observations with subgoals, and the facts about subgoals that a learner may know.
 
-    `local` is what the environment shows, then G numbers for each agent: 1 where it has achieved
-    the subgoal, which is how an agent learns that the one it pursues is over. `global_state` is the
-    environment's, then N G numbers, agent by agent: 1 where the subgoal is available. They are for
-    training and for scripted bounds only, as all of it is.
+    `local` is the environment's observation followed by G bits for each agent: 1 where it has
+    achieved the subgoal, by which an agent notices that its subgoal is over. `global_state` is the
+    environment's followed by N G bits, agent by agent: 1 where the subgoal is available. Those are
+    for training and scripted bounds only, as is all of `global_state`.
 
     Attributes:
       names: of the G subgoals.
@@ -194,23 +195,23 @@ class SubgoalLayout(NamedTuple):
     state_size: int
 
     def plain(self, obs: Observation) -> Observation:
-        """What the environment itself shows [..., N, O] and [..., S]."""
+        """Returns the observation without the bits, [..., N, O] and [..., S]."""
         return obs._replace(
             local=obs.local[..., : self.obs_size],
             global_state=obs.global_state[..., : self.state_size],
         )
 
     def achieved(self, obs: Observation) -> Array:
-        """Bool [..., N, G]."""
+        """Bool [..., N, G], whether each agent has achieved each subgoal."""
         return obs.local[..., self.obs_size :] > 0
 
     def available(self, obs: Observation) -> Array:
-        """Bool [..., N, G]."""
+        """Bool [..., N, G], whether each subgoal is available to each agent."""
         bits = obs.global_state[..., self.state_size :] > 0
         return bits.reshape(*bits.shape[:-1], -1, len(self.names))
 
     def choices(self, obs: Observation) -> Array:
-        """Bool [..., N, G], what each agent may choose from, told from what it sees."""
+        """Bool [..., N, G], the subgoals each agent may choose from, by its observation."""
         choose = self.choose
         for _ in range(obs.local.ndim - 2):
             choose = jax.vmap(choose)
@@ -218,7 +219,7 @@ class SubgoalLayout(NamedTuple):
 
     @property
     def depth(self) -> np.ndarray[Any, Any]:
-        """int [G], how many subgoals of the task tree lie before each; trees have no cycles."""
+        """int [G], depth of each subgoal in the task tree, which has no cycles."""
 
         def depth(goal: int) -> int:
             return max((1 + depth(before) for before in self.requires[goal]), default=0)

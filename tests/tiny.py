@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.learner import Learner
+from marlx.settings import setting
 from marlx.types import EnvSpec
 
 
@@ -15,7 +16,7 @@ from marlx.types import EnvSpec
 class TinyConfig:
     """Settings of the tiny algorithm."""
 
-    lr: float = 0.5
+    lr: float = setting(0.5, traced=True)
     """How fast it comes to like action 0."""
     batch: int = 4
     """Not used."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from marlx.algos.ppo_config import PPOConfig
+from marlx.settings import check_settings, require, setting
 
 ModelKind = Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"]
 TokenKind = Literal["own", "change", "code"]
@@ -14,121 +14,106 @@ TokenKind = Literal["own", "change", "code"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Size of the encoder."""
+    """Size of CLAM's encoder."""
 
-    width: int = 64
-    """Of all its layers."""
-    heads: int = 4
-    """Of its attention; they divide the width."""
-    seeds: int = 4
+    width: int = setting(64, at_least=1)
+    """Width of all its layers."""
+    heads: int = setting(4, at_least=1)
+    """Attention heads; they must divide the width."""
+    seeds: int = setting(4, at_least=1)
     """Learned queries that pool the trajectory."""
 
     def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        check(self, (("width", *count), ("heads", *count), ("seeds", *count)))
-        divides = (lambda x: self.width % x == 0, f"a divisor of width ({self.width})")
-        check(self, (("heads", *divides), ("width", lambda x: x % 2 == 0, "even")))
+        check_settings(self)
+        divides = self.width % self.heads == 0
+        require("heads", self.heads, divides, f"a divisor of width ({self.width})")
+        require("width", self.width, self.width % 2 == 0, "even")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContrastConfig:
-    """How the encoder is trained."""
+    """Contrastive training of CLAM's encoder."""
 
-    lr: float = 3e-3
+    lr: float = setting(3e-3, above=0, traced=True)
     """Adam's step size."""
-    updates: float = 0.5
-    """Gradient steps after each rollout; 0.5 is one after every other."""
-    batch: int = 64
-    """Trajectories in each; nothing is learned before as many have ended."""
-    capacity: int = 10_000
-    """Trajectories kept, the last ones."""
-    temperature: float = 0.5
-    """Of the similarities."""
-    shortest: int = 8
-    """Steps of the shortest part of a trajectory that is a view."""
-    longest: int = 48
-    """Steps of the longest."""
+    updates: float = setting(0.5, above=0, traced=True)
+    """Gradient updates per rollout; 0.5 is one after every other rollout."""
+    batch: int = setting(64, at_least=2)
+    """Trajectories per gradient update; learning begins when as many have ended."""
+    capacity: int = setting(10_000, at_least=1)
+    """Trajectories that are kept, the newest ones."""
+    temperature: float = setting(0.5, above=0, traced=True)
+    """Temperature of the similarities in the loss."""
+    shortest: int = setting(8, at_least=1)
+    """Fewest steps of the part of a trajectory that is a view."""
+    longest: int = setting(48, at_least=1)
+    """Most steps of that part."""
     apart: bool = False
     """The two views share no step: the second lies before a random cut, the first behind it."""
-    mask: float = 0.3
-    """Share of the first view's steps that are blanked."""
-    prefix: float = 0.5
-    """How often the second view is instead a beginning of any length, as in acting."""
-    momentum: float = 0.99
-    """How much of the acting copy stays at each gradient step."""
-    projection: int = 64
-    """Width of the space where views are compared."""
+    mask: float = setting(0.3, at_least=0, at_most=1, traced=True)
+    """Share of the first view's steps that are masked."""
+    prefix: float = setting(0.5, at_least=0, at_most=1, traced=True)
+    """Probability that the second view is a prefix of any length instead, as in acting."""
+    momentum: float = setting(0.99, at_least=0, at_most=1, traced=True)
+    """Momentum of the encoder that acts: its share that stays at each gradient update."""
+    projection: int = setting(64, at_least=1)
+    """Width of the space in which views are compared."""
 
     def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        share: tuple[Callable[[Any], bool], str] = (lambda x: 0 <= x <= 1, "between 0 and 1")
-        above: tuple[Callable[[Any], bool], str] = (lambda x: x > 0, "above 0")
-        names = ("capacity", "shortest", "projection")
-        check(self, tuple((name, *count) for name in names))
-        check(self, tuple((name, *share) for name in ("mask", "prefix", "momentum")))
-        check(self, tuple((name, *above) for name in ("lr", "updates", "temperature")))
-        check(self, (("batch", lambda x: 2 <= x <= self.capacity, "2 up to capacity"),))
-        at_least = (lambda x: x >= self.shortest, f"at least shortest ({self.shortest})")
-        check(self, (("longest", *at_least),))
+        check_settings(self)
+        holds = self.batch <= self.capacity
+        require("batch", self.batch, holds, f"at most capacity ({self.capacity})")
+        ordered = self.longest >= self.shortest
+        require("longest", self.longest, ordered, f"at least shortest ({self.shortest})")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiamConfig:
-    """LIAM's encoder and decoder."""
+    """Settings of LIAM's encoder and decoder."""
 
-    lr: float = 7e-4
+    lr: float = setting(7e-4, above=0, traced=True)
     """Adam's step size."""
-    hidden: int = 64
+    hidden: int = setting(64, at_least=1)
     """Width of encoder and decoder."""
-    updates: int = 4
-    """Gradient steps after each rollout, each on its share of the environments."""
-    max_grad_norm: float = 0.5
-    """Gradients are scaled down to this global norm."""
+    updates: int = setting(4, at_least=1)
+    """Gradient updates per rollout, each on an equal part of the environments."""
+    max_grad_norm: float = setting(0.5, above=0, traced=True)
+    """Largest global norm of a gradient; larger ones are scaled down."""
 
     def __post_init__(self) -> None:
-        count: tuple[Callable[[Any], bool], str] = (lambda x: x >= 1, "at least 1")
-        above: tuple[Callable[[Any], bool], str] = (lambda x: x > 0, "above 0")
-        check(self, (("hidden", *count), ("updates", *count)))
-        check(self, (("lr", *above), ("max_grad_norm", *above)))
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CLAMConfig:
-    """Settings of PPO with a model of whom it plays with."""
+    """Settings of PPO with a model of its partners."""
 
     model: ModelKind = "clam"
-    """`clam`, `liam`; bounds: `labels` (clam told who is alike), `oracle` (told who it is);
-    controls: `none` (zeros), `random` (an untrained encoder), `shuffled` (another episode's)."""
-    embedding: int = 20
-    """Numbers in the vector, for all models alike."""
+    """Model of the partners:
+    `clam`: contrastive encoder of the own trajectory.
+    `labels`: upper bound, CLAM trained with labels of which partners are alike.
+    `liam`: LIAM's encoder, which reconstructs what the partners see and do.
+    `none`: control, zeros.
+    `oracle`: upper bound, the partner's identity.
+    `random`: control, an untrained encoder.
+    `shuffled`: control, the embedding of another episode."""
+    embedding: int = setting(20, at_least=1)
+    """Size of the embedding, the same for all models."""
     token: TokenKind = "own"
-    """What the encoder reads: what the agent sees and did (`own`), how that changed (`change`), or
-    what it sees and the others did (`code`, as in the authors' repository)."""
+    """Input of the encoder at each step:
+    `own`: the agent's observation and action.
+    `change`: the change of that since the step before.
+    `code`: its observation and the others' actions, as in the authors' repository."""
     inputs: tuple[int, ...] = ()
-    """Components of the observation that it reads; none given: all."""
+    """Components of the observation that the encoder reads; none given: all."""
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
-    """Its size."""
+    """Size of CLAM's encoder."""
     contrast: ContrastConfig = dataclasses.field(default_factory=ContrastConfig)
-    """Its training."""
+    """Training of CLAM's encoder."""
     liam: LiamConfig = dataclasses.field(default_factory=LiamConfig)
-    """The other model."""
+    """Settings of LIAM."""
     ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """The policy's."""
+    """Settings of the policy."""
 
     def __post_init__(self) -> None:
-        check(self, (("embedding", lambda x: x >= 1, "at least 1"),))
-        for name, known in (("model", get_args(ModelKind)), ("token", get_args(TokenKind))):
-            check(self, ((name, known.__contains__, " or ".join(known)),))
-
-
-def check(record: Any, rules: tuple[tuple[str, Callable[[Any], bool], str], ...]) -> None:
-    """Raises ValueError for the first setting of `record` that breaks its rule.
-
-    Args:
-      record: a dataclass of settings.
-      rules: name of a setting, what must hold of its value, and that in words.
-    """
-    for name, holds, accepted in rules:
-        value = getattr(record, name)
-        if not holds(value):
-            raise ValueError(f"{name} is {value}; it must be {accepted}")
+        check_settings(self)

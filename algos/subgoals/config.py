@@ -1,75 +1,66 @@
-"""Settings of learners of two levels."""
+"""Settings of hierarchical learners (GMAH)."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal
 
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
-from marlx.algos.subgoals.options import (
-    Refresh,
-)
+from marlx.algos.subgoals.options import Refresh
+from marlx.settings import check_settings, setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HierarchicalConfig:
-    """Settings of every learner of two levels, beside those of the levels."""
+    """Settings of every hierarchical learner, beside those of its two levels."""
 
-    period: int = 16
-    """A subgoal is given up after so many steps."""
+    period: int = setting(16, at_least=1)
+    """Most steps for which a subgoal is kept."""
     refresh: Refresh = "achieved"
-    """A subgoal is kept until `achieved` or given up; always for `period` steps (`fixed`); as the
-    first, but chosen anew too where the agent sees what an auto-encoder does not expect
-    (`changed`); or, achieved or not, until other subgoals can be chosen (`options`): with a food
-    until it is gone."""
-    quantile: float = 0.95
-    """With `changed`: the share of observations that are expected."""
+    """When a subgoal ends:
+    `achieved`: when it is achieved, or after `period` steps.
+    `fixed`: always after `period` steps.
+    `changed`: as `achieved`, and when an auto-encoder's reconstruction error exceeds `quantile`.
+    `options`: when the set of available subgoals changes, or after `period` steps."""
+    quantile: float = setting(0.95, above=0, below=1, traced=True)
+    """With refresh `changed`: share of observations whose error counts as normal."""
     subgoals: Literal["declared", "learned"] = "declared"
-    """The environment's, or regions of what agents see, around landmarks among what was seen."""
-    regions: int = 8
+    """Where subgoals come from:
+    `declared`: the environment's.
+    `learned`: regions of observations, around landmarks chosen from those seen."""
+    regions: int = setting(8, at_least=2)
     """Number of learned subgoals."""
-    curiosity: float = 0.5
-    """With learned subgoals: the share of environments in which, while training, agents go where
-    they have been least; the high level learns from that too."""
+    curiosity: float = setting(0.5, at_least=0, at_most=1)
+    """With learned subgoals: share of training environments in which agents go where they have
+    been least; the high level learns from that too."""
     chooser: Literal["learned", "scripted", "uniform"] = "learned"
-    """Who chooses subgoals: the high level; the task tree, or chance, among what is available."""
+    """What chooses subgoals:
+    `learned`: the high level.
+    `scripted`: the environment's task tree.
+    `uniform`: uniformly at random among the available ones."""
     mixing: bool = True
-    """Mix the agents' values of subgoals; without, each agent chooses for itself."""
-    external: float = 0.0
-    """Weight of the team's reward in what the low level is paid, beside 1 for its subgoals."""
-    low_steps: int = 0
-    """Environment steps at first in which only the low level learns, with subgoals by chance."""
+    """Mix the agents' values of subgoals; without, each agent learns to choose independently."""
+    external: float = setting(0.0, at_least=0, traced=True)
+    """Weight of the team's reward in the low level's reward, beside 1 for its subgoals."""
+    low_steps: int = setting(0, at_least=0)
+    """Environment steps at the start in which only the low level learns, with random subgoals."""
     low_after: Literal["train", "freeze"] = "train"
-    """Whether the low level learns on after them."""
+    """The low level after `low_steps`:
+    `train`: it learns on.
+    `freeze`: it stays as it is."""
     low_greedy: bool = True
-    """Evaluated, the low level takes its best action; without, it draws one as in training. A
-    best action that leads nowhere is taken again and again."""
-    together: float = 0.0
-    """The share of environments in which chance gives all agents the same subgoal. Agents that
-    are to meet somewhere have to get past each other there."""
-    unmixed_steps: int = 0
-    """Environment steps then in which each agent learns to choose for itself, before the mixing."""
+    """In evaluations the low level takes its best action; without, it samples as in training,
+    because a best action that changes nothing is repeated forever."""
+    together: float = setting(0.0, at_least=0, at_most=1)
+    """Share of environments in which a random choice gives all agents the same subgoal, so that
+    agents which have to meet learn to get past each other."""
+    unmixed_steps: int = setting(0, at_least=0)
+    """Environment steps after `low_steps` in which agents learn to choose independently, before
+    their values are mixed."""
 
     def __post_init__(self) -> None:
-        def check(name: str, ok: bool, accepted: str) -> None:
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}")
-
-        check("period", self.period >= 1, "at least 1")
-        check("regions", self.regions >= 2, "at least 2")
-        check("quantile", 0 < self.quantile < 1, "between 0 and 1")
-        check("together", 0 <= self.together <= 1, "between 0 and 1")
-        check("curiosity", 0 <= self.curiosity <= 1, "between 0 and 1")
-        for name in ("external", "low_steps", "unmixed_steps"):
-            check(name, getattr(self, name) >= 0, "0 or more")
-        for name, accepted in (
-            ("refresh", get_args(Refresh)),
-            ("subgoals", ("declared", "learned")),
-            ("chooser", ("learned", "scripted", "uniform")),
-            ("low_after", ("train", "freeze")),
-        ):
-            check(name, getattr(self, name) in accepted, " or ".join(map(repr, accepted)))
+        check_settings(self)
         if self.low_after == "freeze" and not self.low_steps:
             raise ValueError(
                 "low_after is 'freeze' and low_steps 0; a low level that never learned cannot act"
@@ -82,26 +73,22 @@ class HierarchicalConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GMAHConfig(HierarchicalConfig):
-    """Settings of subgoal QMIX above PPO."""
+    """Settings of `gmah`: QMIX over subgoals above PPO."""
 
     high: QConfig = dataclasses.field(default_factory=QConfig)
-    """Of the level that chooses subgoals; its steps and rates count environment steps."""
+    """Settings of the level that chooses subgoals; steps and rates are in environment steps."""
     low: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """Of the level that acts; each agent is paid for its own subgoal, whatever `reward` says."""
+    """Settings of the level that acts; its reward is always that of the agent's own subgoal."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GMAHQConfig(HierarchicalConfig):
-    """Settings of subgoal QMIX above independent Q-learning."""
+    """Settings of `gmah_q`: QMIX over subgoals above independent Q-learning."""
 
     high: QConfig = dataclasses.field(default_factory=QConfig)
-    """Of the level that chooses subgoals; its steps and rates count environment steps."""
+    """Settings of the level that chooses subgoals; steps and rates are in environment steps."""
     low: QConfig = dataclasses.field(default_factory=QConfig)
-    """Of the level that acts; each agent is paid for its own subgoal, whatever `reward` says."""
-    hindsight: float = 0.0
-    """The share of environments whose failures the low level learns from as what they achieved."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.hindsight <= 1:
-            raise ValueError(f"hindsight is {self.hindsight}; it must be between 0 and 1")
+    """Settings of the level that acts; its reward is always that of the agent's own subgoal."""
+    hindsight: float = setting(0.0, at_least=0, at_most=1)
+    """Share of environments in which the low level learns from failures as if the subgoal had been
+    what was achieved (hindsight relabelling)."""

@@ -1,4 +1,4 @@
-"""Settings of MANSA: when calls are made, the switch, and the two learners it switches between."""
+"""Settings of MANSA: when to call, the switch, and the two learners it switches between."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
+from marlx.settings import check_settings, setting
 
 Switching = Literal["learned", "always", "never", "random", "first"]
 Execution = Literal["switched", "independent", "centralised"]
@@ -17,24 +18,15 @@ class SwitchConfig(QConfig):
     """Settings of the switch: a Q-learner with two actions that sees the global state."""
 
     recurrent: bool = False
-    """GRU; without it the switch sees the present state only."""
-    window: int = 8
-    """Steps per window; it must fit the rollout length, as for any Q-learner."""
-    epsilon_end: float = 0.02
-    """Probability of a random choice in the end."""
-    temperature: float = 0.0
-    """Choices are drawn in proportion to exp(Q / temperature); 0 takes the best."""
-    exploratory_calls: float = 0.5
-    """Share of the random choices that are calls."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
-        if not 0 <= self.exploratory_calls <= 1:
-            raise ValueError(
-                f"exploratory_calls is {self.exploratory_calls}; it must be between 0 and 1"
-            )
+    """The switch has a GRU; without it the switch sees the present state only."""
+    window: int = setting(8, at_least=1)
+    """Steps per window; it must divide the rollout length, as for any Q-learner."""
+    epsilon_end: float = setting(0.02, at_least=0, at_most=1, traced=True)
+    """Probability of a random choice after `epsilon_steps`."""
+    temperature: float = setting(0.0, at_least=0)
+    """Sample choices in proportion to exp(Q / temperature); 0 takes the best."""
+    exploratory_calls: float = setting(0.5, at_least=0, at_most=1)
+    """Share of calls among the random choices."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,39 +34,41 @@ class CallConfig:
     """When to call the centralised learner, whichever two learners there are."""
 
     switching: Switching = "learned"
-    """Who decides: the switch, or a control: always, never, at random, or the first calls only."""
-    call_cost: float = 0.05
-    """Taken off the switch's reward, after that is scaled, for every centralised step."""
-    switch_cost: float = 0.0
-    """Taken off for every change from independent to centralised."""
-    budget: int | None = None
-    """Centralised calls per episode, at most; none is no limit."""
-    run_budget: int | None = None
-    """Centralised calls in training, at most, per seed; up to a rollout's may remain unused."""
-    rate: float = 0.1
-    """Probability of a call, for switching `random`."""
-    first: int = 100_000
-    """Calls after which there are none, for switching `first`; counted after each rollout."""
+    """What decides about calls:
+    `learned`: the switch.
+    `always`: every step is a call (control).
+    `never`: no step is a call (control).
+    `random`: calls with probability `rate` (control).
+    `first`: every step until there were `first` calls, then none (control)."""
+    call_cost: float = setting(0.05, at_least=0, traced=True)
+    """Cost of a centralised step, subtracted from the switch's reward after reward scaling."""
+    switch_cost: float = setting(0.0, at_least=0, traced=True)
+    """Cost of a change from independent to centralised."""
+    budget: int | None = setting(None, at_least=0)
+    """Most centralised calls per episode; none is no limit."""
+    run_budget: int | None = setting(None, at_least=0)
+    """Most centralised calls in training, per seed; up to one rollout of them may stay unused."""
+    rate: float = setting(0.1, at_least=0, at_most=1, traced=True)
+    """Probability of a call with switching `random`."""
+    first: int = setting(100_000, at_least=0)
+    """Number of calls with switching `first`; counted after each rollout."""
     il_trains_on: Literal["all", "g0"] = "all"
-    """The independent learner's steps: all (it must be off-policy), or those it acted in."""
+    """Steps that the independent learner learns from:
+    `all`: all steps (it must be off-policy).
+    `g0`: the steps in which it acted."""
     cl_trains_on: Literal["g1", "paced", "all"] = "g1"
-    """The centralised learner's: those it was called in; `paced`, all of them, with no more updates
-    than its calls are worth (it must be off-policy); or all, which saves nothing."""
+    """Steps that the centralised learner learns from:
+    `g1`: the steps in which it was called.
+    `paced`: all steps, with as many updates as its calls give (it must be off-policy).
+    `all`: all steps, with all updates, which saves nothing."""
     execution: Execution = "switched"
-    """Who acts when acting greedily; `independent` is decentralised."""
+    """Which learner acts greedily, in evaluations and in the policy:
+    `switched`: the one that the switch chooses.
+    `independent`: the independent one (decentralised execution).
+    `centralised`: the centralised one."""
 
     def __post_init__(self) -> None:
-        def check(name: str, ok: bool, accepted: str) -> None:
-            if not ok:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}")
-
-        for name in ("budget", "run_budget"):
-            value = getattr(self, name)
-            check(name, value is None or value >= 0, "0 or more, or none")
-        check("first", self.first >= 0, "0 or more")
-        check("rate", 0 <= self.rate <= 1, "between 0 and 1")
-        for name in ("call_cost", "switch_cost"):
-            check(name, getattr(self, name) >= 0, "0 or more")
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,13 +76,13 @@ class MansaConfig(CallConfig):
     """Settings of `mansa`: two Q-learners."""
 
     mixer: Literal["qmix", "vdn", "qplex", "joint_q"] = "qmix"
-    """The centralised learner."""
+    """Algorithm of the centralised learner."""
     independent: QConfig = dataclasses.field(default_factory=QConfig)
-    """Independent Q-learning."""
+    """Settings of independent Q-learning."""
     centralised: QConfig = dataclasses.field(default_factory=QConfig)
-    """The centralised Q-learner."""
+    """Settings of the centralised Q-learner."""
     switch: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
-    """The switch."""
+    """Settings of the switch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,13 +90,13 @@ class MansaPPOConfig(CallConfig):
     """Settings of `mansa_ppo`: IPPO and MAPPO."""
 
     il_trains_on: Literal["all", "g0"] = "g0"
-    """The independent learner's steps: those it acted in (it learns on-policy)."""
+    """Steps that the independent learner learns from; only `g0`, those in which it acted."""
     independent: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """IPPO."""
+    """Settings of IPPO."""
     centralised: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """MAPPO."""
+    """Settings of MAPPO."""
     switch: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
-    """The switch."""
+    """Settings of the switch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

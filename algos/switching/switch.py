@@ -12,7 +12,7 @@ from marlx.algos.q_learning import exploration, q_learner
 from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.switching.config import CallConfig, SwitchConfig
 from marlx.algos.td_equations import TDTerms
-from marlx.learner import Learner
+from marlx.learner import Learner, stateless
 from marlx.nets import mixers
 from marlx.types import Array, EnvSpec, Observation, Tree
 
@@ -189,11 +189,8 @@ def scripted_switch(rate: float | Array, first: int | None = None) -> Learner:
         call = legal & (jax.random.uniform(key, legal.shape) < policy)
         return call.astype(jnp.int32), memory, ()
 
-    return Learner(
+    return stateless(act)._replace(
         init=lambda key, example: jnp.int32(0),  # calls so far
-        memory=lambda num_envs: (),
         policy=policy,
-        act=act,
         observe=lambda calls, t: calls + t.action.sum(dtype=jnp.int32),
-        update=lambda calls, key: (calls, {}),
     )

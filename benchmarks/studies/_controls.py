@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from marlx.analysis.result_rows import Row, Study
-from marlx.analysis.run_data import flat
+from marlx.config.tree import flatten
 
 FREE = {"learner.switching", "learner.rate", "learner.first", "learner.model"}
 """Settings in which a control may differ: how calls are chosen, and the model of partners."""
@@ -38,7 +38,7 @@ def relation(study: Study, control: str, run: str) -> dict[str, Any]:
       control: configuration hash of the control.
       run: configuration hash of the run.
     """
-    mine, theirs = (flat(study.settings[digest]["settings"]) for digest in (control, run))
+    mine, theirs = (flatten(study.settings[digest]["settings"]) for digest in (control, run))
     differs: dict[str, list[Any]] = {
         name: [value, theirs[name]]
         for name, value in mine.items()

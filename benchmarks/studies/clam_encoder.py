@@ -22,7 +22,7 @@ from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig
 from marlx.algos.agent_modelling.learner import model_of
 from marlx.algos.agent_modelling.models import AgentModel
 from marlx.analysis import embeddings, make_rows
-from marlx.learner import Learner
+from marlx.learner import Learner, stateless
 from marlx.learning.returns import uniform_action
 from marlx.loop.evaluation import random_learner
 from marlx.loop.rollout import rollout, start
@@ -71,14 +71,7 @@ def wanderer(model: AgentModel, spec: Any) -> Learner:
         extras = Extras(model.embed(policy, memory, obs))
         return action, model.advance(policy, memory, obs, action), extras
 
-    return Learner(
-        init=lambda key, example: (),
-        memory=model.memory,
-        policy=lambda state: (),
-        act=act,
-        observe=lambda state, rollout: state,
-        update=lambda state, key: (state, {}),
-    )
+    return stateless(act)._replace(memory=model.memory)
 
 
 class Extras(NamedTuple):

@@ -21,8 +21,9 @@ import numpy as np
 
 from marlx import training
 from marlx.algos.subgoals import options
-from marlx.analysis import make_rows, result_rows, run_data
+from marlx.analysis import make_rows, result_rows
 from marlx.config import layers as config_layers
+from marlx.config.tree import flatten
 from marlx.learner import Learner
 from marlx.loop import progress
 from marlx.loop.rollout import rollout, start
@@ -147,7 +148,7 @@ def run(key: tuple[str, str], settings: dict[str, Any], seed: int) -> None:
 def command_of(key: tuple[str, str], settings: dict[str, Any], seed: int) -> str:
     """Returns the command line of one seed of a run."""
     algorithm, task, own = RUNS[key]
-    given = run_data.flat({**own, **settings, "seed": seed})
+    given = flatten({**own, **settings, "seed": seed})
     options = [f"--{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in given.items()]
     return " ".join(["marlx train", algorithm, task, *options])
 

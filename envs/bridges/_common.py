@@ -20,6 +20,7 @@ import numpy as np
 from marlx.environment import EnvState
 from marlx.envs.checks import one_of
 from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.xla.memory import is_key
 
 UNLIMITED = 1000
 """Steps per episode of environments that have no time limit of their own."""
@@ -150,7 +151,7 @@ def strong_types(tree: Tree) -> Tree:
 
     def strong(leaf: Any) -> Array:
         leaf = jnp.asarray(leaf)
-        return leaf if _is_key(leaf) else jax.lax.convert_element_type(leaf, leaf.dtype)
+        return leaf if is_key(leaf) else jax.lax.convert_element_type(leaf, leaf.dtype)
 
     return jax.tree.map(strong, tree)
 
@@ -160,14 +161,9 @@ def keep_types(new: Tree, old: Tree) -> Tree:
 
     def keep(new: Any, old: Array) -> Array:
         new = jnp.asarray(new)
-        return new if _is_key(new) else jax.lax.convert_element_type(new, old.dtype)
+        return new if is_key(new) else jax.lax.convert_element_type(new, old.dtype)
 
     return jax.tree.map(keep, new, old)
-
-
-def _is_key(leaf: Any) -> bool:
-    """Returns whether an array holds typed random keys."""
-    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
 class Bounds(NamedTuple):

@@ -18,6 +18,7 @@ from marlx.envs.checks import check_probability
 from marlx.envs.partners.partner import Partner
 from marlx.learning.returns import uniform_action
 from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.xla.memory import is_key
 
 if TYPE_CHECKING:  # reading policies imports much that heuristics do not need
     from marlx.runs.policies import Policy
@@ -123,7 +124,7 @@ def _program(partner: Partner, env: Environment[Any, Any]) -> tuple[Any, ...]:
 
 def _content(array: Any) -> tuple[Any, ...]:
     """Returns shape, dtype and bytes of an array, to be compared."""
-    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if is_key(array):
         array = jax.random.key_data(array)
     array = np.asarray(array)
     return array.shape, str(array.dtype), array.tobytes()

@@ -1,7 +1,8 @@
 """Trained opponents that come with marlx: `pretrained` in a pool.
 
 They are for competitive tasks, in which one side learns against the other after both were trained.
-`pretrained/` holds them in the format of run folders; `benchmarks/studies/opponents.py` trains them again.
+`pretrained/` holds them in the format of run folders; `benchmarks/studies/opponents.py` trains them
+again.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from marlx.analysis.result_rows import (
     device_text,
     finite,
 )
-from marlx.analysis.run_data import flat
+from marlx.config.tree import flatten
 from marlx.statistics import bootstrap_interval, mean
 
 if TYPE_CHECKING:
@@ -222,6 +222,6 @@ def changes_from_preset(made: Experiment) -> dict[str, Any]:
     """Returns the settings, by dotted name, that the preset does not have or has otherwise."""
     from marlx.config.layers import experiment
 
-    preset = flat(experiment(made.algorithm, made.environment).settings())
-    settings = flat(configuration(made.settings()))
+    preset = flatten(experiment(made.algorithm, made.environment).settings())
+    settings = flatten(configuration(made.settings()))
     return {k: v for k, v in settings.items() if k not in preset or preset[k] != v}

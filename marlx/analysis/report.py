@@ -29,6 +29,7 @@ from marlx.analysis.html import (
 from marlx.analysis.plots import Panel
 from marlx.analysis.run_data import RunData
 from marlx.analysis.scores import Estimate
+from marlx.config.tree import unflatten
 from marlx.config.yaml_text import dump
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
 from marlx.text import duration, short
@@ -271,7 +272,7 @@ def _runs(comparison: Comparison) -> str:
         )
     header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "by phase"]
     texts = [
-        details(f"{run.name}: all settings", dump(_nested(run.settings)))
+        details(f"{run.name}: all settings", dump(unflatten(run.settings)))
         for run in comparison.runs
         if run.settings
     ]
@@ -361,18 +362,6 @@ def _seconds(run: RunData) -> float:
     """Training time in seconds, without compilation; 0 if unknown."""
     seconds = run.metrics.get("seconds")
     return 0.0 if seconds is None else float(seconds[-1].max())
-
-
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted names as nested mappings."""
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        block, _, name = key.rpartition(".")
-        inside = out
-        for part in filter(None, block.split(".")):
-            inside = inside.setdefault(part, {})
-        inside[name] = value
-    return out
 
 
 def _names(runs: list[RunData]) -> str:

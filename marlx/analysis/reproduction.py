@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from marlx.analysis.result_rows import DIGITS, SEED_SETTINGS, Row, Study, read_study
-from marlx.analysis.run_data import flat
 from marlx.config.layers import Experiment, Layer, build, merge, schema
+from marlx.config.tree import flatten
 from marlx.statistics import bootstrap_interval, mean
 from marlx.text import unknown
 
@@ -197,7 +197,7 @@ def stored_experiment(
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns one text per setting that differs from an earlier one, seeds left out."""
-    old, new = flat(then), flat(now)
+    old, new = flatten(then), flatten(now)
     return [
         f"{name} {_text(old, name)} (now {_text(new, name)})"
         for name in {**new, **old}

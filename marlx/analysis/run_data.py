@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marlx.config.layers import Layer, merge
+from marlx.config.tree import flatten
 from marlx.config.yaml_text import parse
 from marlx.registry import make_env, settings_of
+from marlx.runs.files import read_json
 from marlx.statistics import Array
 
 if TYPE_CHECKING:  # JAX takes a second to import, and most readers need no environment
@@ -126,7 +128,7 @@ def read_run(path: str | Path) -> RunData:
     """
     folder = Path(path)
     config = folder / "config.yaml"
-    settings = flat(_read_settings(folder))
+    settings = flatten(_read_settings(folder))
     names = [settings.get(key) for key in ("algorithm", "environment")]
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"{config} names no algorithm and environment")
@@ -152,26 +154,6 @@ def read_run(path: str | Path) -> RunData:
         result=result,
         facts=facts,
     )
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested settings by dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns a JSON object, empty if there is none: the run may have stopped before writing it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

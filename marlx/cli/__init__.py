@@ -1,7 +1,7 @@
 """The command line: `marlx train`, `marlx eval`, `marlx report` and so on.
 
 JAX is imported only once a command needs it, so that help and most mistakes are answered at once.
-Whatever is wrong with the input is one line on stderr and exit code 2, before anything is compiled.
+Wrong input is one line on stderr and exit code 2, before anything is compiled.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ commands:
   eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
-  doctor RUN                 what looks wrong with a run, and the settings to look at
+  doctor RUN                 likely problems of a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
   report RUN... [options]    everything about runs as one HTML page
   sweep FILE [options]       try the settings that a sweep file describes
-  embeddings RUN [options]   what a run's embeddings tell of its partners
+  embeddings RUN [options]   how well a run's embeddings separate its partners
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
   reproduce ID [options]     a stored result made again, and whether the two agree
@@ -82,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _command(argv: Sequence[str]) -> int | Callable[[], int]:
-    """Run a command; training, whose own errors are no wrong input, is returned to be called."""
+    """Run a command, or return the training that it asks for, whose errors are no wrong input."""
     commands: dict[str, Callable[[Sequence[str]], int | Callable[[], int]]] = {
         "train": train_command,
         "eval": eval_command,
@@ -112,7 +112,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Warnings as one line each, without the place in the code."""
+    """Show warnings as one line each, without the place in the code."""
 
     def line(message: Warning | str, *_: Any, **__: Any) -> str:
         return f"marlx: warning: {message}\n"

@@ -1,4 +1,4 @@
-"""Several processes that train one run: how they meet, start, stop and end."""
+"""Several processes that train one run: connecting, starting, stopping and leaving together."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 
 def check_cluster(output: Output) -> None:
-    """Refuse options of several processes that do not go together.
+    """Checks the options for several processes.
 
     Raises:
-      ValueError: see above.
+      ValueError: one is invalid, or needs another.
     """
     given = [name for name in CLUSTER_OPTIONS if getattr(output, name) is not None]
     if given and not output.distributed:
@@ -48,18 +48,18 @@ def check_cluster(output: Output) -> None:
 
 
 def join(output: Output) -> int:
-    """Meet the other processes of a run, before JAX starts; how many there are.
+    """Connects to the other processes of a run, before JAX starts, and returns their number.
 
-    What is not given is what JAX detects, on a Slurm or Kubernetes cluster, under Open MPI and on
-    TPU pods.
+    Options that are not given are detected by JAX, on a Slurm or Kubernetes cluster, under Open MPI
+    and on TPU pods.
 
     Raises:
-      ValueError: nothing was detected, or the others were not met in time.
+      ValueError: nothing was detected, or the others did not connect in time.
     """
     import jax
-    from jax._src import distributed  # the only place that tells how many there are by then
+    from jax._src import distributed  # public functions would start JAX
 
-    # its handler would take SIGTERM from ours, which stops all processes at the same block
+    # its handler would replace ours for SIGTERM, which stops all processes at the same block
     with contextlib.suppress(AttributeError):
         jax.config.update("jax_enable_preemption_service", False)
     if distributed.global_state.client is None:
@@ -76,76 +76,80 @@ def join(output: Output) -> int:
     return int(distributed.global_state.num_processes)
 
 
-def agree_to_start(error: ValueError | None, settings: str, standing: int) -> None:
-    """Start in all processes or in none; all must call it.
+def agree_to_start(error: ValueError | None, settings: str, steps: int) -> None:
+    """Makes sure that all processes start the same run, or none does; all must call it.
 
     Args:
-      error: why this one cannot.
+      error: why this process cannot start; None if it can.
       settings: of the run, which must be the same for all.
-      standing: where the run stands, as this process reads its folder.
+      steps: environment steps of the run so far, as this process reads its folder.
 
     Raises:
-      ValueError: this process or another cannot, or they are not about to do the same.
+      ValueError: a process cannot start, or its settings or steps differ from the first one's.
     """
     from marlx.loop import multihost
 
     digest = zlib.crc32(settings.encode()) & 0x7FFFFFFF
-    told = multihost.gathered(error is not None, digest, standing)
+    gathered = multihost.all_gather(error is not None, digest, steps)
     if error is not None:
         raise error
-    for process, (cannot, there, where) in enumerate(told):
-        if cannot:
+    for process, (cannot_start, other_digest, other_steps) in enumerate(gathered):
+        if cannot_start:
             raise ValueError(f"process {process} cannot start, and says why; all of them stop")
-        if there != told[0, 1]:
+        if other_digest != gathered[0, 1]:
             raise ValueError(
                 f"process {process} was started with other settings than process 0; all must be "
                 "started alike, but for --process-id"
             )
-        if where != told[0, 2]:
+        if other_steps != gathered[0, 2]:
             raise ValueError(
-                f"process {process} sees the run at {where} steps and process 0 at {told[0, 2]}; "
-                "the run folder must be on a disk that all share"
+                f"process {process} sees the run at {other_steps} steps and process 0 at "
+                f"{gathered[0, 2]}; the run folder must be on a disk that all share"
             )
 
 
-def heard_by_any(stop: Stop) -> int:
-    """The number of a signal that a process has heard, the same in all; 0 if none has.
+def any_stopped(stop: Stop) -> bool:
+    """Whether a process was asked to stop, the same in all; `stop.number` becomes its signal.
 
-    One that comes while they tell each other is for the next time.
+    All must call it. A signal that comes while they communicate counts at the next call.
     """
     from marlx.loop import multihost
 
-    return int(multihost.gathered(stop.number).max())
+    number = int(multihost.all_gather(stop.number).max())
+    if number:
+        stop.number = number
+    return bool(number)
 
 
 def follow(training: Run, checkpoints: Checkpoints | None, history: Sequence[Progress]) -> int:
-    """What the other processes do while the first one trains, tells and writes: train.
+    """Trains in a process that is not the first: it writes and prints nothing; the exit code.
 
     Args:
       training: new, or restored.
-      checkpoints: nothing is written to them, but all processes are asked for their part.
-      history: what a restored run has reported until then.
+      checkpoints: this process contributes its part of the arrays; None if none are kept.
+      history: evaluations so far of a restored run.
     """
-    seen = list(history)
+    from marlx.loop.drive import drive
+
     with stoppable(lambda: complain(WAITING), lambda: None) as stop:
         stop.patient = True
-        training.compile()
-        for progress in training.blocks():
-            seen.append(progress)
-            stopped = heard_by_any(stop)
-            if checkpoints is not None:
-                checkpoints.step(training, seen, now=bool(stopped))
-            if stopped and progress.steps < progress.total_steps:
-                return 128 + stopped
-        training.final_returns()
-    return 0
+        result = drive(
+            training,
+            list(history),
+            save=None if checkpoints is None else checkpoints.step,
+            stop=lambda: any_stopped(stop),
+        )
+        return 128 + stop.number if result is None else 0
 
 
 def leave_together(run: Callable[[], T], *passes: type[Exception]) -> T:
-    """What `run` returns, in one of several processes; errors that it `passes` on are raised.
+    """Returns `run()` in one of several processes, and exits at once if that fails.
 
-    After any other error the process leaves at once: while it waits for the others to end, they
-    would wait for it.
+    Without the exit this process and the others would wait for each other to end.
+
+    Args:
+      run: called once.
+      passes: errors that are raised as usual.
     """
     import jax
 

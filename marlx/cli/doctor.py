@@ -1,4 +1,4 @@
-"""`marlx doctor`: what looks wrong with a run."""
+"""`marlx doctor`: likely problems of a run."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def doctor_command(argv: Sequence[str]) -> int:
 
 
 def _filled(text: str, first: str, rest: str) -> str:
-    """Lines of at most 98 characters."""
+    """Returns `text` in lines of at most 98 characters."""
     return textwrap.fill(text, 98, initial_indent=first, subsequent_indent=rest)

@@ -1,4 +1,4 @@
-"""`marlx list`: what there is to train, and to train in."""
+"""`marlx list`: the algorithms and environments there are."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _families() -> None:
 
 
 def _environments(word: str) -> None:
-    """A table per family; another library is imported only for those that were asked for."""
+    """Print a table per family; other libraries are imported only if a family is named."""
     from marlx.registry import families
 
     found = {

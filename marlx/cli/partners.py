@@ -1,4 +1,4 @@
-"""`marlx embeddings`, `marlx crossplay` and `marlx pool`: who plays with whom, and is it told."""
+"""`marlx embeddings`, `marlx crossplay` and `marlx pool`: partners, and models of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EmbeddingsOptions:
-    """What a run's embeddings tell of its partners, as a picture and in numbers."""
+    """How well a run's embeddings separate its partners, as a picture and in numbers."""
 
     episodes: int = 1000
-    """Fresh episodes; half of them are what the other half is compared with."""
+    """Fresh episodes; one half is the reference set of the nearest neighbours of the other."""
     policy_seed: int | None = None
-    """Which of the run's seeds acts; the one with the best return if not given."""
+    """The run's seed that acts; the one with the best return if not given."""
     seed: int = 0
     """Seed of the episodes."""
     out: str | None = None
@@ -76,7 +76,7 @@ class CrossplayOptions:
     episodes: int = 100
     """Fresh episodes for each pair."""
     ego: int = 0
-    """The agent that the row's policy plays; the column's plays all others."""
+    """Index of the agent that the row's policy plays; the column's plays all others."""
     seed: int = 0
     """Seed of the episodes, the same for all pairs."""
     out: str = "."
@@ -120,7 +120,7 @@ class PoolOptions:
     out: str | None = None
     """Folder, new or empty, for the runs: `train` and `held_out` in it are pools."""
     algorithms: tuple[str, ...] = ("ippo", "mappo", "vdn")
-    """Which algorithms train."""
+    """Algorithms that train."""
     seeds: int = 2
     """Policies of each algorithm to train with."""
     held_out: int = 1

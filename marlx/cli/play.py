@@ -78,7 +78,7 @@ def _evaluation(
     returns: np.ndarray[Any, Any],
     random_returns: np.ndarray[Any, Any],
 ) -> dict[str, Any]:
-    """What `marlx eval --json` prints."""
+    """Returns the content of `marlx eval --json`."""
     from marlx.registry import settings_of
     from marlx.statistics import bootstrap_interval, iqm, mean
 
@@ -132,7 +132,7 @@ def render_command(argv: Sequence[str]) -> int:
 
 
 def _render_random(env_id: str, argv: Sequence[str]) -> int:
-    """An episode of uniform legal actions."""
+    """Write an episode of uniform legal actions."""
     from marlx.registry import families
 
     known = any(re.fullmatch(one.pattern, env_id) for one in families().values())

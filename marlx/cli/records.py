@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where results go and what computes them."""
+    """Where results are written, and the devices that compute them."""
 
     config: str | None = None
     """YAML file with settings, below those of the command line."""
@@ -17,36 +17,40 @@ class Output:
     wandb: Literal["off", "offline", "online"] = "off"
     """Log to Weights & Biases too; `offline` keeps its files in the run folder."""
     wandb_project: str | None = None
-    """Project there; what WANDB_PROJECT says, or `marlx`, if not given."""
+    """Project there; WANDB_PROJECT, or `marlx`, if not given."""
     wandb_entity: str | None = None
-    """Team or user there; the account's own if not given."""
+    """Team or user there; the account's default if not given."""
     wandb_group: str | None = None
-    """Show it there together with the other runs of this group."""
+    """Group of runs there that this one belongs to."""
     wandb_tags: tuple[str, ...] = ()
-    """Words to find it by."""
+    """Tags there."""
     wandb_runs: Literal["one", "seeds"] = "one"
-    """`one` run with all seeds, or one for each of the `seeds`, as a group."""
+    """Runs there:
+    `one`: one run with all seeds.
+    `seeds`: one run for each seed, in a group."""
     tensorboard: bool = False
     """Write event files for TensorBoard into the run folder too."""
     devices: str = "auto"
-    """What computes it: `auto`, a device per seed while they last; a number of devices or `all`,
-    seeds first; or groups and the devices of each (2x4), which share the environments of a seed."""
+    """Devices that train:
+    `auto`: one per seed, as many as there are.
+    `all`: all of them, or a number; seeds are split over them first.
+    `2x4`: two groups of four, where the environments of a seed are split over a group."""
     distributed: bool = False
     """Train together with other processes, each started by this command on devices of its own."""
     coordinator: str | None = None
-    """HOST:PORT of process 0, the same for all; what the cluster says if not given."""
+    """HOST:PORT of process 0, the same for all; the cluster's if not given."""
     num_processes: int | None = None
-    """How many there are; what the cluster says if not given."""
+    """Number of processes; the cluster's if not given."""
     process_id: int | None = None
-    """Which one this is, from 0 up; what the cluster says if not given."""
+    """Index of this process, from 0; the cluster's if not given."""
     resume: str | None = None
-    """Run folder to go on with; only total_steps and these options may be given with it."""
+    """Run folder to continue; of the settings, only total_steps may be given with it."""
     checkpoints: bool = True
     """Keep checkpoints in the run folder, from which the run can be resumed."""
     checkpoint_seconds: float = 60.0
-    """Least time between two; the first and the last evaluation always have one."""
+    """Least seconds between two; the first and the last evaluation always have one."""
     keep_checkpoints: int = 2
-    """How many of the newest are kept while the run lasts; afterwards the last one is."""
+    """Number of newest checkpoints kept during the run; at its end only the last is kept."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,21 +63,21 @@ class EvalOptions:
     episodes: int = 100
     """Fresh episodes."""
     explore: bool = False
-    """Act as in training instead of greedily: policy gradients draw their actions."""
+    """Act as in training instead of greedily: policy gradients sample their actions."""
     json: bool = False
     """Print JSON, with every episode's return."""
     policy_seed: int | None = None
-    """Which of the run's seeds acts; the one with the best return if not given."""
+    """The run's seed that acts; the one with the best return if not given."""
     seed: int = 0
     """Seed of the episodes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """What looks wrong with a run, and the settings to look at."""
+    """Likely problems of a run, and the settings to look at."""
 
     strict: bool = False
-    """Leave with exit code 1 if anything does."""
+    """Exit with code 1 if there are any."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ class ExportOptions:
     out: str | None = None
     """Folder to write to; `export` in the run folder if not given."""
     policy_seed: int | None = None
-    """Which of the run's seeds; the one with the best return if not given."""
+    """The run's seed; the one with the best return if not given."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,9 +100,9 @@ class PlotOptions:
     out: str = "curves.png"
     """Picture to write: .png, .svg or .pdf."""
     metric: str = "return"
-    """What to draw, a name in metrics.jsonl."""
+    """Metric on the y axis, a name in metrics.jsonl."""
     x: str = "steps"
-    """Against what: `steps`, `seconds` or any metric that grows along a run."""
+    """The x axis: `steps`, `seconds` or any metric that grows during a run."""
     statistic: Literal["iqm", "mean", "median"] = "iqm"
     """Over seeds; bands are 95% stratified bootstrap intervals of it."""
 
@@ -120,7 +124,7 @@ class ReportOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlayOptions:
-    """What to draw of random play."""
+    """An episode of random play."""
 
     out: str | None = None
     """GIF file; named after the environment, in this folder, if not given."""
@@ -132,12 +136,12 @@ class PlayOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """What to draw."""
+    """An episode of a trained policy as a GIF."""
 
     out: str | None = None
     """GIF file; episode.gif in the run folder if not given."""
     policy_seed: int | None = None
-    """Which of the run's seeds acts; the one with the best return if not given."""
+    """The run's seed that acts; the one with the best return if not given."""
     seed: int = 0
     """Seed of the episode."""
     fps: float = 4.0
@@ -146,10 +150,10 @@ class RenderOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepOptions:
-    """How to run a sweep, or where to find what came out of it."""
+    """Options of a sweep."""
 
     trials: int | None = None
-    """How many, over all processes; `run_cap` of the file or the whole grid if not given."""
+    """Trials, over all processes; `run_cap` of the file or the whole grid if not given."""
     vmap: int = 1
     """Trials trained at once in one compiled program, where they fit in memory."""
     out: str | None = None
@@ -159,9 +163,9 @@ class SweepOptions:
     study: str | None = None
     """Name of the sweep in that storage; the folder's if not given."""
     seed: int = 0
-    """Of the search."""
+    """Seed of the search."""
     devices: str = "auto"
-    """Devices to lay trials and seeds over: a number, `all`, or `auto`; for CPUs only."""
+    """CPU devices to shard trials and seeds over: a number, `all`, or `auto`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,7 +177,7 @@ class ReproduceOptions:
     total_steps: int | None = None
     """End there, and compare with the stored curve; the stored steps if not given."""
     devices: str = "auto"
-    """CPU devices to lay seeds over: a number, or `auto` for a core per seed while they last."""
+    """CPU devices to shard seeds over: a number, or `auto` for one per seed, as cores allow."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,7 +185,7 @@ class BenchOptions:
     """Time marlx on this machine, against other packages where they are installed."""
 
     quick: bool = False
-    """Fewer sizes and repeats: whether it works, and roughly how fast."""
+    """Fewer sizes and repeats, for a rough measurement."""
     out: str = "bench"
     """Folder for the results, a JSON per script."""
 

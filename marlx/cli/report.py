@@ -1,4 +1,4 @@
-"""`marlx plot` and `marlx report`: runs side by side."""
+"""`marlx plot` and `marlx report`: comparisons of runs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def report_command(argv: Sequence[str]) -> int:
 
 
 def _bounds(path: str | None) -> dict[str, tuple[float, float]]:
-    """Low and high by task, from a YAML file."""
+    """Returns low and high by task, from a YAML file."""
     if path is None:
         return {}
     from marlx.config.coerce import coerce
@@ -86,8 +86,8 @@ def _bounds(path: str | None) -> dict[str, tuple[float, float]]:
 def _summary(comparison: Comparison) -> str:
     unfinished = sum(not run.finished for run in comparison.runs)
     text = ", ".join(
-        f"{len(things)} {noun}{'s' * (len(things) != 1)}"
-        for noun, things in (
+        f"{len(items)} {noun}{'s' * (len(items) != 1)}"
+        for noun, items in (
             ("run", comparison.runs),
             ("method", comparison.methods),
             ("task", comparison.tasks),

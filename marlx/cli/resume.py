@@ -1,9 +1,8 @@
-"""`marlx train --resume RUN`: what a run was started with, and what may be changed."""
+"""`marlx train --resume RUN`: the settings of a run, what may be changed, and restoring it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from marlx.cli.options import parse_train, value_of
 from marlx.cli.records import CLUSTER_OPTIONS, Output
 from marlx.cli.shared import complain
+from marlx.runs.files import read_json
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def parse_resume(
     names: Sequence[str], argv: Sequence[str]
 ) -> tuple[Experiment, Output, Experiment]:
-    """The experiment of a run and its output options, with what the command line changes.
+    """Returns the settings of a run, with what the command line changes.
 
     Args:
-      names: ALGO and ENV, or what of them is given.
+      names: ALGO and ENV, as far as they are given.
       argv: the options, `--resume` among them.
 
     Returns:
-      The experiment that goes on, the output options, and the experiment as it was.
+      The experiment to continue, the output options, and the experiment before the changes.
 
     Raises:
       ValueError: there is no run, or a setting is changed that a run must keep.
@@ -65,12 +65,15 @@ def parse_resume(
 
 
 def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
-    """The output options that the run was started with.
+    """Yields the output options that the run was started with, as words of a command line.
 
-    On CPUs also the number of devices that its `seeds` were laid over: with another one the last
-    bits may differ. None: there are several processes, which may have others.
+    On CPUs `--devices` is among them, since the last bits depend on the number of devices.
+
+    Args:
+      run: its folder.
+      seeds: of the run; None where several processes continue it, whose devices may differ.
     """
-    facts = _facts(run)
+    facts = read_json(run / "environment.json")
     kept = dict(facts.get("output", {}))
     if facts.get("backend") == "cpu" and "devices" not in kept and seeds is not None:
         kept["devices"] = min(len(facts.get("devices", ())), seeds) or "auto"
@@ -81,7 +84,7 @@ def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
 
 
 def output_facts(output: Output) -> dict[str, Any]:
-    """The output options that a run is resumed with, where they are not the default."""
+    """Returns the output options that a resumed run keeps, where they are not the default."""
     return {
         field.name: getattr(output, field.name)
         for field in dataclasses.fields(output)
@@ -91,10 +94,10 @@ def output_facts(output: Output) -> dict[str, Any]:
 
 
 def open_checkpoints(path: str | Path, output: Output) -> Checkpoints | None:
-    """The checkpoints of the run in `path`, unless it keeps none.
+    """Returns the checkpoints of the run in `path`; None if it keeps none.
 
     Raises:
-      ValueError: options that make no sense.
+      ValueError: an option is out of range.
     """
     from marlx.runs.checkpoints import Checkpoints
 
@@ -110,20 +113,20 @@ def open_checkpoints(path: str | Path, output: Output) -> Checkpoints | None:
 def reopen(
     experiment: Experiment, training: Run, output: Output, was: Experiment
 ) -> tuple[RunFolder, Output, Checkpoints | None, list[Progress]] | None:
-    """Let `training` go on from where the run stands, in its folder.
+    """Restores `training` from a run's folder, and the folder to the newest checkpoint.
 
     Args:
-      experiment: what `training` was made from.
+      experiment: `training` was made from it.
       training: new.
       output: `resume` names the folder.
       was: the experiment before the command line changed it.
 
     Returns:
-      The folder, locked and as it was at the checkpoint; `output`; where further checkpoints are
-      kept, if at all; and what was reported until then. None if there is nothing left to do.
+      The folder, locked; `output`; the checkpoints, if any are kept; and the history until the
+      newest one. None if the run is finished.
 
     Raises:
-      ValueError: the run cannot go on.
+      ValueError: the run cannot be continued.
     """
     from marlx.runs.checkpoints import Checkpoints
     from marlx.runs.folder import RunFolder, config_text
@@ -147,7 +150,7 @@ def reopen(
         raise
     if experiment != was:
         folder.write("config.yaml", config_text(experiment))
-        # it holds the settings, and is written anew with the arrays below
+        # it holds the old settings; it is written again with the arrays below
         (path / "policy" / "policy.json").unlink(missing_ok=True)
     folder.cut("metrics.jsonl", metrics_text(history))
     if history:
@@ -159,13 +162,14 @@ def reopen(
 def reopen_to_follow(
     training: Run, output: Output
 ) -> tuple[Checkpoints | None, list[Progress]] | None:
-    """`reopen` for the other processes, or what they do for a new run: they say and write nothing.
+    """`reopen` for processes that are not the first, which print and write nothing.
 
     Returns:
-      Checkpoints to take part in, if any are kept, and what was reported. None if the run is done.
+      The checkpoints, if any are kept, and the history so far, empty for a new run. None if the run
+      is finished.
 
     Raises:
-      ValueError: the run cannot go on.
+      ValueError: the run cannot be continued.
     """
     from marlx.runs.checkpoints import Checkpoints
 
@@ -175,21 +179,21 @@ def reopen_to_follow(
     if output.resume is not None:
         if _finished(path, training.total_steps):
             return None
-        saved = checkpoints.newest()
-        history = [] if saved is None else checkpoints.restore(training, saved)
+        newest = checkpoints.newest()
+        history = [] if newest is None else checkpoints.restore(training, newest)
     return checkpoints if output.checkpoints else None, history
 
 
 def steps_of(history: Sequence[Progress]) -> int:
-    """Environment steps per seed that were reported."""
+    """Returns the environment steps per seed at the last evaluation; 0 before the first."""
     return history[-1].steps if history else 0
 
 
 def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progress]:
-    """What the run in `path` had reported at its newest checkpoint, where `training` now stands."""
-    saved = checkpoints.newest()
-    if saved is not None:
-        return checkpoints.restore(training, saved)
+    """Restores `training` from the newest checkpoint, if there is one; returns the history."""
+    newest = checkpoints.newest()
+    if newest is not None:
+        return checkpoints.restore(training, newest)
     if (path / "result.json").exists():
         raise ValueError(f"{path} is finished and has no checkpoint to go on from")
     complain(f"{path} has no checkpoint, so it begins again from the start")
@@ -197,30 +201,18 @@ def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progr
 
 
 def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> dict[str, Any]:
-    """`environment.json` as it was, with what this part of the run is computed by."""
+    """Returns `environment.json` with the versions and devices of this part of the run added."""
     from marlx.runs.facts import environment_facts
 
-    facts, now = _facts(path), environment_facts()
-    part = {"steps": history[-1].steps if history else 0, **now}
+    facts, now = read_json(path / "environment.json"), environment_facts()
+    part = {"steps": steps_of(history), **now}
     resumed = [*facts.get("resumed", ()), part]
     kept = output_facts(output)
-    if "devices" not in facts.get("output", {}):  # `auto`, as it was laid at first
+    if "devices" not in facts.get("output", {}):  # it was `auto`, and stays so
         kept.pop("devices", None)
     return {**now, **facts, "output": kept, "resumed": resumed}
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
 def _finished(path: Path, total_steps: int) -> bool:
-    """Whether the run in `path` has come to its end."""
-    try:
-        result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        return bool(result["steps"] == total_steps)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    """Whether the run in `path` has a result at `total_steps`."""
+    return bool(read_json(path / "result.json").get("steps") == total_steps)

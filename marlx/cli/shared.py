@@ -1,4 +1,4 @@
-"""What several commands do."""
+"""Functions that several commands use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs between runs; JAX's own variables say where, and whether."""
+    """Caches compiled programs between runs; a user's JAX variables take precedence."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
 
 
 def complain(line: str) -> None:
-    """Print a line on stderr."""
+    """Prints a line on stderr."""
     print(f"marlx: {line}", file=sys.stderr, flush=True)
 
 
@@ -28,7 +28,14 @@ def print_returns(
     optimum: float | None,
     how: str = "greedy return",
 ) -> None:
-    """Returns f64 [seeds, episodes] beside a random policy's and the optimum; `how` was acted."""
+    """Prints returns with their interval, beside those of a random policy and the optimum.
+
+    Args:
+      returns: f64 [seeds, episodes].
+      random_returns: f64 [episodes].
+      optimum: best possible team return, if known.
+      how: label of `returns`.
+    """
     from marlx.statistics import bootstrap_interval
 
     low, high = bootstrap_interval(returns)

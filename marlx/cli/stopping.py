@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets the block under way end, the second leaves at once."""
+"""Ctrl-C and SIGTERM: the first lets the current block finish, the second exits at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-WAITING = "stopping when the block under way is done; a second signal stops at once"
+WAITING = "stopping after the current block; a second signal stops at once"
 
 
 class Stopped(BaseException):
-    """The run was asked to stop; not an error, and so not to be caught as one."""
+    """Raised where a run is asked to stop; like KeyboardInterrupt, it is no `Exception`."""
 
 
 class Stop:
@@ -22,8 +22,8 @@ class Stop:
 
     Attributes:
       number: of the signal; 0 before one came.
-      patient: True once a signal should wait for `number` to be looked at. Before, it raises
-        `Stopped`.
+      patient: True while a signal only sets `number`, for the run to check. While False, a signal
+        raises `Stopped`.
     """
 
     def __init__(self) -> None:
@@ -33,18 +33,18 @@ class Stop:
 
 @contextlib.contextmanager
 def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator[Stop]:
-    """Watch for signals inside the block.
+    """Handles SIGINT and SIGTERM inside a `with` block.
 
-    While compiled code runs, Python's own handlers do not: they would come too late to say that the
-    signal was heard, and too late for a second one. A thread hears of them at once.
+    Python's own handlers do not run while compiled code runs. They would be too late to report the
+    first signal and to act on the second, so a thread listens to Python's wake-up descriptor.
 
     Args:
-      first: called for the first signal that has to wait.
-      second: called for any after it, just before the process ends.
+      first: called for the first signal, if `Stop.patient`.
+      second: called for any later one, just before the process exits.
     """
     stop = Stop()
-    heard, signalled = socket.socketpair()
-    signalled.setblocking(False)
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
 
     def handle(number: int, frame: object) -> None:
         stop.number = number
@@ -53,7 +53,7 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
 
     def listen() -> None:
         count = 0
-        while data := heard.recv(1):
+        while data := receiver.recv(1):
             if data[0] not in SIGNALS:
                 continue
             count += 1
@@ -64,7 +64,7 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
                 first()
 
     old = {number: signal.signal(number, handle) for number in SIGNALS}
-    old_descriptor = signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
+    old_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
@@ -73,6 +73,6 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
         signal.set_wakeup_fd(old_descriptor)
         for number, handler in old.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: one that is not Python's
-        signalled.close()
+        sender.close()
         listener.join()
-        heard.close()
+        receiver.close()

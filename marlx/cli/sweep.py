@@ -1,4 +1,4 @@
-"""`marlx sweep`: try the settings of a sweep file, each in a run folder, and show what came out."""
+"""`marlx sweep`: train the settings of a sweep file, each in a run folder, and show results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ usage: marlx sweep FILE [options]
        marlx sweep FOLDER [options]
 
 Try the settings that FILE describes, in the format of Weights & Biases, without an account. Called
-again, it goes on where it stopped. With the FOLDER of a sweep: show what came out so far.
+again, it goes on where it stopped. With the FOLDER of a sweep: show the results so far.
 
 options:
   --trials N           how many, over all processes (default: run_cap of the file, or all of a grid)
@@ -36,12 +36,12 @@ options:
   --storage URL        Optuna storage, for several processes or machines (default: study.db in it)
   --study NAME         of the sweep in that storage (default: the folder's)
   --seed N             of the search
-  --devices N          CPU devices to lay trials and seeds over (default: auto)
+  --devices N          CPU devices to shard trials and seeds over (default: auto)
 """
 
 
 def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
-    """`marlx sweep FILE|FOLDER [options]`: everything up to the trials, which are returned."""
+    """`marlx sweep FILE|FOLDER [options]`: returns the training, to be called."""
     if not argv or argv[0] in ("-h", "--help"):
         print(SWEEP_USAGE, end="", file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
@@ -73,7 +73,7 @@ def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
 
 
 def _base(sweep: Sweep) -> Experiment:
-    """The experiment of the sweep's command, with one value of each parameter."""
+    """Returns the experiment of the sweep's command, with one value of each parameter."""
     from marlx.sweeps import file as sweep_file
 
     try:
@@ -86,7 +86,7 @@ def _base(sweep: Sweep) -> Experiment:
 
 
 def _check_metric(sweep: Sweep, base: Experiment) -> None:
-    """See that the metric is one that a run has, from shapes alone."""
+    """Check that a run has the metric, without compiling it."""
     if sweep.metric.name == "return":
         return
     import jax
@@ -101,7 +101,7 @@ def _check_metric(sweep: Sweep, base: Experiment) -> None:
 
 
 def _folder(path: Path, sweep: Sweep) -> Path:
-    """The sweep folder, new or of the same sweep."""
+    """Returns the sweep folder, new or of the same sweep."""
     file = path / "sweep.yaml"
     try:
         if path.is_dir() and any(path.iterdir()) and not file.exists():
@@ -131,7 +131,7 @@ def _open(sweep: Sweep, folder: Path, options: SweepOptions, evaluations: int) -
 
 
 def _run(work: Work) -> int:
-    """Take trials and train them until there are none left; 1 if some failed."""
+    """Train trials until there are none left; returns 1 if some failed."""
     study, sweep = work.study, work.sweep
     for line in _describe(work):
         print(line, flush=True)

@@ -1,4 +1,4 @@
-"""What came out of a sweep: a table on the terminal, table and pictures in its folder."""
+"""Results of a sweep: a table on the terminal, and table and pictures in its folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import csv
 import functools
 import io
 import json
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marlx.runs.files import Content, replace_file
 from marlx.text import short_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def show(sweep: Sweep, study: Study, folder: Path) -> None:
-    """The table on the terminal, and table and pictures in the folder."""
+    """Print the table, and write table and pictures into the folder."""
     from marlx.sweeps.plots import importance_bars, parallel_coordinates
     from marlx.sweeps.study import table
 
@@ -38,7 +38,7 @@ def show(sweep: Sweep, study: Study, folder: Path) -> None:
         "table.json": json.dumps(content, indent=2, default=str) + "\n",
     }
     for name, text in written.items():
-        _replace(folder / name, functools.partial(_write_text, text))
+        _write(folder / name, text)
     if any(row.value is not None for row in rows) and sweep.searched:
         draw = functools.partial(
             parallel_coordinates,
@@ -47,10 +47,10 @@ def show(sweep: Sweep, study: Study, folder: Path) -> None:
             metric=sweep.metric.name,
             goal=sweep.metric.goal,
         )
-        _replace(folder / "parallel.png", draw)
+        _write(folder / "parallel.png", draw)
     if importances:
         bars = functools.partial(importance_bars, importances=importances, metric=sweep.metric.name)
-        _replace(folder / "importance.png", bars)
+        _write(folder / "importance.png", bars)
         shares = ", ".join(f"{name} {value:.2f}" for name, value in importances.items())
         print(f"  importance (PED-ANOVA): {shares}")
     pictures = [n for n in ("parallel.png", "importance.png") if (folder / n).exists()]
@@ -91,17 +91,9 @@ def _csv(records: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _write_text(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _replace(target: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there; a failure costs a line."""
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
+def _write(target: Path, content: Content) -> None:
+    """Replaces a file of the sweep folder; a failure costs a line."""
     try:
-        write(temporary)
-        os.replace(temporary, target)
+        replace_file(target, content, shared=True)
     except OSError as error:
         print(f"marlx: cannot write {target}: {error.strerror}", file=sys.stderr)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_loggers(output: Output) -> None:
-    """Refuse what cannot be logged to.
+    """Check that the loggers' packages are installed.
 
     Raises:
       ValueError: a package is missing; the line says how to install it.
@@ -26,7 +26,7 @@ def check_loggers(output: Output) -> None:
 def loggers_of(
     experiment: Experiment, folder: RunFolder, output: Output, console: Console
 ) -> Loggers:
-    """The run folder's own, the terminal, and what else was asked for, as one."""
+    """Returns one logger for the run folder, the terminal and the services that are asked for."""
     from marlx.loggers import JsonLines, Logger, Loggers, TensorBoard, Wandb
     from marlx.runs.facts import environment_facts
 

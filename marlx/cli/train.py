@@ -1,4 +1,4 @@
-"""`marlx train`: from a checked command line to a run folder."""
+"""`marlx train`: from the command line to a run folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from marlx.cli.cluster import (
     agree_to_start,
+    any_stopped,
     check_cluster,
     follow,
-    heard_by_any,
     join,
     leave_together,
 )
@@ -27,17 +28,16 @@ from marlx.cli.resume import (
     steps_of,
 )
 from marlx.cli.shared import complain, print_returns, use_compilation_cache
-from marlx.cli.stopping import WAITING, Stopped, stoppable
+from marlx.cli.stopping import WAITING, Stop, Stopped, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 from marlx.runs.result import full_result
 from marlx.text import bytes_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from marlx.config.layers import Experiment
-    from marlx.loop.progress import Progress
+    from marlx.loggers import Console, Logger
+    from marlx.loop.progress import Progress, Result
     from marlx.loop.run import Run
     from marlx.runs.checkpoints import Checkpoints
     from marlx.runs.folder import RunFolder
@@ -64,13 +64,13 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --devices N|all      devices for seeds, and for the environments of each; see docs/scaling.md
   --distributed        train together with other processes, as the cluster says, or as these say:
     --coordinator HOST:PORT --num-processes N --process-id I
-  --resume RUN         go on with a run that was stopped, killed or is to get more --total-steps
+  --resume RUN         continue a run that was stopped or killed, or give it more --total-steps
   --no-checkpoints     keep none; such a run cannot be resumed
 """
 
 
 def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
-    """`marlx train ALGO ENV [options]`: everything up to the training, which is returned."""
+    """`marlx train ALGO ENV [options]`: checks everything and returns the training, or a code."""
     names, rest = positionals(argv)
     if not names and (not rest or rest[0] in ("-h", "--help")):
         print(TRAIN_USAGE, end="", file=sys.stdout if rest else sys.stderr)
@@ -99,32 +99,36 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
 def _prepared_together(
     experiment: Experiment, output: Output, was: Experiment | None, count: int
 ) -> Callable[[], int] | None:
-    """The training, in all of `count` processes; None if it is done.
+    """Returns the training in one of `count` processes; None if the run is finished.
 
     Raises:
       ValueError: one of them cannot start.
     """
     error: ValueError | None = None
-    train, standing = None, 0
+    train, steps = None, 0
     try:
-        train, standing = _prepared(experiment, output, was, count)
-    except ValueError as cannot:
-        error = cannot
+        train, steps = _prepared(experiment, output, was, count)
+    except ValueError as refused:
+        error = refused
     settings = f"{experiment.settings()} {output.devices} {output.checkpoints}"
-    agree_to_start(error, settings, standing)
+    agree_to_start(error, settings, steps)
     return train
 
 
 def _prepared(
     experiment: Experiment, output: Output, was: Experiment | None, count: int = 1
 ) -> tuple[Callable[[], int] | None, int]:
-    """The training, with a folder for what it leaves, or None if it is done; and where it stands.
+    """Makes or restores the run and its folder.
 
     Args:
-      experiment: what to train.
+      experiment: to train.
       output: where results go.
-      was: the experiment as it was, of a run that goes on.
-      count: of the processes that train it.
+      was: of a resumed run, the experiment before the command line changed it.
+      count: number of processes that train it.
+
+    Returns:
+      The training, which returns an exit code, or None if the run is finished; and the environment
+      steps so far.
 
     Raises:
       ValueError: settings that do not go together, or a folder that cannot be used.
@@ -138,7 +142,7 @@ def _prepared(
     env, params, learner = experiment.build()
     training = Run(env, params, learner, experiment.train, devices=output.devices)
     needed = sum(training.sizes().values()) * experiment.train.seeds
-    _check_memory(needed // multihost.count())
+    _check_memory(needed // multihost.num_processes())
     if not multihost.is_first():
         following = reopen_to_follow(training, output)
         if following is None:
@@ -158,6 +162,19 @@ def _prepared(
     return functools.partial(_train, experiment, training, folder, output, checkpoints), 0
 
 
+class _Job(NamedTuple):
+    """A run, and where its results go."""
+
+    experiment: Experiment
+    training: Run
+    folder: RunFolder
+    checkpoints: Checkpoints | None
+    history: list[Progress]
+    optimum: float | None
+    console: Console
+    loggers: Logger
+
+
 def _train(
     experiment: Experiment,
     training: Run,
@@ -166,19 +183,17 @@ def _train(
     checkpoints: Checkpoints | None = None,
     reported: Sequence[Progress] = (),
 ) -> int:
-    """Train, telling every logger, and write what a run leaves behind.
+    """Trains, logs, and writes the files of the run; returns the exit code.
 
     Args:
-      experiment: what `training` was made from.
+      experiment: `training` was made from it.
       training: new, or restored.
       folder: locked; this unlocks it.
       output: where results go.
-      checkpoints: where to keep them, if at all.
-      reported: what a restored run has reported until then.
+      checkpoints: None if none are kept.
+      reported: evaluations so far of a restored run.
     """
     from marlx.loggers import Console
-    from marlx.loop import multihost
-    from marlx.runs.policies import save_policy
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
@@ -186,71 +201,84 @@ def _train(
         print(line, flush=True)
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
-    random_returns: np.ndarray[Any, Any] | None = None
-    result: dict[str, Any] | None = None
-
-    def leave() -> None:
-        console.close(None)
-        complain(_stopped(folder, checkpoints, history))
-
+    job = _Job(experiment, training, folder, checkpoints, history, optimum, console, loggers)
+    result, content = None, None
     try:
-        with stoppable(lambda: complain(WAITING), leave) as stop:
-            stop.patient = multihost.several()  # they stop together, after a block
-            console.start()
-            random_returns = training.random_returns()
-            console.random_return = float(random_returns.mean())
-            training.compile()
-            stop.patient = True
-            if history:  # of a resumed run: where it stands, until there is more to show
-                console.log(history[-1])
-            for progress in training.blocks():
-                history.append(progress)
-                loggers.log(progress)
-                save_policy(folder, experiment, progress.policies(), progress)
-                stopped = heard_by_any(stop)
-                if checkpoints is not None:
-                    checkpoints.step(training, history, now=bool(stopped))
-                if stopped and progress.steps < progress.total_steps:
-                    stop.number = stopped
-                    raise Stopped
-            returns = training.final_returns()
-        phases = training.phases
-        result = full_result(experiment, phases, history, returns, random_returns, optimum)
-        if folder.write_json("result.json", result) and checkpoints is not None:
-            checkpoints.finish()
+        with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
+            result = _drive(job, stop)
+        if result is not None:
+            content = full_result(experiment, result, optimum)
+            if folder.write_json("result.json", content) and checkpoints is not None:
+                checkpoints.finish()
     except Stopped:
         pass
     finally:
-        console.close(result)
-        if history and random_returns is not None:  # loggers take the pictures along
-            _draw(experiment, training, folder, history, random_returns, optimum, bool(result))
-        loggers.close(result)
+        console.close(content)
+        if history and console.random_return is not None:
+            _draw(job, finished=content is not None)  # loggers upload the pictures when closed
+        loggers.close(content)
         folder.unlock()
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
-    if result is None or random_returns is None:
-        complain(_stopped(folder, checkpoints, history))
+    if result is None:
+        complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
-    steps = history[-1].steps
-    print(f"\n{experiment.algorithm} on {experiment.environment}, {steps:,} steps per seed")
-    print_returns(returns, random_returns, optimum)
-    _print_times(training.phases, history[-1], experiment.train.seeds)
-    _print_files(folder)
+    _print_result(job, result)
     return 1 if folder.failed else 0
 
 
-def _stopped(
-    folder: RunFolder, checkpoints: Checkpoints | None, history: Sequence[Progress]
-) -> str:
-    """What a stopped run leaves, in one line."""
-    steps = history[-1].steps if history else 0
+def _drive(job: _Job, stop: Stop) -> Result | None:
+    """Compiles and trains; None if a signal stopped it.
+
+    Raises:
+      Stopped: by a signal before training began.
+    """
+    from marlx.loop import multihost
+    from marlx.loop.drive import drive
+    from marlx.runs.policies import save_policy
+
+    stop.patient = multihost.is_multihost()  # several processes stop together, after a block
+    job.console.start()
+    job.console.random_return = float(job.training.random_returns().mean())
+    job.training.compile()
+    stop.patient = True
+    if job.history:  # of a resumed run: its last evaluation, until there is a new one
+        job.console.log(job.history[-1])
+
+    def log(progress: Progress) -> None:
+        job.loggers.log(progress)
+        save_policy(job.folder, job.experiment, progress.policies(), progress)
+
+    return drive(
+        job.training,
+        job.history,
+        log=log,
+        save=None if job.checkpoints is None else job.checkpoints.step,
+        stop=lambda: any_stopped(stop),
+    )
+
+
+def _leave(job: _Job) -> None:
+    """Restores the terminal and reports, before the process exits at once."""
+    job.console.close(None)
+    complain(stopped_line(job.folder.path, job.checkpoints, steps_of(job.history)))
+
+
+def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) -> str:
+    """Returns a line about a stopped run: what it leaves and how to continue it.
+
+    Args:
+      path: its folder.
+      checkpoints: None if none are kept.
+      steps: environment steps at the last evaluation.
+    """
     if checkpoints is None:
-        return f"stopped; {folder.path} holds what was reached at {steps:,} steps"
+        return f"stopped; {path} holds what was reached at {steps:,} steps"
     if checkpoints.steps is None:
         kept = ", before the first checkpoint"
     else:
         kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
-    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {folder.path}"
+    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {path}"
 
 
 def _describe(
@@ -260,26 +288,26 @@ def _describe(
     checkpoints: Checkpoints | None,
     history: Sequence[Progress],
 ) -> Iterator[str]:
-    """What is about to run, the memory it takes, and what it takes on the disk."""
+    """Yields lines about the run, its memory, its checkpoints and its folder."""
     import jax
 
-    from marlx.runs.checkpoints import nbytes
+    from marlx.runs.checkpoints import checkpoint_bytes
 
-    train, layout, first = experiment.train, training.layout, jax.local_devices()[0]
+    train, layout, first = experiment.train, training.placement.layout, jax.local_devices()[0]
     seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
     yield f"{experiment.algorithm} on {experiment.environment}"
     yield (
         f"  {seeds}, {train.total_steps:,} steps each, {train.num_envs} environments, "
-        f"{layout.groups * layout.share} x {first.device_kind}"
+        f"{layout.groups * layout.group_size} x {first.device_kind}"
     )
-    if layout.share > 1:
+    if layout.group_size > 1:
         groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
-        yield f"  {layout.share} devices share the environments of a seed{groups}"
+        yield f"  {layout.group_size} devices share the environments of a seed{groups}"
     sizes = training.sizes()
     parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
     yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
     if checkpoints is not None:
-        size, free = nbytes(training), shutil.disk_usage(folder.path).free
+        size, free = checkpoint_bytes(training), shutil.disk_usage(folder.path).free
         kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
         yield f"  checkpoints: at most {bytes_text(size)} each, {kept}"
         if size * (checkpoints.keep + 1) > free:
@@ -289,36 +317,25 @@ def _describe(
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def _draw(
-    experiment: Experiment,
-    training: Run,
-    folder: RunFolder,
-    history: Sequence[Progress],
-    random_returns: np.ndarray[Any, Any],
-    optimum: float | None,
-    finished: bool,
-) -> None:
-    """The pictures of a run; a stopped one gets its curve only."""
+def _draw(job: _Job, *, finished: bool) -> None:
+    """Draws the learning curve, and of a finished run also an episode."""
     import jax
     import numpy as np
 
     from marlx.analysis.plots import learning_curve
     from marlx.analysis.video import episode_frames, record_episode, write_gif
 
-    steps = [progress.steps for progress in history]
+    experiment, training, folder, history = job.experiment, job.training, job.folder, job.history
     returns = np.array([progress.metrics["return"] for progress in history])
-    title = f"{experiment.algorithm} on {experiment.environment}"
-    folder.write(
-        "curve.png",
-        lambda path: learning_curve(
-            path,
-            steps,
-            returns,
-            title=title,
-            random_return=float(random_returns.mean()),
-            optimum=optimum,
-        ),
+    draw_curve = functools.partial(
+        learning_curve,
+        steps=[progress.steps for progress in history],
+        returns=returns,
+        title=f"{experiment.algorithm} on {experiment.environment}",
+        random_return=job.console.random_return,
+        optimum=job.optimum,
     )
+    folder.write("curve.png", draw_curve)
     if not finished:
         return
     best = int(np.argmax(returns[-1]))
@@ -330,6 +347,14 @@ def _draw(
     except ValueError:
         return  # an environment without a picture
     folder.write("episode.gif", lambda path: write_gif(path, frames))
+
+
+def _print_result(job: _Job, result: Result) -> None:
+    experiment, steps = job.experiment, steps_of(result.history)
+    print(f"\n{experiment.algorithm} on {experiment.environment}, {steps:,} steps per seed")
+    print_returns(result.returns, result.random_returns, job.optimum)
+    _print_times(result.phases, result.history[-1], experiment.train.seeds)
+    _print_files(job.folder)
 
 
 def _print_times(phases: Mapping[str, float], last: Progress, seeds: int) -> None:
@@ -360,16 +385,19 @@ def _print_files(folder: RunFolder) -> None:
 
 
 def _check_memory(needed: int) -> None:
-    """Refuse what cannot fit, before it is compiled.
+    """Checks that the state of a run fits into memory, before anything is compiled.
+
+    Args:
+      needed: bytes of this process's part of the state.
 
     Raises:
-      ValueError: a process's part of the state is larger than the memory of its devices.
+      ValueError: the devices of this process have less memory.
     """
     from marlx.xla.memory import device_memory
 
-    there = device_memory()
-    if there is not None and needed > there:
+    available = device_memory()
+    if available is not None and needed > available:
         raise ValueError(
-            f"this run needs {bytes_text(needed)} and there are {bytes_text(there)}; give it fewer "
-            "seeds, fewer environments or a smaller replay"
+            f"this run needs {bytes_text(needed)} and there are {bytes_text(available)}; give it "
+            "fewer seeds, fewer environments or a smaller replay"
         )

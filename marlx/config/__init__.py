@@ -1,4 +1,4 @@
-"""What a run is made of, and where its settings come from.
+"""Settings: presets, YAML files and the command line, merged into an experiment.
 
 `experiment` and `Experiment` of `marlx.config.layers` are imported when they are first used.
 """

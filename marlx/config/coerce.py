@@ -1,4 +1,4 @@
-"""Values of settings as their types: from YAML, text and Python."""
+"""Conversion of values from YAML, text and Python to the types of settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 
 def coerce(value: Any, hint: Any) -> Any:
-    """`value` as the type `hint`, which is one that a setting may have.
+    """Returns `value` as the type `hint` of a setting.
 
     Numbers may be given as text (`3e-4`, `1e6`, `500_000`), and whole numbers as `1e6`.
 
@@ -88,7 +88,7 @@ def _coerce_sequence(value: Any, origin: type, args: tuple[Any, ...]) -> Any:
 
 
 def _name(hint: Any) -> str:
-    """What a person calls a type."""
+    """Returns the name of a type in messages."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if typing.get_origin(hint) in (tuple, list):
         return "a list"

@@ -1,6 +1,6 @@
-"""What a run is made of, and where its settings come from.
+"""Experiments: algorithm, environment and settings of a run, merged from five sources.
 
-Five sources, each over the one before:
+Each source overrides the one before:
 
 1. the defaults of the dataclasses (`TrainConfig`, the learner's, the environment's as its id says),
 2. `defaults` of the algorithm's preset, `configs/{algorithm}.yaml`,
@@ -9,9 +9,11 @@ Five sources, each over the one before:
 4. a YAML file of the user's,
 5. the command line.
 
-An algorithm that shares a preset with others may have one of its own too, over the shared one.
+An algorithm that shares a preset with others may have one of its own too, over the shared one. A
+preset with a line `base: gmah` starts from that one: its `defaults` go over those of the base, and
+its `environments` are the base's with entries replaced, where the keys are the same, and added.
 
-All are written alike. A training setting stands at the top, `learner` and `env` are blocks::
+All are written alike. Training settings are at the top, `learner` and `env` are blocks::
 
     total_steps: 2_000_000
     learner: {lr: 3e-4}
@@ -35,6 +37,8 @@ from marlx.registry import algorithm, configured, family, make_env, settings_of
 from marlx.text import unknown
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
     from marlx.loop.settings import TrainConfig
@@ -51,7 +55,7 @@ class Layer(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """All that a run is made of."""
+    """Algorithm, environment and all settings of a run."""
 
     algorithm: str
     environment: str
@@ -60,7 +64,7 @@ class Experiment(NamedTuple):
     env: Environment[Any, Any]
 
     def build(self) -> tuple[Environment[Any, Any], EnvParams, Learner]:
-        """The environment as the algorithm has it prepared, its parameters and the learner.
+        """Returns the environment, prepared for the algorithm, its parameters and the learner.
 
         Raises:
           ValueError: settings that do not go together.
@@ -70,13 +74,13 @@ class Experiment(NamedTuple):
         return env, params, algorithm(self.algorithm).build(env.spec(params), self.learner)
 
     def prepared(self, env: Environment[Any, Any] | None = None) -> Environment[Any, Any]:
-        """The environment, or another one, as the algorithm needs it."""
+        """Returns the environment, or another one, in the wrapper that the algorithm needs."""
         env = self.env if env is None else env
         prepare = algorithm(self.algorithm).prepare
         return env if prepare is None else prepare(env)
 
     def settings(self) -> dict[str, Any]:
-        """Every setting, in the layout of a YAML file."""
+        """Returns every setting, in the layout of a YAML file."""
         return {
             "algorithm": self.algorithm,
             "environment": self.environment,
@@ -87,7 +91,7 @@ class Experiment(NamedTuple):
 
 
 def schema(algorithm_name: str, env_id: str) -> Schema:
-    """The settings of a run of this algorithm in this environment."""
+    """Returns the settings, with their types, of a run of this algorithm in this environment."""
     from marlx.loop.settings import TrainConfig
 
     return {
@@ -98,9 +102,9 @@ def schema(algorithm_name: str, env_id: str) -> Schema:
 
 
 def preset_layers(algorithm_name: str, env_id: str) -> list[Layer]:
-    """The algorithm's preset: its defaults, and what it says of this environment.
+    """Returns the layers of the algorithm's preset: its defaults, and those for this environment.
 
-    Below it stand the presets of the algorithms that it is made of, each in its own block.
+    Below it are the presets of the algorithms that it is made of, each in its own block.
     """
     record = algorithm(algorithm_name)
     layers = []
@@ -116,23 +120,44 @@ def preset_layers(algorithm_name: str, env_id: str) -> list[Layer]:
 
 
 def _preset(name: str, env_id: str) -> list[Layer]:
-    resource = importlib.resources.files("marlx.configs") / name
-    if not resource.is_file():
+    if not _preset_file(name).is_file():
         return []
-    preset = parse(resource.read_text(encoding="utf-8"), name)
-    for key in preset:
-        if key not in ("defaults", "environments"):
-            raise unknown("key", key, ("defaults", "environments"), name)
-    layers = [Layer(f"{name}, defaults", preset.get("defaults") or {})]
-    for pattern, values in (preset.get("environments") or {}).items():
+    layers, entries = _read_preset(name)
+    for pattern, layer in entries.items():
         if pattern == family(env_id).name or re.fullmatch(pattern, env_id):
-            layers.append(Layer(f"{name}, environments, {pattern}", values or {}))
-            break
+            return [*layers, layer]
     return layers
 
 
+def _read_preset(name: str) -> tuple[list[Layer], dict[str, Layer]]:
+    """Returns the layers of `defaults`, the base's first, and those of `environments` by key.
+
+    Keys that the base does not have are looked at first.
+    """
+    preset = parse(_preset_file(name).read_text(encoding="utf-8"), name)
+    known = ("base", "defaults", "environments")
+    for key in preset:
+        if key not in known:
+            raise unknown("key", key, known, name)
+    defaults: list[Layer] = []
+    inherited: dict[str, Layer] = {}
+    if "base" in preset:
+        defaults, inherited = _read_preset(f"{preset['base']}.yaml")
+    own = {
+        pattern: Layer(f"{name}, environments, {pattern}", values or {})
+        for pattern, values in (preset.get("environments") or {}).items()
+    }
+    new = {pattern: layer for pattern, layer in own.items() if pattern not in inherited}
+    defaults = [*defaults, Layer(f"{name}, defaults", preset.get("defaults") or {})]
+    return defaults, {**new, **inherited, **own}
+
+
+def _preset_file(name: str) -> Traversable:
+    return importlib.resources.files("marlx.configs") / name
+
+
 def file_layer(path: str | Path) -> tuple[str | None, str | None, Layer]:
-    """Algorithm and environment, where the file names them, and its settings.
+    """Returns algorithm and environment, if the file names them, and its settings.
 
     Raises:
       ValueError: the file cannot be read, or is not a mapping.
@@ -153,7 +178,7 @@ def file_layer(path: str | Path) -> tuple[str | None, str | None, Layer]:
 
 
 def merge(known: Schema, layers: Sequence[Layer]) -> dict[str, Any]:
-    """Settings of all layers, later ones over earlier ones, in the layout of a YAML file.
+    """Returns the settings of all layers, later ones over earlier ones.
 
     Raises:
       ValueError: an unknown key or a value of the wrong type; the message names source and key.
@@ -165,7 +190,7 @@ def merge(known: Schema, layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def build(algorithm_name: str, env_id: str, values: Mapping[str, Any]) -> Experiment:
-    """The experiment with `values` (as from `merge`) over the dataclasses' defaults.
+    """Returns the experiment with `values` (as from `merge`) over the dataclasses' defaults.
 
     Raises:
       ValueError: a setting that one of them refuses.
@@ -189,7 +214,7 @@ def experiment(
     file: str | Path | None = None,
     **settings: Any,
 ) -> Experiment:
-    """The experiment that `marlx train` would run: presets, then `file`, then `settings`.
+    """Returns the experiment that `marlx train` would run: presets, then `file`, then `settings`.
 
     Args:
       algorithm_name: e.g. `qmix`; may be left to `file`.
@@ -210,7 +235,7 @@ def experiment(
 def sources(
     algorithm_name: str | None, env_id: str | None, file: str | Path | None
 ) -> tuple[str, str, list[Layer]]:
-    """Algorithm, environment, and every layer below the command line."""
+    """Returns algorithm, environment, and every layer below the command line."""
     layers = []
     if file is not None:
         named_algorithm, named_env, layer = file_layer(file)
@@ -219,7 +244,7 @@ def sources(
     if algorithm_name is None or env_id is None:
         missing = "algorithm" if algorithm_name is None else "environment"
         raise ValueError(f"no {missing} given; name one, or a file that says `{missing}: ...`")
-    algorithm(algorithm_name)  # an unknown name is answered before its preset is looked for
+    algorithm(algorithm_name)  # an unknown name is an error before its preset is read
     return algorithm_name, env_id, [*preset_layers(algorithm_name, env_id), *layers]
 
 

@@ -1,21 +1,63 @@
-"""Trees of settings: records, nested mappings and dotted names."""
+"""Trees of settings: nested mappings, dotted names and plain values."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from marlx.registry import settings_of
 
 
-def plain(record: Any) -> dict[str, Any]:
-    """Settings of a dataclass as YAML holds them."""
-    if not dataclasses.is_dataclass(record):
-        return {}
-    return {name: _as_yaml(getattr(record, name)) for name in settings_of(record)}
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the leaves of a nested mapping by dotted name, e.g. `learner.lr`.
+
+    Args:
+      tree: settings in the layout of a YAML file, or their types.
+      prefix: put before every name.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
-def _as_yaml(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return plain(value)
-    return [_as_yaml(item) for item in value] if isinstance(value, tuple | list) else value
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the nested mapping whose leaves have the dotted names of `flat`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *blocks, last = name.split(".")
+        inside = tree
+        for block in blocks:
+            inside = inside.setdefault(block, {})
+        inside[last] = value
+    return tree
+
+
+def plain(
+    value: Any,
+    *,
+    leaf: Callable[[Any], Any] = lambda value: value,
+    names: Callable[[Any], Iterable[str]] = settings_of,
+) -> Any:
+    """Returns dataclasses and named tuples as mappings, sequences as lists, as YAML and JSON do.
+
+    Args:
+      value: a dataclass, or a field of one.
+      leaf: makes a plain value of anything else.
+      names: `(dataclass) -> names` of the fields to keep; its settings if not given.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        tree: Mapping[Any, Any] = {name: getattr(value, name) for name in names(value)}
+    elif hasattr(value, "_asdict"):
+        tree = value._asdict()
+    elif isinstance(value, Mapping):
+        tree = value
+    elif isinstance(value, tuple | list):
+        return [plain(item, leaf=leaf, names=names) for item in value]
+    else:
+        return leaf(value)
+    return {str(name): plain(item, leaf=leaf, names=names) for name, item in tree.items()}

@@ -10,7 +10,7 @@ import yaml
 
 
 def parse(text: str, source: str) -> dict[str, Any]:
-    """The mapping that a YAML text holds.
+    """Returns the mapping that a YAML text holds.
 
     Raises:
       ValueError: it is not YAML, or not a mapping, or has a key twice.
@@ -27,7 +27,7 @@ def parse(text: str, source: str) -> dict[str, Any]:
 
 
 def dump(settings: Mapping[str, Any]) -> str:
-    """YAML text of settings, in their order."""
+    """Returns the YAML text of settings, in their order."""
     return yaml.dump(dict(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 

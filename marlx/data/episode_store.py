@@ -7,6 +7,7 @@ adding a rollout is one copy.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided, whole_of
+from marlx.xla.sharding import replicate, shard
 
 
 class EpisodeTable(NamedTuple):
@@ -78,41 +79,8 @@ def episodes(capacity: int, horizon: int) -> Episodes:
             jnp.zeros(num_envs, jnp.int32),
         )
 
-    def add(state: EpisodeState, steps: Tree, done: Array) -> EpisodeState:
-        length, num_envs = done.shape
-        rows = jax.tree.leaves(state.steps)[0].shape[0]
-        ring = jax.tree.map(
-            lambda old, new: jax.lax.dynamic_update_slice_in_dim(
-                old, new.astype(old.dtype), state.written % rows, 0
-            ),
-            state.steps,
-            steps,
-        )
-        done = whole_of(done)  # the table is replicated on every device
-        now = state.written + jnp.arange(length)[:, None]
-        begins = jnp.concatenate([state.began[None], jnp.where(done, now + 1, 0)])
-        begins = jax.lax.cummax(begins, axis=0)  # the episode of step t began at begins[t]
-        ends = done.reshape(-1)
-        order = jnp.cumsum(ends) - 1  # how many episodes ended before
-        kept = ends & (order >= order[-1] + 1 - capacity)
-        slot = jnp.where(kept, (state.ended + order) % capacity, capacity)  # `capacity`: dropped
-        env = jnp.broadcast_to(jnp.arange(num_envs), done.shape)
-        found = EpisodeTable(begins[:-1], now - begins[:-1] + 1, env)
-        table = jax.tree.map(
-            lambda old, new: old.at[slot].set(new.reshape(-1), mode="drop"), state.table, found
-        )
-        return EpisodeState(
-            ring, table, state.ended + ends.sum(), state.written + length, begins[-1]
-        )  # fmt: skip
-
-    def whole(state: EpisodeState) -> Array:
-        """Returns bool [capacity], the entries whose steps are all still in the ring."""
-        rows = jax.tree.leaves(state.steps)[0].shape[0]
-        stored: Array = state.table.first >= state.written - rows
-        return stored & (jnp.arange(capacity) < state.ended)
-
     def sample(state: EpisodeState, key: Array, number: int) -> EpisodeTable:
-        upto = jnp.cumsum(whole(state))
+        upto = jnp.cumsum(_whole(state))
         quantile = (jnp.arange(number) + jax.random.uniform(key, (number,))) / number
         rank = jnp.minimum((quantile * upto[-1]).astype(jnp.int32), upto[-1] - 1)
         entry = jnp.minimum(jnp.searchsorted(upto, rank, side="right"), capacity - 1)
@@ -121,6 +89,44 @@ def episodes(capacity: int, horizon: int) -> Episodes:
     def take(state: EpisodeState, chosen: EpisodeTable, offset: Array) -> Tree:
         rows = jax.tree.leaves(state.steps)[0].shape[0]
         row = (chosen.first[:, None] + offset) % rows
-        return divided(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
+        return shard(jax.tree.map(lambda x: x[row, chosen.env[:, None]], state.steps), 0)
 
-    return Episodes(init, add, lambda state: whole(state).sum(), sample, take)
+    return Episodes(
+        init, functools.partial(_add, capacity), lambda state: _whole(state).sum(), sample, take
+    )
+
+
+def _add(capacity: int, state: EpisodeState, steps: Tree, done: Array) -> EpisodeState:
+    """Returns `state` with `steps` [T, B, ...] and the episodes that end in them."""
+    length, num_envs = done.shape
+    rows = jax.tree.leaves(state.steps)[0].shape[0]
+    ring = jax.tree.map(
+        lambda old, new: jax.lax.dynamic_update_slice_in_dim(
+            old, new.astype(old.dtype), state.written % rows, 0
+        ),
+        state.steps,
+        steps,
+    )
+    done = replicate(done)  # the table is replicated on every device
+    now = state.written + jnp.arange(length)[:, None]
+    begins = jnp.concatenate([state.began[None], jnp.where(done, now + 1, 0)])
+    begins = jax.lax.cummax(begins, axis=0)  # the episode of step t began at begins[t]
+    ends = done.reshape(-1)
+    order = jnp.cumsum(ends) - 1  # how many episodes ended before
+    kept = ends & (order >= order[-1] + 1 - capacity)
+    slot = jnp.where(kept, (state.ended + order) % capacity, capacity)  # `capacity`: dropped
+    env = jnp.broadcast_to(jnp.arange(num_envs), done.shape)
+    found = EpisodeTable(begins[:-1], now - begins[:-1] + 1, env)
+    table = jax.tree.map(
+        lambda old, new: old.at[slot].set(new.reshape(-1), mode="drop"), state.table, found
+    )
+    return EpisodeState(
+        ring, table, state.ended + ends.sum(), state.written + length, begins[-1]
+    )  # fmt: skip
+
+
+def _whole(state: EpisodeState) -> Array:
+    """Returns bool [capacity], the entries whose steps are all still in the ring."""
+    rows = jax.tree.leaves(state.steps)[0].shape[0]
+    stored: Array = state.table.first >= state.written - rows
+    return stored & (jnp.arange(len(stored)) < state.ended)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided
+from marlx.xla.sharding import shard
 
 
 def windows(x: Array, window: int) -> Array:
@@ -19,7 +19,7 @@ def windows(x: Array, window: int) -> Array:
 
 def take(tree: Tree, indices: Array, axis: int) -> Tree:
     """Returns the elements int32 [n] `indices` along `axis` of all leaves, sharded over devices."""
-    return divided(jax.tree.map(lambda x: x[(slice(None),) * axis + (indices,)], tree), axis)
+    return shard(jax.tree.map(lambda x: x[(slice(None),) * axis + (indices,)], tree), axis)
 
 
 def permutations(key: Array, number: int, count: int) -> Array:

@@ -199,10 +199,7 @@ def prioritised(
     """
     stride = length if stride is None else stride
     _check_settings(capacity, batch, length, stride)
-    if exponent < 0:
-        raise ValueError(f"exponent is {exponent}; it must be at least 0")
-    if not 0 <= importance <= 1:
-        raise ValueError(f"importance is {importance}; it must lie in [0, 1]")
+    _check_exponents(exponent, importance)
 
     def init(example: Rollout) -> ReplayState:
         ring = empty_ring(example, capacity, batch, length, stride)
@@ -294,3 +291,10 @@ def _check_settings(capacity: int, batch: int, length: int, stride: int) -> None
             raise ValueError(f"{name} is {value}; it must be a whole number, at least 1")
     if capacity > 2**30:
         raise ValueError(f"capacity is {capacity}; it must be at most 2**30 = {2**30}")
+
+
+def _check_exponents(exponent: float, importance: float) -> None:
+    if exponent < 0:
+        raise ValueError(f"exponent is {exponent}; it must be at least 0")
+    if not 0 <= importance <= 1:
+        raise ValueError(f"importance is {importance}; it must lie in [0, 1]")

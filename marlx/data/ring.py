@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
 from marlx.types import Array, Tree
-from marlx.xla.sharding import divided, whole_of
+from marlx.xla.sharding import replicate, shard
 
 
 class Rollout(NamedTuple):
@@ -131,7 +131,7 @@ def complete_rows(ring: Ring, length: int) -> tuple[Array, Array]:
 def eligible_windows(ring: Ring, length: int) -> Array:
     """Returns bool [W, B], whether the window that begins at a row has an eligible step."""
     assert ring.eligible is not None
-    rows = whole_of(ring.eligible)
+    rows = replicate(ring.eligible)
     windows = rows
     for i in range(1, -(-length // ring.shape[2])):
         windows = windows | jnp.roll(rows, -i, axis=0)
@@ -151,14 +151,14 @@ def read_windows(ring: Ring, row: Array, env: Array, length: int) -> tuple[Tree,
     time = jnp.arange(length)[:, None]
     where = jnp.broadcast_arrays((row + time // stride) % W, env, time % stride)
     # Without the barrier XLA computes the indices anew for every element gathered.
-    where = [whole_of(x) for x in jax.lax.optimization_barrier(tuple(where))]
-    row, env = whole_of(row), whole_of(env)
+    where = [replicate(x) for x in jax.lax.optimization_barrier(tuple(where))]
+    row, env = replicate(row), replicate(env)
 
     def items(x: Array) -> Array:
-        return divided(x.at[tuple(where)].get(mode="promise_in_bounds"), 1)
+        return shard(x.at[tuple(where)].get(mode="promise_in_bounds"), 1)
 
     def start(x: Array) -> Array:
-        return divided(x.at[row, env, 0].get(mode="promise_in_bounds"), 0)
+        return shard(x.at[row, env, 0].get(mode="promise_in_bounds"), 0)
 
     return jax.tree.map(items, ring.items), jax.tree.map(start, ring.start)
 

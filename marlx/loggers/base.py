@@ -13,7 +13,7 @@ import numpy as np
 
 from marlx.loop.progress import Progress
 from marlx.runs.folder import RunFolder
-from marlx.runs.result import metrics_record
+from marlx.runs.result import metrics_line
 from marlx.types import Tree
 
 PICTURES = ("curve.png", "episode.gif")
@@ -43,7 +43,7 @@ class JsonLines:
 
     def log(self, progress: Progress) -> None:
         """Appends a line."""
-        self._folder.append("metrics.jsonl", metrics_record(progress))
+        self._folder.append("metrics.jsonl", metrics_line(progress))
 
     def close(self, result: Mapping[str, Any] | None) -> None:
         """Does nothing, because each line is flushed when it is written."""

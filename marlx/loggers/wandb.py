@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from marlx.loggers.base import Background, by_seed, pictures, print_error, print_line
 from marlx.loop.progress import Progress
+from marlx.runs.files import read_json, replace_file
 
 FLUSH = 1.0
 """Longest time that wandb buffers data in memory, where a kill loses it, in seconds."""
@@ -125,7 +126,7 @@ class WandbRuns:
         import wandb
 
         self._wandb, self._options = wandb, options
-        state = _read(options.folder / STATE_FILE)
+        state = read_json(options.folder / STATE_FILE)
         self._known: int = state.get("steps", -1)
         ids = state.get("ids", {})
         online = options.mode == "online" and _can_send(wandb)
@@ -241,14 +242,9 @@ class WandbRuns:
 
     def _write_state(self) -> None:
         """Replaces the state file, from which a resumed training continues the runs."""
-        path = self._options.folder / STATE_FILE
-        part = path.with_name(f".{STATE_FILE}.partial")
         content = {"project": self._options.project, "ids": self._ids, "steps": self._safe}
-        try:
-            part.write_text(json.dumps(content) + "\n", encoding="utf-8")
-            os.replace(part, path)
-        except OSError:
-            part.unlink(missing_ok=True)  # a full disk is reported by the run folder
+        with contextlib.suppress(OSError):  # a full disk is reported by the run folder
+            replace_file(self._options.folder / STATE_FILE, json.dumps(content) + "\n")
 
 
 @contextlib.contextmanager
@@ -327,12 +323,3 @@ def _unreachable(url: str) -> str:
         return f"error {error.code}" if error.code >= 500 else ""
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))[:80] or type(error).__name__
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; empty if there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

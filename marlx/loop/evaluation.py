@@ -1,17 +1,18 @@
-"""Greedy evaluation on fresh episodes, and the random policy that returns are held against."""
+"""Greedy evaluation on fresh episodes, and the uniform policy as a baseline."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
-from marlx.learner import Learner
+from marlx.learner import Learner, stateless
 from marlx.learning.returns import uniform_action
 from marlx.loop.rollout import Actors, rollout, start
-from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Observation, Tree
 
 
 def evaluate(
@@ -32,7 +33,7 @@ def evaluate(
     Args:
       env: the environment.
       params: its parameters.
-      learner: whose `act` chooses.
+      learner: its `act` chooses the actions.
       policy: from `learner.policy`.
       key: consumed.
       episodes: number of episodes, all at once.
@@ -40,34 +41,34 @@ def evaluate(
     """
     spec = env.spec(params)
 
-    class Playing(NamedTuple):
+    class Carry(NamedTuple):
         actors: Actors
         key: Array
         alive: Array  # bool [episodes]
         returns: Array  # f32 [episodes]
         time: Array  # int32 []
 
-    def going_on(now: Playing) -> Array:
-        return now.alive.any() & (now.time < spec.horizon)
+    def unfinished(carry: Carry) -> Array:
+        return carry.alive.any() & (carry.time < spec.horizon)
 
-    def step(now: Playing) -> Playing:
-        key, key_step = jax.random.split(now.key)
-        actors, taken, _ = rollout(
-            env, params, learner, policy, now.actors, key_step, 1, explore=explore
+    def step(carry: Carry) -> Carry:
+        key, key_step = jax.random.split(carry.key)
+        actors, transition, _ = rollout(
+            env, params, learner, policy, carry.actors, key_step, 1, explore=explore
         )
-        returns = now.returns + jnp.where(now.alive, spec.team_reward(taken.reward[0]), 0.0)
-        return Playing(actors, key, now.alive & ~taken.done[0], returns, now.time + 1)
+        reward = spec.team_reward(transition.reward[0])
+        returns = carry.returns + jnp.where(carry.alive, reward, 0.0)
+        return Carry(actors, key, carry.alive & ~transition.done[0], returns, carry.time + 1)
 
     key_start, key = jax.random.split(key)
     actors = start(env, params, learner, key_start, episodes)
     alive, returns = jnp.ones(episodes, bool), jnp.zeros(episodes)
-    return jax.lax.while_loop(
-        going_on, step, Playing(actors, key, alive, returns, jnp.int32(0))
-    ).returns
+    first = Carry(actors, key, alive, returns, jnp.int32(0))
+    return jax.lax.while_loop(unfinished, step, first).returns
 
 
 def random_learner(spec: EnvSpec) -> Learner:
-    """The uniform policy over legal actions: the bar that any learner has to clear."""
+    """Returns the uniform policy over legal actions, as a learner that never learns."""
 
     def act(
         policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool
@@ -75,14 +76,12 @@ def random_learner(spec: EnvSpec) -> Learner:
         del policy, explore
         return uniform_action(key, spec, obs.action_mask), memory, ()
 
-    def observe(state: Tree, rollout: Transition) -> Tree:
-        return state
+    return stateless(act)
 
-    return Learner(
-        init=lambda key, example: (),
-        memory=lambda num_envs: (),
-        policy=lambda state: (),
-        act=act,
-        observe=observe,
-        update=lambda state, key: (state, {}),
-    )
+
+def random_evaluation(
+    env: Environment[Any, Any], params: EnvParams, episodes: int
+) -> Callable[[Array], Array]:
+    """Returns a compiled `(key) -> f32 [episodes]`, returns of the uniform policy."""
+    learner = random_learner(env.spec(params))
+    return jax.jit(lambda key: evaluate(env, params, learner, (), key, episodes))

@@ -1,9 +1,9 @@
-"""Several processes that train one run, each on devices of its own.
+"""Multi-host training: several processes train one run, each on its own devices.
 
-All of them run the same program, and have to call the same compiled functions in the same order:
-what depends on a clock, a signal or a disk is therefore agreed on. The first process writes.
+Every process must issue the same computations in the same order, so decisions that depend on time,
+signals or disk are broadcast or gathered. Only the first process writes.
 
-Every function here does the obvious thing where there is one process only.
+With one process every function here does the obvious thing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from marlx.types import Array, Tree
 from marlx.xla.memory import is_key
 
 
-def count() -> int:
-    """How many processes there are."""
+def num_processes() -> int:
+    """Number of processes that train together."""
     return int(jax.process_count())
 
 
-def several() -> bool:
-    """Whether there is more than one."""
-    return count() > 1
+def is_multihost() -> bool:
+    """Whether there is more than one process."""
+    return num_processes() > 1
 
 
 def is_first() -> bool:
@@ -35,14 +35,14 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def gathered(*numbers: int) -> np.ndarray[Any, Any]:
-    """int64 [processes, numbers], what every process gave; all of them must call it.
+def all_gather(*numbers: int) -> np.ndarray[Any, Any]:
+    """int64 [processes, numbers], the numbers of every process; all of them must call it.
 
     Args:
       *numbers: each from 0 to 2**31 - 1.
     """
     own = np.array(numbers, np.int32)
-    if not several():
+    if not is_multihost():
         return own[None].astype(np.int64)
     from jax.experimental import multihost_utils
 
@@ -50,48 +50,50 @@ def gathered(*numbers: int) -> np.ndarray[Any, Any]:
 
 
 def to_host(tree: Tree) -> Tree:
-    """`tree` as numpy arrays, keys as the numbers in them; all processes must call it.
+    """Copies `tree` to NumPy arrays, keys as their key data; all processes must call it.
 
-    Arrays are put together one after the other, so that no device needs room for more than the
-    largest of them. Only the first process gets them, the others get a `None` in each place.
+    Arrays are gathered one after the other, so that no device needs room for more than the largest
+    of them. Only the first process gets them; the others get None in each place.
     """
 
-    def whole(x: Array) -> Any:
+    def copy(x: Array) -> Any:
         x = jax.random.key_data(x) if is_key(x) else x
         if not x.is_fully_addressable and not x.is_fully_replicated:
             assert isinstance(x.sharding, NamedSharding)
-            x = _everywhere(x.sharding.mesh)(x)
+            x = _replicate_over(x.sharding.mesh)(x)
         return np.asarray(x) if is_first() else None
 
-    return jax.tree.map(whole, tree)
+    return jax.tree.map(copy, tree)
 
 
-def laid(tree: Tree, sharding: Any) -> Tree:
-    """`tree`, which every process has in full, as arrays of `sharding` with memory of their own.
+def device_put(tree: Tree, sharding: Any) -> Tree:
+    """Copies `tree`, which every process holds in full, into arrays with `sharding`.
+
+    The arrays never share memory with `tree`, so they may be donated.
 
     Args:
       tree: of arrays on the host, or on this process's devices.
       sharding: one for all, or a tree of them.
     """
-    if not several():
+    if not is_multihost():
         return jax.device_put(tree, sharding, may_alias=False)
     if isinstance(sharding, NamedSharding):
         sharding = jax.tree.map(lambda _: sharding, tree)
 
-    def lay(x: Any, sharding: NamedSharding) -> Array:
+    def put(x: Any, sharding: NamedSharding) -> Array:
         if is_key(x):
-            data = lay(jax.random.key_data(x), sharding)
+            data = put(jax.random.key_data(x), sharding)
             keys: Array = jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
             return keys
         host = np.asarray(x)
         return jax.make_array_from_callback(host.shape, sharding, lambda part: np.array(host[part]))
 
-    return jax.tree.map(lay, tree, sharding)
+    return jax.tree.map(put, tree, sharding)
 
 
 @functools.cache
-def _everywhere(mesh: Mesh) -> Callable[[Array], Array]:
-    """What lays an array in full on every device of `mesh`; compiled once for each shape."""
+def _replicate_over(mesh: Mesh) -> Callable[[Array], Array]:
+    """A compiled function that replicates an array over `mesh`."""
     compiled: Callable[[Array], Array]
     compiled = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
     return compiled

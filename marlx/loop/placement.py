@@ -1,9 +1,11 @@
-"""How the seeds of a run, and their environments, are laid over devices.
+"""How the seeds of a run, and their environments, are placed on devices.
 
-Devices form groups. Each group trains seeds of its own, which have nothing to say to those of other
-groups; the devices of a group share the environments of its seeds, with everything that has an axis
-of environments: their states, replays, rollouts. Parameters and optimisers are on every device of
-the group.
+Seeds are split over groups of devices, with no communication between groups. Inside a group the
+environment axis is sharded, with everything that has one: environment states, replays, rollouts.
+Parameters and optimisers are replicated on every device of the group.
+
+A replica is one seed that a run computes. Groups are padded to the same number of replicas; `Run`
+drops what the padding computes.
 """
 
 from __future__ import annotations
@@ -32,63 +34,63 @@ from marlx.types import Array, Tree
 from marlx.xla.sharding import DATA
 
 SEEDS = "seeds"
-"""The axis of a mesh that seeds are laid over."""
+"""The mesh axis that replicas are sharded over."""
 
 Devices: TypeAlias = str | int
-"""What devices a run asks for; see `layout`."""
+"""The devices that a run asks for; see `layout`."""
 
 
 class Variants(NamedTuple):
-    """Runs of one compiled program that differ in numbers only, see `marlx.sweeps.vmapped`.
+    """Runs of one compiled program that differ only in numbers, see `marlx.sweeps.vmapped`.
 
     Attributes:
-      values: those numbers by name, each [V]; they reach the program as arguments.
-      learner: `(values of one variant) -> Learner`, called while the program is traced.
-      first_seeds: int [V], where each variant's seeds begin.
+      values: those numbers by name, each [V]; they are arguments of the program.
+      make_learner: `(values of one variant) -> Learner`, called while the program is traced.
+      first_seeds: int [V], the first seed of each variant.
     """
 
     values: dict[str, np.ndarray[Any, Any]]
-    learner: Callable[[dict[str, Array]], Learner]
+    make_learner: Callable[[dict[str, Array]], Learner]
     first_seeds: np.ndarray[Any, Any]
 
 
 class Layout(NamedTuple):
-    """Groups of devices, and how many devices each has."""
+    """Number of device groups, and of devices in each."""
 
     groups: int
-    share: int
+    group_size: int
 
     def __str__(self) -> str:
-        return f"{self.groups}x{self.share}" if self.share > 1 else str(self.groups)
+        return f"{self.groups}x{self.group_size}" if self.group_size > 1 else str(self.groups)
 
 
-def layout(devices: Devices, there: int, seeds: int, num_envs: int) -> Layout:
-    """The groups that `devices` make.
+def layout(devices: Devices, available: int, seeds: int, num_envs: int) -> Layout:
+    """Returns the groups that `devices` make.
 
-    Seeds come first, as they cost no communication: N devices are N groups while there are so many
-    seeds. More devices than seeds are as many groups as seeds, if that divides them.
+    Seeds come first, as they cost no communication: N devices are N groups while there are at least
+    N seeds. More devices than seeds are as many groups as seeds, if that divides them.
 
     Args:
-      devices: how many: a number, `all`, or `auto`, which is one for each seed while they last. Or
-        groups and the devices of each, as in `2x4`.
-      there: devices that can be used.
+      devices: how many: a number, `all`, or `auto`, which is one for each seed as far as they go.
+        Or groups and the devices of each, as in `2x4`.
+      available: devices that can be used.
       seeds: runs trained at once.
       num_envs: environments of each.
 
     Raises:
-      ValueError: seeds or environments do not divide, or so many devices are not there.
+      ValueError: seeds or environments do not divide, or there are too few devices.
     """
-    asked = parse_devices(devices)
-    if asked == "auto":
-        return Layout(min(there, seeds), 1)
-    if isinstance(asked, Layout):
-        found = asked
+    requested = parse_devices(devices)
+    if requested == "auto":
+        return Layout(min(available, seeds), 1)
+    if isinstance(requested, Layout):
+        found = requested
     else:
-        count = there if asked == "all" else int(asked)
+        count = available if requested == "all" else int(requested)
         if count > seeds and count % seeds:
             raise ValueError(
                 f"devices is {devices}, which makes {count}, and seeds is {seeds}; more devices "
-                f"than seeds must be a multiple of them, or say the groups and the devices of "
+                f"than seeds must be a multiple of them, or give the groups and the devices of "
                 f"each: 1x{count} has all devices share the environments of every seed"
             )
         groups = min(count, seeds)
@@ -98,18 +100,20 @@ def layout(devices: Devices, there: int, seeds: int, num_envs: int) -> Layout:
             f"devices is {devices} and seeds is {seeds}; there must be at most as many groups as "
             "seeds"
         )
-    if found.groups * found.share > there:
-        raise ValueError(f"devices is {devices}; it must be at most {there}, as many as there are")
-    if num_envs % found.share:
+    if found.groups * found.group_size > available:
         raise ValueError(
-            f"num_envs is {num_envs}; it must be a multiple of {found.share}, the devices that "
-            "share the environments of a seed"
+            f"devices is {devices}; it must be at most {available}, as many as there are"
+        )
+    if num_envs % found.group_size:
+        raise ValueError(
+            f"num_envs is {num_envs}; it must be a multiple of {found.group_size}, the devices "
+            "that share the environments of a seed"
         )
     return found
 
 
 def parse_devices(devices: Devices) -> str | int | Layout:
-    """`auto`, `all`, a number, or groups and their size.
+    """Returns `auto`, `all`, a number of devices, or groups and their size.
 
     Raises:
       ValueError: it is none of these.
@@ -118,8 +122,8 @@ def parse_devices(devices: Devices) -> str | int | Layout:
     if text in ("auto", "all"):
         return text
     if match := re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text):
-        groups, share = match.groups()
-        return Layout(int(groups), int(share)) if share else int(groups)
+        groups, group_size = match.groups()
+        return Layout(int(groups), int(group_size)) if group_size else int(groups)
     raise ValueError(
         f"devices is {devices}; it must be auto, all, a number from 1 up, or the number of groups "
         "and the devices of each, as in 2x4"
@@ -127,39 +131,48 @@ def parse_devices(devices: Devices) -> str | int | Layout:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lanes:
-    """How functions of one seed run over several: `vmap`ped on each group, groups side by side.
+class Placement:
+    """Runs functions of one seed for several: `vmap` inside a group, `shard_map` over groups.
 
-    Where seeds do not divide evenly, the groups with fewer train one more that nobody asked for,
-    and `Run` drops it: a device that would otherwise stand idle. A group with one seed runs its
-    function as it is.
+    Where seeds do not divide over the groups, the last replicas are padding: they repeat the last
+    seed, on devices that would otherwise idle. A group with one replica runs its function without
+    `vmap`.
 
     Attributes:
-      width: seeds that are run, at least as many as were asked for.
+      num_replicas: seeds that are computed, at least as many as were asked for.
       layout: groups of devices.
-      mesh: of the devices; None where there is one.
-      sharding: of arrays `[width, ...]` that every device of a group has.
-      told: of those that the host reads.
+      mesh: of the devices; None where there is only one.
+      sharding: of arrays `[num_replicas, ...]` that every device of a group holds in full.
+      host_visible: of those that the host reads: replicated where there are several processes.
     """
 
-    width: int
+    num_replicas: int
     layout: Layout
     mesh: Mesh | None
     sharding: Sharding
-    told: Sharding
+    host_visible: Sharding
 
-    def filled(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """`[width]` of a value per seed asked for: what is added repeats the last."""
-        return np.pad(values, (0, self.width - len(values)), mode="edge")
+    def pad(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """`[num_replicas]` from one value per seed; padding repeats the last."""
+        return np.pad(values, (0, self.num_replicas - len(values)), mode="edge")
 
-    def over(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
-        """`function` of one seed as a function of arrays `[width, ...]`."""
-        each = jax.vmap if self.width > self.layout.groups else _alone
+    def add_axis(self, shapes: Tree) -> Tree:
+        """Shapes `[num_replicas, ...]` from those of one replica."""
+        count = self.num_replicas
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
+
+    def put(self, tree: Tree) -> Tree:
+        """`tree`, arrays `[num_replicas, ...]` on the host, on the devices."""
+        return multihost.device_put(tree, self.sharding)
+
+    def map_replicas(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        """`function` of one replica as a function of arrays `[num_replicas, ...]`."""
+        mapped = (_unbatched if self.num_replicas == self.layout.groups else jax.vmap)(function)
         if self.mesh is None:
-            return each(function)
+            return mapped
         spec = PartitionSpec(SEEDS)
         return jax.shard_map(
-            each(function),
+            mapped,
             mesh=self.mesh,
             in_specs=spec,
             out_specs=spec,
@@ -167,9 +180,17 @@ class Lanes:
             check_vma=False,
         )
 
-    def of_state(self, axes: Callable[[], Tree]) -> Tree:
-        """Shardings of a state whose `axes` of environments are known, see `environment_axes`."""
-        if self.mesh is None or self.layout.share == 1:
+    def state_sharding(self, state_shape: Callable[[int], Tree], num_envs: int) -> Tree:
+        """Returns the shardings of a state: one for all arrays, or a tree of them.
+
+        Args:
+          state_shape: see `infer_environment_axes`.
+          num_envs: environments of a seed.
+
+        Raises:
+          ValueError: environments are sharded and the state can be made for no other number.
+        """
+        if self.mesh is None or self.layout.group_size == 1:
             return self.sharding
         mesh = self.mesh
 
@@ -177,76 +198,93 @@ class Lanes:
             rest = [] if axis < 0 else [*[None] * axis, DATA]
             return NamedSharding(mesh, PartitionSpec(SEEDS, *rest))
 
-        return jax.tree.map(sharding, axes())
-
-
-def lanes(seeds: int, num_envs: int, devices: Devices = "auto") -> Lanes:
-    """The lanes of `seeds`, over the devices of this process, or of all where there are several.
-
-    Raises:
-      ValueError: see `layout`.
-    """
-    there: Sequence[Any] = jax.local_devices()
-    if multihost.several():
-        there, devices = jax.devices(), "all" if devices == "auto" else devices
-    found = layout(devices, len(there), seeds, num_envs)
-    used = found.groups * found.share
-    if multihost.several() and used < len(there):
-        raise ValueError(
-            f"devices is {devices}; {multihost.count()} processes have {len(there)} devices, and "
-            "all of them must be used"
+        return jax.tree.map(
+            sharding, infer_environment_axes(state_shape, num_envs, self.layout.group_size)
         )
-    width = math.ceil(seeds / found.groups) * found.groups
-    if used == 1:
-        one = SingleDeviceSharding(there[0])
-        return Lanes(width, found, None, one, one)
-    # the devices of a group are neighbours: of one process, as far as that has enough of them
-    names, sizes = ((SEEDS, DATA), found) if found.share > 1 else ((SEEDS,), (found.groups,))
-    types = (AxisType.Auto,) * len(names)
-    mesh = jax.make_mesh(sizes, names, axis_types=types, devices=there[:used])
-    sharding = NamedSharding(mesh, PartitionSpec(SEEDS))
-    told = NamedSharding(mesh, PartitionSpec()) if multihost.several() else sharding
-    return Lanes(width, found, mesh, sharding, told)
 
 
-def environment_axes(state_of: Callable[[int], Tree], num_envs: int, share: int) -> Tree:
-    """Which axis of each array of a state is that of environments; -1 where none is.
-
-    It is the one that is as long as there are environments, whatever their number: found from the
-    shapes alone, so that a learner need not say how its state is laid out.
+def place(seeds: int, num_envs: int, devices: Devices = "auto") -> Placement:
+    """Places `seeds` on the devices of this process, or of all processes where there are several.
 
     Args:
-      state_of: shapes of the state for a number of environments.
-      num_envs: how many there are.
-      share: devices that share them.
+      seeds: runs trained at once.
+      num_envs: environments of each.
+      devices: see `layout`; `auto` means `all` where there are several processes.
 
     Raises:
-      ValueError: the state can be made for no other number.
+      ValueError: see `layout`; or several processes would leave devices unused.
     """
-    now = state_of(num_envs)
-    refused: ValueError | None = None
-    # a small replay may refuse more environments, minibatches may refuse fewer
-    for other in (2 * num_envs, 3 * num_envs, num_envs // share):
+    available: Sequence[Any] = jax.local_devices()
+    if multihost.is_multihost():
+        available, devices = jax.devices(), "all" if devices == "auto" else devices
+    found = layout(devices, len(available), seeds, num_envs)
+    used = found.groups * found.group_size
+    if multihost.is_multihost() and used < len(available):
+        raise ValueError(
+            f"devices is {devices}; {multihost.num_processes()} processes have {len(available)} "
+            "devices, and all of them must be used"
+        )
+    num_replicas = math.ceil(seeds / found.groups) * found.groups
+    if used == 1:
+        one = SingleDeviceSharding(available[0])
+        return Placement(num_replicas, found, None, one, one)
+    # the devices of a group are neighbours: of one process, as far as it has enough of them
+    names, sizes = ((SEEDS, DATA), found) if found.group_size > 1 else ((SEEDS,), (found.groups,))
+    types = (AxisType.Auto,) * len(names)
+    mesh = jax.make_mesh(sizes, names, axis_types=types, devices=available[:used])
+    sharding = NamedSharding(mesh, PartitionSpec(SEEDS))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    visible = replicated if multihost.is_multihost() else sharding
+    return Placement(num_replicas, found, mesh, sharding, visible)
+
+
+def infer_environment_axes(
+    state_shape: Callable[[int], Tree], num_envs: int, group_size: int
+) -> Tree:
+    """Guesses which axis of each array of a state is the environment axis; -1 where none is.
+
+    A heuristic, so that a learner need not describe the layout of its state: the shapes of the
+    state are computed for `num_envs` and for another number of environments, and the first axis
+    whose length equals both numbers is taken. It is wrong in two cases, neither of which changes
+    results, since XLA inserts the communication that a sharding needs:
+
+    * An axis follows the number of environments without being theirs, such as a buffer with room
+      for B of something else. It is sharded although that is of no use.
+    * The length of the environment axis is not the number itself but a function of it, such as B +
+      1 or B * T for a flattened rollout. The array is replicated, which costs memory.
+
+    Args:
+      state_shape: `(number of environments) -> shapes of the state`.
+      num_envs: the number that the run has.
+      group_size: devices that share them.
+
+    Raises:
+      ValueError: the state cannot be made for any other number.
+    """
+    shapes = state_shape(num_envs)
+    error: ValueError | None = None
+    # more environments may not fit into a small replay, fewer may not fill the minibatches
+    for other in (2 * num_envs, 3 * num_envs, num_envs // group_size):
         try:
-            then = state_of(other)
-        except ValueError as error:
-            refused = refused or error
+            other_shapes = state_shape(other)
+        except ValueError as refused:
+            error = error or refused
         else:
             axis = functools.partial(_environment_axis, num_envs, other)
-            return jax.tree.map(axis, now, then)
+            return jax.tree.map(axis, shapes, other_shapes)
     raise ValueError(
-        f"{share} devices cannot share {num_envs} environments: which arrays belong to them is "
-        f"found by asking for twice as many, and {refused}"
+        f"{group_size} devices cannot share {num_envs} environments: the arrays that belong to "
+        f"environments are found by building the state for twice as many, and {error}"
     )
 
 
-def _environment_axis(num_envs: int, other: int, now: Any, then: Any) -> int:
-    sizes = zip(now.shape, then.shape, strict=True)
+def _environment_axis(num_envs: int, other: int, x: Any, x_other: Any) -> int:
+    sizes = zip(x.shape, x_other.shape, strict=True)
     return next((i for i, size in enumerate(sizes) if size == (num_envs, other)), -1)
 
 
-def _alone(function: Callable[..., Tree]) -> Callable[..., Tree]:
-    """`jax.vmap` for an axis of one: under `vmap`, both sides of every branch are computed."""
+def _unbatched(function: Callable[..., Tree]) -> Callable[..., Tree]:
+    """`jax.vmap` for an axis of length 1, but without computing both sides of every branch."""
 
     def call(*args: Tree) -> Tree:
         result = function(*jax.tree.map(lambda x: x[0], args))

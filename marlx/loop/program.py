@@ -1,7 +1,8 @@
-"""The training loop of one seed as pure functions: collect, store, learn, evaluate."""
+"""The training loop of one seed as pure functions: collect, store, update, evaluate."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ from marlx.loop.evaluation import evaluate
 from marlx.loop.rollout import Actors, Finished, rollout, start
 from marlx.loop.settings import TrainConfig, schedule
 from marlx.types import Array, Tree
+from marlx.xla.memory import nbytes
 
 
 class RunState(NamedTuple):
-    """Everything one seed carries from block to block."""
+    """State of the training of one seed."""
 
     learner: Tree
     actors: Actors
@@ -25,7 +27,7 @@ class RunState(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """The functions of a run, each of one seed, and how often they are called."""
+    """The functions of the training loop, each for one seed, and how often they are called."""
 
     init: Callable[[Array], RunState]
     warm_up: Callable[[RunState], RunState]
@@ -40,16 +42,27 @@ class Loop(NamedTuple):
 def loop(
     env: Environment[Any, Any], params: EnvParams, learner: Learner, config: TrainConfig
 ) -> Loop:
-    """The training loop of one seed, as pure functions."""
+    """Returns the training loop of one seed.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      learner: built for `env.spec(params)`.
+      config: settings of the loop.
+
+    Raises:
+      ValueError: there are no steps left after the warm-up.
+    """
     c = config
-    warm, per_block, blocks = schedule(learner, config)
+    length = schedule(learner, config)
 
     def collect(run: RunState, key: Array) -> tuple[RunState, Finished]:
         policy = learner.policy(run.learner)
-        actors, taken, ended = rollout(
+        actors, transitions, ended = rollout(
             env, params, learner, policy, run.actors, key, c.rollout_length
         )
-        return run._replace(learner=learner.observe(run.learner, taken), actors=actors), ended
+        state = learner.observe(run.learner, transitions)
+        return run._replace(learner=state, actors=actors), ended
 
     def init(key: Array) -> RunState:
         key, key_learner, key_actors = jax.random.split(key, 3)
@@ -59,7 +72,7 @@ def loop(
 
     def warm_up(run: RunState) -> RunState:
         key, key_collect = jax.random.split(run.key)
-        keys = jax.random.split(key_collect, warm)
+        keys = jax.random.split(key_collect, length.warm_up_rollouts)
         run, _ = jax.lax.scan(collect, run._replace(key=key), keys)
         return run
 
@@ -71,15 +84,10 @@ def loop(
 
     def block(run: RunState) -> tuple[RunState, dict[str, Array]]:
         key, key_block = jax.random.split(run.key)
-        keys = jax.random.split(key_block, per_block)
+        keys = jax.random.split(key_block, length.block_rollouts)
         run, (ended, metrics) = jax.lax.scan(iteration, run._replace(key=key), keys)
-        ended = jax.tree.map(jnp.sum, ended)
-        return run, {
-            **jax.tree.map(jnp.nanmean, metrics),
-            **({} if learner.totals is None else learner.totals(run.learner)),
-            "train_return": ended.total_return / ended.episodes,
-            "episode_length": ended.total_length / ended.episodes,
-        }
+        totals = {} if learner.totals is None else learner.totals(run.learner)
+        return run, _block_metrics(metrics, totals, ended)
 
     def evaluate_run(run: RunState, key: Array) -> Array:
         return evaluate(env, params, learner, learner.policy(run.learner), key, c.eval_episodes)
@@ -87,4 +95,46 @@ def loop(
     def policies(run: RunState) -> Tree:
         return learner.policy(run.learner)
 
-    return Loop(init, warm_up, block, evaluate_run, policies, warm, per_block, blocks)
+    return Loop(init, warm_up, block, evaluate_run, policies, *length)
+
+
+def _block_metrics(
+    metrics: dict[str, Array], totals: dict[str, Array], ended: Finished
+) -> dict[str, Array]:
+    """Returns the metrics of a block from those of its rollouts, leading axis [rollouts]."""
+    ended = jax.tree.map(jnp.sum, ended)
+    return {
+        **jax.tree.map(jnp.nanmean, metrics),
+        **totals,
+        "train_return": ended.total_return / ended.episodes,
+        "episode_length": ended.total_length / ended.episodes,
+    }
+
+
+def state_shape(
+    env: Environment[Any, Any],
+    params: EnvParams,
+    learner: Learner,
+    config: TrainConfig,
+    num_envs: int,
+) -> RunState:
+    """Returns the shapes and dtypes of a seed's state with `num_envs` environments.
+
+    Raises:
+      ValueError: the learner refuses them, for instance because its replay is too small.
+    """
+    if num_envs != config.num_envs:
+        # enough steps for any warm-up: only the shapes matter
+        config = dataclasses.replace(config, num_envs=num_envs, total_steps=2**31 - 1)
+    init = loop(env, params, learner, config).init
+    shape: RunState = jax.eval_shape(init, jax.random.key(0))
+    return shape
+
+
+def state_sizes(shape: RunState) -> dict[str, int]:
+    """Returns bytes of a state by the learner's fields and `environments`, largest first."""
+    learner = shape.learner
+    fields = learner._asdict() if hasattr(learner, "_asdict") else {"learner": learner}
+    fields["environments"] = shape.actors
+    sizes = {name: nbytes(tree) for name, tree in fields.items()}
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))

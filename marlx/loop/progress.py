@@ -1,4 +1,4 @@
-"""Records of a training run: its state after each block, and its result."""
+"""What a run reports after each evaluation, and its result."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from marlx.types import Tree
 
 
 class Progress(NamedTuple):
-    """Where a run stands after a block; handed to `report`.
+    """A run's steps, metrics and times after an evaluation; loggers and `report` get it.
 
     Attributes:
       steps: environment steps so far, per seed.
-      total_steps: what it will end at.
-      seconds: since training began, without compiling.
+      total_steps: those at the end of the run.
+      seconds: time of training so far, without compilation.
       metrics: each f64 [seeds]; `return` is the greedy team return, `train_return` and
-        `episode_length` are of exploring episodes, the rest are the learner's own.
+        `episode_length` are means over the exploring episodes since the evaluation before, the rest
+        are the learner's own.
       phases: seconds so far by `compile`, `rollout`, `update`, `evaluation`.
-      policies: what acting needs, leading axis [seeds]; call it before the next block starts.
+      policies: returns the policies (`Learner.policy`), leading axis [seeds]; it must be called
+        before the next block starts.
     """
 
     steps: int
@@ -33,15 +35,15 @@ class Progress(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What training returns.
+    """A trained run.
 
     Attributes:
       history: one `Progress` per evaluation, the first before any update.
       policies: trained, leading axis [seeds]; `learner.act` takes one of them.
       returns: f64 [seeds, episodes], greedy team returns of fresh episodes at the end.
-      random_returns: f64 [episodes], the same of uniform legal actions.
+      random_returns: f64 [episodes], team returns of the uniform policy over legal actions.
       phases: seconds by `compile`, `rollout`, `update`, `evaluation`.
-      learner: as given.
+      learner: the learner that was trained.
     """
 
     history: list[Progress]

@@ -1,4 +1,4 @@
-"""The vectorised rollout: acting and stepping `B` environments for `T` steps, in one scan."""
+"""Rollouts: acting and stepping `B` environments for `T` steps, in one scan."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from marlx.types import Array, Observation, Transition, Tree
 
 
 class Actors(NamedTuple):
-    """Where `B` environments stand between two rollouts."""
+    """State of `B` environments and their acting between two rollouts."""
 
     env_state: Tree  # [B, ...]
     obs: Observation  # [B, ...]
     memory: Tree  # [B, ...], acting memory
-    episode_return: Array  # f32 [B], the team's, of the episode under way
-    episode_length: Array  # f32 [B], its steps so far
+    episode_return: Array  # f32 [B], of the team, in the current episode so far
+    episode_length: Array  # f32 [B], steps of the current episode so far
 
 
 class Finished(NamedTuple):
@@ -34,7 +34,7 @@ class Finished(NamedTuple):
 def start(
     env: Environment[Any, Any], params: EnvParams, learner: Learner, key: Array, num_envs: int
 ) -> Actors:
-    """`num_envs` fresh episodes."""
+    """Returns the actors at the start of `num_envs` fresh episodes."""
     obs, env_state = vector_reset(env, params, key, num_envs)
     return Actors(
         env_state, obs, learner.memory(num_envs), jnp.zeros(num_envs), jnp.zeros(num_envs)
@@ -52,20 +52,20 @@ def rollout(
     *,
     explore: bool = True,
 ) -> tuple[Actors, Transition, Finished]:
-    """Act for `length` steps in every environment.
+    """Acts for `length` steps in every environment.
 
     Args:
       env: the environment.
       params: its parameters.
-      learner: whose `act` chooses.
+      learner: its `act` chooses the actions.
       policy: from `learner.policy`.
-      actors: where the environments stand.
+      actors: state of the environments.
       key: consumed.
       length: T.
       explore: False acts greedily.
 
     Returns:
-      Where they stand now, the transitions `[T, B, ...]`, and the episodes that ended.
+      The next `actors`, the transitions `[T, B, ...]`, and sums over the episodes that ended.
     """
     spec = env.spec(params)
     num_envs = actors.episode_return.shape[0]
@@ -77,7 +77,7 @@ def rollout(
         obs, env_state, reward, terminated, truncated, info = vector_step(
             env, params, key_step, actors.env_state, action
         )
-        taken = Transition(
+        transition = Transition(
             actors.obs,
             action,
             reward,
@@ -87,15 +87,15 @@ def rollout(
             actors.memory,
             extras,
         )
-        done = taken.done
+        done = transition.done
         returns = actors.episode_return + spec.team_reward(reward)
         lengths = actors.episode_length + 1.0
-        memory, *under_way = where_done(done, (fresh, zeros, zeros), (memory, returns, lengths))
-        return Actors(env_state, obs, memory, *under_way), (taken, returns, lengths)
+        memory, *current = where_done(done, (fresh, zeros, zeros), (memory, returns, lengths))
+        return Actors(env_state, obs, memory, *current), (transition, returns, lengths)
 
     keys = jax.random.split(key, length)
     actors, (transitions, returns, lengths) = jax.lax.scan(step, actors, keys)
-    # summed after the scan: on several devices, a sum within it would have them meet at every step
+    # summed after the scan: a sum inside it would synchronise the devices at every step
     done = transitions.done.astype(jnp.float32)
     ended = Finished(done.sum(), (returns * done).sum(), (lengths * done).sum())
     return actors, transitions, ended

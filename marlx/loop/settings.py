@@ -1,43 +1,53 @@
-"""How long and how wide to train: the settings of the training loop, and its schedule."""
+"""Settings of the training loop, and the schedule that follows from them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 from marlx.learner import Learner
+from marlx.settings import check_settings, setting
 
 MIN_FINAL_EPISODES = 100
+"""Least number of episodes per seed in the last evaluation."""
+LARGEST = 2**31 - 1
+"""Counters are int32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long and how wide to train; the learner's own settings are its own."""
+    """Settings of the training loop; the learner has settings of its own."""
 
-    total_steps: int = 500_000
+    total_steps: int = setting(500_000, at_least=1, at_most=LARGEST)
     """Environment steps per seed, warm-up included."""
-    num_envs: int = 32
-    """Environments stepped at once, per seed."""
-    rollout_length: int = 16
-    """Steps in each environment between two looks at the learner."""
-    seeds: int = 1
-    """Runs trained at once, from `seed` upwards."""
-    seed: int = 0
-    """First seed: run i of several is exactly the single run with seed + i."""
-    evals: int = 20
-    """Greedy evaluations on the way."""
-    eval_episodes: int = 128
-    """Fresh episodes in each, per seed; the last one has at least 100."""
+    num_envs: int = setting(32, at_least=1, at_most=LARGEST)
+    """Environments stepped in parallel, per seed."""
+    rollout_length: int = setting(16, at_least=1, at_most=LARGEST)
+    """Steps of each environment between two calls of the learner's update."""
+    seeds: int = setting(1, at_least=1, at_most=LARGEST)
+    """Independent runs trained in parallel, with seeds from `seed` upwards."""
+    seed: int = setting(0, at_least=0, at_most=LARGEST)
+    """First seed; run i of several equals the single run with seed + i."""
+    evals: int = setting(20, at_least=1, at_most=LARGEST)
+    """Greedy evaluations during training."""
+    eval_episodes: int = setting(128, at_least=1, at_most=LARGEST)
+    """Fresh episodes per evaluation and seed; the last evaluation has at least 100."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), 0 if field.name == "seed" else 1
-            if not least <= value < 2**31:
-                raise ValueError(f"{field.name} is {value}; it must be {least} to {2**31 - 1}")
+        check_settings(self)
 
 
-def schedule(learner: Learner, config: TrainConfig) -> tuple[int, int, int]:
-    """Rollouts of the warm-up, rollouts of a block, and blocks.
+class Schedule(NamedTuple):
+    """Lengths of the parts of a run."""
+
+    warm_up_rollouts: int  # before the first update
+    block_rollouts: int  # between two evaluations
+    blocks: int
+
+
+def schedule(learner: Learner, config: TrainConfig) -> Schedule:
+    """Returns how many rollouts the warm-up and each block have, and how many blocks there are.
 
     Raises:
       ValueError: there are no steps left after the warm-up.
@@ -45,26 +55,27 @@ def schedule(learner: Learner, config: TrainConfig) -> tuple[int, int, int]:
     c = config
     per_rollout = c.num_envs * c.rollout_length
     rollouts = math.ceil(c.total_steps / per_rollout)
-    warm = max(1, math.ceil(learner.warmup / per_rollout))
-    if warm >= rollouts:
+    warm_up = max(1, math.ceil(learner.warmup / per_rollout))
+    if warm_up >= rollouts:
         raise ValueError(
-            f"total_steps is {c.total_steps}; the learner's warm-up takes {warm * per_rollout} of "
-            f"them ({warm} rollouts of {c.num_envs} x {c.rollout_length}), so it must be more"
+            f"total_steps is {c.total_steps}; the learner's warm-up takes {warm_up * per_rollout} "
+            f"of them ({warm_up} rollouts of {c.num_envs} x {c.rollout_length}), so it must be more"
         )
-    per_block = math.ceil((rollouts - warm) / c.evals)
-    return warm, per_block, math.ceil((rollouts - warm) / per_block)
+    per_block = math.ceil((rollouts - warm_up) / c.evals)
+    return Schedule(warm_up, per_block, math.ceil((rollouts - warm_up) / per_block))
 
 
 def with_total_steps(config: TrainConfig, learner: Learner, total_steps: int) -> TrainConfig:
-    """`config` for other `total_steps`, with evaluations as far apart as they are now.
+    """Returns `config` with other `total_steps`, and as many steps between evaluations as before.
 
-    What is trained between two evaluations is one compiled block. With blocks as they were, a run
-    that goes on to `total_steps` is, to the bit, the run that was given the new config at once.
+    The training between two evaluations is one compiled block. Since blocks keep their length, a
+    run that is extended to `total_steps` gives bit for bit the same as one that was started with
+    the new config. `total_steps` is rounded up where no number of evaluations gives that length.
     """
-    _, per_block, _ = schedule(learner, config)
+    per_block = schedule(learner, config).block_rollouts
     longer = dataclasses.replace(config, total_steps=total_steps, evals=1)
-    warm, rollouts, _ = schedule(learner, longer)
+    warm_up, rollouts, _ = schedule(learner, longer)
     evals = math.ceil(rollouts / per_block)
-    if math.ceil(rollouts / evals) != per_block:  # then no number of evaluations fits: fill up
-        total_steps = (warm + evals * per_block) * config.num_envs * config.rollout_length
+    if math.ceil(rollouts / evals) != per_block:  # no number of evaluations fits: fill the last
+        total_steps = (warm_up + evals * per_block) * config.num_envs * config.rollout_length
     return dataclasses.replace(config, total_steps=total_steps, evals=evals)

@@ -1,10 +1,8 @@
-"""Batched reset and step of environments, which pay for a reset only where an episode ended."""
+"""Batched reset and step of environments, where a reset is paid only where an episode ended."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,7 @@ import jax.numpy as jnp
 from marlx.environment import Environment, EnvParams, EnvState, Step
 from marlx.types import Array, Observation
 from marlx.xla.materialise import SMALL_BATCH, call_materialised
-from marlx.xla.sharding import DATA, each_share, shares
+from marlx.xla.sharding import DATA, map_shards, num_shards
 
 S = TypeVar("S", bound=EnvState)
 P = TypeVar("P", bound=EnvParams)
@@ -21,13 +19,20 @@ P = TypeVar("P", bound=EnvParams)
 def vector_reset(
     env: Environment[S, P], params: P, key: Array, num_envs: int
 ) -> tuple[Observation, S]:
-    """Observations and states `[B, ...]` of `num_envs` episodes, each from its own draw."""
+    """Returns observations and states `[B, ...]` of `num_envs` fresh episodes.
+
+    Args:
+      env: the environment.
+      params: its parameters, shared by the batch.
+      key: split into one key for each episode; consumed.
+      num_envs: B.
+    """
 
     def reset(_: tuple[()], keys: Array) -> tuple[Observation, S]:
         return jax.vmap(env.reset, in_axes=(0, None))(keys, params)
 
     keys = jax.random.split(key, num_envs)
-    return reset((), keys) if shares(num_envs) == 1 else each_share(reset, keys)
+    return reset((), keys) if num_shards(num_envs) == 1 else map_shards(reset, keys)
 
 
 def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
@@ -44,85 +49,116 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
       As `Environment.step`, every array with a leading `[B]`.
     """
     num_envs = action.shape[0]
-    devices = shares(num_envs)
+    if num_shards(num_envs) > 1:
+        return _step_sharded(env, params, key, state, action)
+    if num_envs >= SMALL_BATCH:
+        return _step_batch(env, params, key, state, action)
 
-    def keys_of(key: Array) -> Array:
-        # `_reset_where` folds in numbers from 1 on, and only when some episode ends: hashing one
-        # key is a good part of a step of few environments.
-        return jax.random.split(jax.random.fold_in(key, 0), num_envs)
+    # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8
+    # kernels and one of them touches more than 512 bytes, which a rollout's inputs do. Moving few
+    # numbers between cores takes longer than the arithmetic. A branch's body is counted by itself.
+    def step(key: Array, state: S, action: Array, params: P) -> Step[S]:
+        return _step_batch(env, params, key, state, action)
 
-    def whole(key: Array, state: S, action: Array, params: P) -> Step[S]:
-        return _step(env, params, key, (key, keys_of), state, action, lambda done: 0)
-
-    def share(key: Array, keys: Array, state: S, action: Array, device: Array) -> Step[S]:
-        earlier = functools.partial(_ended_before, device[0])
-        return _step(env, params, key, (keys, lambda keys: keys), state, action, earlier)
-
-    taken: Step[S]
-    if devices > 1:
-        numbers = jnp.arange(devices)
-        taken = each_share(share, keys_of(key), state, action, numbers, together=key)
-    elif num_envs < SMALL_BATCH:
-        # XLA's CPU compiler runs a loop's body on several threads as soon as it has more than 8
-        # kernels and one of them touches more than 512 bytes, which a rollout's inputs do. Handing
-        # numbers from core to core then takes longer than the arithmetic. A branch's body is
-        # counted by itself.
-        taken = call_materialised(whole, state.time, key, state, action, params, whole=True)
-    else:
-        taken = whole(key, state, action, params)
-    return taken
+    result: Step[S] = call_materialised(step, state.time, key, state, action, params, whole=True)
+    return result
 
 
-def _step(
-    env: Environment[S, P],
-    params: P,
-    key: Array,
-    keys: tuple[Array, Callable[[Array], Array]],
-    state: S,
-    action: Array,
-    earlier: Callable[[Array], Array | int],
+class _BeforeReset(NamedTuple):
+    """Results of a batched step before ended episodes are replaced."""
+
+    state: Any
+    reward: Array  # f32 [B, N]
+    terminated: Array  # bool [B]
+    truncated: Array  # bool [B]
+    info: dict[str, Any]
+
+    @property
+    def done(self) -> Array:
+        return self.terminated | self.truncated
+
+
+def _step_batch(env: Environment[S, P], params: P, key: Array, state: S, action: Array) -> Step[S]:
+    """`vector_step` of environments that one device has all of."""
+
+    def step(key: Array, state: S, action: Array, params: P) -> Any:
+        return _step_envs(env, _step_keys(key, action.shape[0]), state, action, params)
+
+    result = call_materialised(step, state.time, key, state, action, params)
+    return _auto_reset(env, params, key, _with_time_limit(params, *result), first=0)
+
+
+def _step_sharded(
+    env: Environment[S, P], params: P, key: Array, state: S, action: Array
 ) -> Step[S]:
-    """`vector_step` of the environments that one device has, all of them or its share.
+    """`vector_step` of environments that are sharded over devices; the same numbers."""
 
-    Args:
-      env: as there, like `params`, `key`, `state` and `action`.
-      params: the environment's.
-      key: of the whole batch.
-      keys: something, and what makes of it the key of each environment.
-      state: batched states.
-      action: of every agent.
-      earlier: the number of fresh episodes that others draw before these, from `done`.
+    def step(keys: Array, state: S, action: Array, params: P) -> Any:
+        return _step_envs(env, keys, state, action, params)
+
+    def step_shard(key: Array, keys: Array, state: S, action: Array, device: Array) -> Step[S]:
+        result = call_materialised(step, state.time, keys, state, action, params)
+        stepped = _with_time_limit(params, *result)
+        first = _resets_before(device[0], stepped.done)
+        return _auto_reset(env, params, key, stepped, first)
+
+    num_envs = action.shape[0]
+    keys, devices = _step_keys(key, num_envs), jnp.arange(num_shards(num_envs))
+    result: Step[S] = map_shards(step_shard, keys, state, action, devices, replicated=key)
+    return result
+
+
+def _step_keys(key: Array, num_envs: int) -> Array:
+    """Keys [B] of one step.
+
+    0 is folded in here and numbers from 1 on in `_auto_reset`, there only when an episode ends:
+    hashing one key is a good part of a step of few environments.
     """
-
-    def step(given: Array, state: S, action: Array, params: P) -> Any:
-        return jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(
-            keys[1](given), state, action, params
-        )
-
-    ended, reward, terminated, info = call_materialised(
-        step, state.time, keys[0], state, action, params
-    )
-    truncated = ended.time >= params.max_steps_in_episode
-    final = jax.vmap(env.observe, in_axes=(0, None))(ended, params)
-    done = terminated | truncated
-    obs, state = _reset_where(env, params, key, done, earlier(done), (final, ended))
-    info = {
-        **info,
-        "final_observation": final,
-        "terminated": terminated,
-        "truncated": truncated,
-    }
-    return obs, state, reward, terminated, truncated, info
+    return jax.random.split(jax.random.fold_in(key, 0), num_envs)
 
 
-def _ended_before(device: Array, done: Array) -> Array:
-    """int32 [], of the episodes that ended just now, those on the devices before int32 [] `device`.
+def _step_envs(env: Environment[S, P], keys: Array, state: S, action: Array, params: P) -> Any:
+    return jax.vmap(env.step_env, in_axes=(0, 0, 0, None))(keys, state, action, params)
 
-    Which fresh episode follows must not depend on the devices. These are the only numbers that
-    devices tell each other in a step.
+
+def _with_time_limit(
+    params: EnvParams, state: Any, reward: Array, terminated: Array, info: dict[str, Any]
+) -> _BeforeReset:
+    truncated = state.time >= params.max_steps_in_episode
+    return _BeforeReset(state, reward, terminated, truncated, info)
+
+
+def _resets_before(device: Array, done: Array) -> Array:
+    """int32 [], number of episodes that ended in this step on devices before int32 [] `device`.
+
+    Which fresh episode an environment gets must not depend on the devices. These counts are all
+    that devices exchange in a step.
     """
     counts = jax.lax.all_gather(done.sum(dtype=jnp.int32), DATA)
     return jnp.where(jnp.arange(len(counts)) < device, counts, 0).sum()
+
+
+def _auto_reset(
+    env: Environment[S, P], params: P, key: Array, stepped: _BeforeReset, first: Array | int
+) -> Step[S]:
+    """Returns the step with a fresh episode wherever one ended.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      key: of the whole batch; fresh episode i of the batch is drawn with `fold_in(key, 1 + i)`.
+      stepped: the environments of this device.
+      first: the number of fresh episodes that other devices draw before these.
+    """
+    final = jax.vmap(env.observe, in_axes=(0, None))(stepped.state, params)
+    obs, state = _reset_where(env, params, key, stepped.done, first, (final, stepped.state))
+    info = {
+        **stepped.info,
+        "final_observation": final,
+        "terminated": stepped.terminated,
+        "truncated": stepped.truncated,
+    }
+    return obs, state, stepped.reward, stepped.terminated, stepped.truncated, info
 
 
 def _reset_where(
@@ -130,38 +166,33 @@ def _reset_where(
     params: P,
     key: Array,
     done: Array,
-    earlier: Array | int,
+    first: Array | int,
     current: tuple[Observation, S],
 ) -> tuple[Observation, S]:
-    """`current` with a fresh episode wherever `done` bool [B], drawn with `key` and 1, 2, ...
-
-    Numbers begin after the `earlier` episodes that are drawn elsewhere.
+    """Returns `current` with a fresh episode wherever `done` bool [B]; see `_auto_reset`.
 
     A reset costs more than a step, and episodes of a trained team end at different times, so some
-    episode ends on nearly every step. Fresh episodes are therefore drawn in small chunks, as many
-    chunks as the episodes that ended need: usually none or one. Only states go through that loop;
-    what they show is computed once, after it.
+    episode ends on nearly every step. Fresh episodes are therefore drawn in chunks of B/8, as many
+    chunks as the ended episodes need: usually none or one. Only states go through that loop;
+    observations are computed once, after it.
     """
     num_envs = done.shape[0]
     chunk = max(1, num_envs // 8)
 
     def renew(key: Array, current: tuple[Observation, S]) -> tuple[Observation, S]:
-        place = jnp.cumsum(done) - 1  # among the ended, which one this environment is
-        total = place[-1] + 1
+        index = jnp.cumsum(done) - 1  # of an environment's episode among those that ended
+        total = index[-1] + 1
 
         def fill(carry: tuple[Array, S]) -> tuple[Array, S]:
             filled, state = carry
-            numbers = 1 + earlier + filled + jnp.arange(chunk)
-            draws = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
-            fresh = jax.vmap(env.reset_env, in_axes=(0, None))(draws, params)
-            take = done & (place >= filled) & (place < filled + chunk)
-            source = jnp.clip(place - filled, 0, chunk - 1)
-
-            def merge(new: Array, old: Array) -> Array:
-                new = new.at[source].get(mode="promise_in_bounds")
-                return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-
-            return filled + chunk, jax.tree.map(merge, fresh, state)
+            numbers = 1 + first + filled + jnp.arange(chunk)
+            keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
+            fresh = jax.vmap(env.reset_env, in_axes=(0, None))(keys, params)
+            take = done & (index >= filled) & (index < filled + chunk)
+            source = jnp.clip(index - filled, 0, chunk - 1)
+            return filled + chunk, jax.tree.map(
+                lambda new, old: _take_where(take, source, new, old), fresh, state
+            )
 
         start = (jnp.int32(0), current[1])
         state = jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[1]
@@ -169,3 +200,9 @@ def _reset_where(
 
     obs, state = jax.lax.cond(done.any(), renew, lambda _, current: current, key, current)
     return obs, state
+
+
+def _take_where(take: Array, source: Array, new: Array, old: Array) -> Array:
+    """Rows `new[source]` where `take` bool [B], else those of `old`."""
+    new = new.at[source].get(mode="promise_in_bounds")
+    return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new, old)

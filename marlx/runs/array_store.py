@@ -1,4 +1,4 @@
-"""Arrays of a checkpoint on disk, with checksums."""
+"""Files of a checkpoint: arrays on disk, checksums, flushing."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from marlx.loop import multihost
-
-if TYPE_CHECKING:
-    pass
+from marlx.xla.memory import is_key
 
 
-class Saved(NamedTuple):
-    """A checkpoint on disk whose files are whole.
+class Checkpoint(NamedTuple):
+    """A checkpoint on disk, with all files verified.
 
     Attributes:
       path: its folder.
-      state: what `state.json` holds.
+      state: contents of `state.json`, see `marlx.runs.checkpoints`.
     """
 
     path: Path
@@ -34,12 +32,12 @@ class Saved(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Environment steps per seed it was taken at."""
+        """Environment steps per seed at the checkpoint."""
         return int(self.state["steps"])
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays, by name, into the folder `path` with orbax."""
+    """Writes arrays, by name, into the folder `path` with orbax."""
     import orbax.checkpoint as ocp
 
     with _quiet(), _checkpointer() as checkpointer:
@@ -49,10 +47,13 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def _checkpointer() -> Any:
-    """Orbax, which would wait for all of several processes, working for this one alone."""
+    """Returns orbax's checkpointer; of several processes it works for this one alone.
+
+    Orbax would otherwise wait for all processes, and only the first one writes.
+    """
     import orbax.checkpoint as ocp
 
-    if not multihost.several():
+    if not multihost.is_multihost():
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     own = jax.process_index()
     options = ocp.options.MultiprocessingOptions(
@@ -64,7 +65,7 @@ def _checkpointer() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep orbax from logging: its errors are raised as well, and told of once."""
+    """Silences orbax's log: its errors are raised as well, and reported once."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -75,7 +76,7 @@ def _quiet() -> Iterator[None]:
 
 
 def flush(path: Path) -> None:
-    """Have the system write a file or a folder to the disk."""
+    """Flushes a file or a folder to the disk (fsync)."""
     if path.is_dir() and os.name == "nt":
         return  # folders cannot be opened there
     descriptor = os.open(path, os.O_RDONLY)
@@ -86,7 +87,7 @@ def flush(path: Path) -> None:
 
 
 def checksum(path: Path) -> list[int]:
-    """Size and CRC-32 of a file."""
+    """Returns the size and CRC-32 of a file."""
     size, crc = 0, 0
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -94,32 +95,37 @@ def checksum(path: Path) -> list[int]:
     return [size, crc]
 
 
-def read_arrays(saved: Saved) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a checkpoint by name, leading axis [lanes]; keys as the numbers in them."""
+def read_arrays(checkpoint: Checkpoint) -> dict[str, np.ndarray[Any, Any]]:
+    """Returns the arrays of a checkpoint by name, leading axis [replicas]; keys as key data.
+
+    Raises:
+      ValueError: orbax cannot read them.
+    """
     import orbax.checkpoint as ocp
 
-    there = {name: (dims, dtype) for name, (dtype, dims) in saved.state["arrays"].items()}
+    shapes = {name: (dims, dtype) for name, (dtype, dims) in checkpoint.state["arrays"].items()}
     host = ocp.RestoreArgs(restore_type=np.ndarray)
-    full = {name: host for name, (dims, _) in there.items() if math.prod(dims)}
+    full = {name: host for name, (dims, _) in shapes.items() if math.prod(dims)}
     try:
         with _quiet(), _checkpointer() as checkpointer:
             arrays = checkpointer.restore(
-                (saved.path / "arrays").absolute(), args=ocp.args.PyTreeRestore(restore_args=full)
+                (checkpoint.path / "arrays").absolute(),
+                args=ocp.args.PyTreeRestore(restore_args=full),
             )
     except Exception as error:  # whole files, but another version of orbax perhaps
-        raise ValueError(f"orbax cannot read {saved.path}: {reason_of(error)}") from error
-    return {name: arrays[name] if name in full else np.zeros(*there[name]) for name in there}
+        raise ValueError(f"orbax cannot read {checkpoint.path}: {reason_of(error)}") from error
+    return {name: arrays[name] if name in full else np.zeros(*shapes[name]) for name in shapes}
 
 
 def restored_as(array: np.ndarray[Any, Any], like: Any) -> Any:
-    """A stored array as `like`, which may be keys."""
-    if not jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+    """Returns a stored array (see `stored_form`) with the dtype of `like`, which may be keys."""
+    if not is_key(like):
         return array
     kind = jax.random.key_impl(jnp.empty((), like.dtype))
     return jax.random.wrap_key_data(jnp.asarray(array), impl=kind)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why, in one line."""
+    """Returns the message of an error, in one line of at most 200 characters."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split())
     return text if len(text) <= 200 else f"{text[:90]} ... {text[-100:]}"

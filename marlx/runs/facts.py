@@ -5,14 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 def environment_facts() -> dict[str, Any]:
-    """Versions and devices that a run's numbers depend on."""
+    """Returns the contents of `environment.json`; it holds nothing that identifies the machine."""
     import jax
 
     names = ("marlx", "jax", "jaxlib", "flax", "optax", "numpy")

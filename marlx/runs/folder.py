@@ -1,16 +1,16 @@
-"""The run folder.
+"""The run folder: everything that a run writes.
 
-A run is a folder that needs no account and no training code to be read:
+It can be read without an account and without training code:
 
     config.yaml           every setting; `marlx train --config` runs it again
-    environment.json      versions and device
-    metrics.jsonl         a line per evaluation, every metric per seed
+    environment.json      versions and devices
+    metrics.jsonl         one line per evaluation, every metric per seed
     policy/               see `marlx.runs.policies`
-    checkpoints/          what `marlx train --resume` goes on from
+    checkpoints/          see `marlx.runs.checkpoints`; `marlx train --resume` continues from them
     result.json           final returns, intervals, times
     curve.png, episode.gif
 
-Files are replaced in one step, so that whatever stops a run leaves whole files behind.
+Files are replaced in one step, so that a run that is interrupted leaves whole files behind.
 """
 
 from __future__ import annotations
@@ -24,21 +24,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from marlx.config.layers import Experiment, Layer, build, merge, schema
 from marlx.config.yaml_text import dump, parse
-from marlx.runs.files import finite
-
-if TYPE_CHECKING:
-    pass
+from marlx.runs.files import Content, finite, replace_file
 
 
 class RunFolder:
-    """Writes a run's files.
+    """Writes the files of a run.
 
-    Once the folder is made, no failure to write raises: each file that cannot be written is told of
-    once, in one line, and listed in `failed`, for a full disk must not cost the training.
+    Once the folder is made, no failure to write raises, since a full disk must not end the
+    training. Each file that cannot be written is reported once, in one line, and listed in
+    `failed`.
     """
 
     def __init__(
@@ -48,15 +46,16 @@ class RunFolder:
         *,
         resume: bool = False,
     ) -> None:
-        """Make the folder, or open it again.
+        """Makes the folder, or opens it again.
 
         Args:
-          path: of the folder; it must be empty or not there yet.
-          complain: is given a line for each file that cannot be written; prints it by default.
-          resume: it may hold a run, which is going on.
+          path: of the folder; it must be empty or not exist yet.
+          complain: called with a line for each file that cannot be written; by default it is
+            printed on stderr.
+          resume: the folder may hold a run, which is continued.
 
         Raises:
-          ValueError: it cannot be made or written to, or holds something already.
+          ValueError: it cannot be made or written to, or it is not empty.
         """
         self.path = Path(path)
         self.failed: set[str] = set()
@@ -75,65 +74,55 @@ class RunFolder:
                 f"cannot write to {path}: {error.strerror}; give a folder that can be written to"
             ) from None
 
-    def write(self, name: str, content: str | bytes | Callable[[Path], None]) -> bool:
-        """Write a whole file, or leave the one that was there; False if that failed.
+    def write(self, name: str, content: Content) -> bool:
+        """Replaces a file in one step; False if that failed, and the old file is left.
 
         Args:
           name: of the file, relative to the folder.
-          content: its text or bytes, or what writes it to a given path.
+          content: its text or bytes, or a function that writes it to a given path.
         """
         with self._guard(name):
             target = self.path / name
             target.parent.mkdir(exist_ok=True)
-            temporary = target.with_name(f".{target.stem}.partial{target.suffix}")
-            try:
-                if callable(content):
-                    content(temporary)
-                else:
-                    temporary.write_bytes(
-                        content.encode("utf-8") if isinstance(content, str) else content
-                    )
-                os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
+            replace_file(target, content)
             return True
         return False
 
     def write_json(self, name: str, content: Any) -> bool:
-        """Write a JSON file; what is not a finite number becomes null."""
+        """Replaces a JSON file; numbers that are not finite become null. False if that failed."""
         return self.write(name, json.dumps(finite(content), indent=2) + "\n")
 
-    def append(self, name: str, record: Mapping[str, Any]) -> None:
-        """Append a whole line of JSON, or nothing, and flush it."""
+    def append(self, name: str, line: Mapping[str, Any]) -> None:
+        """Appends a whole line of JSON, or nothing, and flushes it."""
         with self._guard(name), open(self.path / name, "ab", buffering=0) as file:
             size = file.tell()
-            line = (json.dumps(finite(record)) + "\n").encode("utf-8")
+            text = (json.dumps(finite(line)) + "\n").encode("utf-8")
             try:
-                if file.write(line) < len(line):  # on a full disk a part of it fits
+                if file.write(text) < len(text):  # on a nearly full disk a part of it fits
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 file.truncate(size)
                 raise
 
     def cut(self, name: str, content: str) -> None:
-        """Cut a file that begins with `content` down to it, or write it where none does."""
+        """Truncates a file to `content` if it begins with that, else replaces it by `content`."""
         expected = content.encode("utf-8")
         with self._guard(name):
             path = self.path / name
             if path.exists() and path.read_bytes().startswith(expected):
-                os.truncate(path, len(expected))  # works on a full disk, too
+                os.truncate(path, len(expected))  # works on a full disk too
             else:
                 self.write(name, expected)
 
     def lock(self) -> None:
-        """Keep other processes from training in this folder, until `unlock` or the process ends.
+        """Locks the folder against training by other processes, until `unlock` or exit.
 
         Raises:
-          ValueError: another process does so now.
+          ValueError: another process has locked it.
         """
         try:
             import fcntl
-        except ImportError:  # there are none on Windows
+        except ImportError:  # Windows has no such locks
             return
         self._lock = os.open(self.path, os.O_RDONLY)
         try:
@@ -145,7 +134,7 @@ class RunFolder:
             self.unlock()  # a file system without locks
 
     def unlock(self) -> None:
-        """Let other processes train in this folder."""
+        """Releases the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -161,7 +150,7 @@ class RunFolder:
 
 
 def default_path(algorithm: str, env_id: str, parent: str | Path = "runs") -> Path:
-    """A path that is not there yet, `runs/{algorithm}-{environment}-{date}-{time}`."""
+    """Returns a path that does not exist yet, `runs/{algorithm}-{environment}-{date}-{time}`."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{algorithm}-{env_id}-{now}".replace("/", "-")
     path = Path(parent) / name
@@ -173,10 +162,10 @@ def default_path(algorithm: str, env_id: str, parent: str | Path = "runs") -> Pa
 
 
 def load_experiment(path: str | Path) -> Experiment:
-    """The experiment that a run folder's `config.yaml` holds.
+    """Returns the experiment in a run folder's `config.yaml`.
 
     Raises:
-      ValueError: there is none, or this version of marlx does not know one of its settings.
+      ValueError: there is no such file, or this version of marlx lacks one of its settings.
     """
     file = Path(path) / "config.yaml"
     try:
@@ -187,7 +176,15 @@ def load_experiment(path: str | Path) -> Experiment:
 
 
 def experiment_of(settings: Mapping[str, Any], source: str) -> Experiment:
-    """The experiment with exactly these settings, as `Experiment.settings` gave them."""
+    """Returns the experiment with exactly these settings, in the form of `Experiment.settings`.
+
+    Args:
+      settings: of the experiment.
+      source: where they come from, for messages.
+
+    Raises:
+      ValueError: a setting is missing, unknown or invalid.
+    """
     for name in ("algorithm", "environment"):
         if not isinstance(settings.get(name), str):
             raise ValueError(f"{source} names no {name}")
@@ -198,7 +195,7 @@ def experiment_of(settings: Mapping[str, Any], source: str) -> Experiment:
 
 
 def config_text(experiment: Experiment) -> str:
-    """The text of `config.yaml`."""
+    """Returns the text of `config.yaml`."""
     return "# Every setting of this run. Run it again: marlx train --config THIS_FILE\n" + dump(
         experiment.settings()
     )

@@ -1,4 +1,4 @@
-"""Whether a run is the one that a checkpoint is of: its settings, versions and devices."""
+"""Run identity: the settings, versions and devices by which a checkpoint belongs to a run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from marlx.config.tree import plain
 from marlx.runs.facts import environment_facts
+from marlx.xla.memory import is_key
 
 if TYPE_CHECKING:
     from marlx.loop.run import Run
-    from marlx.runs.array_store import Saved
+    from marlx.runs.array_store import Checkpoint
 
 
 def settings_of_run(run: Run) -> dict[str, Any]:
-    """Every setting of a run, in plain words and numbers, as JSON gives them back."""
+    """Returns every setting of a run, in the form that JSON gives back."""
     settings = {
         **_plain(run.config),
         "learner": _plain(run.learner.config),
@@ -31,7 +32,7 @@ def settings_of_run(run: Run) -> dict[str, Any]:
 
 
 def first_change(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str = "") -> str | None:
-    """What differs between two nested records, the first of it, in words; None if nothing does."""
+    """Returns a message about the first difference of two nested dicts; None if there is none."""
     for name in {**old, **new}:
         was, now = old.get(name), new.get(name)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
@@ -42,26 +43,30 @@ def first_change(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str 
     return None
 
 
-def check_settings(run: Run, saved: Saved) -> None:
-    """Refuse a run that would not be the one that was saved.
+def check_settings(run: Run, checkpoint: Checkpoint) -> None:
+    """Checks that a run has the settings of a checkpoint.
 
-    `total_steps` and `evals` say only when to stop, as long as blocks keep their length.
+    `total_steps` and `evals` may differ, as long as blocks keep their length: they then only decide
+    when the run ends.
+
+    Raises:
+      ValueError: another setting differs, or the checkpoint is beyond the end of the run.
     """
-    old, new = dict(saved.state["settings"]), settings_of_run(run)
-    schedule = saved.state["schedule"]
+    old, new = dict(checkpoint.state["settings"]), settings_of_run(run)
+    schedule = checkpoint.state["schedule"]
     if schedule == schedule_of(run):
         for settings in (old, new):
             del settings["total_steps"], settings["evals"]
     if (change := first_change({**old, **schedule}, {**new, **schedule_of(run)})) is not None:
         raise ValueError(f"{change}; a run goes on with the settings it began with")
-    if run.loop.blocks < saved.state["counters"]["blocks"]:
+    if run.loop.blocks < checkpoint.state["counters"]["blocks"]:
         raise ValueError(
-            f"total_steps is {run.config.total_steps}; the run is at {saved.steps} already"
+            f"total_steps is {run.config.total_steps}; the run is at {checkpoint.steps} already"
         )
 
 
 def schedule_of(run: Run) -> dict[str, int]:
-    """Rollouts of the warm-up and of a block: with others, other keys are drawn."""
+    """Returns the rollouts of the warm-up and of a block; random keys depend on them."""
     return {
         "warm_up_rollouts": run.loop.warm_up_rollouts,
         "block_rollouts": run.loop.block_rollouts,
@@ -69,16 +74,13 @@ def schedule_of(run: Run) -> dict[str, int]:
 
 
 def _plain(value: Any) -> Any:
-    """Any setting as JSON holds it; arrays by their checksum, functions by their name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: _plain(x) for name, x in fields.items()}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(x) for name, x in value.items()}
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
+    """Returns any setting as JSON holds it; arrays by their checksum, functions by their name."""
+    return plain(
+        value, leaf=_leaf, names=lambda record: [f.name for f in dataclasses.fields(record)]
+    )
+
+
+def _leaf(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -89,19 +91,19 @@ def _plain(value: Any) -> Any:
 
 
 def facts_of(run: Run) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its settings."""
-    facts = environment_facts()
+    """Returns versions and devices, on which the last bits of a run depend besides its settings."""
+    facts, layout = environment_facts(), run.placement.layout
     return {
         **facts["versions"],
         "backend": facts["backend"],
-        "devices": run.layout.groups if run.layout.share == 1 else str(run.layout),
+        "devices": layout.groups if layout.group_size == 1 else str(layout),
         "device": facts["devices"][0],
         "cpu_cores": facts["cpu_cores"],
     }
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """A line that says what has changed since, if anything has."""
+    """Yields one line about the facts (`facts_of`) that have changed; nothing if none has."""
     changed = [
         f"{name.replace('_', ' ')} {old.get(name)} (now {new.get(name)})"
         for name in {**old, **new}
@@ -112,5 +114,5 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def stored_form(x: Any) -> Any:
-    """An array as it is stored: keys as the numbers in them."""
-    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    """Returns an array in the form that is stored: random keys as their key data."""
+    return jax.random.key_data(x) if is_key(x) else x

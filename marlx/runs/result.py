@@ -1,28 +1,23 @@
-"""Records that a run writes: lines of `metrics.jsonl` and `result.json`."""
+"""The contents of `metrics.jsonl` and `result.json`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marlx.config.layers import Experiment
 from marlx.runs.files import finite
 
 if TYPE_CHECKING:
-    from marlx.loop.progress import Progress
-    from marlx.loop.settings import TrainConfig
-if TYPE_CHECKING:
-    import numpy as np
-
     from marlx.config.layers import Experiment
-    from marlx.loop.progress import Progress
+    from marlx.loop.progress import Progress, Result
+    from marlx.loop.settings import TrainConfig
 
 
-def metrics_record(progress: Progress) -> dict[str, Any]:
-    """The line of `metrics.jsonl` that a `Progress` becomes; each metric has a value per seed."""
+def metrics_line(progress: Progress) -> dict[str, Any]:
+    """Returns the line of `metrics.jsonl` for a `Progress`; each metric has a value per seed."""
     metrics = {name: np.asarray(value).tolist() for name, value in progress.metrics.items()}
     phases = {name: round(seconds, 3) for name, seconds in progress.phases.items()}
     return {
@@ -34,24 +29,24 @@ def metrics_record(progress: Progress) -> dict[str, Any]:
 
 
 def metrics_text(history: Sequence[Progress]) -> str:
-    """What `metrics.jsonl` holds."""
-    return "".join(json.dumps(finite(metrics_record(progress))) + "\n" for progress in history)
+    """Returns the text of `metrics.jsonl`."""
+    return "".join(json.dumps(finite(metrics_line(progress))) + "\n" for progress in history)
 
 
-def result_record(
-    config: TrainConfig,
-    last: Progress,
-    returns: np.ndarray[Any, Any],
-    random_returns: np.ndarray[Any, Any],
-    optimum: float | None,
-    phases: Mapping[str, float],
-) -> dict[str, Any]:
-    """What `result.json` says of returns f64 [seeds, episodes] and random ones f64 [episodes]."""
+def summary(config: TrainConfig, result: Result, optimum: float | None) -> dict[str, Any]:
+    """Returns the numbers of `result.json`.
+
+    Args:
+      config: of the run.
+      result: of the run.
+      optimum: best possible team return, if known.
+    """
     from marlx.statistics import bootstrap_interval, iqm, mean
 
+    returns = result.returns
     low, high = bootstrap_interval(returns)
     return {
-        "steps": last.steps,
+        "steps": result.history[-1].steps,
         "seeds": list(range(config.seed, config.seed + config.seeds)),
         "episodes_per_seed": returns.shape[1],
         "return": {
@@ -60,24 +55,16 @@ def result_record(
             "iqm": iqm(returns),
             "per_seed": returns.mean(1).tolist(),
         },
-        "random_return": mean(random_returns),
+        "random_return": mean(result.random_returns),
         "optimum": optimum,
-        "seconds": {name: round(seconds, 3) for name, seconds in phases.items()},
+        "seconds": {name: round(seconds, 3) for name, seconds in result.phases.items()},
     }
 
 
-def full_result(
-    experiment: Experiment,
-    phases: Mapping[str, float],
-    history: Sequence[Progress],
-    returns: np.ndarray[Any, Any],
-    random_returns: np.ndarray[Any, Any],
-    optimum: float | None,
-) -> dict[str, Any]:
-    """What `result.json` holds."""
-    config, last = experiment.train, history[-1]
+def full_result(experiment: Experiment, result: Result, optimum: float | None) -> dict[str, Any]:
+    """Returns the contents of `result.json`: the names of the run and its `summary`."""
     return {
         "algorithm": experiment.algorithm,
         "environment": experiment.environment,
-        **result_record(config, last, returns, random_returns, optimum, phases),
+        **summary(experiment.train, result, optimum),
     }

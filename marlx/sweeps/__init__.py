@@ -1,1 +1,1 @@
-"""Sweeps: files, search, vmapped trials."""
+"""Sweeps: files, search, and trials trained in one program."""

@@ -1,9 +1,9 @@
-"""Sweep files, in the format of Weights & Biases: which settings to try, and how.
+"""Sweep files in the format of Weights & Biases.
 
 The same file is run by `wandb sweep` and `wandb agent`, and by `marlx sweep` without an account.
-Some are in `configs/sweeps/`; `docs/sweeps.md` says what may stand in one.
+Examples are in `configs/sweeps/`; `docs/sweeps.md` describes the format.
 
-Parameters have the names of settings. What `command` says beside `${args}` holds for every trial.
+Parameters have the names of settings. Options in `command` beside `${args}` hold for every trial.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from marlx.config.layers import Experiment, Layer, build, merge, schema
+from marlx.config.tree import flatten, unflatten
 from marlx.config.yaml_text import parse
 from marlx.sweeps.parameters import DISTRIBUTIONS, Hyperband, Kind, Metric, Parameter, Sweep
 from marlx.text import unknown
@@ -27,10 +28,10 @@ _IGNORED = ("name", "description", "project", "entity", "controller", "kind", "a
 
 
 def read_sweep(path: str | Path) -> Sweep:
-    """The sweep that a file describes.
+    """Returns the sweep that a file describes.
 
     Raises:
-      ValueError: it cannot be read, or says what `marlx sweep` cannot do; in one line.
+      ValueError: it cannot be read, or needs something that `marlx sweep` cannot do; in one line.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -41,7 +42,7 @@ def read_sweep(path: str | Path) -> Sweep:
 
 
 def sweep_from_text(text: str, source: str) -> Sweep:
-    """The sweep that a file's text describes; see `read`."""
+    """Returns the sweep that a text describes; `source` is named in errors."""
     content = parse(text, source)
     for key in content:
         if key in ("job", "image_uri", "scheduler", "metrics"):
@@ -74,20 +75,20 @@ def sweep_from_text(text: str, source: str) -> Sweep:
 
 
 def variant(base: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
-    """`base` with settings by dotted name over its own.
+    """Returns `base` with settings, by dotted name, over its own.
 
     Raises:
       ValueError: a setting that does not exist, is ill-typed or refused; `source` is named.
     """
     own = base.settings()
     own = {key: value for key, value in own.items() if key not in ("algorithm", "environment")}
-    layers = [Layer("the command", own), Layer(source, nested(values))]
+    layers = [Layer("the command", own), Layer(source, unflatten(values))]
     known = schema(base.algorithm, base.environment)
     return build(base.algorithm, base.environment, merge(known, layers))
 
 
 def check_sweep(sweep: Sweep, base: Experiment) -> None:
-    """See that every value a parameter may take is accepted beside some values of the others.
+    """Check that every value of a parameter is accepted together with some values of the others.
 
     Raises:
       ValueError: the first that is not.
@@ -108,7 +109,7 @@ def check_sweep(sweep: Sweep, base: Experiment) -> None:
                     refusals.append(error)
             else:
                 raise ValueError(f"{sweep.source}, {one.name} {value}: {refusals[0]}")
-    hints = dict(_types(schema(base.algorithm, base.environment)))
+    hints = flatten(schema(base.algorithm, base.environment))
     for one in sweep.parameters:
         if hints.get(one.name) is int and one.kind != "choice" and not one.whole:
             raise ValueError(
@@ -117,29 +118,9 @@ def check_sweep(sweep: Sweep, base: Experiment) -> None:
             )
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name, in the layout of a YAML file."""
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        *blocks, last = name.split(".")
-        block = out
-        for part in blocks:
-            block = block.setdefault(part, {})
-        block[last] = value
-    return out
-
-
 def words(values: Mapping[str, Any]) -> list[str]:
-    """Values as words of a command line, as wandb's agent writes them for `${args}`."""
+    """Returns values as words of a command line, as wandb's agent writes them for `${args}`."""
     return [f"--{name}={value}" for name, value in values.items()]
-
-
-def _types(known: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, hint in known.items():
-        inside = isinstance(hint, dict)
-        found += _types(hint, f"{prefix}{name}.") if inside else [(prefix + name, hint)]
-    return found
 
 
 def _one_of(content: Mapping[str, Any], key: str, accepted: tuple[Any, ...]) -> Any:
@@ -264,7 +245,7 @@ def _range(name: str, kind: Kind, low: Any, high: Any, step: Any) -> Parameter:
 
 
 def _guessed(about: Mapping[str, Any]) -> str:
-    """The distribution that wandb takes where none is named."""
+    """Returns the distribution that wandb uses where none is named."""
     if "value" in about:
         return "constant"
     if "values" in about:
@@ -275,7 +256,7 @@ def _guessed(about: Mapping[str, Any]) -> str:
 
 
 def _command(command: Any, program: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """ALGO and ENV, and the options beside `${args}`, of wandb's list of words."""
+    """Returns ALGO and ENV, and the options beside `${args}`, of wandb's list of words."""
     shape = 'command must be like ["${env}", marlx, train, ALGO, ENV, "${args}"]'
     if not isinstance(command, list) or not all(isinstance(w, str | int | float) for w in command):
         raise ValueError(shape)

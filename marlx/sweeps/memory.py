@@ -1,4 +1,4 @@
-"""How many runs fit side by side in memory."""
+"""Memory of a compiled training, and how many runs fit into it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from marlx.xla.memory import nbytes
 
 
 def width_that_fits(run: Run, available: int | None, most: int) -> tuple[int, int]:
-    """How many runs like `run` fit side by side, at most `most`, and the bytes that one takes.
+    """Returns how many runs like `run` fit into memory, at most `most`, and the bytes of one.
 
-    What one takes is the most that is alive at any time in a block of the loop, and a third more
-    for what a compiler adds: MAPPO took 1.2 times the first, QMIX 1.08 times, compiled for CPUs.
+    The bytes are the largest live set in a block of the loop, plus a third for temporaries of the
+    compiler: compiled for CPUs, MAPPO used 1.2 times and QMIX 1.08 times the live set.
 
     Args:
-      run: one variant, however many seeds.
-      available: bytes; None where it is not known, and then `most` fit.
-      most: wanted.
+      run: one variant, with any number of seeds.
+      available: bytes of free memory; None if unknown, and then `most` fit.
+      most: number of runs that are wanted.
 
     Raises:
       ValueError: not even one fits.
@@ -38,7 +38,7 @@ def width_that_fits(run: Run, available: int | None, most: int) -> tuple[int, in
 
 
 def _peak(jaxpr: Any) -> int:
-    """Bytes alive at the worst moment of a program, its inputs and outputs included."""
+    """Returns the largest number of live bytes in a program, inputs and outputs included."""
     last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if _is_var(var)}
     last |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if _is_var(var)}
     inputs = [*jaxpr.constvars, *jaxpr.invars]
@@ -50,7 +50,7 @@ def _peak(jaxpr: Any) -> int:
     for i, eqn in enumerate(jaxpr.eqns):
         inside = [_peak(one) - sum(map(_size, one.invars)) for one in jaxprs_in_params(eqn.params)]
         freed = sum(map(_size, ends.get(i, [])))
-        # what is read for the last time can be overwritten, as a loop does with what it carries
+        # a value that is read for the last time can be overwritten, as the carry of a loop is
         made = max(sum(map(_size, eqn.outvars)), freed)
         worst = max(worst, alive + made - freed + max(inside, default=0))
         unused = sum(_size(var) for var in eqn.outvars if var not in last)

@@ -24,16 +24,16 @@ DISTRIBUTIONS: dict[str, Kind] = {
 
 
 class Parameter(NamedTuple):
-    """What one setting is drawn from.
+    """The values of one setting that a sweep tries.
 
     Attributes:
       name: of the setting, e.g. `learner.lr`.
       kind: `choice` among `values`; `uniform`, `log` (uniform in the logarithm), `whole` numbers,
         `steps` (multiples of `step` from `low`), `log_steps` (`log`, rounded to multiples).
       values: of a choice; a constant has one.
-      low: least, of the other kinds.
-      high: greatest.
-      step: between values, 0 where there is none.
+      low: smallest value of the other kinds.
+      high: largest value.
+      step: between two values; 0 for none.
     """
 
     name: str
@@ -49,27 +49,27 @@ class Parameter(NamedTuple):
         return self.kind == "choice" and len(self.values) == 1
 
     def ends(self) -> tuple[Any, ...]:
-        """Every choice, or the least and the greatest value."""
+        """Returns every choice, or the smallest and the largest value."""
         if self.kind == "choice":
             return self.values
         return tuple(dict.fromkeys((self.rounded(self.low), self.rounded(self.high))))
 
     def points(self) -> tuple[Any, ...]:
-        """Every value, as a grid takes them.
+        """Returns every value, for a grid.
 
         Raises:
-          ValueError: there is no end of them.
+          ValueError: the parameter is a continuous range.
         """
         if self.kind == "choice":
             return self.values
         if self.kind == "whole":
             return tuple(range(int(self.low), int(self.high) + 1))
-        if self.kind == "steps":  # without the greatest, as wandb has it
+        if self.kind == "steps":  # without the largest, as in wandb
             return tuple(map(self.rounded, np.arange(self.low, self.high, self.step).tolist()))
         raise ValueError(f"{self.name} has a range, and a grid needs `values`")
 
     def rounded(self, value: float) -> float:
-        """`value` on this parameter's steps, a whole number where it takes no others."""
+        """Returns `value` rounded to this parameter's steps; an int if all its values are whole."""
         if self.kind == "log_steps":
             value = round(value / self.step) * self.step
         return round(value) if self.whole else float(value)
@@ -84,7 +84,7 @@ class Parameter(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """What is to be made best."""
+    """The metric that a sweep maximises or minimises."""
 
     name: str  # `return`, or another name in `metrics.jsonl`; the mean over seeds
     goal: Literal["maximize", "minimize"]
@@ -98,19 +98,19 @@ class Metric(NamedTuple):
 
 
 class Hyperband(NamedTuple):
-    """Stop trials early that are among the worse ones, after 1, eta, eta^2... times `least`."""
+    """Early termination: the worse trials end after 1, eta, eta^2... times `least` evaluations."""
 
-    least: int  # evaluations before the first look
+    least: int  # evaluations before the first decision
     most: int | None  # evaluations of a whole trial; all of them if None
-    eta: int  # one in so many goes on
+    eta: int  # one of `eta` trials continues
 
 
 class Sweep(NamedTuple):
-    """A sweep file, read."""
+    """The content of a sweep file."""
 
     source: str  # the file, for errors
     text: str
-    names: tuple[str, ...]  # ALGO and ENV, or what the command says of them
+    names: tuple[str, ...]  # ALGO and ENV, or those of them that the command gives
     options: tuple[str, ...]  # the command's other words
     method: Method
     metric: Metric
@@ -120,32 +120,32 @@ class Sweep(NamedTuple):
 
     @property
     def searched(self) -> tuple[Parameter, ...]:
-        """The parameters that have more than one value."""
+        """Returns the parameters that have more than one value."""
         return tuple(one for one in self.parameters if not one.constant)
 
     def example(self) -> dict[str, Any]:
-        """One value of every parameter."""
+        """Returns one value of every parameter."""
         return {one.name: one.ends()[0] for one in self.parameters}
 
     def constants(self) -> dict[str, Any]:
-        """Values of the parameters that have no other."""
+        """Returns the values of the parameters that have only one."""
         return {one.name: one.values[0] for one in self.parameters if one.constant}
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every combination of the searched parameters' values.
+        """Returns every combination of the searched parameters' values.
 
-        Numbers of the learner turn fastest, so that neighbours can share a compiled program.
+        Numbers of the learner vary fastest, so that neighbours can share a compiled program.
 
         Raises:
           ValueError: a parameter with a range.
         """
 
-        def turns_fast(one: Parameter) -> bool:
+        def varies_fast(one: Parameter) -> bool:
             return one.name.startswith("learner.") and all(
                 isinstance(value, int | float) and not isinstance(value, bool)
                 for value in one.points()
             )
 
-        order = sorted(self.searched, key=turns_fast)
+        order = sorted(self.searched, key=varies_fast)
         found = itertools.product(*(one.points() for one in order))
         return [dict(zip((one.name for one in order), point, strict=True)) for point in found]

@@ -88,7 +88,7 @@ def importance_bars(path: str | Path, importances: Mapping[str, float], metric: 
 
 
 class _Scale:
-    """One axis of the parallel coordinates: where a value stands, between 0 and 1."""
+    """One axis of the parallel coordinates, from 0 to 1."""
 
     def __init__(self, parameter: Parameter, rows: Sequence[Row]) -> None:
         self.name, self._parameter = parameter.name, parameter
@@ -107,7 +107,7 @@ class _Scale:
         self._log = parameter.kind in ("log", "log_steps") or (parameter.kind == "choice" and wide)
 
     def height(self, value: Any) -> float:
-        """Between 0 and 1; not a number where there is no value."""
+        """Returns the height of a value, between 0 and 1; nan for no value."""
         if value is None and "None" not in self._choices:
             return float("nan")
         if self._choices:
@@ -118,7 +118,7 @@ class _Scale:
         return float((x - low) / (high - low)) if high > low else 0.5
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Heights and labels."""
+        """Returns heights and labels."""
         if self._choices:
             return [(self.height(choice), choice) for choice in self._choices]
         return [(self.height(x), f"{x:.3g}") for x in dict.fromkeys((self._low, self._high))]

@@ -1,4 +1,4 @@
-"""The search of a sweep: Optuna's samplers, and values drawn from distributions."""
+"""Sampling of a sweep's parameters with Optuna."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def optuna_module() -> Any:
-    """Optuna, imported when it is needed.
+    """Returns Optuna, imported when it is needed.
 
     Raises:
       ValueError: it is not installed.
@@ -28,7 +28,7 @@ def optuna_module() -> Any:
 
 
 def make_sampler(sweep: Sweep, seed: int) -> Any:
-    """Draws that depend on the trial's number and the seed, not on which process asks when."""
+    """Returns a sampler whose values depend on seed and trial number only, not on the process."""
     optuna = optuna_module()
 
     base = optuna.samplers.BaseSampler
@@ -56,7 +56,7 @@ def make_sampler(sweep: Sweep, seed: int) -> Any:
 
 
 def suggest(trial: optuna.Trial, one: Parameter) -> None:
-    """Draw a value of the parameter `one` for `trial`."""
+    """Sample a value of the parameter `one` for `trial`."""
     if one.kind == "choice":
         trial.suggest_categorical(one.name, [to_optuna(one, value) for value in one.values])
     elif one.kind in ("log", "log_steps"):
@@ -68,13 +68,13 @@ def suggest(trial: optuna.Trial, one: Parameter) -> None:
 
 
 def to_optuna(one: Parameter, value: Any) -> Any:
-    """`value` as Optuna can hold it: lists as text."""
+    """Returns `value` as Optuna can store it: lists as text."""
     plain = value is None or isinstance(value, str | int | float | bool)
     return value if plain or one.kind != "choice" else json.dumps(value)
 
 
 def from_optuna(one: Parameter, held: Any) -> Any:
-    """Inverse of `encoded`: the value that Optuna holds as `held`."""
+    """Returns the value that Optuna stores as `held`; the inverse of `to_optuna`."""
     if one.kind != "choice":
         return one.rounded(held)
     return {repr(to_optuna(one, value)): value for value in one.values}[repr(held)]

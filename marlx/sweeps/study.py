@@ -1,7 +1,7 @@
-"""A sweep's trials, kept by Optuna: who runs which, what came out, what has to be run again.
+"""Trials of a sweep in an Optuna storage, shared by any number of processes.
 
-Processes on any machines that open the same storage share the trials. Each tells the storage now
-and then that it lives; the trials of one that does not are put back into the queue.
+Every process writes a heartbeat into the storage. Trials of a process without one are put back into
+the queue.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     import optuna
 
 BEAT_SECONDS = 30.0
+"""Time between two heartbeats."""
 STALE_SECONDS = 180.0
-_OUTSIDE = ("surplus", "again")  # attributes of trials that are not counted
+"""Age of the last heartbeat from which a process counts as dead."""
+_OUTSIDE = ("surplus", "again")  # attributes of trials that do not count as trials of the sweep
 
 
 class Row(NamedTuple):
-    """A trial as people look at it."""
+    """A trial as it is shown to people."""
 
     trial: int
     state: str  # finished, stopped early, failed, running, waiting
@@ -42,15 +44,15 @@ class Row(NamedTuple):
 
 
 class Study:
-    """One process's view of a sweep.
+    """The trials of a sweep, as one process takes and reports them.
 
     Args:
-      sweep: what is searched.
+      sweep: the search space, method and metric.
       name: of the study in the storage.
       storage: an Optuna storage URL.
-      trials: how many there are to be, over all processes; every point of a grid if None.
-      evaluations: after how many a trial is whole, for early termination.
-      seed: of the search; each trial draws with a number of its own.
+      trials: number of trials, over all processes; every point of a grid if None.
+      evaluations: number of evaluations of a whole trial, for early termination.
+      seed: of the search; each trial samples with a seed made of this and its number.
 
     Raises:
       ValueError: Optuna is missing, the storage cannot be opened, or holds another sweep.
@@ -78,7 +80,7 @@ class Study:
             self._fill(points[: self.limit])
 
     def open(self) -> int:
-        """Begin to live, and put what died back into the queue; how many trials that were."""
+        """Start the heartbeat, requeue the trials of dead processes, and return their number."""
         self._beat()
         self._thread.start()
         with self._turn():
@@ -86,13 +88,13 @@ class Study:
             return sum(map(self._again, died))
 
     def close(self) -> int:
-        """Put back what this process has not finished; how many trials that were."""
+        """Requeue the trials that this process has not finished, and return their number."""
         self._stop.set()
         own = [t for t in self._trials("RUNNING") if t.user_attrs.get("worker") == self._worker]
         return sum(map(self._again, own))
 
     def take(self, count: int) -> list[optuna.Trial]:
-        """Up to `count` trials to run now; none when the sweep is done or others run the rest."""
+        """Returns up to `count` trials to run; none if all are done or run by other processes."""
         taken: list[optuna.Trial] = []
         while len(taken) < count:
             queued = bool(self._trials("WAITING"))
@@ -113,7 +115,7 @@ class Study:
         return taken
 
     def values(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, Any]:
-        """Settings of a trial by dotted name, those of the searched parameters."""
+        """Returns the values of the searched parameters in a trial, by dotted name."""
         return {
             one.name: from_optuna(one, trial.params[one.name])
             for one in self._sweep.searched
@@ -121,28 +123,28 @@ class Study:
         }
 
     def finish(self, trial: optuna.Trial, value: float) -> None:
-        """A trial ran to its end; one whose `value` is not a number has failed."""
+        """Record the value of a trial; one that is not finite marks it as failed."""
         if np.isfinite(value):
             self.study.tell(trial, float(value))
         else:
             self.fail(trial, f"{self._sweep.metric.name} is {value}")
 
     def prune(self, trial: optuna.Trial) -> None:
-        """A trial was stopped early."""
+        """Record that a trial was stopped early."""
         self.study.tell(trial, state=self._state("PRUNED"))
 
     def fail(self, trial: optuna.Trial, reason: str) -> None:
-        """A trial could not be run."""
+        """Record that a trial could not be run."""
         trial.set_user_attr("reason", reason)
         self.study.tell(trial, state=self._state("FAIL"))
 
     def best(self) -> Row | None:
-        """The finished trial with the best value."""
+        """Returns the finished trial with the best value."""
         done = [row for row in self.rows() if row.state == "finished"]
         return done[0] if done else None
 
     def rows(self) -> list[Row]:
-        """All trials, finished ones first, the best of them first."""
+        """Returns all trials, finished ones first, sorted by value."""
         names = {
             "COMPLETE": "finished",
             "PRUNED": "stopped early",
@@ -176,7 +178,9 @@ class Study:
         )
 
     def importances(self) -> dict[str, float]:
-        """How much each searched parameter matters, summing to 1; empty where nobody can say.
+        """Returns the importance of each searched parameter, summing to 1; empty if unknown.
+
+        It is unknown with fewer than four finished trials, or if all values are equal.
 
         Source: Watanabe et al. 2023 (PED-ANOVA), as implemented by Optuna.
         """
@@ -221,10 +225,10 @@ class Study:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Alone among the processes that share a database file.
+        """Hold the lock of the database file, where the storage is one.
 
-        SQLite locks no rows: of two processes that ask at once both may be given the same trial,
-        and of two that make the database one fails. Servers see to this themselves.
+        SQLite locks no rows: two processes that ask at the same time may get the same trial, and
+        of two that create the database one fails. Database servers lock by themselves.
         """
         try:
             import fcntl
@@ -243,7 +247,7 @@ class Study:
             os.close(folder)
 
     def _fill(self, points: list[dict[str, Any]]) -> None:
-        """Put the points of a grid into the queue, once each, whoever comes first."""
+        """Enqueue the points of a grid that no process has enqueued yet."""
         known = {_key(trial) for trial in self.study.get_trials(deepcopy=False)}
         for number, point in enumerate(points):
             if f"grid {number}" not in known:
@@ -253,7 +257,7 @@ class Study:
                 self.study.enqueue_trial(encoded, user_attrs={"queued": f"grid {number}"})
 
     def _surplus(self, trial: optuna.Trial) -> bool:
-        """Whether there are enough trials without this one, or another has its place."""
+        """Whether there are enough trials without this one, or another has the same point."""
         key, before = trial.user_attrs.get("queued"), []
         for other in self._counted():
             if other.number < trial.number:
@@ -279,15 +283,17 @@ class Study:
         return getattr(self._optuna.trial.TrialState, name)
 
     def _again(self, frozen: optuna.trial.FrozenTrial) -> bool:
-        """Put a trial that nobody works on back into the queue; False where others did so."""
+        """Requeue a trial whose process is gone; False if another process did so already."""
         try:
             trial = self._optuna.trial.Trial(self.study, frozen._trial_id)
             trial.set_user_attr("again", True)
             self.study.tell(frozen.number, state=self._state("FAIL"))
-        except Exception:  # finished by somebody in this moment; drivers differ in what they raise
+        except (
+            Exception
+        ):  # finished by another process just now; drivers raise different exceptions
             return False
         params = frozen.params or frozen.system_attrs.get("fixed_params")
-        if params:  # otherwise it had not been drawn yet, and another will be
+        if params:  # otherwise it had no values yet, and a new trial will be sampled
             queued = frozen.user_attrs.get("queued", f"again {frozen.number}")
             self.study.enqueue_trial(params, user_attrs={"queued": queued})
         return True
@@ -329,25 +335,25 @@ def _running(process: int) -> bool:
 
 
 def _folder_of(storage: str) -> Path | None:
-    """Where a database that is a file lies; None for those that are not, or lie nowhere."""
+    """Returns the folder of a database file; None for other storages."""
     scheme, _, path = storage.partition(":///")
     folder = Path(path).parent
     return folder if scheme.startswith("sqlite") and path and folder.is_dir() else None
 
 
 def _hidden(storage: str) -> str:
-    """A storage URL without its password."""
+    """Returns a storage URL without its password."""
     scheme, _, rest = storage.partition("://")
     return f"{scheme}://...@{rest.rsplit('@', 1)[1]}" if "@" in rest else storage
 
 
 def sqlite(folder: Path) -> str:
-    """The storage URL of a sweep folder's own database."""
+    """Returns the storage URL of a sweep folder's own database."""
     return f"sqlite:///{(folder / 'study.db').resolve()}"
 
 
 def table(rows: list[Row], names: list[str]) -> list[dict[str, Any]]:
-    """Rows as flat records, with a column per parameter."""
+    """Returns the rows as flat records, with a column per parameter."""
     return [
         {
             "trial": row.trial,

@@ -1,23 +1,23 @@
-"""Training the trials of a sweep, several in one compiled program."""
+"""Trains the trials of a sweep, several in one compiled program."""
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from marlx.runs.result import full_result
 from marlx.text import bytes_text, short_text
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
 
     from marlx.config.layers import Experiment
-    from marlx.loop.progress import Progress
+    from marlx.loop.progress import Progress, Result
     from marlx.loop.run import Run
     from marlx.runs.folder import RunFolder
     from marlx.sweeps.parameters import Sweep
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """A sweep under way."""
+    """A sweep, and where its results go."""
 
     sweep: Sweep
     base: Experiment
@@ -36,7 +36,10 @@ class Work(NamedTuple):
 
 
 def train_trials(work: Work, trials: Sequence[optuna.Trial]) -> None:
-    """Train trials that were taken together, in as few programs as they allow."""
+    """Trains trials in as few compiled programs as their settings allow.
+
+    Results, failures and pruning are reported to the study; nothing is raised for a failed trial.
+    """
     from marlx.sweeps import file as sweep_file
     from marlx.sweeps import memory, vmapped
     from marlx.xla.memory import device_memory
@@ -71,8 +74,8 @@ def train_trials(work: Work, trials: Sequence[optuna.Trial]) -> None:
 def _print_plan(group: Group, parts: int, each: int) -> None:
     from marlx.xla.memory import device_memory
 
-    there = device_memory(free=True)
-    free = "" if there is None else f" of {bytes_text(there)} free"
+    available = device_memory(free=True)
+    free = "" if available is None else f" of {bytes_text(available)} free"
     names = ", ".join(group.values) or "seed"
     rounds = "at once" if parts == 1 else f"in {parts} rounds, more do not fit"
     print(
@@ -83,43 +86,60 @@ def _print_plan(group: Group, parts: int, each: int) -> None:
 
 
 def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Experiment]]) -> None:
-    """Train one program's trials; what goes wrong with it is told to each."""
+    """Trains the trials of one program; an error of the program fails each of them."""
     import jax
 
-    lanes = []
+    from marlx.loop.drive import drive
+
+    going: list[Trial] = []
     for place, (trial, experiment) in enumerate(members):
         try:
-            lanes.append(Trial(work, run, place, trial, experiment))
+            going.append(Trial(work, run, place, trial, experiment))
         except ValueError as error:  # its folder cannot be made
             _failed(work, trial, error)
-    if not lanes:
+    if not going:
         return
+
+    def log(progress: Progress) -> None:
+        for one in going:
+            one.log(progress)
+
     began = time.perf_counter()
     try:
-        for done, progress in enumerate(run.blocks()):
-            for lane in lanes:
-                lane.log(progress, done)
-            if all(lane.stopped for lane in lanes):
-                break
-        going = [lane for lane in lanes if not lane.stopped]
-        if going:
-            returns = run.final_returns()
-            policies = jax.device_get(run.policies())
+        result = drive(run, [], log=log, stop=lambda: all(one.stopped for one in going))
+        if result is not None:
             seconds = time.perf_counter() - began
-            for lane in going:
-                lane.finish(returns, policies, seconds)
+            for one in going:
+                one.finish(result, seconds)
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        for lane in lanes:
-            if not lane.stopped:
-                _failed(work, lane.trial, error)
+        for one in going:
+            if not one.stopped:
+                _failed(work, one.trial, error)
 
 
 class Trial:
-    """One trial's part of a program: its run folder, and what is told to the study."""
+    """One trial of a program: writes its run folder and reports to the study.
+
+    Attributes:
+      stopped: whether it was pruned or has finished.
+      history: its evaluations so far.
+    """
 
     def __init__(
         self, work: Work, run: Run, place: int, trial: optuna.Trial, experiment: Experiment
     ) -> None:
+        """Makes the run folder.
+
+        Args:
+          work: the sweep.
+          run: trains this trial among others.
+          place: index of the trial among them.
+          trial: of the study.
+          experiment: its settings.
+
+        Raises:
+          ValueError: the folder cannot be made, or is not empty.
+        """
         from marlx.loggers import JsonLines
         from marlx.runs.facts import environment_facts
         from marlx.runs.folder import RunFolder, config_text
@@ -137,8 +157,8 @@ class Trial:
         self.folder.write_json("environment.json", environment_facts())
         self._logger = JsonLines(self.folder)
 
-    def log(self, progress: Progress, done: int) -> None:
-        """Take in an evaluation, the `done`-th, and stop where the pruner says so."""
+    def log(self, progress: Progress) -> None:
+        """Writes an evaluation of all trials' program, and stops if the pruner says so."""
         import numpy as np
 
         from marlx.sweeps.vmapped import share
@@ -148,10 +168,11 @@ class Trial:
         own = share(progress, self.place, self.experiment.train.seeds)
         self.history.append(own)
         self._logger.log(own)
+        done = len(self.history) - 1  # blocks; the first evaluation is before any
         if done == 0:
             return
         value = self._metric(own)
-        if not np.isfinite(value):  # of learners that learned nothing yet, for instance
+        if not np.isfinite(value):  # for instance a loss before the first update
             return
         self.trial.report(value, done)
         with warnings.catch_warnings():
@@ -162,54 +183,38 @@ class Trial:
             self.work.study.prune(self.trial)
             _print_trial(self.work, self.trial, value, f"stopped after {done}")
 
-    def finish(
-        self,
-        returns: np.ndarray[Any, Any],
-        policies: Any,
-        seconds: float,
-    ) -> None:
-        """Write the policy and the result, and tell the study the value.
+    def finish(self, result: Result, seconds: float) -> None:
+        """Writes the policy and the result, and reports the value; nothing if it was pruned.
 
         Args:
-          returns: f64 [lanes, episodes].
-          policies: leading axis [lanes].
+          result: of all trials of the program.
           seconds: that the program took.
         """
-        import jax
         import numpy as np
 
         from marlx.analysis.plots import learning_curve
+        from marlx.loop.drive import variant_result
         from marlx.runs.policies import save_policy
 
-        seeds = self.experiment.train.seeds
-        own = slice(self.place * seeds, (self.place + 1) * seeds)
-        spec = self.run.env.spec(self.run.params)
-        random_returns = self.run.random_returns(self.place)
-        last = self.history[-1]
-        save_policy(self.folder, self.experiment, jax.tree.map(lambda x: x[own], policies), last)
-        result = full_result(
-            self.experiment,
-            self.run.phases,
-            self.history,
-            returns[own],
-            random_returns,
-            spec.optimum,
+        if self.stopped:
+            return
+        own = variant_result(self.run, result, self.place, self.history)
+        optimum = self.run.env.spec(self.run.params).optimum
+        save_policy(self.folder, self.experiment, own.policies, self.history[-1])
+        content = full_result(self.experiment, own, optimum)
+        together = result.returns.shape[0] // self.experiment.train.seeds
+        self.folder.write_json("result.json", {**content, "trials_at_once": together})
+        draw_curve = functools.partial(
+            learning_curve,
+            steps=[progress.steps for progress in self.history],
+            returns=np.array([progress.metrics["return"] for progress in self.history]),
+            title=f"trial {self.trial.number}",
+            random_return=float(own.random_returns.mean()),
+            optimum=optimum,
         )
-        together = returns.shape[0] // seeds
-        self.folder.write_json("result.json", {**result, "trials_at_once": together})
-        self.folder.write(
-            "curve.png",
-            lambda path: learning_curve(
-                path,
-                [progress.steps for progress in self.history],
-                np.array([progress.metrics["return"] for progress in self.history]),
-                title=f"trial {self.trial.number}",
-                random_return=float(random_returns.mean()),
-                optimum=spec.optimum,
-            ),
-        )
+        self.folder.write("curve.png", draw_curve)
         final = self.work.sweep.metric.name == "return"
-        value = float(returns[own].mean()) if final else self._metric(last)
+        value = float(own.returns.mean()) if final else self._metric(self.history[-1])
         self.trial.set_user_attr("seconds", round(seconds / together, 2))
         self.trial.set_user_attr("together", together)
         self.work.study.finish(self.trial, value)

@@ -1,1 +1,1 @@
-"""How programs are compiled and laid out on devices."""
+"""Compilation, sharding and memory: hints to XLA."""

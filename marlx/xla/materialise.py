@@ -1,4 +1,4 @@
-"""Computing an intermediate once: XLA's CPU compiler otherwise repeats it in each consumer."""
+"""Computes an intermediate result once, where XLA's CPU compiler would repeat it in each use."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ import jax.numpy as jnp
 from marlx.types import Array, Tree
 
 SMALL_BATCH = 16
-"""Episodes below which launching kernels and threads, not arithmetic, is what a step costs."""
+"""Batch size below which a step costs kernel launches and threads rather than arithmetic."""
 
 
 def call_materialised(
     function: Callable[..., Tree], time: Array, *args: Tree, whole: bool = False
 ) -> Tree:
-    """`function(*args)`, computed once before anything that uses it.
+    """Returns `function(*args)`, computed once before anything that uses it.
 
-    XLA's CPU compiler computes an element-wise intermediate again inside each of its consumers, and
-    drops `optimization_barrier` before it does. With many small numbers that depend on each other
-    this repeats most of a step a dozen times over (measured on foraging: a factor of four). It
-    cannot see through a branch, so `function` becomes the body of one that is always taken.
+    XLA's CPU compiler fuses an element-wise intermediate into each of its consumers, and so repeats
+    it; it drops `optimization_barrier` before that. Where many small arrays depend on each other,
+    most of a step is computed a dozen times (foraging became 4 times slower). XLA does not fuse
+    across a branch, so on a CPU `function` becomes the body of a branch that is always taken. On
+    other devices this is a plain call.
 
     Args:
       function: pure; all that depends on the state must come through `args`, not by closure.
-      time: int32, any array with values that are never negative, such as a state's `time`.
+      time: int32, any array with values that are never negative, such as a state's `time`. The
+        compiler does not know that, which is why it keeps the branch.
       args: pytrees of arrays.
-      whole: a branch even for a few numbers, which by default are computed again instead.
+      whole: use a branch even for few small outputs; by default these are left to be recomputed.
     """
 
     @jax.custom_batching.custom_vmap
     def call(time: Array, *args: Tree) -> Tree:
         shapes = jax.eval_shape(function, *args)
         if time.size < SMALL_BATCH and len(jax.tree.leaves(shapes)) <= 16 and not whole:
-            return function(*args)  # a few numbers are computed again faster than a branch is taken
+            return function(*args)  # recomputing a few numbers is cheaper than a branch
 
         def branch(time: Array, *args: Tree) -> Tree:
             always = time.reshape(time.size)[0] >= 0
@@ -57,5 +59,5 @@ def call_materialised(
 
 
 def materialise(tree: Tree, time: Array) -> Tree:
-    """`tree` itself, computed once: `settled` for what is computed already, at a copy more."""
+    """Returns `tree`, computed once: `call_materialised` of a value, at the cost of a copy."""
     return call_materialised(lambda tree: tree, time, tree)

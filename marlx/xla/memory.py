@@ -1,4 +1,4 @@
-"""Bytes of arrays, and of devices."""
+"""Sizes of arrays and of device memory, in bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,29 +14,23 @@ import numpy as np
 
 from marlx.types import Tree
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 def nbytes(tree: Tree) -> int:
-    """Bytes of all arrays, or shapes of arrays, in `tree`."""
-    leaves = jax.tree.leaves(tree)
-    return sum(math.prod(x.shape) * _itemsize(x) for x in leaves)
-
-
-def _itemsize(x: Any) -> int:
-    return 8 if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else int(np.dtype(x.dtype).itemsize)
+    """Total size of the arrays, or `ShapeDtypeStruct`s, in `tree`."""
+    return sum(math.prod(x.shape) * _itemsize(x) for x in jax.tree.leaves(tree))
 
 
 def is_key(x: Any) -> bool:
-    """Whether `x` is an array of random keys."""
-    return bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+    """Whether `x` is an array of random keys (`jax.random.key`), or the shape of one."""
+    return hasattr(x, "dtype") and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
 def device_memory(*, free: bool = False) -> int | None:
-    """Bytes that all devices have, or of these the ones not in use; None where nobody can say."""
-    import jax
+    """Memory of all local devices; None where the platform does not report it.
 
+    Args:
+      free: only the part that is not in use.
+    """
     devices = jax.local_devices()
     stats = [device.memory_stats() for device in devices]
     if all(stat and "bytes_limit" in stat for stat in stats):
@@ -47,6 +41,10 @@ def device_memory(*, free: bool = False) -> int | None:
     if free:
         with contextlib.suppress(OSError, ValueError):  # Linux; it counts caches as free
             lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-            facts = dict(line.split(":", 1) for line in lines)
-            return int(facts["MemAvailable"].split()[0]) * 1024
+            fields = dict(line.split(":", 1) for line in lines)
+            return int(fields["MemAvailable"].split()[0]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _itemsize(x: Any) -> int:
+    return 8 if is_key(x) else int(np.dtype(x.dtype).itemsize)

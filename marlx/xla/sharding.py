@@ -1,9 +1,8 @@
-"""Environments over devices: what the core tells the compiler about it.
+"""Sharding of the environment axis inside traced code.
 
-A run may lay its environments over the axis `data` of a mesh (`marlx.loop.placement`). Programs
-stay those of one device: XLA divides them, and puts in what devices have to tell each other. It
-follows from the program alone; the functions here are hints where a division that costs less is
-known, and do nothing where there is no such axis.
+A run may shard its environments over the mesh axis `data` (`marlx.loop.placement`). The program is
+written for one device; XLA partitions it and inserts the communication. The functions here are
+hints for places where a cheaper partition is known. Without such a mesh axis they do nothing.
 """
 
 from __future__ import annotations
@@ -17,61 +16,62 @@ from jax.sharding import AxisType, PartitionSpec
 from marlx.types import Array, Tree
 
 DATA = "data"
-"""The axis of a mesh that environments, replays and minibatches are laid over."""
+"""The mesh axis that environments, replays and minibatches are sharded over."""
 
 T = TypeVar("T")
 
 
-def shares(size: int) -> int:
-    """Over how many devices an axis of `size` is laid here; 1 where it does not divide."""
-    count = _devices()
+def num_shards(size: int) -> int:
+    """Number of shards that an axis of length `size` has here; 1 where it does not divide."""
+    count = _data_devices()
     return count if size % count == 0 else 1
 
 
-def divided(tree: T, axis: int) -> T:
-    """`tree` with `axis` of every array laid over the devices, where it divides."""
+def shard(tree: T, axis: int) -> T:
+    """Returns `tree` with `axis` of every array sharded over the devices, where it divides."""
 
-    def lay(x: Array) -> Array:
-        if shares(x.shape[axis]) == 1:
+    def constrain(x: Array) -> Array:
+        if num_shards(x.shape[axis]) == 1:
             return x
-        part: Array = jax.lax.with_sharding_constraint(x, PartitionSpec(*[None] * axis, DATA))
-        return part
+        spec = PartitionSpec(*[None] * axis, DATA)
+        sharded: Array = jax.lax.with_sharding_constraint(x, spec)
+        return sharded
 
-    laid: T = jax.tree.map(lay, tree)
-    return laid
+    result: T = jax.tree.map(constrain, tree)
+    return result
 
 
-def whole_of(x: Array) -> Array:
-    """`x` in full on every device: for little that all of them look through."""
-    if _devices() == 1:
+def replicate(x: Array) -> Array:
+    """Returns `x` in full on every device; for small arrays that all devices read."""
+    if _data_devices() == 1:
         return x
-    everywhere: Array = jax.lax.with_sharding_constraint(x, PartitionSpec())
-    return everywhere
+    replicated: Array = jax.lax.with_sharding_constraint(x, PartitionSpec())
+    return replicated
 
 
-def each_share(function: Callable[..., Tree], *args: Tree, together: Tree = ()) -> Tree:
-    """`function(together, *args)`, computed by each device for its share of the first axis.
+def map_shards(function: Callable[..., Tree], *args: Tree, replicated: Tree = ()) -> Tree:
+    """Returns `function(replicated, *args)`, called by each device with its own shard of `args`.
 
-    Within it no device waits for another, so a branch is taken and a loop is run as each needs it.
+    Inside `function` no device waits for another, so branches and loops run as each shard needs.
 
     Args:
-      function: pure; what it returns has the same first axis as `args`.
-      args: trees of arrays, all with a first axis that `shares` more than once.
-      together: what every device gets in full.
+      function: pure; its results have the same first axis as `args`.
+      args: trees of arrays whose first axis has `num_shards` above 1.
+      replicated: given to every device in full.
     """
-    share = PartitionSpec(DATA)
-    over = jax.shard_map(
+    sharded = PartitionSpec(DATA)
+    mapped = jax.shard_map(
         function,
-        in_specs=(PartitionSpec(), *[share] * len(args)),
-        out_specs=share,
+        in_specs=(PartitionSpec(), *[sharded] * len(args)),
+        out_specs=sharded,
         axis_names={DATA},
         check_vma=False,
     )
-    return over(together, *args)
+    return mapped(replicated, *args)
 
 
-def _devices() -> int:
-    """How many share the environments here; 1 within `each_share`, where each is on its own."""
+def _data_devices() -> int:
+    """Size of the mesh axis `data`; 1 without one, and inside `map_shards`."""
     mesh = jax.sharding.get_abstract_mesh()
     types = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     return int(mesh.shape[DATA]) if types.get(DATA) == AxisType.Auto else 1

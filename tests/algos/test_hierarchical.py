@@ -19,7 +19,7 @@ from marlx.algos.q_network import q_network
 from marlx.algos.subgoals.config import GMAHConfig
 from marlx.algos.subgoals.learner import gmah, hierarchical
 from marlx.environment import Environment, EnvParams, EnvState
-from marlx.learner import Learner, example_rollout
+from marlx.learner import example_rollout, stateless
 from marlx.loop.rollout import rollout, start
 from marlx.nets import mixers
 from marlx.nets.mixers import Utilities
@@ -122,13 +122,8 @@ class Corridor(Environment[CorridorState, EnvParams]):
 def walker(spec):
     """A low level that walks towards its subgoal and learns nothing."""
     towards = slice(spec.obs_size - 2, None)
-    return Learner(
-        init=lambda key, example: (),
-        memory=lambda num_envs: (),
-        policy=lambda state: (),
-        act=lambda policy, memory, obs, key, explore: (obs.local[..., towards].argmax(-1), (), ()),
-        observe=lambda state, t: state,
-        update=lambda state, key: (state, {}),
+    return stateless(
+        lambda policy, memory, obs, key, explore: (obs.local[..., towards].argmax(-1), (), ())
     )
 
 

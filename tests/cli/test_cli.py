@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -11,7 +12,10 @@ import jax
 import pytest
 
 from marlx import cli, loggers
-from marlx.cli.train import _stopped
+from marlx.cli.help import field_docs, option_name
+from marlx.cli.records import Output
+from marlx.cli.train import stopped_line
+from marlx.config.tree import flatten
 from marlx.loop.cpu_devices import use_cpu_devices
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
@@ -32,8 +36,8 @@ BAD = [
     ([*QMIX, "--lr", "3"], "unknown option '--lr'"),
     ([*QMIX, "--env.sigth=3"], "did you mean --env.sight"),
     ([*QMIX, "--seed", "x"], "--seed: expected a whole number, got 'x'"),
-    ([*QMIX, "--seed", "-3"], "seed is -3; it must be 0"),
-    ([*QMIX, "--seeds", "0"], "seeds is 0; it must be 1"),
+    ([*QMIX, "--seed", "-3"], "seed is -3; it must be between 0 and"),
+    ([*QMIX, "--seeds", "0"], "seeds is 0; it must be between 1 and"),
     ([*QMIX, "--learner.lr"], "--learner.lr needs a value"),
     ([*QMIX, "--learner.lr", "--seeds", "2"], "--learner.lr needs a value"),
     ([*QMIX, "--learner.lr", "abc"], "expected a number, got 'abc'"),
@@ -92,12 +96,13 @@ def inside(tmp_path, monkeypatch):
 def test_bad_input_is_one_line_and_code_2_before_anything_compiles(
     argv, answer, tmp_path, monkeypatch, capfd
 ):
+    from marlx.loop import programs
     from marlx.loop.run import Run
 
     def compiled(*_, **__):
         raise AssertionError("got as far as compiling")
 
-    monkeypatch.setattr(Run, "_compile", compiled)
+    monkeypatch.setattr(programs, "compile_programs", compiled)
     monkeypatch.setattr(Run, "random_returns", compiled)
     full = tmp_path / "full"
     full.mkdir()
@@ -125,7 +130,7 @@ def test_help_is_fast_and_does_without_jax():
         "for argv in (['--help'], ['--version'], ['train', '--help'], ['list', '--help'],\n"
         "             ['reproduce', '--help'], ['bench', '--help']):\n"
         "    assert cli.run(argv) == 0\n"
-        "assert not {'jax', 'flax', 'wandb', 'tyro'} & set(sys.modules)\n"
+        "assert not {'jax', 'flax', 'wandb'} & set(sys.modules)\n"
         "print(time.perf_counter() - began)"
     )
     assert "marlx train ALGO ENV" in report
@@ -139,7 +144,7 @@ def test_import_costs_little_beyond_jax_and_flax():
         "import marlx\n"
         "bare = time.process_time() - began\n"
         "marlx.make, marlx.train, marlx.load_policy, marlx.envs, marlx.Learner\n"
-        "heavy = {'gymnax', 'wandb', 'matplotlib', 'tyro', 'orbax', 'PIL', 'rich'}\n"
+        "heavy = {'gymnax', 'wandb', 'matplotlib', 'orbax', 'PIL', 'rich'}\n"
         "assert not heavy & (set(sys.modules) - before), heavy & (set(sys.modules) - before)\n"
         "print(bare, time.process_time() - began)"
     )
@@ -204,9 +209,40 @@ def test_help_of_a_pair_shows_every_setting_and_its_value(capsys, monkeypatch):
     for block in ("training options", "learner options", "env options", "output options"):
         assert block in out
     known = config_layers.schema("qmix", FORAGING)
-    for name, _ in cli.options._flat(known):
-        assert f"--{cli.options._dashed(name)}" in out
+    for name in flatten(known):
+        assert f"--{option_name(name)} " in out
     assert "0.123" in out
+
+
+@pytest.mark.parametrize("name", ["qmix", "gmah_q", "mansa_ppo", "clam"])
+def test_every_setting_of_a_learner_has_a_description(name):
+    from marlx import registry
+
+    todo = [registry.algorithm(name).config(), Output()]
+    while todo:
+        record = todo.pop()
+        docs = field_docs(type(record))
+        for field in dataclasses.fields(record):
+            assert docs[field.name]
+            value = getattr(record, field.name)
+            todo += [value] if dataclasses.is_dataclass(value) else []
+
+
+def test_help_lists_the_values_of_a_choice_one_a_line_and_parts_as_blocks(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["train", "gmah_q", FORAGING, "--help"])
+    out = capsys.readouterr().out
+    assert "--learner.refresh {achieved,fixed,changed,options}\n" in out
+    assert "When a subgoal ends: (default: achieved)\n" in out
+    assert "\n                                  `fixed`: always after `period` steps.\n" in out
+    assert "\nlearner.high options:\n" in out and "  --learner.high.lr FLOAT" in out
+
+
+def test_help_describes_fields_that_the_class_documents(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(["render", "matrix/climbing", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--env.horizon INT steps per episode. (default: 25)" in out
 
 
 def parse(*options):
@@ -226,7 +262,23 @@ def test_options_may_be_written_in_the_usual_ways(tiny_algorithm):
     assert (env.observe_levels, env.force_coop) == (False, False)
     assert output.out == "x"
     assert parse("--env.sight", "none")[0].env.sight is None
+    assert parse("--env.size", "[9, 10]")[0].env.size == (9, 10)
+    assert parse("--env.size=(9, 10)", "--learner.lr=-3")[0].learner.lr == -3
     assert parse("--env.force-coop")[0].env.force_coop is True
+
+
+def test_a_block_may_be_written_as_yaml(tiny_algorithm):
+    for words in (["--learner", "{lr: 1e-3, batch: 2}"], ["--learner={'lr': 0.001, 'batch': 2}"]):
+        learner = parse(*words)[0].learner
+        assert (learner.lr, learner.batch, learner.capacity) == (1e-3, 2, 8)
+    learner = cli.parse_train(["pair", FORAGING], ["--learner={first: {lr: 3}}"])[0].learner
+    assert (learner.first.lr, learner.second.lr) == (3.0, 0.5)
+    with pytest.raises(ValueError, match=r"'--learner\.lrr'; did you mean --learner\.lr"):
+        parse("--learner", "{lrr: 1}")
+    with pytest.raises(ValueError, match=r"--learner\.lr: expected a number, got 'x'"):
+        parse("--learner", "{lr: x}")
+    with pytest.raises(ValueError, match="--learner must hold `name: value` lines"):
+        parse("--learner", "3")
 
 
 def test_settings_need_to_go_together_only_at_the_end(tiny_algorithm, tmp_path):
@@ -334,8 +386,7 @@ def test_a_stopped_run_is_resumed_as_if_nothing_had_been(
 
 def test_a_run_that_ends_before_its_first_checkpoint_says_so():
     kept = types.SimpleNamespace(steps=None)
-    folder = types.SimpleNamespace(path="runs/a")
-    assert _stopped(folder, kept, []) == (
+    assert stopped_line("runs/a", kept, 0) == (
         "stopped at 0 steps, before the first checkpoint; go on with: marlx train --resume runs/a"
     )
 

@@ -43,7 +43,12 @@ LEARNERS = [
 PARAMS = [pytest.param(one, marks=[pytest.mark.slow] * (i > 0)) for i, one in enumerate(LEARNERS)]
 
 # The command line, but with a checkpoint at every evaluation, so that many a kill hits one.
-MARLX = "from marlx import checkpoints, cli; checkpoints.SHARE = 0; cli.main()"
+MARLX = """
+from marlx import cli
+from marlx.runs import checkpoints
+checkpoints.WAIT_FACTOR = 0
+cli.main()
+"""
 
 
 class Process(NamedTuple):

@@ -57,7 +57,7 @@ def test_a_vmapped_grid_leaves_run_folders_a_table_and_pictures(tiny_algorithm, 
     assert cli.run(["sweep", "s.yaml", "--vmap", "8"]) == 0
     out, err = capfd.readouterr()
     assert err == "" and "4 trials: 4 finished" in out
-    assert "3 trials at once, one program with lr as arguments" in out  # 0.0 stays a constant
+    assert "4 trials at once, one program with lr as arguments" in out
     folder = Path("runs/sweep-s")
     rows = table(folder)
     assert [row["state"] for row in rows] == ["finished"] * 4

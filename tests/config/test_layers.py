@@ -116,6 +116,28 @@ def test_an_algorithms_own_preset_is_over_the_one_that_it_shares(tmp_path, monke
     assert (of["qplex"].num_envs, of["qplex"].evals, of["qplex"].seeds) == (2, 5, 2)
 
 
+def test_a_preset_may_start_from_another_one(tiny_algorithm, tmp_path, monkeypatch):
+    """Entries for environments are replaced as a whole, in their place; new ones come first."""
+    (tmp_path / "shared.yaml").write_text(
+        "defaults: {num_envs: 2, evals: 3}\n"
+        "environments: {foraging: {evals: 4, seeds: 2}, matrix: {evals: 5}, .*: {evals: 6}}\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(
+        "base: shared\ndefaults: {num_envs: 8}\n"
+        "environments: {foraging: {seeds: 3}, grid/doorkey-6x6: {evals: 7}}\n"
+    )
+    monkeypatch.setattr(config_layers.importlib.resources, "files", lambda _: tmp_path)
+
+    def of(env_id):
+        train = config.experiment("tiny", env_id).train
+        return train.num_envs, train.evals, train.seeds
+
+    assert of(FORAGING) == (8, 3, 3)
+    assert of("matrix/climbing") == (8, 5, 1)
+    assert of("grid/doorkey-6x6") == (8, 7, 1)
+    assert of("grid/doorkey-8x8-2p") == (8, 6, 1)
+
+
 def test_parts_of_a_composite_have_settings_and_presets_of_their_own(
     tiny_algorithm, tmp_path, monkeypatch
 ):
@@ -172,41 +194,3 @@ def test_names_can_be_left_to_a_file_only_if_it_has_them(tmp_path):
     (tmp_path / "a.yaml").write_text("algorithm: qmix\n")
     with pytest.raises(ValueError, match="no environment given"):
         config.experiment(file=tmp_path / "a.yaml")
-
-
-def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="did you mean qmix"):
-        registry.algorithm("qmx")
-    with pytest.raises(ValueError, match=rf"did you mean {FORAGING}.*Ids are formed as"):
-        registry.make("Foragin-8x8-2p-2f-coop-v3")
-    with pytest.raises(ValueError, match=r"'sigt' in Foraging.*did you mean sight"):
-        registry.make(FORAGING, sigt=2)
-    with pytest.raises(ValueError, match="'lrr' in qmix; did you mean lr"):
-        registry.algorithm("qmix")(None, lrr=1)
-
-
-class _Entry:
-    def __init__(self, name, load):
-        self.name, self.value, self.load = name, f"package:{name}", load
-
-
-def test_plugins_are_found_and_broken_ones_cost_a_warning(tiny_algorithm, monkeypatch):
-    def broken():
-        raise ImportError("no\nsuch module")
-
-    entries = [
-        _Entry("good", lambda: tiny_algorithm),
-        _Entry("broken", broken),
-        _Entry("taken", lambda: tiny_algorithm._replace(name="qmix")),
-        _Entry("wrong", lambda: ("not an algorithm",)),
-    ]
-    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
-    from marlx.registry import BUILT_IN_ALGORITHMS
-
-    with pytest.warns(UserWarning) as caught:
-        found = registry._load(registry.Algorithm, "marlx.algos", BUILT_IN_ALGORITHMS)
-    lines = [str(warning.message) for warning in caught]
-    assert len(lines) == 3 and not any("\n" in line for line in lines)
-    assert "ImportError: no such module" in lines[0] and "'qmix' is taken" in lines[1]
-    assert {"tiny", "qmix"} <= set(found)
-    assert "wrong" in lines[2]

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tyro
 
+from marlx.cli.options import with_settings
 from marlx.envs.matrix import FAMILY, MatrixGame, make
 from marlx.testing import check_env
 
@@ -279,8 +279,8 @@ def test_tables_from_text_lists_and_arrays_are_one_game():
 
 
 def test_a_custom_game_from_the_command_line():
-    args = ["--payoff", "[[1, 0], [0, 2.5]]", "--horizon", "2"]
-    env = tyro.cli(MatrixGame, args=args, default=make("matrix/custom"))
+    words = ["--env.payoff", "[[1, 0], [0, 2.5]]", "--env.horizon", "2"]
+    env = with_settings(make("matrix/custom"), words)
     assert env.spec().id == "matrix/custom"
     assert env.spec().optimum == 5
     with pytest.raises(ValueError, match="matrix/custom has no payoff"):

@@ -1,4 +1,4 @@
-"""Environments over devices and processes: the numbers of one device, and checkpoints that move."""
+"""Placement on devices and processes: same numbers as on one device, and checkpoints that move."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from jax.tree_util import keystr
 
 from marlx import cli
 from marlx.algos import ppo, q_learning
-from marlx.loop.placement import Layout, environment_axes, layout
+from marlx.loop.placement import Layout, infer_environment_axes, layout
+from marlx.loop.program import state_shape
 from marlx.loop.progress import Progress
 from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig
-from marlx.runs.array_store import Saved, read_arrays
-from marlx.runs.checkpoints import Checkpoints, _checked
+from marlx.runs.array_store import read_arrays
+from marlx.runs.checkpoints import Checkpoints, open_checkpoint
 from marlx.testing import Recall
 from marlx.training import train
 from marlx.types import Tree
@@ -48,10 +49,10 @@ CONFIG = TrainConfig(
 )
 
 KEPT = tempfile.TemporaryDirectory()
-"""For checkpoints that several tests read."""
+"""Checkpoints that several tests read."""
 
 TOLERANCE = {"rtol": 2e-3, "atol": 1e-4}
-"""Sums over environments are made in another order: a few 1e-7 each, carried on by 30 updates."""
+"""Sums over environments are in another order: a few 1e-7 each, amplified by 30 updates."""
 
 
 # What devices mean
@@ -86,20 +87,16 @@ def test_seeds_come_first(devices, there, seeds, expected):
         (0, 1, 64, "must be auto, all, a number from 1 up"),
     ],
 )
-def test_what_does_not_divide_is_said(devices, seeds, num_envs, words):
+def test_devices_that_do_not_divide_are_refused(devices, seeds, num_envs, words):
     with pytest.raises(ValueError, match=words):
         layout(devices, 8, seeds, num_envs)
 
 
-def test_what_belongs_to_environments_is_found_from_shapes():
-    def state_of(num_envs):
-        from marlx.loop.program import loop
-
-        config = TrainConfig(num_envs=num_envs, rollout_length=5)
-        functions = loop(ENV, PARAMS, LEARNERS["qmix"], config)
-        return jax.eval_shape(functions.init, jax.random.key(0))
-
-    axes = environment_axes(state_of, 8, 2)
+def test_environment_axes_are_inferred_from_shapes():
+    shape = functools.partial(
+        state_shape, ENV, PARAMS, LEARNERS["qmix"], TrainConfig(num_envs=8, rollout_length=5)
+    )
+    axes = infer_environment_axes(shape, 8, 2)
     assert set(jax.tree.leaves(axes.learner.replay.ring.items)) == {1}, "[W, B, stride, ...]"
     assert set(jax.tree.leaves(axes.actors)) == {0}
     assert set(jax.tree.leaves((axes.learner.params, axes.learner.optimiser, axes.key))) == {-1}
@@ -108,15 +105,15 @@ def test_what_belongs_to_environments_is_found_from_shapes():
 # The numbers of one device
 
 
-def told_by(history: Sequence[Progress], policies: Tree) -> dict[str, np.ndarray]:
-    """All that a run tells and leaves, by name."""
-    told = {f"{p.steps} {name}": x for p in history for name, x in p.metrics.items()}
+def reported(history: Sequence[Progress], policies: Tree) -> dict[str, np.ndarray]:
+    """All numbers that a run reports, and its policies, by name."""
+    metrics = {f"{p.steps} {name}": x for p in history for name, x in p.metrics.items()}
     arrays = jax.tree_util.tree_leaves_with_path(jax.device_get(policies))
-    return told | {f"policy {keystr(path)}": np.asarray(x) for path, x in arrays}
+    return metrics | {f"policy {keystr(path)}": np.asarray(x) for path, x in arrays}
 
 
 def numbers(run: Run, history: Sequence[Progress]) -> dict[str, np.ndarray]:
-    return told_by(history, run.policies())
+    return reported(history, run.policies())
 
 
 def close(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
@@ -136,7 +133,7 @@ class Trained(NamedTuple):
 
 @functools.cache
 def trained(name: str, devices: str) -> Trained:
-    """What several tests hold against each other; compiled once."""
+    """A run that several tests compare with; compiled once."""
     run = Run(ENV, PARAMS, LEARNERS[name], CONFIG, devices=devices)
     folder = Path(KEPT.name) / name / devices
     store, history = Checkpoints(folder, seconds=0, keep=9), []
@@ -149,9 +146,9 @@ def trained(name: str, devices: str) -> Trained:
 @pytest.mark.parametrize("name", ["qmix", pytest.param("mappo", marks=pytest.mark.slow)])
 def test_two_devices_share_environments_and_get_the_numbers_of_one(name):
     two = trained(name, "1x2")
-    assert two.run.layout == Layout(1, 2) and len(two.history) == 4
+    assert two.run.placement.layout == Layout(1, 2) and len(two.history) == 4
     close(trained(name, "1").numbers, two.numbers)
-    state = two.run._state
+    state = two.run.state
     shared = [x for x in jax.tree.leaves(state) if not x.is_fully_replicated]
     assert all(x.sharding.shard_shape(x.shape)[1:] != x.shape[1:] for x in shared)
     everywhere = jax.tree.leaves((state.learner.params, state.learner.optimiser))
@@ -160,9 +157,9 @@ def test_two_devices_share_environments_and_get_the_numbers_of_one(name):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_devices_tell_each_other_what_they_have_to(name):
-    """Gradients are summed; nothing is passed on in a ring, which on CPUs all groups wait for."""
-    block = trained(name, "1x2").run._programs["block"].func.as_text()
+def test_devices_communicate_by_reductions_only(name):
+    """Gradients are summed; nothing is permuted in a ring, for which on CPUs all groups wait."""
+    block = trained(name, "1x2").run.programs.block.as_text()
     assert "all-reduce(" in block and "collective-permute(" not in block
 
 
@@ -174,9 +171,9 @@ def test_a_checkpoint_moves_to_other_devices(name, first, then, capsys):
 
 
 def moves(checkpoints: Path, then: Trained) -> None:
-    """The last of `checkpoints` but one goes on as `then`, to the numbers it has."""
+    """Continues the last but one of `checkpoints` with `then`, to the same numbers."""
     folder = sorted(checkpoints.iterdir())[-2]
-    kept = Checkpoints(checkpoints).restore(then.run, Saved(folder, _checked(folder)))
+    kept = Checkpoints(checkpoints).restore(then.run, open_checkpoint(folder))
     assert [p.steps for p in kept] == [p.steps for p in then.history[: len(kept)]]
     assert len(kept) < len(then.history)
     kept += list(then.run.blocks())
@@ -191,8 +188,8 @@ def free_address() -> str:
 
 def python(code: str, *words: str, place: Path | None = None) -> subprocess.Popen:
     """Python on its own, which finds marlx and these tests."""
-    here = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{here.parent}{os.pathsep}{here}"}
+    folders = [str(folder) for folder in Path(__file__).parents[:3]]  # these tests, all, marlx
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *words], cwd=place, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -215,12 +212,12 @@ in_groups(sys.argv[1])
 def in_groups(name: str) -> None:
     """Two seeds: a device each, and two devices each; two on both devices of a group."""
     config = dataclasses.replace(CONFIG, seeds=2)
-    told = []
+    numbers = []
     for devices in ("2", "2x2", "1x2"):
         result = train(ENV, LEARNERS[name], config=config, devices=devices)
-        told.append(told_by(result.history, result.policies))
-    close(told[0], told[1])
-    close(told[0], told[2])
+        numbers.append(reported(result.history, result.policies))
+    close(numbers[0], numbers[1])
+    close(numbers[0], numbers[2])
 
 
 @pytest.mark.slow
@@ -244,14 +241,14 @@ one_of_two(name, folder, int(process))
 
 
 def one_of_two(name: str, folder: str, process: int) -> None:
-    """What each of two processes does: train, and keep what it was told."""
+    """Trains in one of two processes, and writes what it reports."""
     policies = []
     result = train(
         ENV, LEARNERS[name], config=CONFIG, checkpoints=Path(folder, "checkpoints"), resume=True,
         report=lambda progress: policies.append(progress.policies()),
     )  # fmt: skip
     assert len(policies) == (3 if process == 0 else 0), "the first one reports"
-    np.savez(Path(folder, f"{process}.npz"), **told_by(result.history, result.policies))
+    np.savez(Path(folder, f"{process}.npz"), **reported(result.history, result.policies))
 
 
 @pytest.mark.parametrize("name", ["mappo", pytest.param("qmix", marks=pytest.mark.slow)])
@@ -269,7 +266,7 @@ def test_two_processes_go_on_to_the_numbers_of_one(name, tmp_path):
         one.history[-1].steps,
     ]
     arrays = [
-        read_arrays(Saved(path, _checked(path)))
+        read_arrays(open_checkpoint(path))
         for path in (sorted(store.iterdir())[-1], sorted(one.checkpoints.iterdir())[-1])
     ]
     close(*arrays)
@@ -296,7 +293,7 @@ def together(folder: Path, *words: str) -> list[subprocess.Popen]:
 
 
 def lines_of(folder: Path) -> list[dict]:
-    """What `metrics.jsonl` holds, but a line that is being written."""
+    """Whole lines of `metrics.jsonl`."""
     try:
         text = (folder / "metrics.jsonl").read_text()
     except OSError:
@@ -321,7 +318,7 @@ def test_a_signal_to_one_process_stops_both_and_one_goes_on(tmp_path, tiny_algor
     assert (code, other_code) == (143, 143), said + other_said
     assert "2 devices share the environments of a seed" in said
     assert f"go on with: marlx train --resume {run}" in said
-    assert "stopping when the block under way is done" in other_said
+    assert "stopping after the current block" in other_said
     assert not list((tmp_path / "process1").rglob("*")), "only the first one writes"
     stopped = lines_of(run)
     assert 3 <= len(stopped) < 300

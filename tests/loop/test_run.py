@@ -1,4 +1,4 @@
-"""The loop itself: seeds, devices, determinism, the clock, and what it refuses."""
+"""Training runs: seeds, devices, determinism, times, stopping, and settings that are refused."""
 
 import dataclasses
 
@@ -11,11 +11,11 @@ import marlx
 from marlx.algos import q_learning
 from marlx.algos.q_config import QConfig
 from marlx.analysis.video import episode_frames, record_episode
+from marlx.loop import programs
 from marlx.loop.evaluation import random_learner
 from marlx.loop.settings import TrainConfig
 from marlx.testing import Recall
 from marlx.training import train
-from marlx.xla import compiling
 
 ENV = Recall(shortest=1, longest=3)
 TINY = QConfig(
@@ -28,7 +28,7 @@ SETTINGS = {"total_steps": 700, "num_envs": 4, "rollout_length": 5, "evals": 3, 
 
 @pytest.fixture(scope="module")
 def three():
-    """Three seeds on the two devices that tests run on: two vmapped on each, one dropped."""
+    """Three seeds on the two devices of the tests: two replicas on each, one of them padding."""
     return train(ENV, LEARNER, seeds=3, seed=3, **SETTINGS)
 
 
@@ -84,7 +84,7 @@ def test_what_cannot_work_is_refused_before_anything_compiles(
     def compile_nothing(*args, **kwargs):
         raise AssertionError("something was compiled")
 
-    monkeypatch.setattr("marlx.loop.run.Run._compile", compile_nothing)
+    monkeypatch.setattr(programs, "compile_programs", compile_nothing)
     learner = q_learning.qmix(ENV.spec(), dataclasses.replace(TINY, **learner))
     with pytest.raises(ValueError, match=words):
         train(ENV, learner, **{**SETTINGS, **settings})
@@ -125,21 +125,3 @@ def test_pictures_tell_what_the_learner_says_of_each_step():
 
 def test_settings_have_sane_defaults():
     assert TrainConfig().total_steps > TrainConfig().num_envs * TrainConfig().rollout_length
-
-
-def test_what_runs_once_compiles_with_an_xla_that_lacks_an_option():
-    """As later versions do; any other error is told."""
-
-    class Program:
-        lacks = "No such compile option: 'xla_cpu_use_fusion_emitters'"
-
-        def compile(self, options):
-            if "xla_cpu_use_fusion_emitters" in options:
-                raise jax.errors.JaxRuntimeError(f"INVALID_ARGUMENT: {self.lacks}")
-            return options
-
-    program = Program()
-    assert compiling.compile_fast(program)["xla_backend_optimization_level"] == 0
-    program.lacks = "out of memory"
-    with pytest.raises(jax.errors.JaxRuntimeError, match="out of memory"):
-        compiling.compile_fast(program)

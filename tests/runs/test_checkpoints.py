@@ -14,8 +14,9 @@ import pytest
 from tiny import TinyConfig, tiny
 
 from marlx import make, train
+from marlx.loop import programs
 from marlx.loop.run import Run
-from marlx.loop.settings import TrainConfig, with_total_steps
+from marlx.loop.settings import TrainConfig, schedule, with_total_steps
 from marlx.runs import array_store, checkpoints
 from marlx.runs.checkpoints import Checkpoints
 from marlx.runs.identity import first_change, stored_form
@@ -130,7 +131,7 @@ def test_what_is_read_is_what_was_written_to_the_bit(folder):
     assert counters == {**same, "phases": counters["phases"]}
     for x, y in zip(jax.tree.leaves(was), jax.tree.leaves(now), strict=True):
         assert (x.dtype, x.sharding) == (y.dtype, y.sharding)
-    assert checkpoints.nbytes(run) == sum(len(data) for _, _, data in bits(was))
+    assert checkpoints.checkpoint_bytes(run) == sum(len(data) for _, _, data in bits(was))
 
 
 def test_a_longer_run_is_the_run_of_that_length(folder):
@@ -150,21 +151,15 @@ def test_more_steps_keep_the_length_of_a_block(warmup):
     learner = odd()._replace(warmup=warmup)
     for evals in range(1, 12):
         config = TrainConfig(total_steps=400, num_envs=2, rollout_length=4, evals=evals)
-        _, rollouts, _ = schedule = checkpoints_schedule(learner, config)
+        before = schedule(learner, config)
         for total in range(120, 1200, 37):
             new = with_total_steps(config, learner, total)
-            assert checkpoints_schedule(learner, new)[:2] == schedule[:2]
-            warm, per_block, blocks = checkpoints_schedule(learner, new)
-            reached = (warm + per_block * blocks) * 8
-            assert total <= reached < total + rollouts * 8 + 8
-            assert blocks == new.evals
+            after = schedule(learner, new)
+            assert after[:2] == before[:2]
+            reached = (after.warm_up_rollouts + after.block_rollouts * after.blocks) * 8
+            assert total <= reached < total + before.block_rollouts * 8 + 8
+            assert after.blocks == new.evals
         assert with_total_steps(config, learner, 400).total_steps >= 400
-
-
-def checkpoints_schedule(learner, config):
-    from marlx.loop.settings import schedule
-
-    return schedule(learner, config)
 
 
 def test_on_another_number_of_devices_a_run_goes_on_and_says_so(alone, folder, monkeypatch, capsys):
@@ -177,7 +172,7 @@ def test_on_another_number_of_devices_a_run_goes_on_and_says_so(alone, folder, m
     assert "devices 2 (now 1)" in capsys.readouterr().err
     blocks = run.blocks()
     history.append(next(blocks))
-    assert store.save(run, history), "three lanes, where there were four"
+    assert store.save(run, history), "three replicas, where there were four"
     monkeypatch.setattr(jax, "local_devices", lambda: two)
     resumed = train(ENV, odd(), seeds=3, checkpoints=folder, resume=True, **SETTINGS)
     assert "devices 1 (now 2)" in capsys.readouterr().err
@@ -200,7 +195,7 @@ def test_on_another_number_of_devices_a_run_goes_on_and_says_so(alone, folder, m
     ],
 )
 def test_other_settings_are_refused_before_anything_compiles(settings, words, folder, monkeypatch):
-    monkeypatch.setattr(Run, "_compile", None)
+    monkeypatch.setattr(programs, "compile_programs", None)
     with pytest.raises(ValueError, match=words):
         train(ENV, odd(), checkpoints=folder, resume=True, **{**SETTINGS, "seeds": 3, **settings})
 
@@ -219,7 +214,7 @@ def test_another_environment_or_learner_is_refused(env, learner, words, folder, 
         learner = odd()._replace(
             init=lambda key, example: {**init(key, example), "half": jnp.zeros(4, jnp.bfloat16)}
         )
-    monkeypatch.setattr(Run, "_compile", None)
+    monkeypatch.setattr(programs, "compile_programs", None)
     with pytest.raises(ValueError, match=words):
         train(env, learner, checkpoints=folder, resume=True, seeds=3, **SETTINGS)
 
@@ -339,7 +334,7 @@ def test_a_full_disk_costs_a_line_and_leaves_the_one_before(started, tmp_path, m
     def fail(*_):
         raise full
 
-    monkeypatch.setattr(checkpoints.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     for _ in range(2):
         history.append(next(blocks))
         store.step(run, history, now=True)
@@ -348,7 +343,7 @@ def test_a_full_disk_costs_a_line_and_leaves_the_one_before(started, tmp_path, m
     assert "No space left on device; the one at 8 steps stays" in line
     assert [path.name for path in store.path.iterdir()] == ["000000000008"]
     assert Checkpoints(store.path).newest().steps == 8
-    monkeypatch.setattr(checkpoints.os, "fsync", fsync)  # there is space again
+    monkeypatch.setattr(os, "fsync", fsync)  # there is space again
     store.step(run, history, now=True)
     assert not store.failed and Checkpoints(store.path).newest().steps == 56
 
@@ -401,13 +396,13 @@ def test_a_slow_disk_takes_no_more_than_its_share(started, tmp_path, monkeypatch
     run, history, blocks = started
     clock = [0.0]
     monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
-    write = checkpoints._write
+    write = checkpoints.write_checkpoint
 
     def slow(*args):
         write(*args)
         clock[0] += 10
 
-    monkeypatch.setattr(checkpoints, "_write", slow)
+    monkeypatch.setattr(checkpoints, "write_checkpoint", slow)
     store = Checkpoints(tmp_path / "c", seconds=60)
     store.step(run, history)
     assert run.phases["checkpoint"] == 10

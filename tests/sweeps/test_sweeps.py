@@ -100,10 +100,12 @@ BAD = [
 def test_a_wrong_file_is_one_line_and_code_2_before_anything_compiles(
     changes, answer, tmp_path, monkeypatch, capfd
 ):
-    from marlx.loop.run import Run
+    from marlx.loop import programs
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Run, "_compile", lambda self: pytest.fail("got as far as compiling"))
+    monkeypatch.setattr(
+        programs, "compile_programs", lambda *_, **__: pytest.fail("got as far as compiling")
+    )
     (tmp_path / "bad.yaml").write_text(text(**changes))
     assert cli.run(["sweep", "bad.yaml"]) == 2
     out, err = capfd.readouterr()

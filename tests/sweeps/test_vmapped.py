@@ -1,4 +1,4 @@
-"""Many settings in one program: which can be, that the numbers stay those of separate runs."""
+"""Many settings in one program: which can be, and that the numbers are those of separate runs."""
 
 import dataclasses
 import functools
@@ -6,10 +6,13 @@ import functools
 import jax
 import numpy as np
 import pytest
+from tiny import TinyConfig, tiny
 
+from marlx import registry
 from marlx.config.layers import experiment
-from marlx.learner import is_zero
+from marlx.loop.program import loop
 from marlx.loop.run import Run
+from marlx.settings import setting, traced_settings
 from marlx.sweeps import memory, vmapped
 from marlx.training import train
 
@@ -75,31 +78,54 @@ def test_settings_have_their_effect():
     assert results[2].returns.shape == (2, 100)
 
 
-def test_shapes_structure_and_zeros_part_programs():
+def test_shapes_and_structure_part_programs_and_numbers_do_not():
     runs = [
         q(lr=1e-3),
         q(lr=1e-2),
         q(lr=1e-3, hidden=16),  # a shape
         q(lr=1e-3, double=False),  # no number
-        q(lr=2e-3, target_rate=0.01),  # above 0, the target moves otherwise
-        q(lr=1e-3, target_rate=0.02),
+        q(lr=2e-3, target_rate=0.01),  # above 0: soft updates, in the same program
         q({"total_steps": 700}, lr=1e-3),  # the loop's length
         q({"seed": 3}, lr=1e-3),
     ]
     found = {group.members: sorted(group.values) for group in vmapped.groups(runs)}
-    assert found == {
-        (0, 1, 7): ["lr"],
-        (2,): [],
-        (3,): [],
-        (4, 5): ["lr", "target_rate"],
-        (6,): [],
-    }
+    assert found == {(0, 1, 4, 6): ["lr", "target_rate"], (2,): [], (3,): [], (5,): []}
 
 
-def test_what_cannot_be_traced_is_found_out_beside_what_can():
+def test_what_is_not_declared_traced_parts_programs():
     runs = [q(lr=1e-3, batch=8), q(lr=2e-3, batch=16), q(lr=4e-3, batch=8), q(lr=5e-3, batch=16)]
     found = {group.members: sorted(group.values) for group in vmapped.groups(runs)}
     assert found == {(0, 2): ["lr"], (1, 3): ["lr"]}
+
+
+def algorithms():
+    """Of algorithms that share most of their code, one is fast and the others are slow."""
+    fast = ("qmix", "mappo", "mansa", "gmah", "clam")
+    return [
+        pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+        for name in registry.algorithms()
+    ]
+
+
+@pytest.mark.parametrize("algorithm", algorithms())
+def test_every_setting_declared_traced_can_be_an_argument(algorithm):
+    """The whole training is traced, with an array in each of them."""
+    chosen = experiment(algorithm, "Foraging-5x5-2p-1f-coop-v3", num_envs=8)
+    declared = traced_settings(chosen.learner)
+    assert len(declared) > 5
+    env = chosen.prepared()
+
+    def run(values, key):
+        learner = vmapped.learner_with(chosen, values)
+        functions = loop(env, env.default_params, learner, chosen.train)
+        state, metrics = functions.block(functions.init(key))
+        return state, metrics, functions.evaluate(state, key)
+
+    arguments = {
+        name: jax.ShapeDtypeStruct((), np.int32 if isinstance(value, int) else np.float32)
+        for name, value in declared.items()
+    }
+    jax.eval_shape(run, arguments, jax.random.key(0))
 
 
 @pytest.mark.parametrize(
@@ -109,25 +135,37 @@ def test_what_cannot_be_traced_is_found_out_beside_what_can():
                  "max_grad_norm", "target_period", "target_rate", "updates_per_step"]),
         ("mappo", ["clip", "entropy", "gamma", "lambda_", "lr", "lr_steps", "max_grad_norm",
                    "value_clip", "value_weight"]),
+        ("mansa", ["call_cost", "centralised.lr", "independent.gamma", "switch.epsilon_end"]),
     ],
 )  # fmt: skip
-@pytest.mark.slow
-def test_the_usual_numbers_of_our_learners_can_be_arguments(algorithm, names):
-    base = experiment(algorithm, "matrix/climbing").learner
-    half = {name: getattr(base, name) / 2 or 0.5 for name in names}
-    whole = [name for name in names if isinstance(getattr(base, name), int)]
-    half |= {name: max(3, getattr(base, name) // 2) for name in whole}
-    other = {name: value + 1 if name in whole else value / 2 for name, value in half.items()}
-    runs = [experiment(algorithm, "matrix/climbing", learner=values) for values in (half, other)]
+def test_the_usual_numbers_of_our_learners_are_declared_traced(algorithm, names):
+    assert set(names) <= set(traced_settings(experiment(algorithm, "matrix/climbing").learner))
+
+
+def test_a_learner_that_branches_on_a_traced_setting_is_an_error(monkeypatch):
+    """The mistake is shown, instead of compiling a program for every value."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Wrong(TinyConfig):
+        lr: float = setting(0.5, traced=True)
+
+    def build(spec, config):
+        return tiny(spec, config if config.lr else TinyConfig())
+
+    record = registry.Algorithm("wrong", "branches in Python", Wrong, build)
+    everything = {**registry.algorithms(), "wrong": record}
+    monkeypatch.setattr(registry, "algorithms", lambda: everything)
+    runs = [q()._replace(algorithm="wrong", learner=Wrong(lr=lr)) for lr in (0.0, 0.1)]
     (group,) = vmapped.groups(runs)
-    assert sorted(group.values) == names
+    with pytest.raises(jax.errors.TracerBoolConversionError):
+        next(vmapped.start(runs, group).blocks())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Derived:
-    """Settings of which one is worked out from another when they are made."""
+    """Settings of which one is computed from another when they are made."""
 
-    lr: float = 0.5
+    lr: float = setting(0.5, traced=True)
     """Read through `twice` alone."""
     twice: float = dataclasses.field(init=False, default=0.0)
 
@@ -135,10 +173,12 @@ class Derived:
         object.__setattr__(self, "twice", 2 * self.lr)
 
 
-def test_what_is_worked_out_when_settings_are_made_is_not_traced_by_mistake():
+def test_a_value_computed_from_a_traced_setting_follows_it():
     base = q()
     runs = [base._replace(learner=Derived(lr=lr)) for lr in (0.1, 0.2, 0.2)]
-    assert [group.members for group in vmapped.groups(runs)] == [(0,), (1, 2)]
+    assert [group.members for group in vmapped.groups(runs)] == [(0, 1, 2)]
+    twice = jax.jit(lambda lr: dataclasses.replace(Derived(), lr=lr).twice)
+    assert twice(3.0) == 6
 
 
 def test_rounds_are_as_few_and_as_even_as_can_be():
@@ -161,13 +201,6 @@ def test_the_width_is_what_fits():
         memory.width_that_fits(run, each - 1, 32)
 
 
-def test_what_was_found_out_is_not_tried_again(monkeypatch):
-    first = vmapped.groups(FOUR)
-    monkeypatch.setattr(vmapped, "_tried", lambda *_: pytest.fail("tried again"))
-    again = vmapped.groups([q(lr=0.5, gamma=0.1, epsilon_end=0.6, target_period=2), *FOUR])
-    assert sorted(again[0].values) == sorted(first[0].values) and len(again[0].members) == 5
-
-
 def test_what_is_alive_at_the_worst_moment_is_counted():
     def program(x):  # 400 bytes in; 40,000 of an outer product; 4 out
         outer = x[:, None] * x
@@ -179,8 +212,3 @@ def test_what_is_alive_at_the_worst_moment_is_counted():
         np.ones(100, np.float32)
     )
     assert 40_000 <= memory._peak(looped.jaxpr) <= 40_000 + 6 * 400
-
-
-def test_zero_is_asked_of_numbers_only():
-    assert is_zero(0) and is_zero(0.0)
-    assert not is_zero(0.1) and not is_zero(np.array(0.0)) and not is_zero(None)

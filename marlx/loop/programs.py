@@ -1,0 +1,152 @@
+"""The compiled programs of a run: the training loop over all replicas and devices."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from marlx.loop import multihost
+from marlx.loop.placement import Placement
+from marlx.loop.program import Loop, RunState
+from marlx.types import Array, Tree
+from marlx.xla.compiling import compile_fast
+
+Values = dict[str, Array]
+"""Numbers in which the variants of a run differ, by name, each [replicas]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled function of the loop over all replicas.
+
+    Attributes:
+      compiled: takes `values` before its other arguments.
+      values: see `Values`.
+    """
+
+    compiled: Any
+    values: Values
+
+    def __call__(self, *args: Tree) -> Any:
+        """Calls the function with arrays that have a leading axis [replicas]."""
+        return self.compiled(self.values, *args)
+
+    def as_text(self) -> str:
+        """Returns the optimised program as text, as XLA prints it."""
+        return str(self.compiled.as_text())
+
+
+class Programs(NamedTuple):
+    """The compiled functions of a run; see `marlx.loop.program.Loop` for what they compute.
+
+    Attributes:
+      block: `(state) -> state, metrics`, donates its argument.
+      evaluate: `(state, keys) -> returns f32 [replicas, episodes]`.
+      init: `(keys) -> state`; None in a restored run, which does not call it.
+      warm_up: `(state) -> state`, donates its argument; None in a restored run.
+      policies: `(state) -> policies` that every process can read; None where there is one process,
+        which reads them from the state.
+    """
+
+    block: Program
+    evaluate: Program
+    init: Program | None = None
+    warm_up: Program | None = None
+    policies: Program | None = None
+
+
+class _Function(NamedTuple):
+    """A function of the loop before it is compiled."""
+
+    function: Callable[..., Tree]  # (values, *args) of one replica
+    in_shardings: tuple[Any, ...]  # of args
+    out_shardings: Any
+    args: tuple[Tree, ...]  # arrays or shapes [replicas, ...]
+    donate: bool = False
+
+
+def compile_programs(
+    make_loop: Callable[[Values], Loop],
+    placement: Placement,
+    state_sharding: Any,
+    values: Values,
+    state: RunState,
+    keys: Array,
+    *,
+    restored: bool,
+) -> Programs:
+    """Compiles the loop's functions over all replicas, before their first calls.
+
+    They are compiled in parallel, since a compiler keeps one core busy and compilation is most of
+    what a short run costs. Only the block is optimised fully; the others run rarely.
+
+    Args:
+      make_loop: `(values of one replica) -> Loop`, called while a function is traced.
+      placement: of the replicas.
+      state_sharding: of the state, one for all arrays or a tree.
+      values: see `Values`; on the devices already.
+      state: shapes of the state, leading axis [replicas].
+      keys: one key per replica, for the types of arguments.
+      restored: the run has a state already, so `init` and `warm_up` are not compiled.
+    """
+    functions = _functions(make_loop, placement, state_sharding, state, keys)
+    names = ["block", "evaluate"]
+    names += [] if restored else ["init", "warm_up"]
+    names += ["policies"] if multihost.is_multihost() else []
+    # traced one after the other: tracing is Python, and holds its lock
+    lowered = {name: _lower(functions[name], placement, values) for name in names}
+
+    def compile_one(name: str) -> Program:
+        program = lowered[name]
+        return Program(program.compile() if name == "block" else compile_fast(program), values)
+
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        return Programs(**dict(zip(names, pool.map(compile_one, names), strict=True)))
+
+
+def _functions(
+    make_loop: Callable[[Values], Loop],
+    placement: Placement,
+    state_sharding: Any,
+    state: RunState,
+    keys: Array,
+) -> dict[str, _Function]:
+    """Returns the functions that `compile_programs` can compile, by name."""
+
+    def init(values: Values, key: Array) -> Tree:
+        return make_loop(values).init(key)
+
+    def warm_up(values: Values, state: RunState) -> Tree:
+        return make_loop(values).warm_up(state)
+
+    def block(values: Values, state: RunState) -> Tree:
+        return make_loop(values).block(state)
+
+    def evaluate(values: Values, state: RunState, key: Array) -> Tree:
+        return make_loop(values).evaluate(state, key)
+
+    def policies(values: Values, state: RunState) -> Tree:
+        return make_loop(values).policies(state)
+
+    of_keys, of_state, visible = placement.sharding, state_sharding, placement.host_visible
+    return {
+        "block": _Function(block, (of_state,), (of_state, visible), (state,), donate=True),
+        "evaluate": _Function(evaluate, (of_state, of_keys), visible, (state, keys)),
+        "init": _Function(init, (of_keys,), of_state, (keys,)),
+        "warm_up": _Function(warm_up, (of_state,), of_state, (state,), donate=True),
+        "policies": _Function(policies, (of_state,), visible, (state,)),
+    }
+
+
+def _lower(f: _Function, placement: Placement, values: Values) -> Any:
+    jitted = jax.jit(
+        placement.map_replicas(f.function),
+        in_shardings=(placement.sharding, *f.in_shardings),
+        out_shardings=f.out_shardings,
+        donate_argnums=(1,) if f.donate else (),
+    )
+    return jitted.lower(values, *f.args)

@@ -1,0 +1,82 @@
+"""Names: every one can be called, unknown ones are answered, plug-ins are found."""
+
+import pytest
+
+import marlx.algos
+from marlx import registry
+from marlx.learner import Learner
+from marlx.subgoals import with_subgoals
+from marlx.testing import Constant
+
+FORAGING = "Foraging-8x8-2p-2f-coop-v3"
+
+
+@pytest.mark.parametrize("name", registry.algorithms())
+def test_every_algorithm_is_an_attribute_that_can_be_called(name):
+    """Also at the second access, when its module has been imported."""
+    env, params = registry.make("Foraging-5x5-2p-1f-coop-v3")
+    spec = with_subgoals(env).spec(params)
+    for _ in range(2):
+        assert isinstance(getattr(marlx.algos, name)(spec), Learner)
+
+
+def test_an_algorithm_of_a_package_is_an_attribute_too(tiny_algorithm):
+    for _ in range(2):
+        assert isinstance(marlx.algos.tiny(Constant().spec(), lr=0.25), Learner)
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean qmix"):
+        registry.algorithm("qmx")
+    with pytest.raises(ValueError, match=rf"did you mean {FORAGING}.*Ids are formed as"):
+        registry.make("Foragin-8x8-2p-2f-coop-v3")
+    with pytest.raises(ValueError, match=r"'sigt' in Foraging.*did you mean sight"):
+        registry.make(FORAGING, sigt=2)
+    with pytest.raises(ValueError, match="'lrr' in qmix; did you mean lr"):
+        registry.algorithm("qmix")(None, lrr=1)
+
+
+class Entry:
+    """An entry point of a package."""
+
+    def __init__(self, name, load):
+        self.name, self.value, self.load = name, f"package:{name}", load
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """`load(entries)`: algorithms, and the warnings, with the entry points of other packages."""
+
+    def load(*entries):
+        monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
+        with pytest.warns(UserWarning) as caught:
+            found = registry.algorithms.__wrapped__()
+        return found, [str(warning.message) for warning in caught]
+
+    return load
+
+
+def test_plugins_are_found_and_broken_ones_cost_a_warning(loaded):
+    def broken():
+        raise ImportError("no\nsuch module")
+
+    qmix = registry.algorithm("qmix")
+    found, lines = loaded(
+        Entry("good", lambda: qmix._replace(name="mine")),
+        Entry("broken", broken),
+        Entry("taken", lambda: qmix),
+        Entry("wrong", lambda: ("not an algorithm",)),
+    )
+    assert len(lines) == 3 and not any("\n" in line for line in lines)
+    assert "ImportError: no such module" in lines[0] and "'qmix' is taken" in lines[1]
+    assert {"mine", "qmix"} <= set(found)
+    assert "wrong" in lines[2]
+
+
+@pytest.mark.parametrize("name", ["switching", "subgoals", "q_learning", "ppo_config"])
+def test_a_plugin_with_the_name_of_a_module_of_algos_is_refused(name, loaded):
+    """`marlx.algos.switching` would be the module, once that is imported."""
+    own = registry.algorithm("qmix")._replace(name=name)
+    found, (line,) = loaded(Entry("own", lambda: own))
+    assert name not in found and "\n" not in line
+    assert line.endswith(f"left out: ValueError: marlx.algos.{name} is a module of marlx")

@@ -1,0 +1,114 @@
+"""Settings that declare their bounds: the checks, and that every setting of marlx has them."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marlx import registry
+from marlx.loop.settings import TrainConfig
+from marlx.settings import bounds_of, check_settings, require, setting, traced_settings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = setting(0.5, at_least=0, at_most=1, traced=True)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    lr: float = setting(1e-3, above=0, traced=True)
+    size: int = setting(4, at_least=1)
+    weight: float = setting(0.0, at_least=0)
+    share: float = setting(0.5, above=0, below=1)
+    limit: int | None = setting(None, at_least=0)
+    mode: Literal["a", "b"] = "a"
+    free: float = -5.0
+    inner: Inner = dataclasses.field(default_factory=Inner)
+
+    def __post_init__(self):
+        check_settings(self)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": 0}, "lr is 0; it must be above 0"),
+        ({"lr": float("nan")}, "lr is nan; it must be above 0"),
+        ({"size": 0}, "size is 0; it must be at least 1"),
+        ({"weight": -1.0}, "weight is -1.0; it must be 0 or more"),
+        ({"share": 1.0}, "share is 1.0; it must be above 0 and below 1"),
+        ({"limit": -1}, "limit is -1; it must be 0 or more, or none"),
+        ({"mode": "c"}, "mode is 'c'; it must be 'a' or 'b'"),
+    ],
+)
+def test_a_value_out_of_bounds_is_answered_with_name_value_and_bounds(values, message):
+    with pytest.raises(ValueError) as error:
+        Config(**values)
+    assert str(error.value) == message
+
+
+def test_bounds_of_parts_are_checked_when_the_parts_are_made():
+    with pytest.raises(ValueError, match=r"^rate is 2; it must be between 0 and 1$"):
+        Inner(rate=2)
+
+
+def test_a_rule_that_joins_settings_names_what_is_accepted():
+    require("burn_in", 2, True, "less than window (4)")
+    with pytest.raises(ValueError, match=r"^burn_in is 5; it must be less than window \(4\)$"):
+        require("burn_in", 5, False, "less than window (4)")
+
+
+def test_bounds_include_their_ends_only_where_they_say_so():
+    assert Inner(rate=0).rate == 0 and Inner(rate=1).rate == 1
+    assert Config(limit=0).limit == 0 and Config(share=0.999).share == 0.999
+
+
+def test_arrays_are_not_checked():
+    """Their values are not known while a program is being compiled."""
+
+    @jax.jit
+    def lr(value):
+        return dataclasses.replace(Inner(), rate=value).rate * 2
+
+    assert lr(jnp.float32(3.0)) == 6
+    assert Inner(rate=np.array([5.0])).rate == 5
+
+
+def test_traced_settings_are_those_declared_by_dotted_name():
+    assert traced_settings(Config()) == {"lr": 1e-3, "inner.rate": 0.5}
+
+
+def settings_classes():
+    found = {TrainConfig}
+    todo = [one.config for one in registry.algorithms().values()]
+    while todo:
+        cls = todo.pop()
+        found.add(cls)
+        todo += [type(v) for v in vars(cls()).values() if dataclasses.is_dataclass(v)]
+    return sorted((cls for cls in found if cls.__module__.startswith("marlx")), key=str)
+
+
+@pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)
+def test_every_number_has_bounds(cls):
+    """Also where a subclass has another default, which replaces the whole field."""
+    for field in dataclasses.fields(cls):
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert bounds_of(field), f"{cls.__name__}.{field.name}"
+
+
+@pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)
+def test_a_subclass_declares_a_setting_as_its_base_does(cls):
+    for base in cls.__mro__[1:]:
+        fields = (
+            {f.name: f for f in dataclasses.fields(base)} if dataclasses.is_dataclass(base) else {}
+        )
+        for field in dataclasses.fields(cls):
+            if field.name in fields:
+                assert field.metadata == fields[field.name].metadata, field.name
