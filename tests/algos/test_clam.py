@@ -390,7 +390,7 @@ def test_a_step_lowers_the_loss_and_the_target_follows():
 
 @pytest.mark.slow
 def test_the_encoder_separates_partners():
-    """Partners that always do the same have different embeddings: loss below log(2B-1), neighbours agree."""
+    """Partners that always do the same have different embeddings, and a loss below log(2B-1)."""
     config = dataclasses.replace(
         TINY,
         inputs=(1, 2, 3),
@@ -448,7 +448,7 @@ def test_liam_s_loss_by_hand():
 
 
 BAD = [
-    ({"model": "clan"}, "model is clan; it must be clam or labels or"),
+    ({"model": "clan"}, "model is 'clan'; it must be 'clam' or 'labels' or"),
     ({"token": "code"}, "token 'code' needs the partners in the global state"),
     (
         {"model": "oracle"},
