@@ -28,7 +28,7 @@ class GAEInputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Data of the PPO loss; leading axes [T, b]."""
+    """Inputs of the loss; leading axes [T, b]."""
 
     obs: Observation
     done: Array  # bool []
@@ -48,7 +48,7 @@ class Sequences(NamedTuple):
 
 
 def gae_inputs(spec: EnvSpec, config: PPOConfig, rollout: Transition) -> GAEInputs:
-    """Returns what `marlx.algos.ppo_losses.advantages` reads of a rollout [T, B, ...]."""
+    """Returns the inputs of `marlx.algos.ppo_losses.advantages` from a rollout [T, B, ...]."""
     reward, credit = agent_rewards(spec, config.reward, rollout.reward), rollout.credit
     if credit is None:
         discount = jnp.where(rollout.terminated, 0.0, config.gamma)

@@ -122,14 +122,14 @@ def views_of(parts: Parts, state: EpisodeState, key: Array) -> Views:
     The first has a share of its steps set to 0.
     """
     c, longest = parts.config, parts.longest
-    key_draw, key_agent, key_rows, key_blank = jax.random.split(key, 4)
-    drawn = parts.store.sample(state, key_draw, c.batch)
+    key_sample, key_agent, key_rows, key_blank = jax.random.split(key, 4)
+    trajectories = parts.store.sample(state, key_sample, c.batch)
     agent = jax.random.randint(key_agent, (c.batch,), 0, parts.spec.num_agents)
     start, size = jax.vmap(lambda key, length: sample_pair(key, length, c))(
-        jax.random.split(key_rows, c.batch), drawn.length
+        jax.random.split(key_rows, c.batch), trajectories.length
     )
     rows = start[..., None] + jnp.arange(longest)  # [b, 2, L]
-    stored: LabelledStep = parts.store.take(state, drawn, rows.reshape(c.batch, -1))
+    stored: LabelledStep = parts.store.take(state, trajectories, rows.reshape(c.batch, -1))
     tokens = parts.tokenizer.unpack(stored.step)[jnp.arange(c.batch), :, agent]
     first, second = jnp.unstack(tokens.reshape(c.batch, 2, longest, -1), axis=1)
     blank = jax.vmap(lambda key, size: blank_mask(key, size, longest, c.mask))(

@@ -29,7 +29,7 @@ from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
 
 class ClamPolicy(NamedTuple):
-    """Parameters that acting needs."""
+    """Parameters for acting."""
 
     actor: Tree  # PPO's
     model: Tree  # parameters of the agent model

@@ -21,7 +21,7 @@ class PackedStep(NamedTuple):
 
 
 class PreviousStep(NamedTuple):
-    """Parts of the previous step that a token needs."""
+    """The part of a token that comes from the step before."""
 
     action: Array  # int32 [B, N], -1 at an episode's start; f32 [B, N, A] where continuous
     obs: Array  # f32 [B, N, K], components of the observation; K is 0 unless tokens hold changes

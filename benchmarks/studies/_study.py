@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marlx.analysis import make_rows, result_rows, training
+from marlx import training
+from marlx.analysis import make_rows, result_rows
 
 RESULTS = Path(os.environ.get("MARLX_BENCH_RESULTS") or Path(__file__).parents[1] / "results")
 """Folder of the rows of all studies."""

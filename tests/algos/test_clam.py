@@ -303,8 +303,8 @@ def test_views_apart_share_no_step():
 
 def test_the_right_number_of_steps_is_blanked():
     for size, expected in ((1, 1), (10, 3), (11, 4)):
-        drawn = blank_mask(jax.random.key(size), jnp.int32(size), 12, 0.3)
-        assert drawn.sum() == expected and not drawn[size:].any()
+        blank = blank_mask(jax.random.key(size), jnp.int32(size), 12, 0.3)
+        assert blank.sum() == expected and not blank[size:].any()
     assert not blank_mask(jax.random.key(0), jnp.int32(5), 12, 0.0).any()
 
 
@@ -389,8 +389,8 @@ def test_a_step_lowers_the_loss_and_the_target_follows():
 
 
 @pytest.mark.slow
-def test_the_encoder_tells_partners_apart():
-    """Partners that always do the same are told apart: loss below log(2B-1), neighbours agree."""
+def test_the_encoder_separates_partners():
+    """Partners that always do the same have different embeddings, and a loss below log(2B-1)."""
     config = dataclasses.replace(
         TINY,
         inputs=(1, 2, 3),
@@ -448,7 +448,7 @@ def test_liam_s_loss_by_hand():
 
 
 BAD = [
-    ({"model": "clan"}, "model is clan; it must be clam or labels or"),
+    ({"model": "clan"}, "model is 'clan'; it must be 'clam' or 'labels' or"),
     ({"token": "code"}, "token 'code' needs the partners in the global state"),
     (
         {"model": "oracle"},

@@ -396,7 +396,7 @@ def test_learning_rate_falls_to_nothing():
 
 BAD = [
     ({"clip": 0.0}, "clip is 0.0; it must be above 0"),
-    ({"reward": "mine"}, "reward is mine; it must be 'team' or 'group' or 'own'"),
+    ({"reward": "mine"}, "reward is 'mine'; it must be 'team' or 'group' or 'own'"),
     ({"lambda_": 2.0}, "lambda_ is 2.0; it must be between 0 and 1"),
     ({"recurrent": True, "window": 7}, r"window is 7; it must divide the rollout length \(16\)"),
     ({"minibatches": 3}, r"minibatches is 3; it must divide the 512 sequences of a rollout"),

@@ -34,11 +34,11 @@ def test_categorical_is_the_softmax_over_legal_actions():
 
 
 def test_categorical_samples_have_their_probabilities():
-    draws = Categorical().sample(
+    samples = Categorical().sample(
         jax.random.key(0), jnp.broadcast_to(LOGITS[0], (20_000, 4)), jnp.asarray(MASK[0])
     )
     p = np.where(MASK[0], np.exp(LOGITS[0]), 0)
-    np.testing.assert_allclose(np.bincount(draws, minlength=4) / 20_000, p / p.sum(), atol=0.012)
+    np.testing.assert_allclose(np.bincount(samples, minlength=4) / 20_000, p / p.sum(), atol=0.012)
 
 
 def test_gaussian_log_probability_and_entropy():
@@ -64,8 +64,8 @@ def test_squashed_density_is_that_of_the_action():
     exact = integrate.trapezoid(-density * np.log(density), action)
     many = jnp.broadcast_to(outputs, (100_000, 2))
     mask = jnp.ones((100_000, 1), bool)
-    draws = squashed.sample(jax.random.key(0), many, mask)
-    assert abs(squashed.entropy(many, mask, draws).mean() - exact) < 0.02
+    samples = squashed.sample(jax.random.key(0), many, mask)
+    assert abs(squashed.entropy(many, mask, samples).mean() - exact) < 0.02
     assert np.isfinite(squashed.log_prob(outputs, jnp.array([True]), jnp.array([60.0])))
 
 
