@@ -301,7 +301,7 @@ def test_credit_that_says_nothing_new_changes_nothing(name):
     ("settings", "words"),
     [
         ({"period": 0}, "period is 0; it must be at least 1"),
-        ({"chooser": "best"}, "chooser is best; it must be 'learned' or 'scripted' or 'uniform'"),
+        ({"chooser": "best"}, "chooser is 'best'; it must be 'learned' or 'scripted' or 'uniform'"),
         ({"low_after": "freeze"}, "a low level that never learned cannot act"),
         ({"mixing": False, "unmixed_steps": 5}, "unmixed_steps is 5 and mixing off"),
         ({"period": 9}, "high.window is 8 with a burn_in of 0, and period 9"),

@@ -274,7 +274,7 @@ def test_options_learn_too(settings):
     ("settings", "words"),
     [
         ({"gamma": 1.5}, "gamma is 1.5; it must be between 0 and 1"),
-        ({"sharing": "some"}, "sharing is some; it must be 'all' or 'group' or 'none'"),
+        ({"sharing": "some"}, "sharing is 'some'; it must be 'all' or 'group' or 'none'"),
         ({"burn_in": 5}, r"burn_in is 5; it must be less than window \(5\)"),
         ({"updates_per_step": 0.0}, "updates_per_step is 0.0; it must be above 0"),
     ],
