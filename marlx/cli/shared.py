@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from marlx.text import print_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ def use_compilation_cache() -> None:
 
 def complain(line: str) -> None:
     """Prints a line on stderr."""
-    print(f"marlx: {line}", file=sys.stderr, flush=True)
+    print_line(f"marlx: {line}")
 
 
 def print_returns(

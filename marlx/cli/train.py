@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from marlx.cli.resume import (
     steps_of,
 )
 from marlx.cli.shared import complain, print_returns, use_compilation_cache
-from marlx.cli.stopping import WAITING, Stop, Stopped, stoppable
+from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 from marlx.runs.result import full_result
@@ -136,7 +137,7 @@ def _prepared(
     from marlx.loop import multihost
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
-    from marlx.runs.folder import RunFolder, config_text, default_path
+    from marlx.runs.folder import RunFolder, config_text, make_folder
 
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
@@ -153,7 +154,8 @@ def _prepared(
         if reopened is None:
             return None, training.total_steps
         return functools.partial(_train, experiment, training, *reopened), steps_of(reopened[-1])
-    path = output.out or default_path(experiment.algorithm, experiment.environment)
+    open_checkpoints("", output)  # checks its options before a folder is made
+    path = output.out or make_folder(experiment.algorithm, experiment.environment)
     checkpoints = open_checkpoints(path, output)
     folder = RunFolder(path, complain)
     folder.lock()
@@ -194,6 +196,7 @@ def _train(
       reported: evaluations so far of a restored run.
     """
     from marlx.loggers import Console
+    from marlx.loop.finite import NotFinite
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
@@ -202,7 +205,7 @@ def _train(
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
     job = _Job(experiment, training, folder, checkpoints, history, optimum, console, loggers)
-    result, content = None, None
+    result, content, failure = None, None, None
     try:
         with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
             result = _drive(job, stop)
@@ -210,16 +213,19 @@ def _train(
             content = full_result(experiment, result, optimum)
             if folder.write_json("result.json", content) and checkpoints is not None:
                 checkpoints.finish()
-    except Stopped:
-        pass
+    except NotFinite as error:
+        failure = error
+        folder.write_json("failure.json", {"message": str(error), **vars(error)})
     finally:
         console.close(content)
-        if history and console.random_return is not None:
-            _draw(job, finished=content is not None)  # loggers upload the pictures when closed
+        _draw(job, finished=content is not None)  # loggers upload the pictures when closed
         loggers.close(content)
         folder.unlock()
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
+    if failure is not None:
+        complain(f"{failure}; {_kept(folder, checkpoints)}")
+        return 1
     if result is None:
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
@@ -231,30 +237,30 @@ def _drive(job: _Job, stop: Stop) -> Result | None:
     """Compiles and trains; None if a signal stopped it.
 
     Raises:
-      Stopped: by a signal before training began.
+      NotFinite: the environment or the learner gave NaN or infinity.
     """
     from marlx.loop import multihost
     from marlx.loop.drive import drive
+    from marlx.loop.finite import check_returns
     from marlx.runs.policies import save_policy
 
     stop.patient = multihost.is_multihost()  # several processes stop together, after a block
     job.console.start()
-    job.console.random_return = float(job.training.random_returns().mean())
+    random_returns = job.training.random_returns()
+    check_returns(job.training, random_returns, job.history)
+    job.console.random_return = float(random_returns.mean())
     job.training.compile()
     stop.patient = True
     if job.history:  # of a resumed run: its last evaluation, until there is a new one
-        job.console.log(job.history[-1])
+        job.console.log(job.history[-1]._replace(total_steps=job.training.total_steps))
 
-    def log(progress: Progress) -> None:
-        job.loggers.log(progress)
-        save_policy(job.folder, job.experiment, progress.policies(), progress)
+    def save(run: Run, history: Sequence[Progress], *, now: bool) -> None:
+        save_policy(job.folder, job.experiment, history[-1].policies(), history[-1])
+        if job.checkpoints is not None:
+            job.checkpoints.step(run, history, now=now)
 
     return drive(
-        job.training,
-        job.history,
-        log=log,
-        save=None if job.checkpoints is None else job.checkpoints.step,
-        stop=lambda: any_stopped(stop),
+        job.training, job.history, log=job.loggers.log, save=save, stop=lambda: any_stopped(stop)
     )
 
 
@@ -279,6 +285,16 @@ def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) 
     else:
         kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
     return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {path}"
+
+
+def _kept(folder: RunFolder, checkpoints: Checkpoints | None) -> str:
+    """Returns the part of a line about what a run with NaN or infinity leaves."""
+    if checkpoints is None or checkpoints.steps is None:
+        return f"no checkpoint was taken before; see marlx doctor {folder.path}"
+    return (
+        f"the last good checkpoint, at {checkpoints.steps:,} steps, is kept; "
+        f"see marlx doctor {folder.path}"
+    )
 
 
 def _describe(
@@ -319,13 +335,16 @@ def _describe(
 
 def _draw(job: _Job, *, finished: bool) -> None:
     """Draws the learning curve, and of a finished run also an episode."""
+    history = [one for one in job.history if math.isfinite(one.metrics["return"].sum())]
+    if not history or job.console.random_return is None:
+        return
     import jax
     import numpy as np
 
     from marlx.analysis.plots import learning_curve
     from marlx.analysis.video import episode_frames, record_episode, write_gif
 
-    experiment, training, folder, history = job.experiment, job.training, job.folder, job.history
+    experiment, training, folder = job.experiment, job.training, job.folder
     returns = np.array([progress.metrics["return"] for progress in history])
     draw_curve = functools.partial(
         learning_curve,

@@ -55,6 +55,7 @@ class Run:
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
+        self._has_variants = variants is not None
         self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
         seeds = (self._variants.first_seeds[:, None] + np.arange(config.seeds)).reshape(-1)
         self._count = len(seeds)
@@ -76,9 +77,24 @@ class Run:
         self._random_returns: dict[int, np.ndarray[Any, Any]] = {}
 
     @property
+    def has_variants(self) -> bool:
+        """Whether variants share the program."""
+        return self._has_variants
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds, of all variants together."""
+        return self._count
+
+    @property
     def total_steps(self) -> int:
         """Environment steps per seed at the end: whole blocks, so at least those asked for."""
         return self._steps(self.loop.blocks)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a state: the run was restored, or has begun."""
+        return self._state is not None
 
     @property
     def state(self) -> RunState:
