@@ -29,6 +29,7 @@ from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.text import unknown
+from marlx.xla.options import backend_error
 
 USAGE = """\
 usage: marlx COMMAND ...
@@ -101,6 +102,11 @@ def _run(argv: Sequence[str]) -> int:
             if os.environ.get("MARLX_DEBUG"):
                 raise
             complain(" ".join(str(error).split()))
+            return 2
+        except (RuntimeError, AssertionError):
+            if (reason := backend_error()) is None:
+                raise
+            complain(f"JAX cannot start, see JAX_PLATFORMS: {reason}")
             return 2
         return done if isinstance(done, int) else done()
     except KeyboardInterrupt:

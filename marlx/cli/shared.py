@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.text import print_line
+from marlx.xla.options import check_options
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 def use_compilation_cache() -> None:
-    """Caches compiled programs between runs; a user's JAX variables take precedence."""
+    """Caches compiled programs between runs; a user's JAX variables take precedence.
+
+    Raises:
+      ValueError: an option of JAX has a value that marlx cannot train with.
+    """
+    check_options()
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
 

@@ -22,6 +22,7 @@ from marlx.loop.programs import Programs
 from marlx.loop.progress import Progress
 from marlx.loop.settings import MIN_FINAL_EPISODES, TrainConfig
 from marlx.types import Array, Tree
+from marlx.xla.options import check_options
 
 
 class Run:
@@ -52,6 +53,7 @@ class Run:
         Raises:
           ValueError: settings that cannot work.
         """
+        check_options()
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
