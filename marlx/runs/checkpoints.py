@@ -65,6 +65,9 @@ from marlx.xla.memory import nbytes
 FORMAT = 1
 WAIT_FACTOR = 20
 """The next checkpoint waits for this many times the seconds that one took: at most 5 % of a run."""
+WRITING = 0.6
+"""Memory that writing a checkpoint takes, in parts of its bytes: orbax compresses several arrays at
+once. Measured: 0.49 for a state of 3.3 GB, 0.68 for one of 1.8 GB."""
 
 
 class Checkpoints:
