@@ -77,12 +77,12 @@ def rewards_not_finite(run: RunData) -> Finding | None:
     returns = run.metrics.get("return")
     if returns is None or np.isfinite(returns).all() or stopped_by_nan(run):
         return None
-    wrong = ~np.isfinite(returns)
+    wrong: Array = ~np.isfinite(returns)
     at = run.steps[np.flatnonzero(wrong.any(1))[0]]
     return Finding(
         "the environment's rewards are not finite",
-        f"{_of(wrong.any(0))}: the return of whole episodes is NaN or infinite, first at "
-        f"{at:,.0f} steps",
+        f"{_of(np.asarray(wrong.any(0)))}: the return of whole episodes is NaN or infinite, first "
+        f"at {at:,.0f} steps",
         OF_ENVIRONMENT,
     )
 

@@ -25,6 +25,7 @@ from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
 from marlx.cli.shared import complain
+from marlx.cli.stopping import stoppable
 from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
@@ -61,6 +62,8 @@ commands:
 
 TRAINING = ("train", "sweep", "pool", "reproduce")
 """Commands that train for long and whose results are in files."""
+COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
+"""Commands that a signal ends at once, also while XLA compiles."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -94,9 +97,11 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     """Runs a command line and returns the exit code of the command."""
+    quick = bool(argv) and argv[0] in COMPILING
     try:
         try:
-            done = _command(argv)
+            with stoppable(_nothing, _flush) if quick else contextlib.nullcontext():
+                done = _command(argv)
         except ValueError as error:
             # every error of ours is raised before anything is compiled, and is a single line
             if os.environ.get("MARLX_DEBUG"):
@@ -111,6 +116,15 @@ def _run(argv: Sequence[str]) -> int:
         return done if isinstance(done, int) else done()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _nothing() -> None:
+    """Does nothing: these commands leave at the first signal."""
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _command(argv: Sequence[str]) -> int | Callable[[], int]:

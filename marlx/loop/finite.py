@@ -62,7 +62,7 @@ class _Found(NamedTuple):
 
     def seeds(self) -> np.ndarray[Any, Any]:
         """Bool [seeds], whether any array of a seed has them."""
-        return np.any([*self.environment.values(), *self.learner.values()], axis=0)
+        return np.asarray(np.any([*self.environment.values(), *self.learner.values()], axis=0))
 
 
 class RandomPlay(NamedTuple):
@@ -210,7 +210,8 @@ def random_play(env: Environment[Any, Any], params: EnvParams, key: Array) -> Ra
         return jnp.stack([of(jnp.asarray(x, jnp.float32)) for x in arrays])
 
     def going(carry: tuple[Any, ...]) -> Array:
-        return ~carry[2].any() & (carry[3] < min(spec.horizon, MOST_STEPS))
+        more: Array = ~carry[2].any() & (carry[3] < min(spec.horizon, MOST_STEPS))
+        return more
 
     def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         actors, key, _, count, _ = carry

@@ -411,7 +411,8 @@ def without_times(folder):
 def test_a_finished_run_gets_more_steps(tiny_algorithm, tmp_path, capsys):
     assert cli.run([*RUN, "--out", "run"]) == 0
     assert cli.run(["train", "--resume", "run", "--total-steps", "128"]) == 0
-    assert "going on from 72 of 136 steps" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "going on from 72 of 136 steps" in out and "  72 / 136 steps" in out
     longer = ["--total-steps", "128", "--evals", "4"]
     at = RUN.index("--total-steps")
     words = [*RUN[:at], *RUN[at + 2 :], *longer, "--out", "alone"]
@@ -486,6 +487,20 @@ def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypa
     lines = err.splitlines()
     assert all("No space left on device" in line for line in lines)
     assert len(lines) == len(set(lines)) == 7, "each file is told of once, and checkpoints are"
+
+
+def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_path, monkeypatch):
+    from marlx.loop.run import Run
+
+    final_returns = Run.final_returns
+
+    def deleted(self):
+        shutil.rmtree("run")
+        return final_returns(self)
+
+    monkeypatch.setattr(Run, "final_returns", deleted)
+    assert cli.run([*RUN, "--out", "run"]) == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_nan_ends_a_run_with_one_line_and_code_1(tiny_algorithm, tmp_path, capsys):

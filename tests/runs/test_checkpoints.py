@@ -246,6 +246,13 @@ def every_file(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_deleted_run_folder_is_not_made_again(started, tmp_path):
+    run, history = started[:2]
+    said = []
+    store = Checkpoints(tmp_path / "gone" / "c", complain=said.append, parents=False)
+    assert not store.save(run, history) and not (tmp_path / "gone").exists() and len(said) == 1
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "empty"])
 def test_a_damaged_checkpoint_is_passed_over_whatever_is_damaged(damage, folder):
     last = folder / "000000000056"
