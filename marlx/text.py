@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +29,12 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Valu
     near = nearest(name, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
     return ValueError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}; {hint}")
+
+
+def print_line(line: str) -> None:
+    """Prints a line on stderr; nothing where that is closed, broken or full."""
+    with contextlib.suppress(OSError, ValueError):  # a closed file raises a ValueError
+        print(line, file=sys.stderr, flush=True)
 
 
 def short_text(value: Any) -> str:

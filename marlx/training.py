@@ -60,6 +60,9 @@ def train(
     Raises:
       ValueError: settings that cannot work, or that are not those of the checkpoint, before
         anything is compiled.
+      NotFinite: a `FloatingPointError` (`marlx.loop.finite`): NaN or infinity in rewards,
+        observations, losses or the policy, found after the block that has them. The message names
+        the array, who made it and the seeds. Checkpoints are those before it.
     """
     from marlx.loggers.base import together
     from marlx.runs.result import summary

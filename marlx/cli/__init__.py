@@ -7,6 +7,7 @@ Wrong input is one line on stderr and exit code 2, before anything is compiled.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -23,9 +24,13 @@ from marlx.cli.partners import crossplay_command, embeddings_command, pool_comma
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
+from marlx.cli.shared import complain
+from marlx.cli.stopping import stoppable
+from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.text import unknown
+from marlx.xla.options import backend_error
 
 USAGE = """\
 usage: marlx COMMAND ...
@@ -55,30 +60,71 @@ commands:
   marlx --version
 """
 
+TRAINING = ("train", "sweep", "pool", "reproduce")
+"""Commands that train for long and whose results are in files."""
+COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
+"""Commands that a signal ends at once, also while XLA compiles."""
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The `marlx` command; leaves through `SystemExit`."""
+    open_closed_streams()
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
-    with _plain_warnings():
+    """Runs a command line and returns its exit code.
+
+    Output that cannot be written (a closed or broken pipe, a full disk) stops nothing. Trainings
+    keep their exit code, since their results are in files. Other commands return 141 for a broken
+    pipe, as if killed by SIGPIPE, and 1 for anything else.
+    """
+    trains = bool(argv) and argv[0] in TRAINING and not {"-h", "--help"} & {*argv}
+
+    def failed(error: OSError) -> None:
+        if trains:
+            complain(f"cannot write to standard output ({error.strerror}); the training goes on")
+        elif error.errno != errno.EPIPE:
+            complain(f"cannot write to standard output: {error.strerror}")
+
+    with guarded_streams(failed) as out, _plain_warnings():
+        code = _run(argv)
+        out.flush()
+        if out.error is None or trains or code:
+            return code
+        return 128 + signal.SIGPIPE if out.error.errno == errno.EPIPE else 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Runs a command line and returns the exit code of the command."""
+    quick = bool(argv) and argv[0] in COMPILING
+    try:
         try:
-            try:
+            with stoppable(_nothing, _flush) if quick else contextlib.nullcontext():
                 done = _command(argv)
-            except ValueError as error:
-                # every error of ours is raised before anything is compiled, and is a single line
-                if os.environ.get("MARLX_DEBUG"):
-                    raise
-                print(f"marlx: {' '.join(str(error).split())}", file=sys.stderr)
-                return 2
-            return done if isinstance(done, int) else done()
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
-        except BrokenPipeError:  # `marlx list | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 0
+        except ValueError as error:
+            # every error of ours is raised before anything is compiled, and is a single line
+            if os.environ.get("MARLX_DEBUG"):
+                raise
+            complain(" ".join(str(error).split()))
+            return 2
+        except (RuntimeError, AssertionError):
+            if (reason := backend_error()) is None:
+                raise
+            complain(f"JAX cannot start, see JAX_PLATFORMS: {reason}")
+            return 2
+        return done if isinstance(done, int) else done()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _nothing() -> None:
+    """Does nothing: these commands leave at the first signal."""
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _command(argv: Sequence[str]) -> int | Callable[[], int]:

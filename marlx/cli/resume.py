@@ -106,6 +106,7 @@ def open_checkpoints(path: str | Path, output: Output) -> Checkpoints | None:
         keep=output.keep_checkpoints,
         seconds=output.checkpoint_seconds,
         complain=complain,
+        parents=False,
     )
     return checkpoints if output.checkpoints else None
 
@@ -152,6 +153,7 @@ def reopen(
         folder.write("config.yaml", config_text(experiment))
         # it holds the old settings; it is written again with the arrays below
         (path / "policy" / "policy.json").unlink(missing_ok=True)
+    folder.remove("failure.json")
     folder.cut("metrics.jsonl", metrics_text(history))
     if history:
         save_policy(folder, experiment, training.policies(), history[-1])

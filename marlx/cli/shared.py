@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from marlx.text import print_line
+from marlx.xla.options import check_options
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 def use_compilation_cache() -> None:
-    """Caches compiled programs between runs; a user's JAX variables take precedence."""
+    """Caches compiled programs between runs; a user's JAX variables take precedence.
+
+    Raises:
+      ValueError: an option of JAX has a value that marlx cannot train with.
+    """
+    check_options()
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
 
 
 def complain(line: str) -> None:
     """Prints a line on stderr."""
-    print(f"marlx: {line}", file=sys.stderr, flush=True)
+    print_line(f"marlx: {line}")
 
 
 def print_returns(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from marlx.cli.resume import (
     steps_of,
 )
 from marlx.cli.shared import complain, print_returns, use_compilation_cache
-from marlx.cli.stopping import WAITING, Stop, Stopped, stoppable
+from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 from marlx.text import bytes_text
@@ -66,6 +67,10 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --resume RUN         continue a run that was stopped or killed, or give it more --total-steps
   --no-checkpoints     keep none; such a run cannot be resumed
 """
+
+JAX_ITSELF = 900_000_000
+"""Memory of a process on CPUs besides its arrays: Python, JAX, and what XLA keeps of compiling.
+Measured: 0.6 GB for a small Q-learner, 1.3 GB for a bridged task."""
 
 
 def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
@@ -135,13 +140,12 @@ def _prepared(
     from marlx.loop import multihost
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
-    from marlx.runs.folder import RunFolder, config_text, default_path
+    from marlx.runs.folder import RunFolder, config_text, make_folder
 
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
     training = Run(env, params, learner, experiment.train, devices=output.devices)
-    needed = sum(training.sizes().values()) * experiment.train.seeds
-    _check_memory(needed // multihost.num_processes())
+    _check_memory(training, multihost.num_processes())
     if not multihost.is_first():
         following = reopen_to_follow(training, output)
         if following is None:
@@ -152,7 +156,8 @@ def _prepared(
         if reopened is None:
             return None, training.total_steps
         return functools.partial(_train, experiment, training, *reopened), steps_of(reopened[-1])
-    path = output.out or default_path(experiment.algorithm, experiment.environment)
+    open_checkpoints("", output)  # checks its options before a folder is made
+    path = output.out or make_folder(experiment.algorithm, experiment.environment)
     checkpoints = open_checkpoints(path, output)
     folder = RunFolder(path, complain)
     folder.lock()
@@ -193,6 +198,7 @@ def _train(
       reported: evaluations so far of a restored run.
     """
     from marlx.loggers import Console
+    from marlx.loop.finite import NotFinite
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
@@ -201,7 +207,7 @@ def _train(
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
     job = _Job(experiment, training, folder, checkpoints, history, optimum, console, loggers)
-    result, content = None, None
+    result, content, failure = None, None, None
     try:
         with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
             result = _drive(job, stop)
@@ -211,16 +217,19 @@ def _train(
             content = full_result(experiment, result, optimum)
             if folder.write_json("result.json", content) and checkpoints is not None:
                 checkpoints.finish()
-    except Stopped:
-        pass
+    except NotFinite as error:
+        failure = error
+        folder.write_json("failure.json", {"message": str(error), **vars(error)})
     finally:
         console.close(content)
-        if history and console.random_return is not None:
-            _draw(job, finished=content is not None)  # loggers upload the pictures when closed
+        _draw(job, finished=content is not None)  # loggers upload the pictures when closed
         loggers.close(content)
         folder.unlock()
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
+    if failure is not None:
+        complain(f"{failure}; {_kept(folder, checkpoints)}")
+        return 1
     if result is None:
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
@@ -232,30 +241,30 @@ def _drive(job: _Job, stop: Stop) -> Result | None:
     """Compiles and trains; None if a signal stopped it.
 
     Raises:
-      Stopped: by a signal before training began.
+      NotFinite: the environment or the learner gave NaN or infinity.
     """
     from marlx.loop import multihost
     from marlx.loop.drive import drive
+    from marlx.loop.finite import check_returns
     from marlx.runs.policies import save_policy
 
     stop.patient = multihost.is_multihost()  # several processes stop together, after a block
     job.console.start()
-    job.console.random_return = float(job.training.random_returns().mean())
+    random_returns = job.training.random_returns()
+    check_returns(job.training, random_returns, job.history)
+    job.console.random_return = float(random_returns.mean())
     job.training.compile()
     stop.patient = True
     if job.history:  # of a resumed run: its last evaluation, until there is a new one
-        job.console.log(job.history[-1])
+        job.console.log(job.history[-1]._replace(total_steps=job.training.total_steps))
 
-    def log(progress: Progress) -> None:
-        job.loggers.log(progress)
-        save_policy(job.folder, job.experiment, progress.policies(), progress)
+    def save(run: Run, history: Sequence[Progress], *, now: bool) -> None:
+        save_policy(job.folder, job.experiment, history[-1].policies(), history[-1])
+        if job.checkpoints is not None:
+            job.checkpoints.step(run, history, now=now)
 
     return drive(
-        job.training,
-        job.history,
-        log=log,
-        save=None if job.checkpoints is None else job.checkpoints.step,
-        stop=lambda: any_stopped(stop),
+        job.training, job.history, log=job.loggers.log, save=save, stop=lambda: any_stopped(stop)
     )
 
 
@@ -282,6 +291,16 @@ def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) 
     return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {path}"
 
 
+def _kept(folder: RunFolder, checkpoints: Checkpoints | None) -> str:
+    """Returns the part of a line about what a run with NaN or infinity leaves."""
+    if checkpoints is None or checkpoints.steps is None:
+        return f"no checkpoint was taken before; see marlx doctor {folder.path}"
+    return (
+        f"the last good checkpoint, at {checkpoints.steps:,} steps, is kept; "
+        f"see marlx doctor {folder.path}"
+    )
+
+
 def _describe(
     experiment: Experiment,
     training: Run,
@@ -304,9 +323,7 @@ def _describe(
     if layout.group_size > 1:
         groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
         yield f"  {layout.group_size} devices share the environments of a seed{groups}"
-    sizes = training.sizes()
-    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
-    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
+    yield from _memory_lines(training, checkpoints)
     if checkpoints is not None:
         size, free = checkpoint_bytes(training), shutil.disk_usage(folder.path).free
         kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
@@ -320,13 +337,16 @@ def _describe(
 
 def _draw(job: _Job, *, finished: bool) -> None:
     """Draws the learning curve, and of a finished run also an episode."""
+    history = [one for one in job.history if math.isfinite(one.metrics["return"].sum())]
+    if not history or job.console.random_return is None:
+        return
     import jax
     import numpy as np
 
     from marlx.analysis.plots import learning_curve
     from marlx.analysis.video import episode_frames, record_episode, write_gif
 
-    experiment, training, folder, history = job.experiment, job.training, job.folder, job.history
+    experiment, training, folder = job.experiment, job.training, job.folder
     returns = np.array([progress.metrics["return"] for progress in history])
     draw_curve = functools.partial(
         learning_curve,
@@ -385,11 +405,12 @@ def _print_files(folder: RunFolder) -> None:
             print(f"    {name:<17} {text}")
 
 
-def _check_memory(needed: int) -> None:
-    """Checks that the state of a run fits into memory, before anything is compiled.
+def _check_memory(training: Run, processes: int) -> None:
+    """Checks that a run fits into memory, before anything is compiled.
 
     Args:
-      needed: bytes of this process's part of the state.
+      training: traced here; its state is checked first, since too large sizes cannot be traced.
+      processes: that share it evenly.
 
     Raises:
       ValueError: the devices of this process have less memory.
@@ -397,8 +418,44 @@ def _check_memory(needed: int) -> None:
     from marlx.xla.memory import device_memory
 
     available = device_memory()
-    if available is not None and needed > available:
+    if available is None:
+        return
+    _check_fits(sum(training.sizes().values()) * training.num_seeds // processes, available)
+    plan = training.memory_plan()
+    _check_fits(plan.training // processes, available)
+    _check_fits(plan.evaluation // processes, available, "evaluations", "a smaller eval_episodes")
+
+
+def _check_fits(needed: int, available: int, what: str = "this run", give: str = "") -> None:
+    if needed > available:
+        give = give or "fewer seeds, fewer environments or a smaller replay"
+        need = "needs" if what == "this run" else "need"
         raise ValueError(
-            f"this run needs {bytes_text(needed)} and there are {bytes_text(available)}; give it "
-            "fewer seeds, fewer environments or a smaller replay"
+            f"{what} {need} {bytes_text(needed)} and there are {bytes_text(available)}; give it "
+            f"{give}"
         )
+
+
+def _memory_lines(training: Run, checkpoints: Checkpoints | None) -> Iterator[str]:
+    """Yields lines about the memory of a seed's state and of the whole run at its peak."""
+    import jax
+
+    from marlx.runs.checkpoints import WRITING, checkpoint_bytes
+    from marlx.xla.memory import device_memory
+
+    sizes = training.sizes()
+    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
+    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
+    plan = training.memory_plan()
+    writing = int(WRITING * checkpoint_bytes(training)) if checkpoints is not None else 0
+    if jax.default_backend() != "cpu":
+        yield f"  memory of the devices: about {bytes_text(plan.peak)} at the peak"
+        return
+    peak = JAX_ITSELF + max(plan.peak, plan.state + writing)
+    how = f"{bytes_text(JAX_ITSELF)} of it JAX and its compiler"
+    if writing > peak // 10:
+        how += f", {bytes_text(writing)} while a checkpoint is written"
+    yield f"  memory of the process: about {bytes_text(peak)} at the peak, {how}"
+    free = device_memory(free=True)
+    if free is not None and peak > free:
+        yield f"  that may not fit: there are {bytes_text(free)} free"

@@ -411,7 +411,8 @@ def without_times(folder):
 def test_a_finished_run_gets_more_steps(tiny_algorithm, tmp_path, capsys):
     assert cli.run([*RUN, "--out", "run"]) == 0
     assert cli.run(["train", "--resume", "run", "--total-steps", "128"]) == 0
-    assert "going on from 72 of 136 steps" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "going on from 72 of 136 steps" in out and "  72 / 136 steps" in out
     longer = ["--total-steps", "128", "--evals", "4"]
     at = RUN.index("--total-steps")
     words = [*RUN[:at], *RUN[at + 2 :], *longer, "--out", "alone"]
@@ -471,27 +472,6 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny_algorithm, tmp_path, cap
     folder.unlock()
 
 
-def test_the_second_signal_leaves_while_compiled_code_runs():
-    """The main thread sits in a lock that no signal interrupts, as it does in compiled code."""
-    code = """
-import ctypes, os, signal, sys, threading
-from marlx.cli.stopping import stoppable
-
-say = lambda word: print(word, flush=True)
-with stoppable(lambda: say("first"), lambda: say("second")) as stop:
-    stop.patient = True
-    say("ready")
-    pthread = ctypes.CDLL(None)
-    while True:
-        pthread.sleep(1)  # C restarts it; Python's handlers run in between at most
-"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as it:
-        for expected in ("ready", "first", "second"):
-            assert it.stdout.readline().strip() == expected
-            it.send_signal(signal.SIGTERM)
-        assert it.wait(30) == 143
-
-
 def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypatch):
     from marlx.runs import folder as run_folder
 
@@ -507,6 +487,43 @@ def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypa
     lines = err.splitlines()
     assert all("No space left on device" in line for line in lines)
     assert len(lines) == len(set(lines)) == 7, "each file is told of once, and checkpoints are"
+
+
+def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_path, monkeypatch):
+    from marlx.loop.run import Run
+
+    final_returns = Run.final_returns
+
+    def deleted(self):
+        shutil.rmtree("run")
+        return final_returns(self)
+
+    monkeypatch.setattr(Run, "final_returns", deleted)
+    assert cli.run([*RUN, "--out", "run"]) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_ends_a_run_with_one_line_and_code_1(tiny_algorithm, tmp_path, capsys):
+    """Infinity in the policy at the second evaluation: everything kept is from the first."""
+    run = [*RUN, "--out", "run", "--seeds", "2", "--learner.lr", "3e38"]
+    assert cli.run(run) == 1
+    out, err = capsys.readouterr()
+    assert "greedy return" not in out and err.count("\n") == 1
+    for said in ("learner has NaN or infinity in logits", "between 8 and 40 steps, seeds 0, 1;"):
+        assert said in err
+    assert "the last good checkpoint, at 8 steps, is kept" in err
+    folder = tmp_path / "run"
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000000000008"]
+    assert not (folder / "result.json").exists()
+    assert json.loads((folder / "failure.json").read_text())["array"] == "logits"
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+    assert cli.run(["doctor", "run"]) == 0
+    assert (
+        "  numbers are not finite: the learner has NaN" in capsys.readouterr().out.split("\n\n")[1]
+    )
+
+    assert cli.run(["train", "--resume", "run"]) == 1, "the same steps, so the same end"
+    assert "at 8 steps, is kept" in capsys.readouterr().err
 
 
 def test_an_error_in_the_training_is_no_wrong_input(tiny_algorithm, monkeypatch):
