@@ -187,7 +187,7 @@ def checked(content: Any, schema: Any, source: str | Path, key: str = "") -> Any
         before = f"{key}." if key else ""
         items = dict.fromkeys(content, schema.item) if isinstance(schema, Each) else schema.allowed
         if isinstance(schema, Record):
-            for name in schema.needed.keys() - content.keys():
+            for name in (name for name in schema.needed if name not in content):
                 raise ValueError(f"{shortened(source, 300)} has no {before}{name}")
             items = {**schema.needed, **schema.allowed}
         for name, item in items.items():

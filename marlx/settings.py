@@ -59,7 +59,9 @@ def setting(
     """
     bounds = dict(zip(BOUNDS, (at_least, above, at_most, below), strict=True))
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return dataclasses.field(default=default, metadata={**given, "traced": traced, "finite": finite})
+    return dataclasses.field(
+        default=default, metadata={**given, "traced": traced, "finite": finite}
+    )
 
 
 def check_settings(config: Any) -> None:

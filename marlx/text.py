@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-
 WIDEST = 80
 """Characters of a value or name in messages; longer ones are cut in the middle."""
 LISTED = 12
@@ -29,13 +28,13 @@ SYNONYMS = {
     "clip_eps": "clip",
     "num_minibatches": "minibatches",
     "update_epochs": "epochs",
-    "gae_lambda": "lambda_",
+    "gae_lambda": "lambda",
 }
 """Names of settings in other libraries, and ours."""
 
 
 def printable(text: object) -> str:
-    """Returns `text` with characters that a terminal would obey, or cannot show, as `\\x1b`.
+    """Returns `text` with the characters that a terminal would obey or cannot show escaped.
 
     Names come from files and environments of others. Every name that is shown in a terminal, a web
     page or a picture passes through here.
@@ -70,7 +69,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5
     """
     by_lower = {word.lower(): word for word in known}
     wanted = SYNONYMS.get(_last(name.lower()))
-    ours = [word for lower, word in by_lower.items() if wanted in (_last(lower), _last(lower) + "_")]
+    ours = [word for lower, word in by_lower.items() if _last(lower) == wanted]
     if len(name) > WIDEST:
         return ours[:count]
     found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=cutoff)
@@ -105,7 +104,7 @@ def unknown(
 
 def _last(name: str) -> str:
     """Returns the last part of a dotted name, as a setting is written: `learner.lr` gives `lr`."""
-    return name.rpartition(".")[2].lstrip("-").replace("-", "_")
+    return name.rpartition(".")[2].strip("-_").replace("-", "_")
 
 
 def short_text(value: Any) -> str:

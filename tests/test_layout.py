@@ -12,8 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
-    "_version statistics text types settings",
-    "files xla",
+    "_version statistics text types",
+    "files settings",
+    "xla",
     "environment learner",
     "learning subgoals",
     "nets data",

@@ -372,7 +372,7 @@ def no_better_than_random(run: RunData) -> Finding | None:
     if not returns or random is None or _solved(run) or run.non_finite_arrays:
         return None
     low, high = returns["interval_95"]
-    if low is None or high is None or low > random:
+    if None in (low, high, returns["mean"]) or low > random:
         return None
     return Finding(
         "no better than random play",
