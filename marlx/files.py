@@ -94,7 +94,7 @@ def check_regular(path: str | Path, limit: int) -> None:
     try:
         about = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        missing = not isinstance(error, PermissionError)
         reason = getattr(error, "strerror", None) or str(error)
         raise CannotRead(path, reason, missing=missing) from None
     if stat.S_ISDIR(about.st_mode):
