@@ -31,6 +31,8 @@ LARGEST = 2**31 - 1
 """Largest whole number of a setting without another bound: counters are int32."""
 LARGEST_SEED = 2**32 - 1
 """Largest seed: 32 bits, as in sweeps of others."""
+FAR = 1000
+"""Largest values from here on are against mistakes: they are named to those who exceed them."""
 MOST_SEEDS = 2**16
 """Most runs of one program."""
 
@@ -87,7 +89,7 @@ def check_settings(config: Any) -> None:
                 require(field.name, value, False, "a finite number" + or_none)
             if isinstance(value, int) and not bounds.keys() & {"at_most", "below"}:
                 require(field.name, value, value <= LARGEST, f"at most {LARGEST}" + or_none)
-            require(field.name, value, _inside(value, bounds), _in_words(bounds) + or_none)
+            require(field.name, value, _inside(value, bounds), _in_words(bounds, value) + or_none)
 
 
 def require(name: str, value: Any, ok: bool, accepted: str) -> None:
@@ -130,7 +132,10 @@ def _inside(value: float, bounds: dict[str, float]) -> bool:
     )
 
 
-def _in_words(bounds: dict[str, float]) -> str:
+def _in_words(bounds: dict[str, float], value: float) -> str:
+    """Returns the bounds in words; a far one only if `value` is beyond it."""
+    if bounds.get("at_most", 0) >= FAR and not value > bounds["at_most"]:
+        bounds = {name: bound for name, bound in bounds.items() if name != "at_most"}
     if not bounds:
         return "a number"
     if {"at_least", "at_most"} <= bounds.keys():

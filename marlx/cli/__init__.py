@@ -23,6 +23,7 @@ from marlx.cli.partners import crossplay_command, embeddings_command, pool_comma
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
+from marlx.cli.shared import in_one_line
 from marlx.cli.sweep import sweep_command
 from marlx.cli.train import train_command
 from marlx.text import unknown
@@ -67,11 +68,11 @@ def run(argv: Sequence[str]) -> int:
         try:
             try:
                 done = _command(argv)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 # every error of ours is raised before anything is compiled, and is a single line
-                if os.environ.get("MARLX_DEBUG"):
+                if os.environ.get("MARLX_DEBUG") or not _is_about_input(error):
                     raise
-                print(f"marlx: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"marlx: {in_one_line(error)}", file=sys.stderr)
                 return 2
             return done if isinstance(done, int) else done()
         except KeyboardInterrupt:
@@ -79,6 +80,11 @@ def run(argv: Sequence[str]) -> int:
         except BrokenPipeError:  # `marlx list | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 0
+
+
+def _is_about_input(error: Exception) -> bool:
+    """Whether an error is about what the user gave; of the system's, those about a named file."""
+    return isinstance(error, ValueError) or getattr(error, "filename", None) is not None
 
 
 def _command(argv: Sequence[str]) -> int | Callable[[], int]:

@@ -40,8 +40,8 @@ def cpu_devices(devices: str, seeds: int, processes: int = 1) -> int:
         )
     if count // processes > MOST_CPU_DEVICES:
         raise ValueError(
-            f"devices is {devices}, and a CPU is split into at most {MOST_CPU_DEVICES}; this one has "
-            f"{cores} cores"
+            f"devices is {devices}; a CPU is split into at most {MOST_CPU_DEVICES} devices, and "
+            f"this one has {cores} cores"
         )
     return count // processes
 
