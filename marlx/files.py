@@ -197,7 +197,7 @@ def checked(content: Any, schema: Any, source: str | Path, key: str = "") -> Any
 
 
 def _misfit(content: Any, words: str, source: str | Path, key: str) -> ValueError:
-    kinds = {dict: "an object", list: "a list"}
+    kinds: dict[Any, str] = {dict: "an object", list: "a list"}
     try:
         shown = kinds.get(type(content)) or shortened(repr(content))
     except ValueError:  # a whole number of more digits than Python writes

@@ -238,7 +238,7 @@ def _record(line: str) -> dict[str, Any] | None:
         record = parse_json(line, "the line")
     except ValueError:
         return None
-    steps = record.get("steps") if isinstance(record, dict) else None
+    steps: Any = record.get("steps") if isinstance(record, dict) else None
     return record if is_number(steps) and 0 <= steps < LARGEST_STEPS else None
 
 

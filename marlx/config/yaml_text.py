@@ -56,7 +56,8 @@ class _Loader(yaml.SafeLoader):
         self._keys: dict[int, str] = {}  # id of a node -> the key that it is the value of
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._depth += 1
         self._count += 1
         if self._depth > DEEPEST:

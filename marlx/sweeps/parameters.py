@@ -8,8 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from marlx.text import shortened
-
 MOST_POINTS = 100_000
 """Most points of a grid."""
 Method = Literal["grid", "random", "bayes"]
@@ -67,17 +65,16 @@ class Parameter(NamedTuple):
         """
         if self.kind == "choice":
             return self.values
-        if self.kind in ("whole", "steps") and self.count() > MOST_POINTS:
-            raise ValueError(
-                f"{self.name} has {self.count():,} values; a grid may have {MOST_POINTS:,} points"
-            )
+        if self.kind in ("whole", "steps") and self.number_of_points() > MOST_POINTS:
+            count = f"{self.number_of_points():,} values"
+            raise ValueError(f"{self.name} has {count}; a grid may have {MOST_POINTS:,} points")
         if self.kind == "whole":
             return tuple(range(int(self.low), int(self.high) + 1))
         if self.kind == "steps":  # without the largest, as in wandb
             return tuple(map(self.rounded, np.arange(self.low, self.high, self.step).tolist()))
         raise ValueError(f"{self.name} has a range, and a grid needs `values`")
 
-    def count(self) -> int:
+    def number_of_points(self) -> int:
         """Returns the number of values in a grid; 0 for a continuous range."""
         if self.kind == "choice":
             return len(self.values)
@@ -163,11 +160,11 @@ class Sweep(NamedTuple):
                 for value in one.points()
             )
 
-        size = math.prod(one.count() for one in self.searched)
+        size = math.prod(one.number_of_points() for one in self.searched)
         if size > MOST_POINTS:
             raise ValueError(
-                f"the grid has {shortened(size)} points, and may have {MOST_POINTS:,}; take values "
-                "out, or write `method: random`"
+                f"the grid has more than {MOST_POINTS:,} points; take values out, or write "
+                "`method: random`"
             )
         order = sorted(self.searched, key=varies_fast)
         found = itertools.product(*(one.points() for one in order))

@@ -1,4 +1,4 @@
-"""Files, paths and names of others: every command answers in one line, at once, and exits with 2."""
+"""Files, paths and names of others: every command answers in one line, and exits with 2."""
 
 import json
 import os

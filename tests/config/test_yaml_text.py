@@ -1,5 +1,6 @@
 """YAML of others: bounded in depth and size, and every error one line with the key."""
 
+import itertools
 import time
 
 import pytest
@@ -10,11 +11,11 @@ from marlx.config.yaml_text import dump, parse
 NINE = "abcdefghi"
 BOMB = "a: &a [1, 2, 3]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
-    for before, after in zip(NINE, NINE[1:], strict=False)
+    for before, after in itertools.pairwise(NINE)
 )
 MERGED = "a: &a {k: 1}\n" + "".join(
     f"{after}: &{after} {{<<: [{', '.join([f'*{before}'] * 9)}]}}\n"
-    for before, after in zip(NINE, NINE[1:], strict=False)
+    for before, after in itertools.pairwise(NINE)
 )
 
 
