@@ -17,7 +17,7 @@ Trunk = Literal["separate", "shared"]
 class PPOConfig:
     """Settings of every policy-gradient learner."""
 
-    lr: float = setting(5e-4, above=0, traced=True)
+    lr: float = setting(5e-4, above=0, at_most=1e6, traced=True)
     """Adam's step size."""
     lr_steps: int = setting(0, at_least=0, traced=True)
     """Environment steps over which `lr` falls linearly to 0; 0 keeps it constant."""
@@ -25,22 +25,22 @@ class PPOConfig:
     """Discount per environment step."""
     lambda_: float = setting(0.95, at_least=0, at_most=1, traced=True)
     """Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole return."""
-    epochs: int = setting(4, at_least=1)
+    epochs: int = setting(4, at_least=1, at_most=10_000)
     """Passes over each rollout."""
-    minibatches: int = setting(4, at_least=1)
+    minibatches: int = setting(4, at_least=1, at_most=10_000)
     """Gradient updates per pass."""
-    window: int = setting(16, at_least=1)
+    window: int = setting(16, at_least=1, at_most=1_000_000)
     """Steps per sequence of a recurrent learner; it starts at the memory that acting had there."""
-    clip: float = setting(0.2, above=0, traced=True)
+    clip: float = setting(0.2, above=0, at_most=1e6, traced=True)
     """Largest change of the probability ratio that still gets a gradient (PPO's epsilon)."""
-    value_clip: float = setting(0.2, at_least=0, traced=True)
+    value_clip: float = setting(0.2, at_least=0, at_most=1e6, traced=True)
     """Largest change of a value that still gets a gradient, in deviations of the return where
     values are normalised; 0 is no clipping."""
-    entropy: float = setting(0.01, at_least=0, traced=True)
+    entropy: float = setting(0.01, at_least=0, at_most=1e6, traced=True)
     """Weight of the entropy bonus."""
-    value_weight: float = setting(0.5, at_least=0, traced=True)
+    value_weight: float = setting(0.5, at_least=0, at_most=1e6, traced=True)
     """Weight of the value loss."""
-    max_grad_norm: float = setting(0.5, above=0, traced=True)
+    max_grad_norm: float = setting(0.5, above=0, traced=True, finite=False)
     """Largest global norm of a gradient; larger ones are scaled down."""
     normalise_advantage: bool = True
     """Scale the advantages of a minibatch to mean 0 and deviation 1."""
@@ -51,7 +51,7 @@ class PPOConfig:
     `team`: the team's.
     `group`: that of its group.
     `own`: its own."""
-    hidden: int = setting(64, at_least=1)
+    hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of all networks."""
     recurrent: bool = False
     """Actor and critic have a GRU; without it they see the present observation only."""
@@ -81,9 +81,9 @@ class PPOConfig:
 class A2CConfig(PPOConfig):
     """Settings of advantage actor-critic: one pass over the whole rollout."""
 
-    epochs: int = setting(1, at_least=1)
+    epochs: int = setting(1, at_least=1, at_most=10_000)
     """Passes over each rollout."""
-    minibatches: int = setting(1, at_least=1)
+    minibatches: int = setting(1, at_least=1, at_most=10_000)
     """Gradient updates per pass."""
-    value_clip: float = setting(0.0, at_least=0, traced=True)
+    value_clip: float = setting(0.0, at_least=0, at_most=1e6, traced=True)
     """Largest change of a value that still gets a gradient; 0 is no clipping."""

@@ -13,15 +13,15 @@ from marlx.settings import check_settings, require, setting
 class QConfig:
     """Settings of every Q-learner."""
 
-    lr: float = setting(5e-4, above=0, traced=True)
+    lr: float = setting(5e-4, above=0, at_most=1e6, traced=True)
     """Adam's step size."""
     gamma: float = setting(0.99, at_least=0, at_most=1, traced=True)
     """Discount per environment step."""
-    updates_per_step: float = setting(1 / 32, above=0, traced=True)
+    updates_per_step: float = setting(1 / 32, above=0, at_most=1000, traced=True)
     """Gradient updates per environment step, whatever the number of environments."""
-    batch: int = setting(32, at_least=1)
+    batch: int = setting(32, at_least=1, at_most=1_000_000)
     """Windows per gradient update."""
-    window: int = setting(16, at_least=1)
+    window: int = setting(16, at_least=1, at_most=1_000_000)
     """Steps per window. A window starts at a stored memory of the network and may span episodes."""
     burn_in: int = setting(0, at_least=0)
     """First steps of a window, which only update the memory and are not learned from."""
@@ -31,9 +31,9 @@ class QConfig:
     """Environment steps before the first update."""
     prioritised: bool = False
     """Sample windows in proportion to their last TD error instead of uniformly."""
-    priority_exponent: float = setting(0.6, at_least=0)
+    priority_exponent: float = setting(0.6, at_least=0, at_most=10)
     """Power of the TD error in the sampling probability: 0 is uniform, 1 proportional."""
-    importance_exponent: float = setting(0.4, at_least=0)
+    importance_exponent: float = setting(0.4, at_least=0, at_most=10)
     """Power of the importance weights in the loss: 0 is no correction, 1 the full correction."""
     epsilon_start: float = setting(1.0, at_least=0, at_most=1, traced=True)
     """Probability of a random action at the start."""
@@ -60,9 +60,9 @@ class QConfig:
     """Reward that an agent learns from:
     `team`: the team's.
     `own`: its own (independent learners only)."""
-    max_grad_norm: float = setting(10.0, above=0, traced=True)
+    max_grad_norm: float = setting(10.0, above=0, traced=True, finite=False)
     """Largest global norm of a gradient; larger ones are scaled down."""
-    hidden: int = setting(64, at_least=1)
+    hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of the agents' networks."""
     recurrent: bool = True
     """Agents' networks have a GRU; without it they see the present observation only."""
@@ -75,13 +75,13 @@ class QConfig:
     `none`: no agents."""
     agent_id: bool = True
     """Append the agent's one-hot index to its observation."""
-    mixer_hidden: int = setting(64, at_least=1)
+    mixer_hidden: int = setting(64, at_least=1, at_most=16_384)
     """Hidden width of the mixer's networks."""
-    mixer_embed: int = setting(32, at_least=1)
+    mixer_embed: int = setting(32, at_least=1, at_most=16_384)
     """Width of QMIX's mixing network."""
     mixer_norm: bool = False
     """Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global states."""
-    mixer_exponent: float = setting(5.0, above=-10, traced=True)
+    mixer_exponent: float = setting(5.0, above=-10, at_most=100, traced=True)
     """Bound of QPLEX's weights: each is a sum of four terms of at most e to this power
     (see `marlx.nets.mixers.duplex`)."""
     mixing_delay: int = setting(0, at_least=0)

@@ -6,33 +6,55 @@ from typing import Any
 
 import numpy as np
 
+from marlx.text import shortened
+
+LONGEST_EPISODE = 100_000
+"""Most steps of an episode."""
+MOST_OF_A_KIND = 256
+"""Most agents, foods, obstacles and so on of an environment."""
+LARGEST_VALUE = 1_000_000
+"""Largest value of another setting of an environment."""
+
+
+def largest(name: str) -> int:
+    """Returns the largest value of the setting called `name`."""
+    if name == "horizon":
+        return LONGEST_EPISODE
+    return MOST_OF_A_KIND if name.startswith("num_") else LARGEST_VALUE
+
 
 def at_least(settings: Any, **lowest: float) -> None:
-    """Checks that numbers are not below their lowest value.
+    """Checks that numbers are not below their lowest value, and not above `largest`.
 
     Args:
       settings: a record with these attributes.
       **lowest: attribute name and lowest value, e.g. `horizon=1`.
 
     Raises:
-      ValueError: a value is lower, or is not a number (NaN).
+      ValueError: a value is lower or too large, or is not a number (NaN).
     """
     for name, lowest_value in lowest.items():
         value = getattr(settings, name)
         if not value >= lowest_value:
             raise ValueError(f"{name} is {value}; it must be {lowest_value} or more")
+        if value > largest(name):
+            raise ValueError(f"{name} is {shortened(value)}; it must be at most {largest(name)}")
 
 
 def at_least_or_none(settings: Any, **lowest: float) -> None:
     """Checks as `at_least` those attributes that are not None.
 
     Raises:
-      ValueError: a value is lower.
+      ValueError: a value is lower, or too large.
     """
     for name, lowest_value in lowest.items():
         value = getattr(settings, name)
         if value is not None and not value >= lowest_value:
             raise ValueError(f"{name} is {value}; it must be {lowest_value} or more, or None")
+        if value is not None and value > largest(name):
+            raise ValueError(
+                f"{name} is {shortened(value)}; it must be at most {largest(name)}, or None"
+            )
 
 
 def between(settings: Any, **ranges: tuple[float, float]) -> None:

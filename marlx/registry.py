@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from marlx.text import nearest, unknown
+from marlx.text import nearest, shortened, unknown
 
 if TYPE_CHECKING:  # JAX takes a second to import, and names can be looked up without it
     from marlx.environment import Environment, EnvParams
@@ -184,8 +184,9 @@ def family(env_id: str) -> Family:
     if near:
         hint = f"did you mean {' or '.join(near)}? Ids are formed as {owners[near[0]].usage}"
     else:
-        hint = "ids are formed as " + " | ".join(one.usage for one in families().values())
-    raise ValueError(f"unknown environment {env_id!r}; {hint}")
+        some = [one.examples[0] for one in families().values() if one.examples][:3]
+        hint = f"for example {', '.join(some)}; marlx list shows how ids are formed"
+    raise ValueError(f"unknown environment {shortened(repr(env_id))}; {hint}")
 
 
 def settings_of(record: Any) -> dict[str, Any]:

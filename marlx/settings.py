@@ -24,7 +24,17 @@ import math
 import typing
 from typing import Any, Literal
 
+from marlx.text import shortened
+
 BOUNDS = ("at_least", "above", "at_most", "below")
+LARGEST = 2**31 - 1
+"""Largest whole number of a setting without another bound: counters are int32."""
+LARGEST_SEED = 2**32 - 1
+"""Largest seed: 32 bits, as in sweeps of others."""
+FAR = 1000
+"""Largest values from here on are against mistakes: they are named to those who exceed them."""
+MOST_SEEDS = 2**16
+"""Most runs of one program."""
 
 
 def setting(
@@ -35,6 +45,7 @@ def setting(
     at_most: float | None = None,
     below: float | None = None,
     traced: bool = False,
+    finite: bool = True,
 ) -> Any:
     """Returns a dataclass field with a default and bounds.
 
@@ -46,16 +57,20 @@ def setting(
       below: values must be smaller than this.
       traced: the setting may be an array inside a compiled program. Neither a shape nor a Python
         `if` may depend on it.
+      finite: infinity is refused. False where it has a meaning, such as no limit.
     """
     bounds = dict(zip(BOUNDS, (at_least, above, at_most, below), strict=True))
     given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return dataclasses.field(default=default, metadata={**given, "traced": traced})
+    return dataclasses.field(
+        default=default, metadata={**given, "traced": traced, "finite": finite}
+    )
 
 
 def check_settings(config: Any) -> None:
     """Raises ValueError for the first setting that is outside its bounds or not among its choices.
 
-    Fields without bounds and choices are not checked; None and arrays are accepted.
+    Numbers must be finite, unless the setting is declared without, and whole numbers at most
+    `LARGEST`, unless there is another bound. None and arrays are accepted.
 
     Args:
       config: a dataclass.
@@ -67,10 +82,14 @@ def check_settings(config: Any) -> None:
         if typing.get_origin(hint) is Literal:
             choices = typing.get_args(hint)
             require(field.name, value, value in choices, " or ".join(map(repr, choices)))
-        bounds = bounds_of(field)
-        if bounds and isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            bounds, finite = bounds_of(field), field.metadata.get("finite", True)
             or_none = ", or none" if type(None) in typing.get_args(hint) else ""
-            require(field.name, value, _inside(value, bounds), _in_words(bounds) + or_none)
+            if isinstance(value, float) and finite and math.isinf(value):
+                require(field.name, value, False, "a finite number" + or_none)
+            if isinstance(value, int) and not bounds.keys() & {"at_most", "below"}:
+                require(field.name, value, value <= LARGEST, f"at most {LARGEST}" + or_none)
+            require(field.name, value, _inside(value, bounds), _in_words(bounds, value) + or_none)
 
 
 def require(name: str, value: Any, ok: bool, accepted: str) -> None:
@@ -80,7 +99,7 @@ def require(name: str, value: Any, ok: bool, accepted: str) -> None:
     f"less than window ({c.window})")`.
     """
     if not ok:
-        shown = repr(value) if isinstance(value, str) else value
+        shown = shortened(repr(value) if isinstance(value, str) else value)
         raise ValueError(f"{name} is {shown}; it must be {accepted}")
 
 
@@ -107,13 +126,18 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 
 
 def _inside(value: float, bounds: dict[str, float]) -> bool:
-    return not math.isnan(value) and (
+    return value == value and (
         bounds.get("at_least", value) <= value <= bounds.get("at_most", value)
         and bounds.get("above", -math.inf) < value < bounds.get("below", math.inf)
     )
 
 
-def _in_words(bounds: dict[str, float]) -> str:
+def _in_words(bounds: dict[str, float], value: float) -> str:
+    """Returns the bounds in words; a far one only if `value` is beyond it."""
+    if bounds.get("at_most", 0) >= FAR and not value > bounds["at_most"]:
+        bounds = {name: bound for name, bound in bounds.items() if name != "at_most"}
+    if not bounds:
+        return "a number"
     if {"at_least", "at_most"} <= bounds.keys():
         return f"between {bounds['at_least']} and {bounds['at_most']}"
     if bounds == {"at_least": 0}:

@@ -1,4 +1,4 @@
-"""Text for people: the nearest names to an unknown one, durations, short numbers."""
+"""Text for people: names that are safe to show, the nearest to an unknown one, numbers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,79 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+WIDEST = 80
+"""Characters of a value or name in messages; longer ones are cut in the middle."""
+LISTED = 12
+"""Most names that a message lists; of more it gives the nearest three."""
+SYNONYMS = {
+    "learning_rate": "lr",
+    "step_size": "lr",
+    "discount": "gamma",
+    "batch_size": "batch",
+    "buffer_size": "capacity",
+    "buffer_capacity": "capacity",
+    "hidden_dim": "hidden",
+    "hidden_size": "hidden",
+    "num_seeds": "seeds",
+    "total_timesteps": "total_steps",
+    "t_max": "total_steps",
+    "n_envs": "num_envs",
+    "entropy_coef": "entropy",
+    "ent_coef": "entropy",
+    "clip_eps": "clip",
+    "num_minibatches": "minibatches",
+    "update_epochs": "epochs",
+    "gae_lambda": "lambda",
+}
+"""Names of settings in other libraries, and ours."""
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Returns the `known` names most like `name`, best first; none if nothing is near."""
+
+def printable(text: object) -> str:
+    """Returns `text` with the characters that a terminal would obey or cannot show escaped.
+
+    Names come from files and environments of others. Every name that is shown in a terminal, a web
+    page or a picture passes through here.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
+
+
+def shortened(text: object, width: int = WIDEST) -> str:
+    """Returns `text` as `printable` does, cut in the middle to at most `width` characters."""
+    whole = str(text)
+    if len(whole) > 2 * width:  # before it is escaped: it may be very long
+        whole = f"{whole[:width]} ... {whole[-width:]}"
+    shown = printable(whole)
+    if len(shown) <= width:
+        return shown
+    half = (width - 5) // 2
+    return f"{shown[:half]} ... {shown[-half:]}"
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5) -> list[str]:
+    """Returns the `known` names most like `name`, best first; none if nothing is near.
+
+    Names of settings in other libraries (`SYNONYMS`) are near to ours.
+
+    Args:
+      name: as it was given.
+      known: names to choose from.
+      count: most names to return.
+      cutoff: least likeness, from 0 (anything) to 1 (the same).
+    """
     by_lower = {word.lower(): word for word in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
-    return [by_lower[word] for word in found]
+    wanted = SYNONYMS.get(_last(name.lower()))
+    ours = [word for lower, word in by_lower.items() if _last(lower) == wanted]
+    if len(name) > WIDEST:
+        return ours[:count]
+    found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=cutoff)
+    return list(dict.fromkeys([*ours, *(by_lower[word] for word in found)]))[:count]
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> ValueError:
+def unknown(
+    kind: str, name: str, known: Iterable[str], where: str = "", listed_by: str = ""
+) -> ValueError:
     """Returns the error for an unknown name: one line with the nearest known ones.
 
     Args:
@@ -24,11 +88,25 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Valu
       name: as it was given.
       known: names that are accepted.
       where: where it was given, e.g. a file; may be empty.
+      listed_by: the command that shows all of them; may be empty.
     """
     known = sorted(known)
     near = nearest(name, known)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
-    return ValueError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}; {hint}")
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    elif len(known) <= LISTED:
+        hint = f"known: {', '.join(known) or 'none'}"
+    else:
+        near = nearest(name, known, cutoff=0.0) or known[:3]
+        hint = f"known: {', '.join(near)} and {len(known) - len(near)} more"
+    rest = f"; {listed_by} shows all" if listed_by else ""
+    place = f" in {where}" if where else ""
+    return ValueError(f"unknown {kind} {shortened(repr(name))}{place}; {hint}{rest}")
+
+
+def _last(name: str) -> str:
+    """Returns the last part of a dotted name, as a setting is written: `learner.lr` gives `lr`."""
+    return name.rpartition(".")[2].strip("-_").replace("-", "_")
 
 
 def print_line(line: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
-    "_version statistics text types settings",
+    "_version statistics text types",
+    "files settings",
     "xla",
     "environment learner",
     "learning subgoals",
@@ -31,9 +32,9 @@ ORDER = (
 """Parts of `marlx`, lowest first; those of one line do not import each other."""
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts.split()}
 BESIDE = {
-    "envs": "settings text types xla environment learner learning registry testing",
-    "envs.partners": "settings text types xla environment learner learning registry loop config "
-    "runs",
+    "envs": "files settings text types xla environment learner learning registry testing",
+    "envs.partners": "files settings text types xla environment learner learning registry "
+    "loop config runs",
     "algos": "settings text types xla environment learner learning subgoals nets data registry",
 }
 """What environments and algorithms may import of `marlx`, besides themselves."""

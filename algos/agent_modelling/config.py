@@ -16,11 +16,11 @@ TokenKind = Literal["own", "change", "code"]
 class EncoderConfig:
     """Size of CLAM's encoder."""
 
-    width: int = setting(64, at_least=1)
+    width: int = setting(64, at_least=1, at_most=16_384)
     """Width of all its layers."""
-    heads: int = setting(4, at_least=1)
+    heads: int = setting(4, at_least=1, at_most=1024)
     """Attention heads; they must divide the width."""
-    seeds: int = setting(4, at_least=1)
+    seeds: int = setting(4, at_least=1, at_most=1024)
     """Learned queries that pool the trajectory."""
 
     def __post_init__(self) -> None:
@@ -34,19 +34,19 @@ class EncoderConfig:
 class ContrastConfig:
     """Contrastive training of CLAM's encoder."""
 
-    lr: float = setting(3e-3, above=0, traced=True)
+    lr: float = setting(3e-3, above=0, at_most=1e6, traced=True)
     """Adam's step size."""
-    updates: float = setting(0.5, above=0, traced=True)
+    updates: float = setting(0.5, above=0, at_most=1000, traced=True)
     """Gradient updates per rollout; 0.5 is one after every other rollout."""
-    batch: int = setting(64, at_least=2)
+    batch: int = setting(64, at_least=2, at_most=1_000_000)
     """Trajectories per gradient update; learning begins when as many have ended."""
     capacity: int = setting(10_000, at_least=1)
     """Trajectories that are kept, the newest ones."""
-    temperature: float = setting(0.5, above=0, traced=True)
+    temperature: float = setting(0.5, above=0, at_most=1e6, traced=True)
     """Temperature of the similarities in the loss."""
-    shortest: int = setting(8, at_least=1)
+    shortest: int = setting(8, at_least=1, at_most=1_000_000)
     """Fewest steps of the part of a trajectory that is a view."""
-    longest: int = setting(48, at_least=1)
+    longest: int = setting(48, at_least=1, at_most=1_000_000)
     """Most steps of that part."""
     apart: bool = False
     """The two views share no step: the second lies before a random cut, the first behind it."""
@@ -56,7 +56,7 @@ class ContrastConfig:
     """Probability that the second view is a prefix of any length instead, as in acting."""
     momentum: float = setting(0.99, at_least=0, at_most=1, traced=True)
     """Momentum of the encoder that acts: its share that stays at each gradient update."""
-    projection: int = setting(64, at_least=1)
+    projection: int = setting(64, at_least=1, at_most=16_384)
     """Width of the space in which views are compared."""
 
     def __post_init__(self) -> None:
@@ -71,13 +71,13 @@ class ContrastConfig:
 class LiamConfig:
     """Settings of LIAM's encoder and decoder."""
 
-    lr: float = setting(7e-4, above=0, traced=True)
+    lr: float = setting(7e-4, above=0, at_most=1e6, traced=True)
     """Adam's step size."""
-    hidden: int = setting(64, at_least=1)
+    hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of encoder and decoder."""
-    updates: int = setting(4, at_least=1)
+    updates: int = setting(4, at_least=1, at_most=1000)
     """Gradient updates per rollout, each on an equal part of the environments."""
-    max_grad_norm: float = setting(0.5, above=0, traced=True)
+    max_grad_norm: float = setting(0.5, above=0, traced=True, finite=False)
     """Largest global norm of a gradient; larger ones are scaled down."""
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class CLAMConfig:
     `oracle`: upper bound, the partner's identity.
     `random`: control, an untrained encoder.
     `shuffled`: control, the embedding of another episode."""
-    embedding: int = setting(20, at_least=1)
+    embedding: int = setting(20, at_least=1, at_most=16_384)
     """Size of the embedding, the same for all models."""
     token: TokenKind = "own"
     """Input of the encoder at each step:

@@ -15,7 +15,7 @@ from marlx.settings import check_settings, setting
 class HierarchicalConfig:
     """Settings of every hierarchical learner, beside those of its two levels."""
 
-    period: int = setting(16, at_least=1)
+    period: int = setting(16, at_least=1, at_most=1_000_000)
     """Most steps for which a subgoal is kept."""
     refresh: Refresh = "achieved"
     """When a subgoal ends:
@@ -29,7 +29,7 @@ class HierarchicalConfig:
     """Where subgoals come from:
     `declared`: the environment's.
     `learned`: regions of observations, around landmarks chosen from those seen."""
-    regions: int = setting(8, at_least=2)
+    regions: int = setting(8, at_least=2, at_most=10_000)
     """Number of learned subgoals."""
     curiosity: float = setting(0.5, at_least=0, at_most=1)
     """With learned subgoals: share of training environments in which agents go where they have
@@ -41,7 +41,7 @@ class HierarchicalConfig:
     `uniform`: uniformly at random among the available ones."""
     mixing: bool = True
     """Mix the agents' values of subgoals; without, each agent learns to choose independently."""
-    external: float = setting(0.0, at_least=0, traced=True)
+    external: float = setting(0.0, at_least=0, at_most=1e6, traced=True)
     """Weight of the team's reward in the low level's reward, beside 1 for its subgoals."""
     low_steps: int = setting(0, at_least=0)
     """Environment steps at the start in which only the low level learns, with random subgoals."""

@@ -19,11 +19,11 @@ class SwitchConfig(QConfig):
 
     recurrent: bool = False
     """The switch has a GRU; without it the switch sees the present state only."""
-    window: int = setting(8, at_least=1)
+    window: int = setting(8, at_least=1, at_most=1_000_000)
     """Steps per window; it must divide the rollout length, as for any Q-learner."""
     epsilon_end: float = setting(0.02, at_least=0, at_most=1, traced=True)
     """Probability of a random choice after `epsilon_steps`."""
-    temperature: float = setting(0.0, at_least=0)
+    temperature: float = setting(0.0, at_least=0, at_most=1e6)
     """Sample choices in proportion to exp(Q / temperature); 0 takes the best."""
     exploratory_calls: float = setting(0.5, at_least=0, at_most=1)
     """Share of calls among the random choices."""
@@ -40,9 +40,9 @@ class CallConfig:
     `never`: no step is a call (control).
     `random`: calls with probability `rate` (control).
     `first`: every step until there were `first` calls, then none (control)."""
-    call_cost: float = setting(0.05, at_least=0, traced=True)
+    call_cost: float = setting(0.05, at_least=0, at_most=1e6, traced=True)
     """Cost of a centralised step, subtracted from the switch's reward after reward scaling."""
-    switch_cost: float = setting(0.0, at_least=0, traced=True)
+    switch_cost: float = setting(0.0, at_least=0, at_most=1e6, traced=True)
     """Cost of a change from independent to centralised."""
     budget: int | None = setting(None, at_least=0)
     """Most centralised calls per episode; none is no limit."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import re
 import sys
 import warnings
@@ -18,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import EnvState
-from marlx.envs.checks import one_of
+from marlx.envs.checks import LONGEST_EPISODE, one_of
+from marlx.files import parse_json
+from marlx.text import shortened
 from marlx.types import Array, EnvSpec, Observation, Tree
 from marlx.xla.memory import is_key
 
@@ -86,12 +87,12 @@ def read_arguments(text: str, setting: str) -> dict[str, Any]:
       ValueError: it is not a JSON object.
     """
     try:
-        found = json.loads(text) if text else {}
+        found = parse_json(text, setting) if text else {}
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise ValueError(
-            f"{setting} is {text!r}; it must be a JSON object of arguments, e.g. "
+            f"{setting} is {shortened(repr(text))}; it must be a JSON object of arguments, e.g. "
             '{"max_steps": 50}'
         )
     return found
@@ -119,9 +120,11 @@ def shallow_copy(original: Any) -> Any:
 
 
 def check_horizon(horizon: int | None) -> None:
-    """Raises ValueError for a time limit below 1."""
+    """Raises ValueError for a time limit below 1 or above `LONGEST_EPISODE`."""
     if horizon is not None and horizon < 1:
         raise ValueError(f"horizon is {horizon}; an episode has at least 1 step")
+    if horizon is not None and horizon > LONGEST_EPISODE:
+        raise ValueError(f"horizon is {horizon}; it must be at most {LONGEST_EPISODE}")
 
 
 def check_settings(env: Any) -> None:

@@ -35,6 +35,10 @@ class MatrixState(EnvState):
     last_action: Array  # int32 [N], -1 at reset
 
 
+MOST_ENTRIES = 100_000
+"""Most numbers in a table."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatrixGame(Environment[MatrixState, EnvParams]):
     """A matrix game: all agents act at once and a table gives their rewards; one or more stages.
@@ -264,12 +268,16 @@ def _read(setting: str, value: Any) -> np.ndarray:
     """
     try:
         table = np.asarray(ast.literal_eval(value) if isinstance(value, str) else value)
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, OverflowError):
         table = np.asarray(None)
     if table.dtype.kind not in "iuf" or not table.size:
         raise ValueError(
             f"{setting} must be a table of numbers with rows of equal length, "
             f"e.g. [[1, 0], [0, 1]]; got {reprlib.repr(value)}"
+        )
+    if table.size > MOST_ENTRIES:
+        raise ValueError(
+            f"{setting} has {table.size:,} numbers; it must have at most {MOST_ENTRIES:,}"
         )
     if not (np.abs(table) <= np.finfo(np.float32).max).all():
         raise ValueError(f"{setting} holds numbers that are not finite: {reprlib.repr(value)}")

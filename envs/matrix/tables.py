@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from marlx.text import shortened
+
+MOST_ACTIONS = 256
+"""Most actions of an agent in `coordination-N`: the table has their square."""
 CLIMBING_3P = [
     [[11, -30, 0], [-30, 0, 0], [0, 0, 0]],
     [[-30, 0, 0], [0, 7, 0], [0, 0, 0]],
@@ -126,9 +130,13 @@ def settings_of_game(game: str) -> dict[str, Any]:
     if match := re.fullmatch(r"chain-([1-9]\d?)", game):  # ours
         return _in_turn(*[ADDITIVE] * int(match[1]), CLIMBING)
     if match := re.fullmatch(r"coordination(?:-([1-9]\d*))?(-graded)?", game):
+        if len(match[1] or "") > 3 or int(match[1] or 2) > MOST_ACTIONS:
+            raise ValueError(
+                f"matrix/{shortened(game)} has too many actions; it must be at most {MOST_ACTIONS}"
+            )
         size = int(match[1] or 2)
         return {"payoff": np.diag(np.arange(1, size + 1) if match[2] else np.ones(size, int))}
     known = [name.removeprefix("matrix/") for name in (*EXAMPLES, *GAMES, *ORDINAL)]
     near = difflib.get_close_matches(game, dict.fromkeys(known)) or known[:5]
     names = ", ".join(f"matrix/{name}" for name in near)
-    raise ValueError(f"unknown matrix game matrix/{game}; nearest: {names}")
+    raise ValueError(f"unknown matrix game matrix/{shortened(game)}; nearest: {names}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from marlx.environment import Environment
 from marlx.envs.checks import check_probability
 from marlx.envs.partners.partner import Partner
+from marlx.files import WHOLE, Record, read_json
 from marlx.learning.returns import uniform_action
 from marlx.types import Array, EnvSpec, Observation, Tree
 from marlx.xla.memory import is_key
@@ -93,7 +93,7 @@ def _seeds(path: str | Path) -> list[int]:
     """Returns the seeds of a run that has a policy."""
     folder = Path(path)
     folder = folder / "policy" if (folder / "policy").is_dir() else folder
-    content = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+    content = read_json(folder / "policy.json", Record({"seeds": [WHOLE]}))
     return [int(seed) for seed in content["seeds"]]
 
 

@@ -261,13 +261,14 @@ def task_bounds(
                 )
             bounds[task] = Bounds(*pair, "given")
             continue
-        random = [run.result["random_return"] for run in runs if "random_return" in run.result]
+        random = [x for run in runs if (x := run.result.get("random_return")) is not None]
         optima = [x for run in runs if (x := run.result.get("optimum")) is not None]
         shown = np.concatenate(
             [*(run.metrics["return"].ravel() for run in runs), *(r.final for r in runs)]
         )
-        low = float(np.mean(random)) if random else float(np.nanmin(shown))
-        high = float(optima[0]) if optima else float(np.nanmax(shown))
+        seen = shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.zeros(1)
+        low = float(np.mean(random)) if random else float(seen.min())
+        high = float(optima[0]) if optima else float(seen.max())
         source = f"{'random policy' if random else 'lowest seen'} to "
         source += "optimum" if optima else "highest seen"
         bounds[task] = Bounds(low, high, source) if low < high else Bounds(low, low + 1, "no range")

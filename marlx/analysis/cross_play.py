@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.analysis.plots import figure
+from marlx.analysis.plots import figure, plain_label
 from marlx.learner import Learner
 from marlx.loop.evaluation import evaluate
 from marlx.runs.policies import Policy
@@ -91,9 +91,10 @@ def heat_map(
         color = "white" if returns[i, j] < middle else "black"
         text = f"{returns[i, j]:.3g}"
         axes.text(j, i, text, ha="center", va="center", color=color, fontsize=8)
+    names = list(map(plain_label, names))
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="plays the others", ylabel="plays the ego")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain_label(title), fontsize=10)
     drawn.colorbar(image, ax=axes, label="greedy team return", shrink=0.8)
     drawn.savefig(path, format="png")

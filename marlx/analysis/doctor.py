@@ -9,6 +9,7 @@ Thresholds are wide on purpose: a finding should be a mistake, not a chance for 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -52,7 +53,10 @@ def examine(run: RunData) -> list[Finding]:
 
     Settings that the run's learner does not have are left out of `look_at`.
     """
-    found = [finding for check in CHECKS if (finding := check(run)) is not None]
+    with warnings.catch_warnings():
+        # statistics of numbers that are all missing are NaN, which no check takes for a problem
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = [finding for check in CHECKS if (finding := check(run)) is not None]
     return [
         finding._replace(look_at=tuple(x for x in finding.look_at if _has(run, x)))
         for finding in found
@@ -411,7 +415,7 @@ def no_better_than_random(run: RunData) -> Finding | None:
     if not returns or random is None or _solved(run) or run.non_finite_arrays:
         return None
     low, high = returns["interval_95"]
-    if low is None or high is None or low > random:
+    if None in (low, high, returns["mean"]) or low > random:
         return None
     return Finding(
         "no better than random play",

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.analysis.plots import figure
+from marlx.analysis.plots import figure, plain_label
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
 from marlx.loop.vector import vector_reset, vector_step
@@ -193,7 +193,9 @@ def picture(
         place = (vector[t, :, agent] - centre) @ axes_of.T
         for k, name in enumerate(names):
             chosen = alive[t] & (partner == k)
-            panel.scatter(*place[chosen][:150].T, s=7, alpha=0.7, lw=0, label=name, color=f"C{k}")
+            panel.scatter(
+                *place[chosen][:150].T, s=7, alpha=0.7, lw=0, label=plain_label(name), color=f"C{k}"
+            )
         panel.set_title(f"step {t}: k-NN {row['accuracy']:.0%}", fontsize=10)
         panel.set_xticks([])
         panel.set_yticks([])
@@ -204,7 +206,7 @@ def picture(
     last.axhline(common, ls="--", color="gray", label=f"chance ({common:.0%})")
     last.set(xlabel="step of the episode", ylim=(min(0, *last.get_ylim()), 1))
     last.legend(frameon=False, fontsize=8)
-    drawn.suptitle(title, fontsize=10)
+    drawn.suptitle(plain_label(title), fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=8)
     drawn.savefig(path, format="png")

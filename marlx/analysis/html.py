@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from marlx.files import read_bytes
+from marlx.text import printable
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #16181d; --quiet: #666d76; --line: #dfe2e6;
   --page: #fff; --soft: #f5f6f8; --win: 31, 111, 180; --lose: 209, 96, 61; --mark: #9a5b00; }
@@ -79,8 +82,8 @@ def document(title: str, subtitle: str, sections: Iterable[str]) -> str:
 
 
 def escape(text: object) -> str:
-    """Returns `text` with HTML's special characters escaped."""
-    return html.escape(str(text))
+    """Returns `text` with HTML's special characters escaped, and those that cannot be shown."""
+    return html.escape("\n".join(map(printable, str(text).split("\n"))))
 
 
 def section(title: str, *parts: str) -> str:
@@ -126,7 +129,7 @@ def figure(picture: str, caption: str) -> str:
 def image(path: Path, text: str) -> str:
     """Returns an image file as an `<img>` with its data inside, and `text` as its alternative."""
     kind = path.suffix.lstrip(".")
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(read_bytes(path)).decode()
     return f'<img src="data:image/{kind};base64,{data}" alt="{escape(text)}">'
 
 

@@ -13,7 +13,6 @@ A `run` is one seed. A list has a value per evaluation episode; ours has one val
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marlx.analysis.comparison import UNFINISHED, Comparison
-from marlx.analysis.run_data import RunData
+from marlx.analysis.run_data import LARGEST_STEPS, RunData
+from marlx.files import LARGEST_JSON, is_number, parse_json, read_text
 from marlx.statistics import Array
 
 
@@ -71,12 +71,11 @@ def read_marl_eval(path: str | Path) -> list[RunData]:
     Raises:
       ValueError: the file cannot be read, or has another format.
     """
+    text = read_text(path, LARGEST_JSON)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise ValueError(f"{path} is not JSON; give run folders or a marl-eval file") from None
+        content = parse_json(text, path)
+    except ValueError as error:
+        raise ValueError(f"{error}; give run folders or a marl-eval file") from None
     runs: list[RunData] = []
     for family, tasks in _records(content, path, "the file"):
         for task, algorithms in _records(tasks, path, family):
@@ -125,6 +124,8 @@ def _read_seed(record: Any, where: str) -> _Seed:
             absolute = plain.get("return", plain.get("mean_episode_return"))
         elif "step_count" not in plain:
             raise ValueError(f"{where}, {name} has no step_count")
+        elif not 0 <= plain["step_count"] < LARGEST_STEPS:
+            raise ValueError(f"{where}, {name}: step_count is not a number of steps")
         else:
             steps.append(plain)
     steps.sort(key=lambda plain: plain["step_count"])
@@ -143,10 +144,13 @@ def _read_seed(record: Any, where: str) -> _Seed:
 
 
 def _mean(value: Any) -> float:
+    """The mean of a number or of a list of numbers; NaN of anything else, and of an empty list."""
     try:
-        return float(np.mean(np.asarray(value, float)))
-    except (TypeError, ValueError):
+        values = np.asarray(value, float)
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
+    mean = float(np.mean(values)) if values.size else float("nan")
+    return mean if is_number(mean) else float("nan")
 
 
 def _run(source: str, task: str, algorithm: str, group: list[tuple[str, _Seed]]) -> RunData:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from marlx.statistics import Array, bootstrap_interval
-from marlx.text import short
+from marlx.text import printable, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +46,12 @@ def figure(width: float, height: float, *, pad: float | None = None) -> Figure:
     new = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(new)
     return new
+
+
+def plain_label(text: object) -> str:
+    """Returns text for matplotlib, which would take what is between two `$` for a formula."""
+    shown = printable(text).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown  # legends leave out `_names`
 
 
 def learning_curve(
@@ -88,7 +94,7 @@ def learning_curve(
             axes.axhline(value, color=color, ls="--", lw=1.3, label=f"{name} ({value:.3g})")
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel("greedy team return per episode")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(plain_label(title), fontsize=11)
     axes.xaxis.set_major_formatter(_tick)
     axes.set_xlim(0 if len(x) < 2 else x.min(), max(x.max(), 1))
     axes.grid(alpha=0.25)
@@ -171,9 +177,9 @@ def panels(
     for place, panel in enumerate(contents):
         axes: Any = drawn.add_subplot(down, across, place + 1)
         _draw(axes, panel, labels)
-        axes.set_xlabel(x_label)
+        axes.set_xlabel(plain_label(x_label))
         if place % across == 0:
-            axes.set_ylabel(y_label)
+            axes.set_ylabel(plain_label(y_label))
         if x_in_steps:
             axes.xaxis.set_major_formatter(_tick)
     handles = [_handle(label, style(labels, label)) for label in shown]
@@ -198,7 +204,7 @@ def _draw(axes: Any, panel: Panel, labels: Sequence[str]) -> None:
     for name, level in panel.levels.items():
         _level(axes, name, level)
     _plain(axes)
-    axes.set_title(panel.title, fontsize=10.5)
+    axes.set_title(plain_label(panel.title), fontsize=10.5)
     if panel.lines:
         ends = [x for line in panel.lines for x in (line.x.min(), line.x.max())]
         axes.set_xlim(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
@@ -215,8 +221,9 @@ def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Fi
             axes.barh(row, dot.high - dot.low, 0.5, dot.low, color=color, alpha=0.35, lw=0)
             axes.plot([dot.value] * 2, [row - 0.25, row + 0.25], color=color, lw=2.4)
         _plain(axes)
-        axes.set_title(title, fontsize=10.5)
-        axes.set_yticks(range(rows), [dot.label for dot in dots] if place == 0 else [])
+        axes.set_title(plain_label(title), fontsize=10.5)
+        names = [plain_label(dot.label) for dot in dots] if place == 0 else []
+        axes.set_yticks(range(rows), names)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=4)
@@ -258,15 +265,15 @@ def inline_svg(drawn: Figure, title: str, salt: str) -> str:
     return text.replace(
         '<svg role="img"',
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" style="width: {width}px" '
-        f'aria-label="{html.escape(title)}"',
+        f'aria-label="{html.escape(printable(title))}"',
         1,
     )
 
 
-def _handle(label: str, look: Mapping[str, Any]) -> Any:
+def _handle(name: str, look: Mapping[str, Any]) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], lw=2.4, label=label, **look)
+    return Line2D([], [], lw=2.4, label=plain_label(name), **look)
 
 
 def _level(axes: Any, name: str, level: float) -> None:

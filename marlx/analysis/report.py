@@ -332,7 +332,7 @@ def _return_of(sample: Sample) -> Estimate:
     """The mean return with its interval, which is over episodes if there is a single seed."""
     if len(sample.final) == 1:
         ends = (sample.runs[0].result.get("return") or {}).get("interval_95")
-        if ends:
+        if ends and None not in ends:
             return Estimate(float(sample.final[0]), *ends)
     return scores.estimate(aggregate_mean, [sample.final])
 

@@ -123,7 +123,7 @@ def reference(name: str) -> Reference:
     for digest, record in stored.settings.items():
         if record["id"] == name:
             return _reference(record, stored.rows_of(digest))
-    raise unknown("result", name, reference_ids())
+    raise unknown("result", name, reference_ids(), listed_by="marlx reproduce --list")
 
 
 def _stored() -> Study:

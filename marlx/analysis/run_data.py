@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,36 @@ import numpy as np
 from marlx.config.layers import Layer, merge
 from marlx.config.tree import flatten
 from marlx.config.yaml_text import parse
+from marlx.files import (
+    LARGEST_ARRAYS,
+    LARGEST_JSON,
+    CannotRead,
+    check_regular,
+    is_number,
+    parse_json,
+    read_text,
+)
 from marlx.registry import make_env, settings_of
-from marlx.runs.files import read_json
+from marlx.runs.facts import read_facts
+from marlx.runs.result import read_result
+from marlx.settings import LARGEST_SEED, MOST_SEEDS
 from marlx.statistics import Array
+from marlx.text import printable
 
 if TYPE_CHECKING:  # JAX takes a second to import, and most readers need no environment
     from marlx.types import EnvSpec
+
+LARGEST_STEPS = 2**53
+"""Environment steps are below this: whole numbers that a float64 holds exactly."""
+MOST_NUMBERS = 100_000_000
+"""Most numbers in the metrics of a run, over evaluations, seeds and names."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunData:
     """A run, finished or not.
+
+    All text in it is made `printable`, since the files may be somebody else's.
 
     `spec` and `non_finite_arrays` are read from the run folder when they are first used.
 
@@ -53,6 +71,10 @@ class RunData:
     final: Array
     result: Mapping[str, Any]
     facts: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name in ("name", "algorithm", "environment", "seeds", "settings", "metrics", "facts"):
+            object.__setattr__(self, name, _safe(getattr(self, name)))
 
     @property
     def finished(self) -> bool:
@@ -102,17 +124,21 @@ class RunData:
     @functools.cached_property
     def non_finite_arrays(self) -> tuple[str, ...]:
         """Names of the policy's arrays that contain NaN or infinity."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         if self.path is None:
             return ()
+        path = self.path / "policy" / "arrays.safetensors"
         try:
-            with safe_open(self.path / "policy" / "arrays.safetensors", framework="numpy") as file:
+            check_regular(path, LARGEST_ARRAYS)
+            with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError):
+        except Exception:  # no policy, or a dtype that NumPy lacks, a header that lies, ...
             return ()
         floats = {name: x for name, x in arrays.items() if np.issubdtype(x.dtype, np.floating)}
-        return tuple(name for name, array in floats.items() if not np.isfinite(array).all())
+        return tuple(
+            printable(name) for name, array in floats.items() if not np.isfinite(array).all()
+        )
 
 
 class EmptyRun(ValueError):
@@ -133,10 +159,14 @@ def read_run(path: str | Path) -> RunData:
     if not all(isinstance(name, str) for name in names):
         raise ValueError(f"{config} names no algorithm and environment")
     first, count = settings.get("seed", 0), settings.get("seeds", 1)
-    if type(first) is not int or type(count) is not int or count < 1:
-        raise ValueError(f"seed and seeds in {config} must be whole numbers, seeds at least 1")
+    whole = type(first) is int and type(count) is int
+    if not whole or not 0 <= first <= LARGEST_SEED or not 1 <= count <= MOST_SEEDS:
+        raise ValueError(
+            f"seed and seeds in {config} must be whole numbers, seed from 0 to {LARGEST_SEED} and "
+            f"seeds from 1 to {MOST_SEEDS}"
+        )
     steps, metrics = _read_metrics(folder / "metrics.jsonl", count)
-    result, facts = (read_json(folder / f"{name}.json") for name in ("result", "environment"))
+    result, facts = read_result(folder), read_facts(folder)
     final = metrics["return"][-1]
     per_seed = (result.get("return") or {}).get("per_seed")
     if isinstance(per_seed, list) and len(per_seed) == count:
@@ -160,8 +190,10 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     """Nested settings in `config.yaml`."""
     config = folder / "config.yaml"
     try:
-        text = config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(config)
+    except CannotRead as error:
+        if not error.missing:
+            raise
         raise ValueError(f"{folder} is not a run folder: it has no config.yaml") from None
     return parse(text, str(config))
 
@@ -169,21 +201,29 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 def _read_metrics(path: Path, seeds: int) -> tuple[Array, dict[str, Array]]:
     """Steps [K] and metrics [K, seeds]. Of several lines with the same steps the last counts."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(path, LARGEST_JSON).split("\n")
+    except CannotRead as error:
+        if not error.missing:
+            raise
         raise EmptyRun(f"{path.parent} has no evaluation yet: no metrics.jsonl") from None
     records: dict[float, dict[str, Any]] = {}
+    while lines and not lines[-1].strip():
+        lines.pop()
     for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
+        record = _record(line)
+        if record is not None:
             records[float(record["steps"])] = record
-        except (ValueError, TypeError, KeyError):
-            if number < len(lines):  # the last line may be cut off
-                raise ValueError(f"{path}, line {number} is not a line of metrics") from None
+        elif number < len(lines):  # the last line may be cut off
+            raise ValueError(f"{path}, line {number} is not a line of metrics")
     if not any("return" in record for record in records.values()):
         raise EmptyRun(f"{path.parent} has no evaluation yet: no return in metrics.jsonl")
     steps = sorted(records)
     names = dict.fromkeys(name for step in steps for name in records[step])
+    if len(steps) * seeds * len(names) > MOST_NUMBERS:
+        raise ValueError(
+            f"{path} has {len(names)} metrics of {seeds} seeds at {len(steps)} evaluations; at "
+            f"most {MOST_NUMBERS:,} numbers are read"
+        )
     metrics = {
         name: np.stack([_per_seed(records[step].get(name), seeds) for step in steps])
         for name in names
@@ -192,9 +232,30 @@ def _read_metrics(path: Path, seeds: int) -> tuple[Array, dict[str, Array]]:
     return np.array(steps), metrics
 
 
+def _record(line: str) -> dict[str, Any] | None:
+    """A line of metrics; None if it is not one."""
+    try:
+        record = parse_json(line, "the line")
+    except ValueError:
+        return None
+    steps: Any = record.get("steps") if isinstance(record, dict) else None
+    return record if is_number(steps) and 0 <= steps < LARGEST_STEPS else None
+
+
+def _safe(content: Any) -> Any:
+    """`content` with all text `printable`."""
+    if isinstance(content, str):
+        return printable(content)
+    if isinstance(content, Mapping):
+        return {printable(name): _safe(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(map(_safe, content))
+    return content
+
+
 def _per_seed(value: Any, seeds: int) -> Array:
     """Values f64 [seeds]; a single number is repeated, and anything else is NaN."""
     values = value if isinstance(value, list) else [value] * seeds
     if len(values) != seeds:
         values = [None] * seeds
-    return np.array([x if isinstance(x, int | float) else np.nan for x in values], float)
+    return np.array([x if is_number(x) else np.nan for x in values], float)

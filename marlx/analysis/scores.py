@@ -27,6 +27,7 @@ from marlx.statistics import (
     probability_of_improvement,
     stratified_interval,
 )
+from marlx.text import shortened
 
 STATISTICS: dict[str, Callable[[Scores], Array]] = {
     "iqm": aggregate_iqm,
@@ -233,5 +234,5 @@ def _nothing_to_draw(comparison: Comparison, metric: str, x: str) -> ValueError:
     if metric in known and (x == "steps" or x in known):
         return ValueError(f"no run has {metric} and {x} at two evaluations")
     missing = metric if metric not in known else x
-    names = ", ".join(sorted(known - {"seconds"}))
-    return ValueError(f"no run has the metric {missing}; known: {names}, steps, seconds")
+    names = ", ".join([*sorted(known - {"seconds"}), "steps", *sorted(known & {"seconds"})])
+    return ValueError(f"no run has the metric {shortened(missing)}; known: {names}")

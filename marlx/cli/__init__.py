@@ -24,7 +24,7 @@ from marlx.cli.partners import crossplay_command, embeddings_command, pool_comma
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
-from marlx.cli.shared import complain
+from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import stoppable
 from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
@@ -102,11 +102,11 @@ def _run(argv: Sequence[str]) -> int:
         try:
             with stoppable(_nothing, _flush) if quick else contextlib.nullcontext():
                 done = _command(argv)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             # every error of ours is raised before anything is compiled, and is a single line
-            if os.environ.get("MARLX_DEBUG"):
+            if os.environ.get("MARLX_DEBUG") or not _is_about_input(error):
                 raise
-            complain(" ".join(str(error).split()))
+            complain(in_one_line(error))
             return 2
         except (RuntimeError, AssertionError):
             if (reason := backend_error()) is None:
@@ -125,6 +125,11 @@ def _nothing() -> None:
 def _flush() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _is_about_input(error: Exception) -> bool:
+    """Whether an error is about what the user gave; of the system's, those about a named file."""
+    return isinstance(error, ValueError) or getattr(error, "filename", None) is not None
 
 
 def _command(argv: Sequence[str]) -> int | Callable[[], int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from marlx.cli.options import run_and_options
 from marlx.cli.records import DoctorOptions
+from marlx.text import printable
 
 
 def doctor_command(argv: Sequence[str]) -> int:
@@ -17,7 +18,8 @@ def doctor_command(argv: Sequence[str]) -> int:
 
     run = read_run(path)
     state = "finished" if run.finished else "not finished"
-    print(f"{path}: {run.algorithm} on {run.environment}, {run.steps[-1]:,.0f} steps, {state}")
+    steps = f"{run.steps[-1]:,.0f} steps"
+    print(f"{printable(path)}: {run.algorithm} on {run.environment}, {steps}, {state}")
     findings = examine(run)
     for finding in findings:
         print("\n" + _filled(f"{finding.title}: {finding.seen}", "  ", "    "))

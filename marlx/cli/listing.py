@@ -75,7 +75,8 @@ def _environments(word: str) -> None:
     }
     found = {one: ids for one, ids in found.items() if ids}
     if not found:
-        raise unknown("environment", word, [i for one in families().values() for i in one.examples])
+        examples = [i for one in families().values() for i in one.examples]
+        raise unknown("environment", word, examples, listed_by="marlx list envs")
     width = max(len(id) for ids in found.values() for id in ids)
     columns = f"  {'':<{width}}  agents  actions  observes  horizon  optimum"
     for number, (one, ids) in enumerate(found.items()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from marlx.cli.records import CLUSTER_OPTIONS, Output, PlayOptions
 from marlx.cli.words import is_option, read_options
+from marlx.settings import check_settings
 
 if TYPE_CHECKING:
     from marlx.cli.help import Section
@@ -110,7 +111,7 @@ def parse_play(env_id: str, argv: Sequence[str]) -> tuple[Any, PlayOptions]:
         sections = Section("play options", PlayOptions()), Section("env options", env, "env.")
         _help(f"render {env_id}", "An episode of random play as a GIF.", sections)
     changed = given.pop("env", {})
-    return make_env(env_id, **changed), PlayOptions(**given)
+    return make_env(env_id, **changed), _checked(PlayOptions(**given))
 
 
 def with_settings(env: Any, argv: Sequence[str]) -> Any:
@@ -167,7 +168,21 @@ def _options(argv: Sequence[str], usage: str, options: type[Options]) -> Options
     given = read_options(argv, settings_of(options))
     if given is None:
         _help(usage, inspect.cleandoc(options.__doc__ or ""), (Section("", options()),))
-    return options(**given)
+    return _checked(options(**given))
+
+
+def _checked(options: Options) -> Options:
+    """Returns a command's options if they are within their bounds.
+
+    Raises:
+      ValueError: one is not; the message begins with the option.
+    """
+    try:
+        check_settings(options)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
+    return options
 
 
 def _help(

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marlx.cli.options import run_and_options, runs_and_options
-from marlx.cli.shared import use_compilation_cache
+from marlx.cli.records import MOST_EPISODES
+from marlx.cli.shared import like_path, use_compilation_cache
 from marlx.cli.train import train_command
+from marlx.settings import LARGEST_SEED, setting
+from marlx.text import printable
 
 if TYPE_CHECKING:
     from marlx.types import Array, Tree
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
 class EmbeddingsOptions:
     """How well a run's embeddings separate its partners, as a picture and in numbers."""
 
-    episodes: int = 1000
+    episodes: int = setting(1000, at_least=4, at_most=MOST_EPISODES)
     """Fresh episodes; one half is the reference set of the nearest neighbours of the other."""
-    policy_seed: int | None = None
+    policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
     """The run's seed that acts; the one with the best return if not given."""
-    seed: int = 0
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episodes."""
     out: str | None = None
     """Folder for embeddings.png and embeddings.json; the run folder if not given."""
@@ -33,8 +36,8 @@ class EmbeddingsOptions:
 def embeddings_command(argv: Sequence[str]) -> int:
     """`marlx embeddings RUN [options]`."""
     path, options = run_and_options(argv, "embeddings", EmbeddingsOptions)
-    if options.episodes < 4:
-        raise ValueError(f"--episodes is {options.episodes}; it must be at least 4")
+    if not Path(path).is_dir():
+        raise ValueError(f"{path} is not the folder of a run{like_path(path)}")
     folder = Path(options.out or path)
     if not folder.is_dir():
         raise ValueError(f"cannot write to {folder}: there is no such folder")
@@ -54,7 +57,7 @@ def embeddings_command(argv: Sequence[str]) -> int:
     found = play(policy.arrays, jax.random.key(options.seed))
     rows = scores(found, time_points(policy.spec.horizon))
     names = policy.env.partner_names  # type: ignore[attr-defined]
-    title = f"{path}, seed {policy.seed}, {policy.steps:,} environment steps"
+    title = f"{printable(path)}, seed {policy.seed}, {policy.steps:,} environment steps"
     picture(folder / "embeddings.png", found, names, rows, title=title)
     content = {"run": str(path), "seed": policy.seed, "partners": list(names), "times": rows}
     (folder / "embeddings.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -73,11 +76,11 @@ def embeddings_command(argv: Sequence[str]) -> int:
 class CrossplayOptions:
     """Every run's policy with every other's: returns of all pairs, as a table and a heat map."""
 
-    episodes: int = 100
+    episodes: int = setting(100, at_least=1, at_most=MOST_EPISODES)
     """Fresh episodes for each pair."""
     ego: int = 0
     """Index of the agent that the row's policy plays; the column's plays all others."""
-    seed: int = 0
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episodes, the same for all pairs."""
     out: str = "."
     """Folder for crossplay.png and crossplay.json."""
@@ -89,15 +92,13 @@ def crossplay_command(argv: Sequence[str]) -> int:
     folder = Path(options.out)
     if not folder.is_dir():
         raise ValueError(f"cannot write to {folder}: there is no such folder")
-    if options.episodes < 1:
-        raise ValueError(f"--episodes is {options.episodes}; it must be at least 1")
     use_compilation_cache()
     from marlx.analysis.cross_play import cross_play, heat_map
     from marlx.runs.policies import load_policy
 
     policies = [load_policy(path) for path in paths]
     returns = cross_play(policies, options.ego, options.episodes, options.seed)
-    names = [Path(path).name for path in paths]
+    names = [printable(Path(path).name) for path in paths]
     heat_map(folder / "crossplay.png", returns, names, title=policies[0].spec.id)
     content = {"runs": list(paths), **dataclasses.asdict(options), "returns": returns.tolist()}
     (folder / "crossplay.json").write_text(json.dumps(content, indent=1) + "\n")

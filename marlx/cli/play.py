@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import env_options, parse_play, positionals, run_and_options, with_settings
 from marlx.cli.records import EvalOptions, ExportOptions, RenderOptions
-from marlx.cli.shared import print_returns, use_compilation_cache
+from marlx.cli.shared import like_path, print_returns, use_compilation_cache
+from marlx.text import nearest, printable, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
     from marlx.learner import Learner
     from marlx.runs.policies import Policy
 
+SEE_LIST = "; marlx list shows how ids are formed"
+"""End of an error about an environment that nothing is like."""
+
 
 def eval_command(argv: Sequence[str]) -> int:
     """`marlx eval RUN [options]`."""
     names, rest = positionals(argv)
     other, env_words, rest = env_options(rest)
     path, options = run_and_options([*names, *rest], "eval", EvalOptions)
-    if options.episodes < 1:
-        raise ValueError(f"--episodes is {options.episodes}; it must be at least 1")
     use_compilation_cache()
     import jax
     import numpy as np
@@ -65,7 +67,8 @@ def eval_command(argv: Sequence[str]) -> int:
         )
         return 0
     elsewhere = f", on {' '.join([policy.spec.id, *env_words])}" if other or env_words else ""
-    print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps{elsewhere}")
+    steps = f"after {policy.steps:,} environment steps"
+    print(f"{printable(path)}, seed {policy.seed}, {steps}{printable(elsewhere)}")
     how = "drawn actions" if options.explore else "greedy return"
     print_returns(returns[None], random_returns, policy.spec.optimum, how)
     return 0
@@ -110,9 +113,9 @@ def export_command(argv: Sequence[str]) -> int:
 
     policy = load_policy(path, options.policy_seed)
     files = export(policy, options.out or Path(path) / "export")
-    print(f"{path}, seed {policy.seed}, after {policy.steps:,} environment steps")
+    print(f"{printable(path)}, seed {policy.seed}, after {policy.steps:,} environment steps")
     for file in files:
-        print(f"  {file}  {file.stat().st_size:,} bytes")
+        print(f"  {printable(file)}  {file.stat().st_size:,} bytes")
     return 0
 
 
@@ -135,9 +138,13 @@ def _render_random(env_id: str, argv: Sequence[str]) -> int:
     """Write an episode of uniform legal actions."""
     from marlx.registry import families
 
-    known = any(re.fullmatch(one.pattern, env_id) for one in families().values())
-    if not known and (env_id.startswith((".", "/", "~")) or Path(env_id).parts[:1] == ("runs",)):
-        raise ValueError(f"{env_id} is no run folder; it does not exist")
+    if not any(re.fullmatch(one.pattern, env_id) for one in families().values()):
+        runs = like_path(env_id)
+        near = nearest(env_id, [name for one in families().values() for name in one.examples])
+        hint = runs or (f"; did you mean {' or '.join(near)}?" if near else "")
+        raise ValueError(
+            f"{shortened(env_id)} is neither a run folder nor an environment{hint or SEE_LIST}"
+        )
     env, options = parse_play(env_id, argv)
     out = _gif(options.out or f"{env_id.replace('/', '-')}.gif", options.fps)
     use_compilation_cache()
@@ -174,5 +181,5 @@ def _write(
         write_gif(out, frames, frames_per_second=fps)
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
-    print(f"{out}: {len(episode.rewards)} steps, return {sum(episode.rewards):.3g}")
+    print(f"{printable(out)}: {len(episode.rewards)} steps, return {sum(episode.rewards):.3g}")
     return 0

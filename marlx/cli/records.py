@@ -5,6 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from marlx.settings import LARGEST_SEED, setting
+
+MOST_EPISODES = 2**20
+"""Most episodes of an evaluation."""
+MOST_TRIALS = 100_000
+"""Most trials of a sweep."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
@@ -60,15 +67,15 @@ class EvalOptions:
     --env ID plays another environment, --env.NAME X changes a setting of it or of the run's own.
     """
 
-    episodes: int = 100
+    episodes: int = setting(100, at_least=1, at_most=MOST_EPISODES)
     """Fresh episodes."""
     explore: bool = False
     """Act as in training instead of greedily: policy gradients sample their actions."""
     json: bool = False
     """Print JSON, with every episode's return."""
-    policy_seed: int | None = None
+    policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
     """The run's seed that acts; the one with the best return if not given."""
-    seed: int = 0
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episodes."""
 
 
@@ -86,7 +93,7 @@ class ExportOptions:
 
     out: str | None = None
     """Folder to write to; `export` in the run folder if not given."""
-    policy_seed: int | None = None
+    policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
     """The run's seed; the one with the best return if not given."""
 
 
@@ -128,9 +135,9 @@ class PlayOptions:
 
     out: str | None = None
     """GIF file; named after the environment, in this folder, if not given."""
-    seed: int = 0
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episode."""
-    fps: float = 4.0
+    fps: float = setting(4.0, above=0, at_most=1000)
     """Steps per second."""
 
 
@@ -140,11 +147,11 @@ class RenderOptions:
 
     out: str | None = None
     """GIF file; episode.gif in the run folder if not given."""
-    policy_seed: int | None = None
+    policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
     """The run's seed that acts; the one with the best return if not given."""
-    seed: int = 0
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episode."""
-    fps: float = 4.0
+    fps: float = setting(4.0, above=0, at_most=1000)
     """Steps per second."""
 
 
@@ -152,9 +159,9 @@ class RenderOptions:
 class SweepOptions:
     """Options of a sweep."""
 
-    trials: int | None = None
+    trials: int | None = setting(None, at_least=1, at_most=MOST_TRIALS)
     """Trials, over all processes; `run_cap` of the file or the whole grid if not given."""
-    vmap: int = 1
+    vmap: int = setting(1, at_least=1, at_most=MOST_TRIALS)
     """Trials trained at once in one compiled program, where they fit in memory."""
     out: str | None = None
     """Sweep folder; runs/sweep-NAME if not given."""
@@ -162,7 +169,7 @@ class SweepOptions:
     """Optuna storage URL, for several machines; study.db in the sweep folder if not given."""
     study: str | None = None
     """Name of the sweep in that storage; the folder's if not given."""
-    seed: int = 0
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the search."""
     devices: str = "auto"
     """CPU devices to shard trials and seeds over: a number, `all`, or `auto`."""

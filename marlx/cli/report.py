@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import runs_and_options
 from marlx.cli.records import PlotOptions, ReportOptions
+from marlx.text import printable
 
 if TYPE_CHECKING:
     from marlx.analysis.comparison import Comparison
@@ -42,7 +43,7 @@ def plot_command(argv: Sequence[str]) -> int:
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
     name = {"iqm": "interquartile mean"}.get(options.statistic, options.statistic)
-    print(f"{out}: {_summary(comparison)}, {name} and 95% band over seeds")
+    print(f"{printable(out)}: {_summary(comparison)}, {name} and 95% band over seeds")
     _print_notes(comparison)
     return 0
 
@@ -59,10 +60,10 @@ def report_command(argv: Sequence[str]) -> int:
 
     comparison = compare(*read_all(paths))
     _write(out, report(comparison, _bounds(options.bounds)))
-    print(f"{out}: {_summary(comparison)}")
+    print(f"{printable(out)}: {_summary(comparison)}")
     if exported is not None:
         _write(exported, json.dumps(to_marl_eval(comparison), indent=1) + "\n")
-        print(f"{exported}: the same runs for marl-eval")
+        print(f"{printable(exported)}: the same runs for marl-eval")
     _print_notes(comparison)
     return 0
 
@@ -98,7 +99,7 @@ def _summary(comparison: Comparison) -> str:
 
 def _print_notes(comparison: Comparison) -> None:
     for note in comparison.notes:
-        print(f"  {note}")
+        print(f"  {printable(note)}")
 
 
 def _words(name: str) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from marlx.cli.options import parse_train, value_of
 from marlx.cli.records import CLUSTER_OPTIONS, Output
 from marlx.cli.shared import complain
-from marlx.runs.files import read_json
+from marlx.runs.facts import environment_facts, read_facts
+from marlx.runs.result import read_result
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -73,7 +74,7 @@ def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
       run: its folder.
       seeds: of the run; None where several processes continue it, whose devices may differ.
     """
-    facts = read_json(run / "environment.json")
+    facts = read_facts(run)
     kept = dict(facts.get("output", {}))
     if facts.get("backend") == "cpu" and "devices" not in kept and seeds is not None:
         kept["devices"] = min(len(facts.get("devices", ())), seeds) or "auto"
@@ -204,9 +205,7 @@ def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progr
 
 def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> dict[str, Any]:
     """Returns `environment.json` with the versions and devices of this part of the run added."""
-    from marlx.runs.facts import environment_facts
-
-    facts, now = read_json(path / "environment.json"), environment_facts()
+    facts, now = read_facts(path), environment_facts()
     part = {"steps": steps_of(history), **now}
     resumed = [*facts.get("resumed", ()), part]
     kept = output_facts(output)
@@ -217,4 +216,4 @@ def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> d
 
 def _finished(path: Path, total_steps: int) -> bool:
     """Whether the run in `path` has a result at `total_steps`."""
-    return bool(read_json(path / "result.json").get("steps") == total_steps)
+    return bool(read_result(path).get("steps") == total_steps)

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marlx.text import print_line
+from marlx.text import nearest, print_line, printable, shortened
 from marlx.xla.options import check_options
 
 if TYPE_CHECKING:
     import numpy as np
+
+LONGEST_LINE = 1500
+"""Most characters of an error message."""
 
 
 def use_compilation_cache() -> None:
@@ -24,9 +27,27 @@ def use_compilation_cache() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
 
 
+def in_one_line(error: Exception) -> str:
+    """Returns the message of an error in one line that is safe to print, not too long."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{shortened(error.filename, 300)}: {error.strerror or type(error).__name__}"
+    return shortened(" ".join(str(error).split()), LONGEST_LINE)
+
+
 def complain(line: str) -> None:
     """Prints a line on stderr."""
-    print_line(f"marlx: {line}")
+    print_line(f"marlx: {printable(line)}")
+
+
+def like_path(path: str) -> str:
+    """Returns "; did you mean PATH?" with the folders beside `path` of nearly its name, or ""."""
+    try:
+        parent = Path(path).parent
+        folders = [str(parent / child.name) for child in parent.iterdir() if child.is_dir()]
+    except (OSError, ValueError):
+        return ""
+    near = nearest(str(Path(path)), folders, cutoff=0.8)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def print_returns(

@@ -13,6 +13,7 @@ from marlx.cli.options import parse_train, run_and_options
 from marlx.cli.records import SweepOptions
 from marlx.cli.shared import use_compilation_cache
 from marlx.cli.sweep_results import show
+from marlx.files import read_text
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 from marlx.sweeps.worker import Work, train_trials
 from marlx.text import unknown
@@ -106,7 +107,7 @@ def _folder(path: Path, sweep: Sweep) -> Path:
     try:
         if path.is_dir() and any(path.iterdir()) and not file.exists():
             raise ValueError(f"{path} is not the folder of a sweep; give another with --out")
-        if file.exists() and file.read_text(encoding="utf-8") != sweep.text:
+        if file.exists() and read_text(file) != sweep.text:
             raise ValueError(
                 f"{path} holds a sweep of another file (compare {file}); give another with --out"
             )

@@ -6,6 +6,8 @@ import types
 import typing
 from typing import Any, Literal
 
+from marlx.text import shortened
+
 
 def coerce(value: Any, hint: Any) -> Any:
     """Returns `value` as the type `hint` of a setting.
@@ -19,9 +21,9 @@ def coerce(value: Any, hint: Any) -> Any:
     if hint is Any:
         return value
     if origin is Literal:
-        if value in args:
+        if isinstance(value, str | int | bool) and value in args:
             return value
-        raise ValueError(f"expected {' or '.join(map(str, args))}, got {value!r}")
+        raise ValueError(f"expected {' or '.join(map(str, args))}, got {_shown(value)}")
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, args)
     if origin in (tuple, list):
@@ -34,18 +36,18 @@ def coerce(value: Any, hint: Any) -> Any:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if isinstance(value, str) and value.lower() in words:
             return words[value.lower()]
-        raise ValueError(f"expected true or false, got {value!r}")
+        raise ValueError(f"expected true or false, got {_shown(value)}")
     if hint is str and isinstance(value, str | list | tuple):
         return value if isinstance(value, str) else str(list(value))  # a table, kept as its text
     if isinstance(hint, type) and isinstance(value, hint):
         return value
-    raise ValueError(f"expected {_name(hint)}, got {value!r}")
+    raise ValueError(f"expected {_name(hint)}, got {_shown(value)}")
 
 
 def _coerce_number(value: Any, kind: type[int] | type[float]) -> int | float:
     expected = "a whole number" if kind is int else "a number"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"expected {expected}, got {value!r}")
+        raise ValueError(f"expected {expected}, got {_shown(value)}")
     try:
         return kind(value) if isinstance(value, str) else _same(kind, value)
     except (ValueError, OverflowError):
@@ -53,7 +55,7 @@ def _coerce_number(value: Any, kind: type[int] | type[float]) -> int | float:
     try:
         return _same(kind, float(value))
     except (ValueError, OverflowError):
-        raise ValueError(f"expected {expected}, got {value!r}") from None
+        raise ValueError(f"expected {expected}, got {_shown(value)}") from None
 
 
 def _same(kind: type[int] | type[float], value: float) -> int | float:
@@ -74,17 +76,25 @@ def _coerce_union(value: Any, args: tuple[Any, ...]) -> Any:
         except ValueError as error:
             reasons.append(str(error))
     empty = " or none" if type(None) in args else ""
-    raise ValueError(f"expected {' or '.join(map(_name, rest))}{empty}, got {value!r}")
+    raise ValueError(f"expected {' or '.join(map(_name, rest))}{empty}, got {_shown(value)}")
 
 
 def _coerce_sequence(value: Any, origin: type, args: tuple[Any, ...]) -> Any:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"expected a list, got {value!r}")
+        raise ValueError(f"expected a list, got {_shown(value)}")
     if origin is tuple and args and args[-1] is not Ellipsis:
         if len(value) != len(args):
             raise ValueError(f"expected {len(args)} values, got {len(value)}")
         return tuple(map(coerce, value, args))
     return origin(coerce(item, args[0] if args else Any) for item in value)
+
+
+def _shown(value: Any) -> str:
+    """Returns a value in messages."""
+    try:
+        return shortened(repr(value))
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a very large number"
 
 
 def _name(hint: Any) -> str:

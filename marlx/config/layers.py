@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marlx.config.coerce import coerce
 from marlx.config.tree import plain
 from marlx.config.yaml_text import parse
+from marlx.files import read_text
 from marlx.registry import algorithm, configured, family, make_env, settings_of
-from marlx.text import unknown
+from marlx.text import shortened, unknown
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -162,17 +163,12 @@ def file_layer(path: str | Path) -> tuple[str | None, str | None, Layer]:
     Raises:
       ValueError: the file cannot be read, or is not a mapping.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"cannot read {path}: {reason}") from None
-    values = parse(text, str(path))
+    values = parse(read_text(path), str(path))
     names = []
     for key in ("algorithm", "environment"):
         name = values.pop(key, None)
         if not isinstance(name, str | None):
-            raise ValueError(f"{key} in {path} is {name!r}; it must be a name")
+            raise ValueError(f"{key} in {path} is {shortened(repr(name))}; it must be a name")
         names.append(name)
     return names[0], names[1], Layer(str(path), values)
 
@@ -253,7 +249,9 @@ def _merge_into(
 ) -> None:
     if not isinstance(values, Mapping):
         block = prefix.rstrip(".") or "the file"
-        raise ValueError(f"{block} in {source} is {values!r}; it must hold `name: value` lines")
+        raise ValueError(
+            f"{block} in {source} is {shortened(repr(values))}; it must hold `name: value` lines"
+        )
     for given, value in values.items():
         key = str(given).replace("-", "_")
         if key not in known:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from marlx.registry import settings_of
+from marlx.text import shortened
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -26,13 +27,21 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the nested mapping whose leaves have the dotted names of `flat`."""
+    """Returns the nested mapping whose leaves have the dotted names of `flat`.
+
+    Raises:
+      ValueError: a name is a value and a block at once, as in `{"a": 1, "a.b": 2}`.
+    """
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *blocks, last = name.split(".")
         inside = tree
         for block in blocks:
             inside = inside.setdefault(block, {})
+            if not isinstance(inside, dict):
+                raise ValueError(f"{shortened(name)} is set, and so is {shortened(block)} itself")
+        if isinstance(inside.get(last), dict):
+            raise ValueError(f"{shortened(name)} is set, and so are settings in it")
         inside[last] = value
     return tree
 

@@ -6,6 +6,9 @@ import contextlib
 import importlib.metadata
 import os
 
+MOST_CPU_DEVICES = 256
+"""Most devices that the CPU is split into: each one has threads of its own."""
+
 
 def cpu_devices(devices: str, seeds: int, processes: int = 1) -> int:
     """Number of devices that a process splits its CPU into.
@@ -34,6 +37,11 @@ def cpu_devices(devices: str, seeds: int, processes: int = 1) -> int:
         raise ValueError(
             f"devices is {devices}, of all {processes} processes together; it must be a multiple "
             f"of {processes}"
+        )
+    if count // processes > MOST_CPU_DEVICES:
+        raise ValueError(
+            f"devices is {devices}; a CPU is split into at most {MOST_CPU_DEVICES} devices, and "
+            f"this one has {cores} cores"
         )
     return count // processes
 

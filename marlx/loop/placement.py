@@ -30,12 +30,15 @@ from jax.sharding import (
 
 from marlx.learner import Learner
 from marlx.loop import multihost
+from marlx.text import shortened
 from marlx.types import Array, Tree
 from marlx.xla.sharding import DATA
 
 SEEDS = "seeds"
 """The mesh axis that replicas are sharded over."""
 
+MOST_DEVICES = 65_536
+"""Most devices of a run, over all processes."""
 Devices: TypeAlias = str | int
 """The devices that a run asks for; see `layout`."""
 
@@ -123,10 +126,12 @@ def parse_devices(devices: Devices) -> str | int | Layout:
         return text
     if match := re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text):
         groups, group_size = match.groups()
+        if len(text) > 12 or int(groups) * int(group_size or 1) > MOST_DEVICES:
+            raise ValueError(f"devices is {shortened(text)}; it must be at most {MOST_DEVICES}")
         return Layout(int(groups), int(group_size)) if group_size else int(groups)
     raise ValueError(
-        f"devices is {devices}; it must be auto, all, a number from 1 up, or the number of groups "
-        "and the devices of each, as in 2x4"
+        f"devices is {shortened(text)}; it must be auto, all, a number from 1 up, or the number of "
+        "groups and the devices of each, as in 2x4"
     )
 
 

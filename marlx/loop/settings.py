@@ -7,12 +7,19 @@ import math
 from typing import NamedTuple
 
 from marlx.learner import Learner
-from marlx.settings import check_settings, setting
+from marlx.settings import (
+    LARGEST,
+    LARGEST_SEED,
+    MOST_SEEDS,
+    check_settings,
+    require,
+    setting,
+)
 
 MIN_FINAL_EPISODES = 100
 """Least number of episodes per seed in the last evaluation."""
-LARGEST = 2**31 - 1
-"""Counters are int32."""
+MOST_ENVIRONMENTS = 2**20
+"""Most environments, steps of a rollout and episodes of an evaluation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,21 +28,23 @@ class TrainConfig:
 
     total_steps: int = setting(500_000, at_least=1, at_most=LARGEST)
     """Environment steps per seed, warm-up included."""
-    num_envs: int = setting(32, at_least=1, at_most=LARGEST)
+    num_envs: int = setting(32, at_least=1, at_most=MOST_ENVIRONMENTS)
     """Environments stepped in parallel, per seed."""
-    rollout_length: int = setting(16, at_least=1, at_most=LARGEST)
+    rollout_length: int = setting(16, at_least=1, at_most=MOST_ENVIRONMENTS)
     """Steps of each environment between two calls of the learner's update."""
-    seeds: int = setting(1, at_least=1, at_most=LARGEST)
+    seeds: int = setting(1, at_least=1, at_most=MOST_SEEDS)
     """Independent runs trained in parallel, with seeds from `seed` upwards."""
-    seed: int = setting(0, at_least=0, at_most=LARGEST)
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """First seed; run i of several equals the single run with seed + i."""
     evals: int = setting(20, at_least=1, at_most=LARGEST)
     """Greedy evaluations during training."""
-    eval_episodes: int = setting(128, at_least=1, at_most=LARGEST)
+    eval_episodes: int = setting(128, at_least=1, at_most=MOST_ENVIRONMENTS)
     """Fresh episodes per evaluation and seed; the last evaluation has at least 100."""
 
     def __post_init__(self) -> None:
         check_settings(self)
+        most = LARGEST_SEED + 1 - self.seeds
+        require("seed", self.seed, self.seed <= most, f"at most {most} with {self.seeds} seeds")
 
 
 class Schedule(NamedTuple):

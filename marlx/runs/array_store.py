@@ -36,6 +36,18 @@ class Checkpoint(NamedTuple):
         return int(self.state["steps"])
 
 
+def is_array_type(value: Any) -> bool:
+    """Whether a value of `state.json` is the dtype and the shape of an array."""
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
+        return False
+    dims = value[1]
+    return (
+        isinstance(dims, list)
+        and len(dims) > 0
+        and all(type(size) is int and 0 <= size < 2**40 for size in dims)
+    )
+
+
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Writes arrays, by name, into the folder `path` with orbax."""
     import orbax.checkpoint as ocp

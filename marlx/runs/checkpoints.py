@@ -27,13 +27,27 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
+from marlx.files import (
+    ANY_NUMBER,
+    ANYTHING,
+    LARGEST_JSON,
+    NUMBER,
+    WHOLE,
+    Each,
+    Kind,
+    Record,
+    checked,
+    parse_json,
+    read_json,
+    read_text,
+)
 from marlx.learner import Learner
 from marlx.loop import multihost
 from marlx.loop.placement import Devices
@@ -44,6 +58,7 @@ from marlx.runs.array_store import (
     Checkpoint,
     checksum,
     flush,
+    is_array_type,
     read_arrays,
     reason_of,
     restored_as,
@@ -58,11 +73,37 @@ from marlx.runs.identity import (
     stored_form,
 )
 from marlx.runs.policies import named
-from marlx.text import print_line
+from marlx.text import print_line, printable, shortened
 from marlx.types import Tree
 from marlx.xla.memory import nbytes
 
 FORMAT = 1
+_PROGRESS = {
+    "steps": WHOLE,
+    "total_steps": WHOLE,
+    "seconds": NUMBER,
+    "phases": Each(NUMBER),
+    "metrics": Each([ANY_NUMBER]),
+}
+_COUNTERS = {
+    "blocks": WHOLE,
+    "evaluations": WHOLE,
+    "rollout_seconds": NUMBER,
+    "phases": Each(NUMBER),
+}
+STATE = Record(
+    {
+        "format": WHOLE,
+        "steps": WHOLE,
+        "counters": Record(_COUNTERS),
+        "settings": Record({field.name: WHOLE for field in dataclasses.fields(TrainConfig)}),
+        "schedule": Each(WHOLE),
+        "facts": Each(ANYTHING),
+        "arrays": Each(Kind("a dtype and a shape", is_array_type)),
+        "history": [Record(_PROGRESS)],
+    }
+)
+"""Schema of `state.json`."""
 WAIT_FACTOR = 20
 """The next checkpoint waits for this many times the seconds that one took: at most 5 % of a run."""
 WRITING = 0.6
@@ -362,18 +403,22 @@ def open_checkpoint(folder: Path) -> Checkpoint:
       ValueError: a file is damaged, or the format is another.
       OSError: a file cannot be read.
     """
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_json(folder / "manifest.json", Each([WHOLE]))
     if "state.json" not in manifest:
         raise ValueError("manifest.json names no state.json")
     for name, expected in manifest.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"manifest.json names {printable(name)}, outside the checkpoint")
         if not (folder / name).is_file():
-            raise ValueError(f"{name} is missing")
-        if checksum(folder / name) != expected:
-            raise ValueError(f"{name} is not as it was written")
-    state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    if state["format"] != FORMAT:
-        raise ValueError(f"it has format {state['format']}; this marlx reads {FORMAT}")
-    return Checkpoint(folder, state)
+            raise ValueError(f"{printable(name)} is missing")
+        same_size = [(folder / name).stat().st_size] == expected[:1]
+        if not same_size or checksum(folder / name) != expected:
+            raise ValueError(f"{printable(name)} is not as it was written")
+    content = parse_json(read_text(folder / "state.json", LARGEST_JSON), "state.json")
+    if isinstance(content, dict) and content.get("format") != FORMAT:
+        found = shortened(repr(content.get("format")))
+        raise ValueError(f"it has format {found}; this marlx reads {FORMAT}")
+    return Checkpoint(folder, checked(content, STATE, "state.json"))
 
 
 def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
@@ -390,7 +435,8 @@ def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
         if was != now:
             raise ValueError(
                 f"{checkpoint.path} does not fit marlx {facts_of(run)['marlx']}, it was made with "
-                f"{checkpoint.state['facts']['marlx']}: {name} was {was} and is {now}"
+                f"{shortened(checkpoint.state['facts'].get('marlx'))}: {printable(name)} was {was} "
+                f"and is {now}"
             )
     arrays = read_arrays(checkpoint)
     leaves = [restored_as(arrays[name], x) for name, x in named(shape).items()]
@@ -400,7 +446,8 @@ def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
 def _progress(run: Run, content: Mapping[str, Any]) -> Progress:
     """Returns the `Progress` that `_progress_content` was made from."""
     metrics = {name: np.array(values, float) for name, values in content["metrics"].items()}
-    return Progress(**{**content, "metrics": metrics, "policies": run.policies})
+    known = {name: content[name] for name in Progress._fields if name in content}
+    return Progress(**{**known, "metrics": metrics, "policies": run.policies})
 
 
 def _type_of(array: tuple[str, tuple[int, ...]] | None) -> str:

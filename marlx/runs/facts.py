@@ -5,7 +5,57 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 from typing import Any
+
+from marlx.files import (
+    ANYTHING,
+    NUMBER_OR_NONE,
+    TEXT,
+    CannotRead,
+    Each,
+    Kind,
+    Record,
+    read_json,
+)
+
+OPTION = Kind(
+    "text, a number, true, false, null or a list of texts",
+    lambda value: (
+        value is None
+        or isinstance(value, str | int | float)
+        or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+    ),
+)
+FACTS = Record(
+    {},
+    {
+        "python": TEXT,
+        "system": TEXT,
+        "versions": Each(TEXT),
+        "backend": TEXT,
+        "devices": [TEXT],
+        "processes": NUMBER_OR_NONE,
+        "cpu_cores": NUMBER_OR_NONE,
+        "output": Each(OPTION),
+        "resumed": [Each(ANYTHING)],
+    },
+)
+"""Schema of `environment.json`."""
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Returns the content of `environment.json` in a run folder; empty if there is none.
+
+    Raises:
+      ValueError: it cannot be read or has another form; the message names file and key.
+    """
+    try:
+        return dict(read_json(folder / "environment.json", FACTS))
+    except CannotRead as error:
+        if error.missing:
+            return {}
+        raise
 
 
 def environment_facts() -> dict[str, Any]:

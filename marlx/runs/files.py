@@ -1,13 +1,14 @@
-"""Reading and writing small files: replaced in one step, JSON without NaN."""
+"""Writing small files: replaced in one step, JSON without NaN."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from marlx.files import LARGEST_JSON, parse_json, read_text
 
 Content = str | bytes | Callable[[Path], None]
 """The text or bytes of a file, or a function that writes it to a given path."""
@@ -37,10 +38,13 @@ def replace_file(target: Path, content: Content, *, shared: bool = False) -> Non
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Returns the object in a JSON file; an empty one if there is none or it cannot be read."""
+    """Returns the object in a JSON file; an empty one if there is none or it cannot be read.
+
+    For files that only help, such as another program's. `marlx.files.read_json` raises instead.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = parse_json(read_text(path, LARGEST_JSON), path)
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 

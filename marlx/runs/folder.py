@@ -29,6 +29,7 @@ from typing import Any
 
 from marlx.config.layers import Experiment, Layer, build, merge, schema
 from marlx.config.yaml_text import dump, parse
+from marlx.files import CannotRead, read_text
 from marlx.runs.files import Content, finite, replace_file
 from marlx.text import print_line
 
@@ -110,7 +111,7 @@ class RunFolder:
         expected = content.encode("utf-8")
         with self._guard(name):
             path = self.path / name
-            if path.exists() and path.read_bytes().startswith(expected):
+            if path.is_file() and path.read_bytes().startswith(expected):
                 os.truncate(path, len(expected))  # works on a full disk too
             else:
                 self.write(name, expected)
@@ -196,8 +197,10 @@ def load_experiment(path: str | Path) -> Experiment:
     """
     file = Path(path) / "config.yaml"
     try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
+        text = read_text(file)
+    except CannotRead as error:
+        if not error.missing:
+            raise
         raise ValueError(f"{path} is not the folder of a run: it has no config.yaml") from None
     return experiment_of(parse(text, str(file)), str(file))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from marlx.config.tree import plain
 from marlx.runs.facts import environment_facts
+from marlx.text import shortened
 from marlx.xla.memory import is_key
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def first_change(old: Mapping[str, Any], new: Mapping[str, Any], *, prefix: str 
             if (inner := first_change(was, now, prefix=f"{prefix}{name}.")) is not None:
                 return inner
         elif was != now and not (was != was and now != now):
-            return f"{prefix}{name} is {now}; the run has {was}"
+            return f"{prefix}{name} is {shortened(now)}; the run has {shortened(was)}"
     return None
 
 
@@ -105,7 +106,7 @@ def facts_of(run: Run) -> dict[str, Any]:
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Yields one line about the facts (`facts_of`) that have changed; nothing if none has."""
     changed = [
-        f"{name.replace('_', ' ')} {old.get(name)} (now {new.get(name)})"
+        f"{name.replace('_', ' ')} {shortened(old.get(name))} (now {new.get(name)})"
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]

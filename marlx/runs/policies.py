@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from marlx._version import __version__
+from marlx.files import LARGEST_ARRAYS, CannotRead, check_regular, is_number, parse_json, read_bytes
 from marlx.runs.folder import RunFolder, experiment_of
+from marlx.text import shortened
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -49,7 +51,7 @@ def save_policy(
     from safetensors.numpy import save
 
     path = folder.path / "policy" / "policy.json"
-    if not path.exists():
+    if not path.is_file():
         first, count = experiment.train.seed, experiment.train.seeds
         content = {
             "format": FORMAT,
@@ -58,7 +60,7 @@ def save_policy(
             "settings": experiment.settings(),
         }
         folder.write_json("policy/policy.json", content)
-    described = path.read_bytes() if path.exists() else b""  # the folder has reported why
+    described = path.read_bytes() if path.is_file() else b""  # the folder has reported why
     arrays = {name: np.ascontiguousarray(array) for name, array in named(policies).items()}
     returns = np.asarray(progress.metrics["return"], float)
     metadata = {
@@ -237,12 +239,15 @@ def _read(path: str | Path) -> _Files:
     folder = Path(path)
     folder = folder / "policy" if (folder / "policy").is_dir() else folder
     try:
-        described = (folder / "policy.json").read_bytes()
-        content = json.loads(described)
+        described = read_bytes(folder / "policy.json")
+        content = parse_json(described.decode("utf-8"), "policy.json")
+        check_regular(folder / "arrays.safetensors", LARGEST_ARRAYS)
         with safe_open(folder / "arrays.safetensors", framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}
             metadata = file.metadata() or {}
-    except OSError:
+    except CannotRead as error:
+        if not error.missing:
+            raise ValueError(f"the policy in {path} is damaged: {error}") from None
         raise ValueError(f"{path} holds no policy; give the folder of a run") from None
     except Exception as error:  # JSON too deep, a dtype that NumPy lacks, a header that lies, ...
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -251,8 +256,8 @@ def _read(path: str | Path) -> _Files:
         raise ValueError(f"the policy in {path} is damaged: policy.json is not an object")
     if content.get("format") != FORMAT:
         raise ValueError(
-            f"the policy in {path} has format {content.get('format')!r:.20}; this marlx reads "
-            f"{FORMAT}"
+            f"the policy in {path} has format {shortened(repr(content.get('format')))}; this marlx "
+            f"reads {FORMAT}"
         )
     if metadata.get("sha256") != digest(described, arrays, metadata):
         raise ValueError(
@@ -262,8 +267,8 @@ def _read(path: str | Path) -> _Files:
         seeds, settings = content["seeds"], content["settings"]
         returns, steps = json.loads(metadata["returns"]), int(metadata["steps"])
         sound = isinstance(settings, dict) and len(seeds) == len(returns) > 0
-        sound &= all(type(seed) is int for seed in seeds)
-        sound &= all(x is None or type(x) in (int, float) for x in returns)
+        sound &= all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
+        sound &= all(x is None or is_number(x) for x in returns) and 0 <= steps < 2**63
     except (KeyError, TypeError, ValueError, RecursionError):
         sound = False
     if not sound:
@@ -277,8 +282,15 @@ def _index(files: _Files, path: str | Path, seed: int | None) -> int:
         returns = np.array(files.returns, float)
         return 0 if np.isnan(returns).all() else int(np.nanargmax(returns))
     if seed not in files.seeds:
-        raise ValueError(f"{path} has no seed {seed}; it has {', '.join(map(str, files.seeds))}")
+        raise ValueError(f"{path} has no seed {seed}; it has {_some(files.seeds)}")
     return files.seeds.index(seed)
+
+
+def _some(seeds: list[int]) -> str:
+    """The seeds of a run as text, of many the first and the last."""
+    if len(seeds) <= 12:
+        return ", ".join(map(str, seeds))
+    return f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}"
 
 
 def digest(

@@ -4,16 +4,69 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marlx.files import (
+    LARGEST_JSON,
+    NUMBER,
+    NUMBER_OR_NONE,
+    WHOLE,
+    CannotRead,
+    Each,
+    Kind,
+    Record,
+    is_number,
+    read_json,
+)
 from marlx.runs.files import finite
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
     from marlx.loop.progress import Progress, Result
     from marlx.loop.settings import TrainConfig
+
+INTERVAL = Kind(
+    "a list of two numbers",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(end is None or is_number(end) for end in value)
+    ),
+)
+_RETURN = Record(
+    {"mean": NUMBER_OR_NONE, "interval_95": INTERVAL},
+    {"iqm": NUMBER_OR_NONE, "per_seed": [NUMBER_OR_NONE]},
+)
+RESULT = Record(
+    {},
+    {
+        "steps": WHOLE,
+        "seeds": [WHOLE],
+        "episodes_per_seed": WHOLE,
+        "return": _RETURN,
+        "random_return": NUMBER_OR_NONE,
+        "optimum": NUMBER_OR_NONE,
+        "seconds": Each(NUMBER),
+    },
+)
+"""Schema of `result.json`."""
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Returns the content of `result.json` in a run folder; empty if the run did not finish.
+
+    Raises:
+      ValueError: it cannot be read or has another form; the message names file and key.
+    """
+    try:
+        return dict(read_json(folder / "result.json", RESULT, limit=LARGEST_JSON))
+    except CannotRead as error:
+        if error.missing:
+            return {}
+        raise
 
 
 def metrics_line(progress: Progress) -> dict[str, Any]:

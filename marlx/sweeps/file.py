@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ import numpy as np
 from marlx.config.layers import Experiment, Layer, build, merge, schema
 from marlx.config.tree import flatten, unflatten
 from marlx.config.yaml_text import parse
+from marlx.files import is_number, read_text
 from marlx.sweeps.parameters import DISTRIBUTIONS, Hyperband, Kind, Metric, Parameter, Sweep
-from marlx.text import unknown
+from marlx.text import shortened, unknown
 
+LARGEST = 2**31 - 1
+"""Largest whole number in a sweep file, besides values of parameters."""
 _KEYS = ("program", "command", "method", "metric", "parameters", "early_terminate", "run_cap")
 _IGNORED = ("name", "description", "project", "entity", "controller", "kind", "apiVersion")
 
@@ -33,12 +37,7 @@ def read_sweep(path: str | Path) -> Sweep:
     Raises:
       ValueError: it cannot be read, or needs something that `marlx sweep` cannot do; in one line.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"cannot read {path}: {reason}") from None
-    return sweep_from_text(text, str(path))
+    return sweep_from_text(read_text(path), str(path))
 
 
 def sweep_from_text(text: str, source: str) -> Sweep:
@@ -55,7 +54,7 @@ def sweep_from_text(text: str, source: str) -> Sweep:
         names, options = _command(content.get("command"), content.get("program"))
         cap = content.get("run_cap")
         if cap is not None and not _whole(cap, 1):
-            raise ValueError(f"run_cap is {cap!r}; it must be a whole number from 1 up")
+            raise ValueError(f"run_cap is {_shown(cap)}; it must be a whole number from 1 up")
         sweep = Sweep(
             source,
             text,
@@ -127,17 +126,21 @@ def _one_of(content: Mapping[str, Any], key: str, accepted: tuple[Any, ...]) -> 
     choices = f"{', '.join(accepted[:-1])} or {accepted[-1]}"
     if content.get(key) is None:
         raise ValueError(f"there is no {key}; it must be {choices}")
-    if content[key] not in accepted:
-        raise ValueError(f"{key} is {content[key]!r}; it must be {choices}")
+    if not isinstance(content[key], str) or content[key] not in accepted:
+        raise ValueError(f"{key} is {_shown(content[key])}; it must be {choices}")
     return content[key]
 
 
 def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return type(value) is int and least <= value <= LARGEST
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number(value)
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value))
 
 
 def _metric(content: Any) -> Metric:
@@ -152,7 +155,7 @@ def _metric(content: Any) -> Metric:
     goal = _one_of({"goal": "minimize", **content}, "goal", ("maximize", "minimize"))
     target = content.get("target")
     if target is not None and not _number(target):
-        raise ValueError(f"metric's target is {target!r}; it must be a number")
+        raise ValueError(f"metric's target is {_shown(target)}; it must be a number")
     return Metric(content["name"], goal, target)
 
 
@@ -166,14 +169,17 @@ def _hyperband(content: Any) -> Hyperband | None:
         if key not in known:
             raise unknown("key", key, known, "early_terminate")
     eta = content.get("eta", 3)
-    if not _number(eta) or eta != int(eta) or eta < 2:
-        raise ValueError(f"early_terminate's eta is {eta!r}; it must be a whole number from 2 up")
+    if not _number(eta) or eta != int(eta) or not 2 <= eta <= LARGEST:
+        raise ValueError(
+            f"early_terminate's eta is {_shown(eta)}; it must be a whole number from 2 up"
+        )
     eta = int(eta)
     least, most, number = (content.get(key) for key in ("min_iter", "max_iter", "s"))
     if least is None and most is not None and number is not None:
         if not _whole(most, 1) or not _whole(number, 1):
             raise ValueError("early_terminate's max_iter and s must be whole numbers from 1 up")
-        return Hyperband(max(1, most // eta**number), most, eta)
+        # eta**number is above most for every s beyond its 31 bits
+        return Hyperband(max(1, most // eta ** min(number, 31)), most, eta)
     if not _whole(least, 1) or not (most is None or _whole(most, 1)):
         raise ValueError("early_terminate needs min_iter, or max_iter and s: whole numbers")
     assert isinstance(least, int)
@@ -187,12 +193,14 @@ def _parameters(content: Any, prefix: str = "") -> tuple[Parameter, ...]:
     for given, about in content.items():
         name = f"{prefix}{str(given).replace('-', '_')}"
         if not isinstance(about, dict):
-            raise ValueError(f"{name} is {about!r}; it must say `value`, `values`, or min and max")
+            raise ValueError(
+                f"{name} is {_shown(about)}; it must say `value`, `values`, or min and max"
+            )
         if set(about) == {"parameters"}:
             found += _parameters(about["parameters"], f"{name}.")
         else:
             found.append(_parameter(name, about))
-    twice = {one.name for one in found if [o.name for o in found].count(one.name) > 1}
+    twice = [name for name, count in Counter(one.name for one in found).items() if count > 1]
     if twice:
         raise ValueError(f"{min(twice)} appears twice")
     return tuple(found)
@@ -200,6 +208,8 @@ def _parameters(content: Any, prefix: str = "") -> tuple[Parameter, ...]:
 
 def _parameter(name: str, about: Mapping[str, Any]) -> Parameter:
     distribution = about.get("distribution", _guessed(about))
+    if not isinstance(distribution, str):
+        raise ValueError(f"{name}: distribution is {_shown(distribution)}; it must be a name")
     if distribution not in DISTRIBUTIONS or "probabilities" in about:
         asked = "probabilities" if distribution in DISTRIBUTIONS else repr(distribution)
         raise ValueError(
@@ -222,15 +232,17 @@ def _parameter(name: str, about: Mapping[str, Any]) -> Parameter:
     if kind == "choice":
         values = [about["value"]] if distribution == "constant" else about["values"]
         if not isinstance(values, list) or not values:
-            raise ValueError(f"{name}: values is {values!r}; it must be a list")
-        unlike = {json.dumps(value): value for value in values}
+            raise ValueError(f"{name}: values is {_shown(values)}; it must be a list")
+        unlike = {json.dumps(value, default=str): value for value in values}
         return Parameter(name, kind, tuple(unlike.values()))
     return _range(name, kind, about["min"], about["max"], about.get("q", 1))
 
 
 def _range(name: str, kind: Kind, low: Any, high: Any, step: Any) -> Parameter:
     if not (_number(low) and _number(high) and low < high):
-        raise ValueError(f"{name}: min is {low!r} and max {high!r}; they must be numbers, min less")
+        raise ValueError(
+            f"{name}: min is {_shown(low)} and max {_shown(high)}; they must be numbers, min less"
+        )
     if kind == "whole" and not (_whole(low, low) and _whole(high, high)):
         raise ValueError(f"{name}: min is {low} and max {high}; they must be whole numbers")
     if kind in ("log", "log_steps") and low <= 0:
@@ -238,7 +250,9 @@ def _range(name: str, kind: Kind, low: Any, high: Any, step: Any) -> Parameter:
     if kind not in ("steps", "log_steps"):
         return Parameter(name, kind, (), low, high)
     if not _number(step) or step <= 0:
-        raise ValueError(f"{name}: q is {step!r}; it must be above 0")
+        raise ValueError(f"{name}: q is {_shown(step)}; it must be above 0")
+    if kind in ("steps", "log_steps") and (high - low) / step > LARGEST:
+        raise ValueError(f"{name}: q is {_shown(step)}; it makes more than {LARGEST} values")
     if kind == "steps":
         high = low + int((high - low) / step + 1e-9) * step
     return Parameter(name, kind, (), low, high, step)
@@ -266,6 +280,8 @@ def _command(command: Any, program: Any) -> tuple[tuple[str, ...], tuple[str, ..
         return re.sub(r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], found[1]), word)
 
     given = [said(str(word)) for word in command if word not in ("${env}", "${interpreter}")]
+    if given[:1] == ["-m"]:  # ["${env}", "${interpreter}", "-m", marlx, ...]
+        given = given[1:]
     args = [word for word in given if word in ("${args}", "${args_no_equals}")]
     if len(given) < 2 or (Path(given[0]).name, given[1]) != ("marlx", "train") or len(args) != 1:
         raise ValueError(shape)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+MOST_POINTS = 100_000
+"""Most points of a grid."""
 Method = Literal["grid", "random", "bayes"]
 Kind = Literal["choice", "uniform", "log", "whole", "steps", "log_steps"]
 
@@ -58,15 +61,26 @@ class Parameter(NamedTuple):
         """Returns every value, for a grid.
 
         Raises:
-          ValueError: the parameter is a continuous range.
+          ValueError: the parameter is a continuous range, or has too many values.
         """
         if self.kind == "choice":
             return self.values
+        if self.kind in ("whole", "steps") and self.number_of_points() > MOST_POINTS:
+            count = f"{self.number_of_points():,} values"
+            raise ValueError(f"{self.name} has {count}; a grid may have {MOST_POINTS:,} points")
         if self.kind == "whole":
             return tuple(range(int(self.low), int(self.high) + 1))
         if self.kind == "steps":  # without the largest, as in wandb
             return tuple(map(self.rounded, np.arange(self.low, self.high, self.step).tolist()))
         raise ValueError(f"{self.name} has a range, and a grid needs `values`")
+
+    def number_of_points(self) -> int:
+        """Returns the number of values in a grid; 0 for a continuous range."""
+        if self.kind == "choice":
+            return len(self.values)
+        if self.kind == "whole":
+            return int(self.high) - int(self.low) + 1
+        return math.ceil((self.high - self.low) / self.step) if self.kind == "steps" else 0
 
     def rounded(self, value: float) -> float:
         """Returns `value` rounded to this parameter's steps; an int if all its values are whole."""
@@ -137,7 +151,7 @@ class Sweep(NamedTuple):
         Numbers of the learner vary fastest, so that neighbours can share a compiled program.
 
         Raises:
-          ValueError: a parameter with a range.
+          ValueError: a parameter with a range, or more than `MOST_POINTS` combinations.
         """
 
         def varies_fast(one: Parameter) -> bool:
@@ -146,6 +160,12 @@ class Sweep(NamedTuple):
                 for value in one.points()
             )
 
+        size = math.prod(one.number_of_points() for one in self.searched)
+        if size > MOST_POINTS:
+            raise ValueError(
+                f"the grid has more than {MOST_POINTS:,} points; take values out, or write "
+                "`method: random`"
+            )
         order = sorted(self.searched, key=varies_fast)
         found = itertools.product(*(one.points() for one in order))
         return [dict(zip((one.name for one in order), point, strict=True)) for point in found]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from marlx.analysis.plots import plain_label
 from marlx.sweeps.parameters import Parameter
 from marlx.sweeps.study import Row
 
@@ -59,13 +60,20 @@ def parallel_coordinates(
     for x, scale in enumerate(scales):
         axes.axvline(x, color="#444444", lw=0.8)
         for height, label in scale.ticks():
-            axes.annotate(label, (x, height), xytext=(3, 0), textcoords="offset points", fontsize=8)
-    axes.set_xticks(range(len(scales) + 1), [*(scale.name for scale in scales), metric], fontsize=9)
+            axes.annotate(
+                plain_label(label),
+                (x, height),
+                xytext=(3, 0),
+                textcoords="offset points",
+                fontsize=8,
+            )
+    names = [plain_label(name) for name in (*(scale.name for scale in scales), metric)]
+    axes.set_xticks(range(len(scales) + 1), names, fontsize=9)
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(scales) + 0.02)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
-    figure.colorbar(colours, ax=axes, pad=0.01, label=metric)
+    figure.colorbar(colours, ax=axes, pad=0.01, label=plain_label(metric))
     figure.savefig(path, format="png")
 
 
@@ -81,7 +89,7 @@ def importance_bars(path: str | Path, importances: Mapping[str, float], metric: 
     bars = axes.barh(order, [importances[name] for name in order], color="#1f6fb4")
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
     axes.set_xlim(0, 1.1 * max(importances.values()))
-    axes.set_xlabel(f"importance for {metric} (PED-ANOVA, sums to 1)")
+    axes.set_xlabel(f"importance for {plain_label(metric)} (PED-ANOVA, sums to 1)")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.savefig(path, format="png")

@@ -66,7 +66,7 @@ BAD = [
     (["crossplay", "nowhere"], "nowhere holds no policy"),
     (["crossplay", "nowhere", "--episodes", "0"], "--episodes is 0; it must be at least 1"),
     (["embeddings"], "marlx embeddings takes one run folder"),
-    (["embeddings", "nowhere"], "cannot write to nowhere"),
+    (["embeddings", "nowhere"], "nowhere is not the folder of a run"),
 ]
 
 

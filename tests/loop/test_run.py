@@ -71,7 +71,7 @@ def test_the_clock_and_the_shapes(three):
 @pytest.mark.parametrize(
     ("settings", "learner", "words"),
     [
-        ({"num_envs": 0}, {}, "num_envs is 0; it must be between 1 and"),
+        ({"num_envs": 0}, {}, "num_envs is 0; it must be at least 1"),
         ({"total_steps": 90}, {}, "total_steps is 90; the learner's warm-up takes 100"),
         ({}, {"capacity": 30}, "capacity"),
         ({}, {"window": 4}, r"window is 4; it must divide the rollout length \(5\)"),

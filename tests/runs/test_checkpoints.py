@@ -306,6 +306,40 @@ def test_if_none_is_whole_nothing_begins_again_by_itself(folder):
         train(ENV, odd(), seeds=3, checkpoints=folder, resume=True, **SETTINGS)
 
 
+WRONG = [None, 3.5, "x", [], [None], {"a": 1}, -1, 10**400, "\x1b[31m", [[["x"]]]]
+DEEP = "[" * 20_000
+
+
+def rewritten(path, text):
+    """Replaces a checkpoint's state.json, with its checksum, so that only its content is wrong."""
+    (path / "state.json").write_text(text)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["state.json"] = array_store.checksum(path / "state.json")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_state_of_the_wrong_types_is_a_damaged_checkpoint(folder):
+    """Whatever a file of others holds, the one before is taken, in one line."""
+    last = folder / "000000000056"
+    good = json.loads((last / "state.json").read_text())
+    texts = [DEEP, "[]", "{}", json.dumps({**good, "history": [{}]})]
+    for key in good:
+        texts += [json.dumps({**good, key: wrong}) for wrong in WRONG]
+        texts += [json.dumps({name: good[name] for name in good if name != key})]
+    harmless = 0
+    for text in texts:
+        rewritten(last, text)
+        said = []
+        if Checkpoints(folder, complain=said.append).newest().path == last:
+            harmless += 1  # such as an empty history, or one fact alone
+        else:
+            assert len(said) == 1 and str(last) in said[0] and said[0].isprintable()
+    assert harmless < 8
+    for text in (DEEP, "[]", '{"state.json": "x"}', '{"../x": [1, 2], "state.json": [1, 2]}'):
+        (last / "manifest.json").write_text(text)
+        assert Checkpoints(folder, complain=said.append).newest().steps == 32
+
+
 def test_a_format_of_the_future_is_named(folder):
     for path in folder.iterdir():
         state = json.loads((path / "state.json").read_text())

@@ -57,6 +57,35 @@ BAD = [
     ({"parameters": {"learner.lr": {"distribution": "normal"}}}, "'normal' cannot be drawn here"),
     ({"parameters": {"learner.lr": {"min": 0.1}}}, "uniform needs min and max"),
     ({"parameters": {"learner.lr": {"min": 2.0, "max": 1.0}}}, "min is 2.0 and max 1.0"),
+    (
+        {
+            "method": "grid",
+            "parameters": {f"p{i}": {"values": list(range(60))} for i in range(8)},
+        },
+        "the grid has more than 100,000 points",
+    ),
+    (
+        {"method": "grid", "parameters": {"seed": {"min": 1, "max": 10**9}}},
+        "the grid has more than 100,000 points",
+    ),
+    (
+        {
+            "parameters": {
+                "learner.lr": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 1e-12}
+            }
+        },
+        "q is 1e-12; it makes more than",
+    ),
+    ({"parameters": {"learner.lr": {"min": 1, "max": float("inf")}}}, "max inf; they must be num"),
+    ({"parameters": {"learner.lr": {"min": 0.1, "max": 10**400}}}, "they must be numbers"),
+    ({"parameters": {("a",): {"value": 1}}}, "a key is a list or a block"),
+    ({"parameters": {"learner.lr": {"distribution": ["x"]}}}, "it must be a name"),
+    ({"method": ["grid"]}, "method is ['grid']; it must be grid, random or bayes"),
+    ({"run_cap": 10**30}, "run_cap is 1000000000000000000000000000000; it must be a whole number"),
+    (
+        {"parameters": {f"p{i}": {"value": 1} for i in range(30_000)}},
+        "more than 20,000 values",
+    ),
     ({"parameters": {"learner.lr": {"values": 3}}}, "values is 3; it must be a list"),
     ({"parameters": {"learner.lr": {"value": 3, "max": 4}}}, "unknown key 'max' in learner.lr"),
     (
@@ -112,6 +141,19 @@ def test_a_wrong_file_is_one_line_and_code_2_before_anything_compiles(
     assert out == "" and err.count("\n") == 1 and err.startswith("marlx: ")
     assert answer in err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"], "it left something behind"
+
+
+def test_a_hyperband_of_very_many_brackets_is_the_same_as_of_31():
+    early = {"type": "hyperband", "max_iter": 27, "s": 10**9}
+    assert sweep_file.sweep_from_text(text(early_terminate=early), "x").early == (1, 27, 3)
+    early["s"] = 2
+    assert sweep_file.sweep_from_text(text(early_terminate=early), "x").early == (3, 27, 3)
+
+
+def test_the_command_may_start_python_with_the_module():
+    words = ["${env}", "${interpreter}", "-m", *COMMAND[1:]]
+    sweep = sweep_file.sweep_from_text(text(command=words), "x")
+    assert sweep.names == ("iql", "matrix/climbing") and sweep.options == ()
 
 
 def test_wrong_options_are_one_line_and_code_2(tmp_path, monkeypatch, capfd):
