@@ -12,7 +12,8 @@ import yaml
 from marlx import cli
 from marlx.cli.options import parse_train
 from marlx.sweeps import file as sweep_file
-from marlx.sweeps.study import Study, sqlite
+from marlx.sweeps.storage import sqlite
+from marlx.sweeps.study import Study
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml"))
 GOLDEN = Path(__file__).parents[1] / "golden" / "sweeps_of_wandb.json"
