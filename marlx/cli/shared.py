@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,11 @@ def use_compilation_cache() -> None:
 def complain(line: str) -> None:
     """Prints a line on stderr."""
     print(f"marlx: {line}", file=sys.stderr, flush=True)
+
+
+def quoted(path: str | Path) -> str:
+    """Returns a path as one word of a shell's command line."""
+    return shlex.quote(str(path))
 
 
 def print_returns(

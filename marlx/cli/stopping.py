@@ -37,12 +37,16 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
 
     Python's own handlers do not run while compiled code runs. They would be too late to report the
     first signal and to act on the second, so a thread listens to Python's wake-up descriptor.
+    In another thread than the main one, signals are left to the program.
 
     Args:
       first: called for the first signal, if `Stop.patient`.
       second: called for any later one, just before the process exits.
     """
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # Python lets only the main thread handle signals
+        return
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
 

@@ -135,6 +135,23 @@ def test_wrong_options_are_one_line_and_code_2(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
+    "start",
+    [
+        ["marlx"],
+        ["${env}", "/opt/venv/bin/marlx"],
+        ["${env}", "${interpreter}", "-m", "marlx"],
+        ["/usr/bin/python3.11", "-m", "marlx"],
+        ["${env}", "${interpreter}", "-m", "${program}"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_may_start_marlx_in_any_of_the_usual_ways(start):
+    command = [*start, "train", "iql", "matrix/climbing", "--seeds", "2", "${args}"]
+    sweep = sweep_file.sweep_from_text(text(command=command), "x")
+    assert (sweep.names, sweep.options) == (("iql", "matrix/climbing"), ("--seeds", "2"))
+
+
+@pytest.mark.parametrize(
     ("about", "kind", "low", "high"),
     [
         ({"min": 0.1, "max": 1.0}, "uniform", 0.1, 1.0),
