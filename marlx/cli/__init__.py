@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from marlx._version import __version__
 from marlx.cli.bench import bench_command
 from marlx.cli.doctor import doctor_command
+from marlx.cli.grid import train_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
@@ -24,7 +25,6 @@ from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
 from marlx.cli.sweep import sweep_command
-from marlx.cli.train import train_command
 from marlx.text import unknown
 
 USAGE = """\
@@ -34,7 +34,8 @@ Cooperative multi-agent reinforcement learning in JAX.
 
 commands:
   train ALGO ENV [options]   train, several seeds at once, into a run folder
-  train --resume RUN         go on with a run that was stopped or killed
+  train A,B ENV1,ENV2        every algorithm in every environment, with one report
+  train --resume RUN         go on with a run, or a folder of several, that was stopped or killed
   eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 TRAIN_USAGE = """\
 usage: marlx train ALGO ENV [options]
+       marlx train ALGO,ALGO ENV,ENV [options]
        marlx train --config FILE [options]
        marlx train --resume RUN [options]
 
@@ -52,6 +53,9 @@ Train ALGO in ENV, several seeds at once; `marlx list` shows both. Results go to
 
   marlx train ALGO ENV --help    every setting of that algorithm and that environment, with the
                                  value it would have
+
+Several names with commas between them: every algorithm in every environment, one after another, in
+one folder with one report. `--resume FOLDER` goes on with those that are not finished.
 
 options for every ALGO and ENV (and those that --help shows for a pair):
   --seeds N            runs trained at once
