@@ -244,7 +244,9 @@ def _write(path: Path, text: str) -> None:
 
 def _print_table(pairs: dict[Path, tuple[str, str]], codes: dict[Path, int]) -> None:
     """Prints the final return of every pair."""
-    rows = [("environment", "algorithm", "greedy return", "95% interval", "random", "optimum")]
+    rows: list[tuple[str, ...]] = [
+        ("environment", "algorithm", "greedy return", "95% interval", "random", "optimum")
+    ]
     for path, (algorithm, env_id) in pairs.items():
         result = read_json(path / "result.json")
         returns = result.get("return")
