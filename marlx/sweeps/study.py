@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import threading
@@ -122,12 +123,19 @@ class Study:
         """Returns up to `count` trials to run; none if all are done or run by other processes."""
         taken: list[optuna.Trial] = []
         while len(taken) < count and (trial := self._patiently(self._next)) is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for one in self._sweep.searched:
-                    suggest(trial, one)
+            self._patiently(functools.partial(self._sample, trial))
             taken.append(trial)
         return taken
+
+    def note(self, trial: optuna.Trial, **about: Any) -> None:
+        """Store JSON values with a trial of this process; nothing if it is lost, see `report`."""
+
+        def store() -> None:
+            with contextlib.suppress(self._optuna.exceptions.UpdateFinishedTrialError):
+                for key, value in about.items():
+                    trial.set_user_attr(key, value)
+
+        self._patiently(store)
 
     def unfinished(self) -> int:
         """Returns the number of trials that are queued, or run by any process."""
@@ -329,6 +337,12 @@ class Study:
                     return trial
                 trial.set_user_attr("surplus", True)  # without a lock, another was faster
                 self.study.tell(trial, state=self._state("FAIL"))
+
+    def _sample(self, trial: optuna.Trial) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for one in self._sweep.searched:
+                suggest(trial, one)
 
     def _left(self) -> bool:
         """Whether a trial is queued, or another one may be sampled."""

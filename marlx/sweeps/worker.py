@@ -197,7 +197,7 @@ class Trial:
         self.folder: RunFolder = RunFolder(
             path, lambda line: print(f"marlx: {line}", file=sys.stderr)
         )
-        trial.set_user_attr("folder", str(path))
+        work.study.note(trial, folder=str(path))
         self.folder.write("config.yaml", config_text(experiment))
         self.folder.write_json("environment.json", environment_facts())
         self._logger = JsonLines(self.folder)
