@@ -100,6 +100,7 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
     subprocess.run(pip, check=True, cwd=tmp_path)
     code = (
         "import marlx, marlx.cli\n"
+        "from marlx import config\n"
         "from marlx.config import layers\n"
         "print(marlx.__file__)\n"
         "env, params = marlx.make('matrix/climbing')\n"

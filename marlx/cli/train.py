@@ -32,7 +32,6 @@ from marlx.cli.shared import complain, print_returns, quoted, use_compilation_ca
 from marlx.cli.stopping import WAITING, Stop, Stopped, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
-from marlx.runs.result import full_result
 from marlx.text import bytes_text
 
 if TYPE_CHECKING:
@@ -212,6 +211,8 @@ def _train(
         with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
             result = _drive(job, stop)
         if result is not None:
+            from marlx.runs.result import full_result  # NumPy takes a tenth of a second
+
             content = full_result(experiment, result, optimum)
             if folder.write_json("result.json", content) and checkpoints is not None:
                 checkpoints.finish()

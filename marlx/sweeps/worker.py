@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marlx.runs.result import full_result
 from marlx.text import bytes_text, short_text
 
 if TYPE_CHECKING:
@@ -245,6 +244,8 @@ class Trial:
         own = variant_result(self.run, result, self.place, self.history)
         optimum = self.run.env.spec(self.run.params).optimum
         save_policy(self.folder, self.experiment, own.policies, self.history[-1])
+        from marlx.runs.result import full_result  # NumPy takes a tenth of a second
+
         content = full_result(self.experiment, own, optimum)
         together = result.returns.shape[0] // self.experiment.train.seeds
         self.folder.write_json("result.json", {**content, "trials_at_once": together})
