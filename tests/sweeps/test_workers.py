@@ -12,7 +12,7 @@ import yaml
 
 from marlx import cli
 from marlx.sweeps import file as sweep_file
-from marlx.sweeps import storage, study
+from marlx.sweeps import storage, study, worker
 from marlx.sweeps.storage import Storage, sqlite
 from marlx.sweeps.study import Study
 
@@ -115,6 +115,32 @@ def test_a_trial_that_was_given_away_is_reported_by_its_new_owner_alone(tmp_path
         ("finished", 2.0, 3.0)
     ]
     assert silent.close() == heir.close() == 0
+
+
+def test_a_process_waits_for_the_others_unless_it_is_told_not_to(tmp_path, monkeypatch, capsys):
+    sweep = grid(2)
+    other, mine = (Study(sweep, "x", sqlite(tmp_path)) for _ in range(2))
+    other.open()
+    mine.open()
+    (theirs,) = other.take(1)
+    work, trained = worker.Work(sweep, None, mine, tmp_path, 1), []
+
+    def train(work, trials):
+        trained.extend(mine.values(trial)["seed"] for trial in trials)
+        assert all(mine.finish(trial, 1.0) for trial in trials)
+
+    worker.work_through(work, train, wait=False)
+    assert trained == [1] and mine.unfinished() == 1
+    # on another machine: of a process there only its heartbeat is known
+    monkeypatch.setattr(study, "machine", lambda: "elsewhere")
+    ages = iter([0.0, 100.0, 200.0])
+    began = storage.time.time()
+    monkeypatch.setattr(mine._storage, "now", lambda: began + next(ages))
+    worker.work_through(work, train)
+    assert trained == [1, 0] and mine.unfinished() == 0
+    assert not other.finish(theirs, 5.0)
+    assert "1 trials are run by other processes; waiting" in capsys.readouterr().out
+    assert other.close() == mine.close() == 0
 
 
 def test_a_process_killed_while_it_queues_a_trial_again_loses_nothing(tmp_path, monkeypatch):
