@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from marlx._version import __version__
 from marlx.cli.bench import bench_command
 from marlx.cli.doctor import doctor_command
+from marlx.cli.grid import train_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
@@ -28,7 +29,6 @@ from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import stoppable
 from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
-from marlx.cli.train import train_command
 from marlx.text import unknown
 from marlx.xla.options import backend_error
 
@@ -39,7 +39,8 @@ Cooperative multi-agent reinforcement learning in JAX.
 
 commands:
   train ALGO ENV [options]   train, several seeds at once, into a run folder
-  train --resume RUN         go on with a run that was stopped or killed
+  train A,B ENV1,ENV2        every algorithm in every environment, with one report
+  train --resume RUN         go on with a run, or a folder of several, that was stopped or killed
   eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF

@@ -173,6 +173,8 @@ class SweepOptions:
     """Seed of the search."""
     devices: str = "auto"
     """CPU devices to shard trials and seeds over: a number, `all`, or `auto`."""
+    wait: bool = True
+    """Stay until other processes have finished their trials, to run those of one that dies."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import parse_train, value_of
 from marlx.cli.records import CLUSTER_OPTIONS, Output
-from marlx.cli.shared import complain
+from marlx.cli.shared import complain, quoted
 from marlx.runs.facts import environment_facts, read_facts
 from marlx.runs.result import read_result
 
@@ -139,7 +139,7 @@ def reopen(
     if _finished(path, training.total_steps):
         print(
             f"{path} is finished, at {training.total_steps:,} steps; to train on: "
-            f"marlx train --resume {path} --total-steps N"
+            f"marlx train --resume {quoted(path)} --total-steps N"
         )
         return None
     folder = RunFolder(path, complain, resume=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,11 @@ def like_path(path: str) -> str:
         return ""
     near = nearest(str(Path(path)), folders, cutoff=0.8)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def quoted(path: str | Path) -> str:
+    """Returns a path as one word of a shell's command line."""
+    return shlex.quote(str(path))
 
 
 def print_returns(

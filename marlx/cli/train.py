@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import shutil
 import sys
@@ -28,7 +29,7 @@ from marlx.cli.resume import (
     reopen_to_follow,
     steps_of,
 )
-from marlx.cli.shared import complain, print_returns, use_compilation_cache
+from marlx.cli.shared import complain, print_returns, quoted, use_compilation_cache
 from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 TRAIN_USAGE = """\
 usage: marlx train ALGO ENV [options]
+       marlx train ALGO,ALGO ENV,ENV [options]
        marlx train --config FILE [options]
        marlx train --resume RUN [options]
 
@@ -51,6 +53,9 @@ Train ALGO in ENV, several seeds at once; `marlx list` shows both. Results go to
 
   marlx train ALGO ENV --help    every setting of that algorithm and that environment, with the
                                  value it would have
+
+Several names with commas between them: every algorithm in every environment, one after another, in
+one folder with one report. `--resume FOLDER` goes on with those that are not finished.
 
 options for every ALGO and ENV (and those that --help shows for a pair):
   --seeds N            runs trained at once
@@ -288,7 +293,7 @@ def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) 
         kept = ", before the first checkpoint"
     else:
         kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
-    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {path}"
+    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {quoted(path)}"
 
 
 def _kept(folder: RunFolder, checkpoints: Checkpoints | None) -> str:
@@ -387,17 +392,18 @@ def _print_times(phases: Mapping[str, float], last: Progress, seeds: int) -> Non
 
 
 def _print_files(folder: RunFolder) -> None:
+    path = quoted(folder.path)
     about = {
-        "config.yaml": f"every setting; again: marlx train --config {folder.path}/config.yaml",
+        "config.yaml": f"every setting; again: marlx train --config {path}/config.yaml",
         "environment.json": "versions and device",
         "metrics.jsonl": "a line per evaluation, every metric per seed",
-        "checkpoints": f"more steps: marlx train --resume {folder.path} --total-steps N",
-        "policy": f'marlx.load_policy("{folder.path}")',
+        "checkpoints": f"more steps: marlx train --resume {path} --total-steps N",
+        "policy": f"marlx.load_policy({json.dumps(str(folder.path), ensure_ascii=False)})",
         "result.json": "the numbers above",
         "curve.png": "learning curve",
         "episode.gif": "a greedy episode of the best seed",
-        "tensorboard": f"tensorboard --logdir {folder.path}/tensorboard",
-        "wandb": f"Weights & Biases; what is offline: wandb sync {folder.path}/wandb/offline-run-*",
+        "tensorboard": f"tensorboard --logdir {path}/tensorboard",
+        "wandb": f"Weights & Biases; what is offline: wandb sync {path}/wandb/offline-run-*",
     }
     print(f"  run folder      {folder.path}")
     for name, text in about.items():

@@ -1,7 +1,10 @@
+import concurrent.futures
 import dataclasses
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,6 +14,7 @@ import types
 import jax
 import pytest
 
+import marlx
 from marlx import cli, loggers
 from marlx.cli.help import field_docs, option_name
 from marlx.cli.records import Output
@@ -470,6 +474,25 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny_algorithm, tmp_path, cap
     folder.unlock()
     folder.lock()
     folder.unlock()
+
+
+def test_a_run_in_a_thread_prints_commands_that_can_be_pasted(tiny_algorithm, tmp_path, capsys):
+    """Python lets only its main thread handle signals; a shell splits words at spaces."""
+    folder = tmp_path / "runs of mine" / "it's one"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(cli.run, [*RUN, "--out", str(folder)]).result(120) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    commands = [line.split(": ", 1)[1] for line in out.splitlines() if ": marlx train" in line]
+    words = [shlex.split(command) for command in commands]
+    assert [word for line in words for word in line if str(tmp_path) in word] == [
+        str(folder / "config.yaml"),
+        str(folder),
+    ]
+    load = re.search(r"marlx\.load_policy\(.*\)", out)[0]
+    assert eval(load, {"marlx": marlx}).learner.config.lr == 0.5
+    assert cli.run(["train", "--resume", str(folder)]) == 0
+    assert shlex.quote(str(folder)) in capsys.readouterr().out
 
 
 def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypatch):
