@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "_version statistics text types settings",
+    "_modules",
     "xla",
     "environment learner",
     "learning subgoals",
@@ -31,10 +32,11 @@ ORDER = (
 """Parts of `marlx`, lowest first; those of one line do not import each other."""
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts.split()}
 BESIDE = {
-    "envs": "settings text types xla environment learner learning registry testing",
-    "envs.partners": "settings text types xla environment learner learning registry loop config "
-    "runs",
-    "algos": "settings text types xla environment learner learning subgoals nets data registry",
+    "envs": "_modules settings text types xla environment learner learning registry testing",
+    "envs.partners": "_modules settings text types xla environment learner learning registry loop "
+    "config runs",
+    "algos": "_modules settings text types xla environment learner learning subgoals nets data "
+    "registry",
 }
 """What environments and algorithms may import of `marlx`, besides themselves."""
 FACE = {"marlx", "marlx.__main__"}

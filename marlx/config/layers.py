@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marlx.config.coerce import coerce
 from marlx.config.tree import plain
 from marlx.config.yaml_text import parse
-from marlx.registry import algorithm, configured, family, make_env, settings_of
+from marlx.registry import algorithm, built, configured, family, make_env, settings_of
 from marlx.text import unknown
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Experiment(NamedTuple):
         """
         env = self.prepared()
         params = env.default_params
-        return env, params, algorithm(self.algorithm).build(env.spec(params), self.learner)
+        return env, params, built(algorithm(self.algorithm), env, self.learner)
 
     def prepared(self, env: Environment[Any, Any] | None = None) -> Environment[Any, Any]:
         """Returns the environment, or another one, in the wrapper that the algorithm needs."""
