@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -42,14 +43,23 @@ class Recipe(NamedTuple):
     """How a learner was made by name, so that it can be made again in another process.
 
     Attributes:
-      make: `(*arguments) -> Learner`, a function that pickle can name.
-      arguments: name of the algorithm, its environment or spec, and its config.
+      make: `(algorithm, source, config) -> Learner`, a function that pickle can name.
+      algorithm: its name.
+      source: the environment, or its spec.
+      config: settings of the algorithm.
+      spec: that it was made for.
       parts: the functions of the learner; one with others was changed and cannot be made again.
     """
 
-    make: Callable[..., Learner]
-    arguments: tuple[Any, ...]
+    make: Callable[[str, Any, Any], Learner]
+    algorithm: str
+    source: Any
+    config: Any
+    spec: EnvSpec
     parts: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"Recipe({self.algorithm!r}, {self.spec.id!r})"
 
 
 class Learner(NamedTuple):
@@ -93,8 +103,8 @@ class Learner(NamedTuple):
 
     def __reduce__(self) -> tuple[Any, ...]:
         recipe = self.recipe
-        if recipe is not None and recipe.parts == self[: len(recipe.parts)]:
-            return recipe.make, recipe.arguments
+        if recipe is not None and all(map(operator.is_, recipe.parts, self)):
+            return recipe.make, (recipe.algorithm, recipe.source, recipe.config)
         return Learner, (*self[:-1], None)
 
 

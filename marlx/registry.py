@@ -110,6 +110,12 @@ class Algorithm(NamedTuple):
         return built(self, source_of(self, spec), config)
 
 
+def prepared(name: str, env: Environment[Any, Any]) -> Environment[Any, Any]:
+    """Returns `env` in the wrapper that the algorithm called `name` needs around it, if any."""
+    prepare = algorithm(name).prepare
+    return env if prepare is None else prepare(env)
+
+
 def source_of(record: Algorithm, given: Any) -> EnvSpec | Environment[Any, Any]:
     """Returns what a learner is built for: a spec, or an environment in the algorithm's wrapper.
 
@@ -129,8 +135,8 @@ def source_of(record: Algorithm, given: Any) -> EnvSpec | Environment[Any, Any]:
     if isinstance(env, Environment):
         return env if record.prepare is None else record.prepare(env)
     raise ValueError(
-        f"{record.name} takes the spec of an environment, or an environment, and got a "
-        f"{type(given).__name__}; for instance: env, params = marlx.make(ID); "
+        f"{record.name} takes the spec of an environment, or an environment, and got one of "
+        f"type {type(given).__name__}; for instance: env, params = marlx.make(ID); "
         f"marlx.algos.{record.name}(env.spec(params))"
     )
 
@@ -144,21 +150,16 @@ def built(record: Algorithm, source: EnvSpec | Environment[Any, Any], config: An
       config: an instance of `record.config`.
     """
     from marlx.learner import Recipe
-
-    learner = record.build(_spec(source), config)
-    recipe = Recipe(_built_again, (record.name, source, config), tuple(learner[:-1]))
-    return learner._replace(recipe=recipe)
-
-
-def _built_again(name: str, source: EnvSpec | Environment[Any, Any], config: Any) -> Learner:
-    return built(algorithm(name), source, config)
-
-
-def _spec(source: Any) -> EnvSpec:
     from marlx.types import EnvSpec
 
-    spec: EnvSpec = source if isinstance(source, EnvSpec) else source.spec(source.default_params)
-    return spec
+    spec = source if isinstance(source, EnvSpec) else source.spec(source.default_params)
+    learner = record.build(spec, config)
+    parts = tuple(learner[:-1])
+    return learner._replace(recipe=Recipe(_again, record.name, source, config, spec, parts))
+
+
+def _again(name: str, source: EnvSpec | Environment[Any, Any], config: Any) -> Learner:
+    return built(algorithm(name), source, config)
 
 
 Record = TypeVar("Record", Family, Algorithm)
@@ -226,8 +227,8 @@ def family(env_id: str) -> Family:
     """
     if not isinstance(env_id, str):
         raise ValueError(
-            f"an environment is made from its id, as in 'Foraging-8x8-2p-2f-coop-v3'; got a "
-            f"{type(env_id).__name__}"
+            f"an environment is made from its id, as in 'Foraging-8x8-2p-2f-coop-v3'; got one "
+            f"of type {type(env_id).__name__}"
         )
     for one in families().values():
         if re.fullmatch(one.pattern, env_id):

@@ -34,12 +34,9 @@ class Case(NamedTuple):
 
 
 def cases() -> dict[str, Case]:
-    """Returns the cases by name: every algorithm of marlx, and LIAM."""
+    """Returns the cases by name: every algorithm of marlx."""
     found = {name: Case(name) for name in registry.algorithms()}
-    found["clam"] = Case("clam", PARTNERS)
-    # LIAM reconstructs the observations and actions of partners, which need `privileged`
-    found["liam"] = Case("clam", PARTNERS, (("model", "liam"),), (("privileged", True),))
-    return found
+    return found | {name: Case(name, PARTNERS) for name in ("clam", "liam")}
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:

@@ -137,9 +137,11 @@ def _prepared(
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
     from marlx.runs.folder import RunFolder, config_text, default_path
+    from marlx.testing.checks import require_types
 
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
+    require_types(env, params)
     training = Run(env, params, learner, experiment.train, devices=output.devices)
     needed = sum(training.sizes().values()) * experiment.train.seeds
     _check_memory(needed // multihost.num_processes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from marlx.learner import Learner
 from marlx.settings import check_settings, setting
@@ -36,6 +36,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+class TrainSettings(TypedDict, total=False):
+    """The settings of `TrainConfig` as keywords, for type checkers."""
+
+    total_steps: int
+    num_envs: int
+    rollout_length: int
+    seeds: int
+    seed: int
+    evals: int
+    eval_episodes: int
 
 
 class Schedule(NamedTuple):
