@@ -54,7 +54,7 @@ def test_a_wrong_keyword_is_answered_with_the_nearest(settings, message, never_c
         (
             Constant(),
             marlx.algos.vdn,
-            r"learner is of type function; .* marlx.algos.vdn\(env\) returns",
+            r"learner is of type function; .* algos.vdn\(env\)",
         ),
         (Constant(), marlx.algorithm("vdn"), r"learner is of type Algorithm; .*algos.vdn\(env\)"),
         ("matrix/climbng", None, "matrix/climbng; nearest: matrix/climbing"),

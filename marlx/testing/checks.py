@@ -226,11 +226,8 @@ def _check_types(case: _Case) -> None:
     key = jax.random.key(0)
     trace = functools.partial(_call, case.name)
     state = trace("tracing reset", jax.eval_shape, env.reset_env, key, params)
-    time = getattr(state, "time", None)
-    case.expect(
-        getattr(time, "shape", None) == () and time.dtype == jnp.int32,
-        "the state's `time` is not int32 []",
-    )
+    time = _type_of(getattr(state, "time", None))
+    case.expect(time == "int32[]", "the state's `time` is not int32 []")
     obs = trace("tracing observe", jax.eval_shape, env.observe, state, params)
     _check_observation(case, obs, "reset's observation", ())
     stepped = trace(

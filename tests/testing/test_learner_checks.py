@@ -55,8 +55,9 @@ def check(name, others, eager):
     )
 
 
-@pytest.mark.parametrize("name", sorted(marlx.algorithms()))
+@pytest.mark.parametrize("name", sorted({*marlx.algorithms()} - {"liam"}))
 def test_every_learner_keeps_the_contract(name):
+    """All but LIAM, whose environment of partners takes long to compile; it is among the slow."""
     others = (Constant(num_agents=1), Unequal()) if name in CORES else ()
     check(name, others, eager=name in ("iql", "ippo"))
 
