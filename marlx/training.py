@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from marlx.environment import Environment, EnvParams
+from marlx.environment import Environment, EnvParams, require_environment
 from marlx.learner import Learner
 from marlx.loop import multihost
 from marlx.loop.drive import Save, drive
@@ -108,12 +108,9 @@ def _environment(env: Any, learner: Any) -> Environment[Any, Any]:
     if isinstance(env, str):
         made = make_env(env)
         return made if learner.recipe is None else prepared(learner.recipe.algorithm, made)
-    if not isinstance(env, Environment):
-        raise ValueError(
-            f"env is of type {type(env).__name__}; it must be an environment or the id of one. "
-            "marlx.make(ID) returns both the environment and its parameters"
-        )
-    return env
+    require_environment(env)
+    given: Environment[Any, Any] = env
+    return given
 
 
 def _require_fit(spec: EnvSpec, learner: Learner) -> None:

@@ -54,7 +54,7 @@ def test_a_wrong_keyword_is_answered_with_the_nearest(settings, message, never_c
         (
             Constant(),
             marlx.algos.vdn,
-            r"learner is of type function; .* algos.vdn\(env\)",
+            r"learner is of type function; .*algos.vdn\(env\)",
         ),
         (Constant(), marlx.algorithm("vdn"), r"learner is of type Algorithm; .*algos.vdn\(env\)"),
         ("matrix/climbng", None, "matrix/climbng; nearest: matrix/climbing"),
@@ -73,6 +73,30 @@ def test_a_learner_of_subgoals_says_which_environment_it_takes(never_compiles):
     env, params = marlx.make("Foraging-5x5-2p-1f-coop-v3")
     with pytest.raises(ValueError, match=r"obs_size is .* train in marlx.with_subgoals\(env\)"):
         marlx.train(env, marlx.algos.gmah(env), params)
+
+
+ONE = jnp.zeros((1, 2), jnp.int32)
+TAKES_AN_ENVIRONMENT = {
+    "evaluate": lambda env: marlx.evaluate(env, None, None, None, None, 1),
+    "vector_reset": lambda env: marlx.vector_reset(env, None, None, 1),
+    "vector_step": lambda env: marlx.vector_step(env, None, None, None, ONE),
+    "with_subgoals": marlx.with_subgoals,
+    "check_env": marlx.testing.check_env,
+}
+
+
+@pytest.mark.parametrize("name", TAKES_AN_ENVIRONMENT)
+def test_an_id_is_answered_where_an_environment_is_needed(name):
+    function = TAKES_AN_ENVIRONMENT[name]
+    with pytest.raises(ValueError, match=r"an id; it must be .* marlx.make\('matrix/climbing'\)"):
+        function(CLIMBING)
+    with pytest.raises(ValueError, match="env is of type tuple; it must be an environment"):
+        function(marlx.make(CLIMBING))
+
+
+def test_train_many_says_what_its_experiments_are():
+    with pytest.raises(ValueError, match=r"experiments\[0\] is of type str; .*config.experiment"):
+        marlx.train_many(["qmix"])
 
 
 def test_an_id_is_accepted_for_an_environment(tiny_algorithm):

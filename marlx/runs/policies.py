@@ -186,22 +186,25 @@ class Policy:
             return action, memory
         return action[0], jax.tree.map(lambda x: x[0], memory)
 
-    def on(self, env: Environment[Any, Any], params: EnvParams | None = None) -> Policy:
+    def on(self, env: Environment[Any, Any] | str, params: EnvParams | None = None) -> Policy:
         """Returns the same policy for another environment.
 
         Observations are still divided by the scale of the training environment, so that they have
         the same meaning for the networks.
 
         Args:
-          env: the environment.
+          env: the environment, or its id.
           params: its parameters; the defaults if None.
 
         Raises:
           ValueError: the networks do not fit; the message names the first difference.
         """
-        from marlx.registry import algorithm
+        from marlx.environment import require_environment
+        from marlx.registry import algorithm, make_env
 
         home = self.experiment
+        env = make_env(env) if isinstance(env, str) else env
+        require_environment(env)
         env = home.prepared(env)
         params = env.default_params if params is None else params
         spec = env.spec(params)

@@ -148,6 +148,12 @@ def train_many(
     Raises:
       ValueError: settings that cannot work, before that program is compiled.
     """
+    for i, one in enumerate(experiments):
+        if not isinstance(one, Experiment):
+            raise ValueError(
+                f"experiments[{i}] is of type {type(one).__name__}; make them with "
+                "marlx.config.experiment(ALGORITHM, ENVIRONMENT)"
+            )
     results: dict[int, Result] = {}
     for group in groups(experiments):
         for part in rounds(group, width):

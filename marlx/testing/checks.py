@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment
+from marlx.environment import Environment, require_environment
 from marlx.learning.returns import uniform_action
 from marlx.loop.vector import vector_step
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -47,6 +47,7 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
 
     Raises:
       AssertionError: a check failed; the message is one line with the environment's name.
+      ValueError: `env` is no environment.
     """
     case = _case(env, params)
     keys = jax.random.split(jax.random.key(key), 6)
@@ -82,10 +83,7 @@ def require_types(env: Environment[Any, Any], params: Any = None) -> None:
 
 def _case(env: Environment[Any, Any], params: Any) -> _Case:
     """Returns the environment with its functions, which compile when they are first called."""
-    if not isinstance(env, Environment):
-        raise ValueError(
-            f"env is {env!r:.60}; it must be an environment, as from marlx.make(ID)[0]"
-        )
+    require_environment(env)
     name = type(env).__name__
     params = env.default_params if params is None else params
     spec = _call(name, "spec", env.spec, params)
