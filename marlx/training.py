@@ -96,21 +96,26 @@ def _configured(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig
     return dataclasses.replace(config, **settings)
 
 
-def _environment(env: Any, learner: Any) -> Environment[Any, Any]:
+def _environment(env: Environment[Any, Any] | str, learner: Learner) -> Environment[Any, Any]:
     """Returns the environment; one given by its id in the wrapper that the learner needs."""
-    if not isinstance(learner, Learner):
-        name = getattr(learner, "__name__", None) or getattr(learner, "name", learner)
-        name = name if isinstance(name, str) and name in algorithms() else "qmix"
-        given = repr(learner) if isinstance(learner, str) else f"of type {type(learner).__name__}"
-        raise ValueError(
-            f"learner is {given}; it must be a Learner, as marlx.algos.{name}(env) returns it"
-        )
+    _require_learner(learner)
     if isinstance(env, str):
         made = make_env(env)
         return made if learner.recipe is None else prepared(learner.recipe.algorithm, made)
     require_environment(env)
-    given: Environment[Any, Any] = env
-    return given
+    return env
+
+
+def _require_learner(learner: Any) -> None:
+    """Raises ValueError for the name of an algorithm, or anything else in place of a learner."""
+    if isinstance(learner, Learner):
+        return
+    name = getattr(learner, "__name__", None) or getattr(learner, "name", learner)
+    name = name if isinstance(name, str) and name in algorithms() else "qmix"
+    given = repr(learner) if isinstance(learner, str) else f"of type {type(learner).__name__}"
+    raise ValueError(
+        f"learner is {given}; it must be a Learner, as marlx.algos.{name}(env) returns it"
+    )
 
 
 def _require_fit(spec: EnvSpec, learner: Learner) -> None:
