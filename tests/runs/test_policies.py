@@ -1,3 +1,5 @@
+import dataclasses
+import inspect
 import json
 import pickle
 import subprocess
@@ -10,6 +12,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from marlx import cli, config, load_policy, make
+from marlx.cli import records
 from marlx.loop.progress import Progress
 from marlx.loop.vector import vector_reset
 from marlx.runs import folder as run_folder
@@ -57,6 +60,13 @@ def test_the_best_seed_is_the_default(saved):
     assert load_policy(saved[0] / "policy").seed == 11
     with pytest.raises(ValueError, match="no seed 3; it has 10, 11, 12"):
         load_policy(saved[0], 3)
+
+
+def test_a_seed_is_named_in_python_as_on_the_command_line(saved):
+    assert load_policy(saved[0], policy_seed=12).seed == 12
+    assert list(inspect.signature(load_policy).parameters) == ["path", "policy_seed"]
+    for options in (records.EvalOptions, records.RenderOptions):
+        assert {"policy_seed", "seed"} <= {field.name for field in dataclasses.fields(options)}
 
 
 def test_exploring_needs_a_key(saved):
