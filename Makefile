@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml
 	@echo 'installing marlx and its dependencies into $(VENV), which takes a few minutes the first time'
 	@$(PIP) install -qq --upgrade pip
 	@$(PIP) install -qq --editable '.[dev]'
+	@$(BIN)/python .ci/show_types.py
 	@touch $@
 
 train: $(STAMP)

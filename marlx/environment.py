@@ -135,3 +135,15 @@ class Environment(abc.ABC, Generic[S, P]):
             "truncated": truncated,
         }
         return obs, state, reward, terminated, truncated, info
+
+
+def require_environment(env: Any) -> None:
+    """Raises ValueError, in one line, for an id or anything else in place of an environment."""
+    if isinstance(env, Environment):
+        return
+    if isinstance(env, str):
+        raise ValueError(f"env is an id; it must be an environment: marlx.make({env!r})[0]")
+    raise ValueError(
+        f"env is of type {type(env).__name__}; it must be an environment. marlx.make(ID) returns "
+        "both the environment and its parameters"
+    )

@@ -146,9 +146,11 @@ def _prepared(
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
     from marlx.runs.folder import RunFolder, config_text, make_folder
+    from marlx.testing.checks import require_types
 
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
+    require_types(env, params)
     training = Run(env, params, learner, experiment.train, devices=output.devices)
     _check_memory(training, multihost.num_processes())
     if not multihost.is_first():

@@ -16,11 +16,12 @@ import pytest
 
 import marlx
 from marlx import cli, loggers
-from marlx.cli.help import field_docs, option_name
+from marlx.cli.help import option_name
 from marlx.cli.records import Output
 from marlx.cli.train import stopped_line
 from marlx.config.tree import flatten
 from marlx.loop.cpu_devices import use_cpu_devices
+from marlx.settings import field_docs
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 QMIX = ["train", "qmix", FORAGING]
@@ -162,10 +163,10 @@ def test_public_names_are_there():
     for name in marlx.__all__:
         assert getattr(marlx, name) is not None
     assert set(marlx.__all__) == set(marlx._HOME) <= set(dir(marlx))
-    assert marlx.algos.qmix.name == "qmix"
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+    assert marlx.algos.qmix.__name__ == "qmix"
+    with pytest.raises(AttributeError, match="no attribute 'trian'; did you mean train"):
         marlx.trian  # noqa: B018
-    with pytest.raises(AttributeError, match="no attribute 'qmx'"):
+    with pytest.raises(AttributeError, match="no attribute 'qmx'; did you mean qmix"):
         marlx.algos.qmx  # noqa: B018
 
 
