@@ -29,9 +29,9 @@ REPLAY = "--learner.hidden 8 --learner.warmup 80 --learner.batch 4 --learner.cap
 PPO = "--learner.hidden 8 --learner.window 5 --learner.minibatches 2"
 SWEEP = """\
 program: marlx
-command: [marlx, train, iql, matrix/climbing, --total-steps, 400, --num-envs, 8, --rollout-length, 5, \
---evals, 1, --eval-episodes, 8, --learner.hidden, 8, --learner.warmup, 80, --learner.batch, 4, \
---learner.capacity, 800, "${args}"]
+command: [marlx, train, iql, matrix/climbing, --total-steps, 400, --num-envs, 8,
+  --rollout-length, 5, --evals, 1, --eval-episodes, 8, --learner.hidden, 8, --learner.warmup, 80,
+  --learner.batch, 4, --learner.capacity, 800, "${args}"]
 method: random
 metric: {name: return, goal: maximize}
 parameters:
@@ -154,9 +154,7 @@ def main() -> int:
         {
             f"{Path(one.filename).name}:{one.lineno}: {one.message}"
             for one in caught
-            if issubclass(one.category, DeprecationWarning)
-            and Path("marlx") in Path(one.filename).parents
-            or "/marlx/" in one.filename
+            if issubclass(one.category, DeprecationWarning) and "marlx" in Path(one.filename).parts
         }
     )
     for line in old:

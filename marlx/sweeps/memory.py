@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-from jax.extend.core import jaxprs_in_params
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from marlx.loop.run import Run
 from marlx.xla.memory import nbytes
@@ -48,7 +49,7 @@ def _peak(jaxpr: Any) -> int:
     alive = sum(map(_size, inputs))
     worst = alive
     for i, eqn in enumerate(jaxpr.eqns):
-        inside = [_peak(one) - sum(map(_size, one.invars)) for one in jaxprs_in_params(eqn.params)]
+        inside = [_peak(one) - sum(map(_size, one.invars)) for one in _inner(eqn.params)]
         freed = sum(map(_size, ends.get(i, [])))
         # a value that is read for the last time can be overwritten, as the carry of a loop is
         made = max(sum(map(_size, eqn.outvars)), freed)
@@ -56,6 +57,16 @@ def _peak(jaxpr: Any) -> int:
         unused = sum(_size(var) for var in eqn.outvars if var not in last)
         alive += sum(map(_size, eqn.outvars)) - freed - unused
     return worst
+
+
+def _inner(params: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields the programs inside an equation: the body of a loop, the branches of a condition."""
+    for value in params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, ClosedJaxpr):
+                yield one.jaxpr
+            elif isinstance(one, Jaxpr):
+                yield one
 
 
 def _is_var(var: Any) -> bool:

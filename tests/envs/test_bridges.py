@@ -537,7 +537,9 @@ def test_pettingzoo_takes_the_actions_that_libraries_give(action):
 def test_pettingzoo_refuses_actions_outside_the_space(action):
     env = to_pettingzoo(registry.make_env("matrix/climbing"))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"of agent_1 is .*; it must be a whole number from 0 to 2"):
+    with pytest.raises(
+        ValueError, match=r"of agent_1 is .*; it must be a whole number from 0 to 2"
+    ):
         env.step({"agent_0": 0, "agent_1": action})
 
 
