@@ -547,7 +547,7 @@ def test_pettingzoo_refuses_actions_outside_the_space(action):
 def test_pettingzoo_refuses_vectors_outside_the_space(action):
     env = to_pettingzoo(registry.make_env("mpe/simple_spread_v3", continuous_actions=True))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="of agent_0 is .*; it must be 5 numbers from 0 to 1"):
+    with pytest.raises(ValueError, match=r"of agent_0 is .*; it must be 5 numbers from 0 to 1"):
         env.step({agent: action for agent in env.agents})
     with pytest.raises(ValueError, match="unknown agent 'agent_7'"):
         env.step({"agent_7": action})
