@@ -6,12 +6,13 @@ import contextlib
 import io
 import os
 import re
+import resource
 import shutil
 import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,7 +104,10 @@ def run(case: Case) -> Outcome:
         for name, content in case.files.items():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(content)
-        with _alarm(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            _alarm(), limited_memory(),
+            contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+        ):  # fmt: skip
             code = cli.run(list(case.words))
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 0 if left.code is None else 1
@@ -139,7 +143,24 @@ def _alarm() -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-def stop_before_compiling() -> None:
+@contextlib.contextmanager
+def limited_memory(more: int = 3 << 30) -> Iterator[None]:
+    """Gives this process `more` bytes of address space beyond what it has, inside a `with` block.
+
+    A command that reads /dev/zero to its end then gets a MemoryError, and the machine stays alive.
+    """
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc").exists() else 0
+    old = resource.getrlimit(resource.RLIMIT_AS)
+    if pages:
+        soft = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (soft, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, old)
+
+
+def stop_before_compiling(change: Callable[[Any, str, Any], None] = setattr) -> None:
     """Makes trainings and sweeps raise `Reached` where they would compile, in this process."""
     import subprocess
 
@@ -149,6 +170,7 @@ def stop_before_compiling() -> None:
     def reached(*_: Any, **__: Any) -> Any:
         raise Reached
 
-    Run.random_returns = Run.compile = reached  # type: ignore[method-assign]
-    sweep.train_trials = reached
-    subprocess.run = reached  # `marlx bench`
+    change(Run, "random_returns", reached)
+    change(Run, "compile", reached)
+    change(sweep, "train_trials", reached)
+    change(subprocess, "run", reached)  # `marlx bench`
