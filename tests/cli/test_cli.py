@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import jax
 import pytest
@@ -626,3 +627,27 @@ def test_completion_completes_commands_names_and_options(capsys, tmp_path):
     assert complete("marlx", "eval", "x", "--epi") == ["--episodes"]
     assert cli.run(["completion", "zsh"]) == 0 and "bashcompinit" in capsys.readouterr().out
     assert cli.run(["completion", "fihs"]) == 2
+
+
+def test_a_run_without_a_picture_says_so(tiny_algorithm, capsys, monkeypatch, tmp_path):
+    from marlx.envs.matrix.game import MatrixGame
+
+    monkeypatch.delattr(MatrixGame, "render")
+    assert cli.run([*LITTLE, "--out", "run"]) == 0
+    assert "no episode.gif: MatrixGame draws no pictures" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "episode.gif").exists()
+
+
+def test_report_and_plot_say_when_they_replace_a_file(capsys, tmp_path):
+    sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+    from run_folders import write_run
+
+    write_run(tmp_path / "run")
+    for words in (["report", "run", "--marl-eval", "runs.json"], ["plot", "run"]):
+        assert cli.run(words) == 0
+        assert "replaces" not in capsys.readouterr().out
+        assert cli.run(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert all(
+            "; replaces the file that was there" in line for line in lines[: len(words) // 2]
+        )
