@@ -96,7 +96,7 @@ class Environment(abc.ABC, Generic[S, P]):
         Raises:
           ValueError: this environment has no picture.
         """
-        raise ValueError(f"{type(self).__name__} has no picture; write its `render` method")
+        raise ValueError(f"{type(self).__name__} draws no pictures: it has no `render` method")
 
     def subgoals(self, params: P | None = None) -> Subgoals | None:
         """Returns the subgoals that this environment declares; None where it declares none."""

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from marlx._version import __version__
 from marlx.cli.bench import bench_command
+from marlx.cli.completion import completion_command
 from marlx.cli.doctor import doctor_command
 from marlx.cli.grid import train_command
 from marlx.cli.listing import list_command
@@ -55,6 +56,7 @@ commands:
   reproduce ID [options]     a stored result made again, and whether the two agree
   bench SUITE [options]      how fast marlx is here, against others where they are installed
   list [algos | envs]        the algorithms and environments there are
+  completion bash | zsh      a script that completes words of marlx on Tab
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --help      every setting, with its value
@@ -150,6 +152,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "reproduce": reproduce_command,
         "bench": bench_command,
         "list": list_command,
+        "completion": lambda words: completion_command(words, list(commands)),
     }
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE, end="", file=sys.stdout if argv else sys.stderr)

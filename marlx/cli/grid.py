@@ -73,6 +73,10 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
         )
     algorithms, environments = (_parts(name) for name in names)
     output = _check(algorithms, environments, rest)
+    if output.dry_run:
+        for env_id, algorithm in itertools.product(environments, algorithms):
+            train.train_command([algorithm, env_id, *_without(rest, "out")])
+        return 0
     folder = _new_folder(value_of(rest, "out"))
     words = _without(rest, "out")
     if output.wandb != "off" and output.wandb_group is None:

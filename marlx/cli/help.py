@@ -113,7 +113,7 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
 def _type_name(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return "{" + ",".join(map(str, args)) + "}"
+        return "{" + ",".join(map(_shown, args)) + "}"
     if origin in (typing.Union, types.UnionType):
         return "|".join("none" if arg is type(None) else _type_name(arg) for arg in args)
     if origin in (tuple, list):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import parse_train, value_of
-from marlx.cli.records import CLUSTER_OPTIONS, Output
+from marlx.cli.records import ONCE_OPTIONS, Output
 from marlx.cli.shared import complain, quoted
 from marlx.runs.facts import environment_facts, read_facts
 from marlx.runs.result import read_result
@@ -89,8 +89,7 @@ def output_facts(output: Output) -> dict[str, Any]:
     return {
         field.name: getattr(output, field.name)
         for field in dataclasses.fields(output)
-        if field.name not in ("config", "out", "resume", "distributed", *CLUSTER_OPTIONS)
-        and getattr(output, field.name) != field.default
+        if field.name not in ONCE_OPTIONS and getattr(output, field.name) != field.default
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,6 +73,8 @@ options for every ALGO and ENV (and those that --help shows for a pair):
     --coordinator HOST:PORT --num-processes N --process-id I
   --resume RUN         continue a run that was stopped or killed, or give it more --total-steps
   --no-checkpoints     keep none; such a run cannot be resumed
+  --dry-run            check everything and print the plan; train nothing, write nothing
+  --quiet              print nothing but errors
 """
 
 JAX_ITSELF = 900_000_000
@@ -100,9 +104,20 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     check_cluster(output)
     count = join(output) if output.distributed else 1
     if count == 1:
-        return _prepared(experiment, output, was)[0] or 0
-    train = leave_together(lambda: _prepared_together(experiment, output, was, count), ValueError)
-    return 0 if train is None else functools.partial(leave_together, train)
+        train = _prepared(experiment, output, was)[0]
+    else:
+        together = functools.partial(_prepared_together, experiment, output, was, count)
+        train = leave_together(together, ValueError)
+        train = None if train is None else functools.partial(leave_together, train)
+    if train is None:
+        return 0
+    return functools.partial(_quietly, train) if output.quiet else train
+
+
+def _quietly(train: Callable[[], int]) -> int:
+    """Trains without a word on stdout."""
+    with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
+        return train()
 
 
 def _prepared_together(
@@ -153,6 +168,10 @@ def _prepared(
     require_types(env, params)
     training = Run(env, params, learner, experiment.train, devices=output.devices)
     _check_memory(training, multihost.num_processes())
+    if output.dry_run:
+        if multihost.is_first():
+            _print_plan(experiment, training, output)
+        return None, 0
     if not multihost.is_first():
         following = reopen_to_follow(training, output)
         if following is None:
@@ -171,6 +190,22 @@ def _prepared(
     folder.write("config.yaml", config_text(experiment))
     folder.write_json("environment.json", environment_facts() | {"output": output_facts(output)})
     return functools.partial(_train, experiment, training, folder, output, checkpoints), 0
+
+
+def _print_plan(experiment: Experiment, training: Run, output: Output) -> None:
+    """Prints what a training would begin with, for `--dry-run`.
+
+    Raises:
+      ValueError: the run folder could not be used.
+    """
+    if output.out is not None and os.path.lexists(output.out):
+        if not os.path.isdir(output.out) or os.listdir(output.out):
+            raise ValueError(f"{output.out} is not an empty folder; give a run a folder of its own")
+    named = output.resume or output.out
+    path = Path(named) if named else Path("runs")  # where a folder of its own would be made
+    for line in _describe(experiment, training, path, open_checkpoints(path, output), ()):
+        print(line)
+    print("  dry run: nothing was trained and nothing was written")
 
 
 class _Job(NamedTuple):
@@ -209,12 +244,12 @@ def _train(
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
-    for line in _describe(experiment, training, folder, checkpoints, history):
+    for line in _describe(experiment, training, folder.path, checkpoints, history):
         print(line, flush=True)
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
     job = _Job(experiment, training, folder, checkpoints, history, optimum, console, loggers)
-    result, content, failure = None, None, None
+    result, content, failure, no_picture = None, None, None, None
     try:
         with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
             result = _drive(job, stop)
@@ -229,7 +264,7 @@ def _train(
         folder.write_json("failure.json", {"message": str(error), **vars(error)})
     finally:
         console.close(content)
-        _draw(job, finished=content is not None)  # loggers upload the pictures when closed
+        no_picture = _draw(job, finished=content is not None)  # loggers upload it when closed
         loggers.close(content)
         folder.unlock()
     if checkpoints is not None and checkpoints.failed:
@@ -241,6 +276,8 @@ def _train(
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
     _print_result(job, result)
+    if no_picture:
+        print(f"  no episode.gif: {no_picture}")
     return 1 if folder.failed else 0
 
 
@@ -301,17 +338,17 @@ def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) 
 def _kept(folder: RunFolder, checkpoints: Checkpoints | None) -> str:
     """Returns the part of a line about what a run with NaN or infinity leaves."""
     if checkpoints is None or checkpoints.steps is None:
-        return f"no checkpoint was taken before; see marlx doctor {folder.path}"
+        return f"no checkpoint was taken before; see marlx doctor {quoted(folder.path)}"
     return (
         f"the last good checkpoint, at {checkpoints.steps:,} steps, is kept; "
-        f"see marlx doctor {folder.path}"
+        f"see marlx doctor {quoted(folder.path)}"
     )
 
 
 def _describe(
     experiment: Experiment,
     training: Run,
-    folder: RunFolder,
+    path: Path,
     checkpoints: Checkpoints | None,
     history: Sequence[Progress],
 ) -> Iterator[str]:
@@ -332,21 +369,26 @@ def _describe(
         yield f"  {layout.group_size} devices share the environments of a seed{groups}"
     yield from _memory_lines(training, checkpoints)
     if checkpoints is not None:
-        size, free = checkpoint_bytes(training), shutil.disk_usage(folder.path).free
+        there = next(one for one in (path, *path.absolute().parents) if one.exists())
+        size, free = checkpoint_bytes(training), shutil.disk_usage(there).free
         kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
         yield f"  checkpoints: at most {bytes_text(size)} each, {kept}"
         if size * (checkpoints.keep + 1) > free:
             yield f"  checkpoints may not fit: there are {bytes_text(free)} free"
-    yield f"  run folder: {folder.path}"
+    yield f"  run folder: {path}"
     if history:
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def _draw(job: _Job, *, finished: bool) -> None:
-    """Draws the learning curve, and of a finished run also an episode."""
+def _draw(job: _Job, *, finished: bool) -> str | None:
+    """Draws the learning curve, and of a finished run also an episode.
+
+    Returns:
+      Why there is no picture of an episode; None if there is one or the run did not finish.
+    """
     history = [one for one in job.history if math.isfinite(one.metrics["return"].sum())]
     if not history or job.console.random_return is None:
-        return
+        return None
     import jax
     import numpy as np
 
@@ -365,16 +407,17 @@ def _draw(job: _Job, *, finished: bool) -> None:
     )
     folder.write("curve.png", draw_curve)
     if not finished:
-        return
+        return None
     best = int(np.argmax(returns[-1]))
     policy = jax.tree.map(lambda x: x[best], jax.device_get(history[-1].policies()))
     key = jax.random.key(experiment.train.seed)
     episode = record_episode(training.env, training.params, training.learner, policy, key)
     try:
         frames = episode_frames(training.env, training.params, episode)
-    except ValueError:
-        return  # an environment without a picture
+    except ValueError as error:
+        return str(error)
     folder.write("episode.gif", lambda path: write_gif(path, frames))
+    return None
 
 
 def _print_result(job: _Job, result: Result) -> None:

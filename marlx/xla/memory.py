@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxprs_in_params
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from marlx.types import Tree
 
@@ -82,9 +83,19 @@ def live_bytes(jaxpr: Any) -> int:
 
 def _inside(eqn: Any) -> int:
     """Returns the bytes that the programs of one operation need besides their inputs."""
-    each = [live_bytes(one) - sum(map(_size, one.invars)) for one in jaxprs_in_params(eqn.params)]
+    each = [live_bytes(one) - sum(map(_size, one.invars)) for one in _inner(eqn.params)]
     mesh = eqn.params.get("mesh") if eqn.primitive.name == "shard_map" else None
     return max(each, default=0) * (1 if mesh is None else int(mesh.size))
+
+
+def _inner(params: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields the programs inside an equation: the body of a loop, the branches of a condition."""
+    for value in params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, ClosedJaxpr):
+                yield one.jaxpr
+            elif isinstance(one, Jaxpr):
+                yield one
 
 
 def _is_var(var: Any) -> bool:

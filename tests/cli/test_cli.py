@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import jax
 import pytest
@@ -577,3 +578,116 @@ def test_wandb_failing_costs_a_line(tiny_algorithm, capsys, monkeypatch):
     monkeypatch.setattr(wandb, "init", down)
     assert cli.run([*RUN, "--out", "run", "--wandb", "offline"]) == 0
     assert capsys.readouterr().err == "wandb: could not start: RuntimeError: service is down\n"
+
+
+def test_help_never_points_to_text_that_it_does_not_show():
+    from marlx import registry
+
+    families = [one for one in registry.families().values() if not one.extra]
+    records = [registry.make_env(one.examples[0]) for one in families]
+    records += [one.config() for one in registry.algorithms().values()]
+    assert len(records) > 10
+    for record in records:
+        for name, text in field_docs(type(record)).items():
+            assert "see above" not in text and "see below" not in text, (type(record), name)
+
+
+def test_options_of_help_are_written_as_they_are_typed(capsys):
+    for algorithm in ("qmix", "ippo", "gmah_q", "clam"):
+        with pytest.raises(SystemExit):
+            cli.run(["train", algorithm, FORAGING, "--help"])
+        options = re.findall(r"^  (--\S+ ?\S*)", capsys.readouterr().out, re.M)
+        assert len(options) > 40
+        assert not [one for one in options if "_ " in one or "None" in one]
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("f.avi", "it must end in .gif"), ("f", "must end in .gif"), ("f.mp4", "MP4 needs ffmpeg")],
+)
+def test_render_refuses_what_it_cannot_write(out, said, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.run(["render", "matrix/climbing", "--out", out]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / out).exists()
+
+
+def test_render_writes_mp4_with_ffmpeg(monkeypatch, tmp_path):
+    (tmp_path / "ffmpeg").write_text('#!/bin/sh\nfor last; do :; done\nwc -c > "$last"\n')
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    options = ["--env.horizon", "3", "--out", "f.mp4"]
+    assert cli.run(["render", "Foraging-5x5-2p-1f-v3", *options]) == 0
+    assert int((tmp_path / "f.mp4").read_text()) % ((4 + 8) * 3) == 0  # frames and 2 seconds
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho no codec >&2\nexit 1\n")
+    assert cli.run(["render", "Foraging-5x5-2p-1f-v3", *options]) == 2
+
+
+LITTLE = "train tiny matrix/climbing --total-steps 200 --num-envs 4 --evals 1".split()
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(tiny_algorithm, capsys, tmp_path):
+    assert cli.run([*LITTLE, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "memory per seed" in out and "nothing was trained" in out
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    assert cli.run([*LITTLE, "--dry-run", "--out", "full"]) == 2
+    assert cli.run([*LITTLE, "--dry-run", "--learner.capacity", "1"]) == 2
+
+
+def test_a_quiet_run_says_nothing(tiny_algorithm, capsys, tmp_path):
+    assert cli.run([*LITTLE, "--quiet", "--out", "run"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "run" / "result.json").exists()
+    assert "quiet" not in (tmp_path / "run" / "environment.json").read_text()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_completes_commands_names_and_options(capsys, tmp_path):
+    assert cli.run(["completion", "bash"]) == 0
+    (tmp_path / "marlx.bash").write_text(capsys.readouterr().out)
+
+    def complete(*words):
+        script = (
+            f"source {tmp_path}/marlx.bash; COMP_WORDS=({' '.join(words)}); "
+            'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _marlx; printf "%s " "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("marlx", "tr") == ["train"]
+    assert complete("marlx", "train", "qm") == ["qmix"]
+    assert "matrix/climbing" in complete("marlx", "train", "qmix", "matrix/")
+    assert complete("marlx", "train", "qmix", "x", "--learner.lam") == ["--learner.lambda"]
+    assert complete("marlx", "train", "qmix", "x", "--total") == ["--total-steps"]
+    assert complete("marlx", "train", "ippo", "x", "--learner.clip") == ["--learner.clip"]
+    assert complete("marlx", "eval", "x", "--epi") == ["--episodes"]
+    assert cli.run(["completion", "zsh"]) == 0 and "bashcompinit" in capsys.readouterr().out
+    assert cli.run(["completion", "fihs"]) == 2
+
+
+def test_a_run_without_a_picture_says_so(tiny_algorithm, capsys, monkeypatch, tmp_path):
+    from marlx.envs.matrix.game import MatrixGame
+
+    monkeypatch.delattr(MatrixGame, "render")
+    assert cli.run([*LITTLE, "--out", "run"]) == 0
+    assert "no episode.gif: MatrixGame draws no pictures" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "episode.gif").exists()
+
+
+def test_report_and_plot_say_when_they_replace_a_file(capsys, tmp_path):
+    sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+    from run_folders import write_run
+
+    write_run(tmp_path / "run")
+    for words in (["report", "run", "--marl-eval", "runs.json"], ["plot", "run"]):
+        assert cli.run(words) == 0
+        assert "replaces" not in capsys.readouterr().out
+        assert cli.run(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert all(
+            "; replaces the file that was there" in line for line in lines[: len(words) // 2]
+        )
