@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import _cells as cells
 
 Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
+ALGORITHMS = (*Q_LEARNERS, "ippo", "mappo")
+"""Algorithms whose pages have a table."""
 GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
 SMALL = (
     *(f"matrix/{game}" for game in GAMES),
@@ -101,6 +104,23 @@ def opponents() -> str:
     return cells.table(head, rows)
 
 
+def algorithm(name: str) -> str:
+    """Returns the table of all stored results of an algorithm, without opponents."""
+    tasks = dict.fromkeys((*SMALL, *PARTICLES, *LARGE, *GRADIENT_TASKS))
+    draws = name in ("mappo", "ippo")
+    rows = []
+    for task in tasks:
+        found = cells.result("learning", task, name)
+        if found is None:
+            continue
+        steps = f"{found.records[0]['settings']['total_steps']:,}"
+        values = [cells.greedy(found), *([_drawn(found)] if draws else [])]
+        label = f"`{task}`{WORDS.get(task, '')}"
+        rows.append([label, steps, cells.random_return(found), *values, cells.optimum(found)])
+    head = ["greedy", "drawn"] if draws else [name]
+    return cells.table(["task", "steps", "random", *head, "optimum"], rows)
+
+
 def _greedy(task: str, name: str) -> str:
     return cells.greedy(cells.result("learning", task, name)) + NOTES.get((task, name), "")
 
@@ -121,4 +141,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "learning-large": large,
     "learning-gradients": gradients,
     "learning-opponents": opponents,
+    **{f"algorithm-{name}": functools.partial(algorithm, name) for name in ALGORITHMS},
 }
