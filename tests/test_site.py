@@ -61,3 +61,16 @@ def test_comments_do_not_stand_at_the_end_of_long_lines_of_code():
         for block in re.findall(r"^```(?:python|bash)[^\n]*\n(.*?)^```$", text, re.M | re.S):
             for line in block.splitlines():
                 assert len(line) <= 100 or "  # " not in line, f"{name}: {line}"
+
+
+def test_comments_behind_fields_are_their_descriptions(monkeypatch):
+    griffe = pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(DOCS)
+    field_comments = importlib.import_module("field_comments")
+    loader = griffe.GriffeLoader(
+        extensions=griffe.load_extensions(field_comments.FieldComments), search_paths=[DOCS.parent]
+    )
+    transition = loader.load("marlx.types")["Transition"]
+    lines = transition.docstring.value.splitlines()
+    assert "    obs: before the step" in lines
+    assert "    extras: added by the learner's `act`" in lines
