@@ -28,6 +28,29 @@ QMIX = (
 )
 
 
+ROOFLINE = (
+    ("foraging, a step of 64 environments", "foraging step, 64"),
+    ("foraging, a step of 4,096", "foraging step, 4096"),
+    ("spread, a step of 64", "spread step, 64"),
+    ("spread, a step of 4,096", "spread step, 4096"),
+    ("QMIX on foraging, a gradient step", "QMIX update, foraging"),
+    ("MAPPO on foraging, an update (3,200 steps, 4 epochs)", "MAPPO update, foraging"),
+    ("IPPO on spread, an update (800 steps, 4 epochs)", "IPPO update, spread"),
+)
+SCALING = (
+    ("environments", (1, 64, 4096, 65536), ""),
+    ("agents", (2, 8, 16, 32, 64), ""),
+    ("seeds", (1, 16, 256), ""),
+    ("replay (steps)", (10_000, 1_000_000, 4_000_000), ""),
+    ("devices that share environments", (1, 2), ", data"),
+    ("devices with a seed each", (1, 2), ", seeds"),
+    ("processes that share environments", (1, 2), ", data"),
+    ("processes with a seed each", (1, 2), ", seeds"),
+)
+"""Label, whose first word is the axis; sizes; end of the arm's name."""
+OPPONENTS = (("random", "random"), ("still", "stands still"), ("pretrained", "`pretrained`"))
+
+
 def foraging() -> str:
     """Returns the table of foraging's steps per second against jumanji's."""
     rows = []
@@ -112,6 +135,64 @@ def time_to_return() -> str:
     )
 
 
+def roofline() -> str:
+    """Returns the table of the hottest programs against what the machine reaches."""
+    rows = []
+    for label, arm in ROOFLINE:
+        made = cells.need("speed", "roofline", arm).rows[-1]["measured"]
+        roof = max(made["operations_us"], made["bytes_us"])
+        rows.append(
+            [
+                *(label, _time(made["measured_us"]), f"{cells.number(made['Mop'])} M"),
+                *(f"{made['MB']:.3g} MB", _time(roof), f"{made['of_roof']:.2f}"),
+                *(made["limit"], f"{made['kernels']}"),
+            ]
+        )
+    head = ["program", "takes", "operations", "bytes", "roof", "of it", "limit", "kernels"]
+    return cells.table(head, rows)
+
+
+def scaling() -> str:
+    """Returns the table of training's speed by environments, agents, seeds, replay, devices."""
+    rows = []
+    for label, sizes, split in SCALING:
+        axis = label.split()[0]
+        arms = [f"{axis}, {size}{split}" for size in sizes]
+        paces = [cells.measured("speed_scaling", arm, "steps_per_second") for arm in arms]
+        rows.append(
+            [
+                label,
+                "; ".join(f"{size:,}" for size in sizes),
+                "; ".join(map(_whole, paces)),
+                f"{paces[-1] / paces[0]:.2g}",
+            ]
+        )
+    return cells.table(["", "how many", "steps/s", "last over first"], rows)
+
+
+def opponents() -> str:
+    """Returns the table of the trained opponents against simple ones."""
+    rows = []
+    for task, side in (("simple_tag_v3", "prey"), ("simple_adversary_v3", "adversary")):
+        for team in ("trained together", "after_prey"):
+            for name, label in OPPONENTS:
+                arm = f"{team} against {name}"
+                found = cells.result("opponents", f"mpe/{task}", arm)
+                if found is None:
+                    continue
+                made = found.rows[-1]["measured"]
+                returns = [cells.number(made[f"{who}_return"]) for who in ("team", "opponent")]
+                whose = "trained with it" if team == "trained together" else f"`{team}`"
+                rows.append([f"{side}: {label}", whose, *returns])
+    return cells.table(["opponent", "team", "the team gets", "the opponent gets"], rows)
+
+
+def _time(microseconds: float) -> str:
+    if microseconds >= 2_000:
+        return f"{microseconds / 1000:.1f} ms"
+    return f"{microseconds:,.0f} us" if microseconds >= 100 else f"{microseconds:.1f} us"
+
+
 def _pace(comparison: str, arm: str) -> list[str]:
     ratio, pace = (cells.measured(comparison, arm, name) for name in ("ratio", "marlx"))
     return [f"{ratio:.1f} x", _whole(pace)]
@@ -133,4 +214,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "speed-learners": learners,
     "speed-qmix": qmix,
     "speed-time-to-return": time_to_return,
+    "speed-roofline": roofline,
+    "speed-scaling": scaling,
+    "opponents": opponents,
 }
