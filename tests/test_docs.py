@@ -186,7 +186,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     display = types.ModuleType("IPython.display")
     display.Image = lambda filename: shown.append(Path(filename).read_bytes()[:4])
     ipython = types.ModuleType("IPython")
-    ipython.get_ipython = lambda: None  # matplotlib asks
+    ipython.get_ipython, ipython.version_info = lambda: None, (9, 0)  # matplotlib asks
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     names, left_out = {"__name__": "notebook"}, 0
