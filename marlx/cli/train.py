@@ -454,8 +454,6 @@ def _print_files(folder: RunFolder) -> None:
     for name, text in about.items():
         if (folder.path / name).exists():
             print(f"    {name:<17} {text}")
-    if not (folder.path / "episode.gif").exists():
-        print(f"    {'no episode.gif':<17} the environment has no `render` method")
 
 
 def _check_memory(training: Run, processes: int) -> None:
