@@ -103,7 +103,7 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
         "from marlx.config import layers\n"
         "print(marlx.__file__)\n"
         "env, params = marlx.make('matrix/climbing')\n"
-        "print(layers.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
+        "print(config.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
         "print(len(layers.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
         "pool = {'pool': ('pretrained',), 'ego': (0, 1, 2)}\n"
         "print(marlx.make('partners/mpe/simple_tag_v3', **pool)[0].cast.names[0])\n"
