@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
 from marlx import cli
@@ -26,6 +27,7 @@ BOMB = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The folder of a run; commands are given in the folder that it is in."""
+    jax.devices()  # JAX starts with the tests' devices, not with those that a command asks for
     monkeypatch.chdir(tmp_path)
     return write_run(
         tmp_path / "run", "iql", GAME, env={"horizon": 25}, steps=STEPS, returns=[[0.0, 1.0]] * 5
