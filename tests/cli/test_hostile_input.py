@@ -98,6 +98,23 @@ def test_pipes_and_devices_are_not_read(kind, file, run, capsys):
     answer(["plot", run], capsys)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "iql", GAME, "--config", "pipe"],
+        ["train", "--resume", "pipe"],
+        ["sweep", "pipe"],
+        ["report", "run", "--bounds", "pipe"],
+        ["plot", "pipe"],
+        ["eval", "pipe"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_pipe_in_place_of_a_file_or_a_folder_is_not_read(words, run, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe" in answer(words, capsys)
+
+
 def test_a_policy_that_is_a_pipe_is_not_read(run, capsys):
     (run / "policy").mkdir()
     for name in ("policy.json", "arrays.safetensors"):
