@@ -83,7 +83,7 @@ class RunData:
 
     def number(self, name: str) -> float | None:
         """A setting as a number; None if it is not set or not a number."""
-        value = self.settings.get(name)
+        value: Any = self.settings.get(name)
         return float(value) if isinstance(value, bool) or is_number(value) else None
 
     @property
