@@ -2,23 +2,26 @@
 # package index. `make help` lists the rest.
 
 VENV ?= .venv
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 SEEDS ?= 4
 ARGS ?=
 JOBS ?= 2
+MINUTES ?= 60
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup train test test-slow lint bench docs clean
+.PHONY: help setup train test test-slow test-versions torture lint bench docs clean
 
 help:
 	@echo 'make train      set up if needed, train QMIX on foraging (SEEDS=4, ARGS="--learner.lr 3e-4")'
 	@echo 'make test       set up if needed, lint, run the tests (in JOBS=2 processes)'
 	@echo 'make test-slow  the long learning proofs'
+	@echo 'make test-versions  a smoke suite with the lowest and the newest versions of every dependency'
+	@echo 'make torture    an hour of wrong input, broken files and kills (MINUTES=5 for less)'
 	@echo 'make setup      only create $(VENV) and install marlx there'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      the speed suite, results in bench/ (ARGS=--quick)'
@@ -36,6 +39,7 @@ $(STAMP): pyproject.toml
 	@echo 'installing marlx and its dependencies into $(VENV), which takes a few minutes the first time'
 	@$(PIP) install -qq --upgrade pip
 	@$(PIP) install -qq --editable '.[dev]'
+	@$(BIN)/python .ci/show_types.py
 	@touch $@
 
 train: $(STAMP)
@@ -46,6 +50,12 @@ test: lint
 
 test-slow: $(STAMP)
 	@XLA_FLAGS= $(BIN)/pytest -q -m slow $(ARGS)   # fully optimised code: these run long
+
+test-versions:
+	@'$(PYTHON)' benchmarks/versions/run.py $(ARGS)
+
+torture: $(STAMP)
+	@$(BIN)/python benchmarks/torture/run.py --minutes $(MINUTES) $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet .

@@ -1,8 +1,8 @@
 """What mkdocs does to these pages, whose links go to files so that they also work unbuilt.
 
 The pages next to README become part of the site, links to them follow, links to other files of the
-repository become plain text, and comments that are for the tests are left out. The build fails on a
-public name that no page of the API documents.
+repository become plain text, formulas are typeset, settings become tables, and comments that are
+for tools are left out. The build fails on a public name that no page of the API documents.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import markup  # next to this file: mkdocs looks there while it loads a hook
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +60,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links as they are on the site, without comments."""
-    markdown = re.sub(r"<!-- test: .*?-->\n?", "", markdown, flags=re.S)
+    """Links as they are on the site, formulas and tables of settings, no comments for tools."""
+    markdown = markup.made(markdown)
     if page.file.src_uri in BESIDE:  # they stand at the root, and link into docs/
         return re.sub(r"\]\(docs/", "](", markdown)
     up = "../" * page.file.src_uri.count("/")

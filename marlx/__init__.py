@@ -1,7 +1,7 @@
 """marlx: cooperative multi-agent reinforcement learning in JAX.
 
-Every public name below is imported when it is first used, so that `import marlx` costs nothing and
-the command line can answer before JAX has loaded.
+Every public name below, and every module, is imported when it is first used, so that `import marlx`
+costs nothing and the command line can answer before JAX has loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,25 @@ from marlx._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from marlx import algos, envs
+    from marlx import analysis as analysis
+    from marlx import config as config
+    from marlx import data as data
+    from marlx import environment as environment
+    from marlx import learner as learner
+    from marlx import learning as learning
+    from marlx import loggers as loggers
+    from marlx import loop as loop
+    from marlx import nets as nets
+    from marlx import registry as registry
+    from marlx import runs as runs
+    from marlx import settings as settings
+    from marlx import statistics as statistics
+    from marlx import subgoals as subgoals
+    from marlx import sweeps as sweeps
+    from marlx import testing as testing
+    from marlx import training as training
+    from marlx import types as types
+    from marlx import xla as xla
     from marlx.environment import Environment, EnvParams, EnvState
     from marlx.learner import Learner
     from marlx.loop.evaluation import evaluate
@@ -57,16 +76,21 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         import importlib
 
-        if name not in _HOME:
-            raise AttributeError(f"module 'marlx' has no attribute {name!r}")
-        module = importlib.import_module(f"marlx.{_HOME[name] or name}")
-        value = getattr(module, name) if _HOME[name] else module
+        from marlx._modules import missing, modules_of
+
+        home = _HOME.get(name, "")
+        if name not in _HOME and (name.startswith("_") or name not in modules_of("marlx")):
+            raise missing("marlx", name, sorted({*_HOME, *modules_of("marlx")}))
+        module = importlib.import_module(f"marlx.{home or name}")
+        value = getattr(module, name) if home else module
         globals()[name] = value
         return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    from marlx._modules import modules_of
+
+    return sorted({*globals(), *_HOME, *modules_of("marlx")})
 
 
 __all__ = [

@@ -96,7 +96,7 @@ class Environment(abc.ABC, Generic[S, P]):
         Raises:
           ValueError: this environment has no picture.
         """
-        raise ValueError(f"{type(self).__name__} has no picture; write its `render` method")
+        raise ValueError(f"{type(self).__name__} draws no pictures: it has no `render` method")
 
     def subgoals(self, params: P | None = None) -> Subgoals | None:
         """Returns the subgoals that this environment declares; None where it declares none."""
@@ -135,3 +135,15 @@ class Environment(abc.ABC, Generic[S, P]):
             "truncated": truncated,
         }
         return obs, state, reward, terminated, truncated, info
+
+
+def require_environment(env: Any) -> None:
+    """Raises ValueError, in one line, for an id or anything else in place of an environment."""
+    if isinstance(env, Environment):
+        return
+    if isinstance(env, str):
+        raise ValueError(f"env is an id; it must be an environment: marlx.make({env!r})[0]")
+    raise ValueError(
+        f"env is of type {type(env).__name__}; it must be an environment. marlx.make(ID) returns "
+        "both the environment and its parameters"
+    )

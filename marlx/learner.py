@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +33,35 @@ class Act(Protocol):
         """
 
 
+def no_extras(num_envs: int) -> Tree:
+    """Returns `()`, the extras of a learner whose `act` adds nothing to transitions."""
+    del num_envs
+    return ()
+
+
+class Recipe(NamedTuple):
+    """How a learner was made by name, so that it can be made again in another process.
+
+    Attributes:
+      make: `(algorithm, source, config) -> Learner`, a function that pickle can name.
+      algorithm: its name.
+      source: the environment, or its spec.
+      config: settings of the algorithm.
+      spec: that it was made for.
+      parts: the functions of the learner; one with others was changed and cannot be made again.
+    """
+
+    make: Callable[[str, Any, Any], Learner]
+    algorithm: str
+    source: Any
+    config: Any
+    spec: EnvSpec
+    parts: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"Recipe({self.algorithm!r}, {self.spec.id!r})"
+
+
 class Learner(NamedTuple):
     """An algorithm as pure functions over a state, in the manner of `optax.GradientTransformation`.
 
@@ -54,6 +84,8 @@ class Learner(NamedTuple):
         block of updates, where other metrics are averaged over the block. None: no counts.
       extras: `(B) -> extras`, arrays of the shapes and dtypes that `act` adds to transitions while
         exploring; `()` where it adds nothing. Storage is sized by them.
+      recipe: how it was made by name; pickle makes it again from that. None: it is pickled as it
+        is, which works where its functions are those of modules.
     """
 
     init: Callable[[Array, Transition], Tree]
@@ -66,7 +98,14 @@ class Learner(NamedTuple):
     config: Any = None
     describe: Callable[[Tree, Tree], str] | None = None
     totals: Callable[[Tree], dict[str, Array]] | None = None
-    extras: Callable[[int], Tree] = lambda num_envs: ()
+    extras: Callable[[int], Tree] = no_extras
+    recipe: Recipe | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        recipe = self.recipe
+        if recipe is not None and all(map(operator.is_, recipe.parts, self)):
+            return recipe.make, (recipe.algorithm, recipe.source, recipe.config)
+        return Learner, (*self[:-1], None)
 
 
 def stateless(act: Act) -> Learner:

@@ -15,14 +15,13 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
-import importlib.util
-import pkgutil
 import re
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from marlx._modules import modules_of
 from marlx.text import nearest, shortened, unknown
 
 if TYPE_CHECKING:  # JAX takes a second to import, and names can be looked up without it
@@ -97,12 +96,70 @@ class Algorithm(NamedTuple):
     parts: tuple[tuple[str, str], ...] = ()
     prepare: Callable[[Environment[Any, Any]], Environment[Any, Any]] | None = None
 
-    def __call__(self, spec: EnvSpec, **settings: Any) -> Learner:
+    def __call__(self, spec: EnvSpec | Environment[Any, Any] | str, **settings: Any) -> Learner:
         """Returns the learner for `spec`, with `settings` of `config` by keyword.
 
-        Settings of a part may be given as a mapping: `independent={"lr": 1e-3}`.
+        Args:
+          spec: of the environment; or the environment, or its id, with their own parameters.
+          **settings: those of a part may be given as a mapping: `independent={"lr": 1e-3}`.
+
+        Raises:
+          ValueError: a setting that the algorithm does not have, or a value that it refuses.
         """
-        return self.build(spec, configured(self.config(), settings, self.name))
+        config = configured(self.config(), settings, self.name)
+        return built(self, source_of(self, spec), config)
+
+
+def prepared(name: str, env: Environment[Any, Any]) -> Environment[Any, Any]:
+    """Returns `env` in the wrapper that the algorithm called `name` needs around it, if any."""
+    prepare = algorithm(name).prepare
+    return env if prepare is None else prepare(env)
+
+
+def source_of(record: Algorithm, given: Any) -> EnvSpec | Environment[Any, Any]:
+    """Returns what a learner is built for: a spec, or an environment in the algorithm's wrapper.
+
+    Args:
+      record: the algorithm.
+      given: a spec, an environment, or the id of one.
+
+    Raises:
+      ValueError: it is none of these.
+    """
+    from marlx.environment import Environment
+    from marlx.types import EnvSpec
+
+    env = make_env(given) if isinstance(given, str) else given
+    if isinstance(env, EnvSpec):
+        return env
+    if isinstance(env, Environment):
+        return env if record.prepare is None else record.prepare(env)
+    raise ValueError(
+        f"{record.name} takes the spec of an environment, or an environment, and got one of "
+        f"type {type(given).__name__}; for instance: env, params = marlx.make(ID); "
+        f"marlx.algos.{record.name}(env.spec(params))"
+    )
+
+
+def built(record: Algorithm, source: EnvSpec | Environment[Any, Any], config: Any) -> Learner:
+    """Returns the learner of an algorithm, which pickle can make again from its name.
+
+    Args:
+      record: the algorithm.
+      source: spec of the environment; or the environment, in the wrapper that the learner needs.
+      config: an instance of `record.config`.
+    """
+    from marlx.learner import Recipe
+    from marlx.types import EnvSpec
+
+    spec = source if isinstance(source, EnvSpec) else source.spec(source.default_params)
+    learner = record.build(spec, config)
+    parts = tuple(learner[:-1])
+    return learner._replace(recipe=Recipe(_again, record.name, source, config, spec, parts))
+
+
+def _again(name: str, source: EnvSpec | Environment[Any, Any], config: Any) -> Learner:
+    return built(algorithm(name), source, config)
 
 
 Record = TypeVar("Record", Family, Algorithm)
@@ -127,7 +184,7 @@ def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, 
                     raise TypeError(f"{record!r} is not a marlx.registry.{kind.__name__}")
                 if record.name in found:
                     raise ValueError(f"the name {record.name!r} is taken")
-                if kind is Algorithm and record.name in _modules(group):
+                if kind is Algorithm and record.name in modules_of(group):
                     raise ValueError(f"{group}.{record.name} is a module of marlx")
                 found[record.name] = record
         except Exception as error:
@@ -137,14 +194,6 @@ def _load(kind: type[Record], group: str, built_in: Iterable[str]) -> dict[str, 
                 stacklevel=3,
             )
     return found
-
-
-@functools.cache
-def _modules(package: str) -> frozenset[str]:
-    """Returns the names of a package's modules, which hide attributes of the same names."""
-    spec = importlib.util.find_spec(package)
-    paths = None if spec is None else spec.submodule_search_locations
-    return frozenset(module.name for module in pkgutil.iter_modules(paths))
 
 
 @functools.cache
@@ -165,8 +214,8 @@ def algorithm(name: str) -> Algorithm:
     Raises:
       ValueError: there is none; the message names the nearest.
     """
-    if name not in algorithms():
-        raise unknown("algorithm", name, algorithms())
+    if not isinstance(name, str) or name not in algorithms():
+        raise unknown("algorithm", str(name), algorithms())
     return algorithms()[name]
 
 
@@ -176,6 +225,11 @@ def family(env_id: str) -> Family:
     Raises:
       ValueError: there is none; the message names the nearest ids and how ids are formed.
     """
+    if not isinstance(env_id, str):
+        raise ValueError(
+            f"an environment is made from its id, as in 'Foraging-8x8-2p-2f-coop-v3'; got one "
+            f"of type {type(env_id).__name__}"
+        )
     for one in families().values():
         if re.fullmatch(one.pattern, env_id):
             return one

@@ -18,9 +18,14 @@ compiled program. Arrays are not checked, since their values are not known yet.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
+import inspect
+import itertools
 import math
+import re
+import textwrap
 import typing
 from typing import Any, Literal
 
@@ -118,6 +123,37 @@ def traced_settings(config: Any, prefix: str = "") -> dict[str, int | float]:
         elif field.metadata.get("traced") and isinstance(value, int | float):
             found[prefix + field.name] = value
     return found
+
+
+def field_docs(cls: type[Any]) -> dict[str, str]:
+    """Returns the descriptions of a dataclass's fields, those of its base classes included.
+
+    They are the docstrings below the fields, or else the lines `name: text` under `Attributes:` in
+    the docstring of the class. Where there is no source, there are no docstrings below fields.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        docs |= _attributes(inspect.cleandoc(base.__doc__ or ""))
+        try:
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except (OSError, TypeError, SyntaxError, ValueError):
+            continue
+        for field, below in itertools.pairwise(getattr(definition, "body", ())):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                text = below.value if isinstance(below, ast.Expr) else None
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    docs[field.target.id] = inspect.cleandoc(text.value)
+    return docs
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """Returns the lines `name: text` under `Attributes:` or `Args:` by name."""
+    _, _, section = re.sub("^Args:$", "Attributes:", docstring, flags=re.M).partition("Attributes:")
+    section = re.split(r"\n\S", section)[0]
+    entries = re.findall(r"^  (\w+): (.*(?:\n   .*)*)", section, flags=re.M)
+    return {name: " ".join(text.split()) for name, text in entries}
 
 
 @functools.cache

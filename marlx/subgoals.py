@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams
+from marlx.environment import Environment, EnvParams, require_environment
 from marlx.types import Array, EnvSpec, Observation, SubgoalLayout, Subgoals, Tree
 
 
@@ -95,6 +95,7 @@ def with_subgoals(env: Environment[Any, Any]) -> Environment[Any, Any]:
     Raises:
       ValueError: it declares none.
     """
+    require_environment(env)
     if isinstance(env, WithSubgoals):
         return env
     if env.subgoals(env.default_params) is None:

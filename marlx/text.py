@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -105,6 +107,12 @@ def unknown(
 def _last(name: str) -> str:
     """Returns the last part of a dotted name, as a setting is written: `learner.lr` gives `lr`."""
     return name.rpartition(".")[2].strip("-_").replace("-", "_")
+
+
+def print_line(line: str) -> None:
+    """Prints a line on stderr; nothing where that is closed, broken or full."""
+    with contextlib.suppress(OSError, ValueError):  # a closed file raises a ValueError
+        print(line, file=sys.stderr, flush=True)
 
 
 def short_text(value: Any) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from marlx.environment import Environment, EnvParams
+from marlx.environment import Environment, EnvParams, require_environment
 from marlx.learner import Learner
 from marlx.loop import multihost
 from marlx.loop.drive import Save, drive
@@ -15,7 +15,11 @@ from marlx.loop.placement import Devices
 from marlx.loop.program import loop
 from marlx.loop.progress import Progress, Result
 from marlx.loop.run import Run
-from marlx.loop.settings import TrainConfig
+from marlx.loop.settings import TrainConfig, TrainSettings
+from marlx.registry import algorithms, make_env, prepared
+from marlx.testing.checks import require_types
+from marlx.text import unknown
+from marlx.types import EnvSpec
 
 if TYPE_CHECKING:
     from marlx.loggers import Logger
@@ -25,7 +29,7 @@ __all__ = ["Progress", "Result", "Run", "TrainConfig", "loop", "train"]
 
 
 def train(
-    env: Environment[Any, Any],
+    env: Environment[Any, Any] | str,
     learner: Learner,
     params: EnvParams | None = None,
     *,
@@ -34,12 +38,12 @@ def train(
     checkpoints: str | Path | None = None,
     resume: bool = False,
     devices: Devices = "auto",
-    **settings: Any,
+    **settings: Unpack[TrainSettings],
 ) -> Result:
     """Trains `learner` in `env`, several seeds at once.
 
     Args:
-      env: the environment.
+      env: the environment, or its id.
       learner: built for `env.spec(params)`.
       params: the environment's parameters; its defaults if None.
       config: settings of the loop; defaults if None.
@@ -58,14 +62,21 @@ def train(
       A `Result`.
 
     Raises:
-      ValueError: settings that cannot work, or that are not those of the checkpoint, before
-        anything is compiled.
+      ValueError: settings that cannot work, or that are not those of the checkpoint; or an
+        environment whose shapes, dtypes or horizon are not as its spec says, in the words of
+        `marlx.testing.check_env`. Nothing has been compiled then.
+      NotFinite: a `FloatingPointError` (`marlx.loop.finite`): NaN or infinity in rewards,
+        observations, losses or the policy, found after the block that has them. The message names
+        the array, who made it and the seeds. Checkpoints are those before it.
     """
     from marlx.loggers.base import together
     from marlx.runs.result import summary
 
-    config = dataclasses.replace(config or TrainConfig(), **settings)
+    config = _configured(config or TrainConfig(), settings)
+    env = _environment(env, learner)
     params = env.default_params if params is None else params
+    require_types(env, params)
+    _require_fit(env.spec(params), learner)
     run, save, history = _make_run(env, params, learner, config, checkpoints, resume, devices)
     logger = together(report if multihost.is_first() else None)
     final = None
@@ -76,6 +87,53 @@ def train(
     finally:
         logger.close(final)
     return result
+
+
+def _configured(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """Returns `config` with `settings` over it."""
+    own = ("config", "report", "checkpoints", "resume", "devices")
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    for name in settings:
+        if name not in known:
+            raise unknown("setting", name, [*known, *own], "marlx.train")
+    return dataclasses.replace(config, **settings)
+
+
+def _environment(env: Environment[Any, Any] | str, learner: Learner) -> Environment[Any, Any]:
+    """Returns the environment; one given by its id in the wrapper that the learner needs."""
+    _require_learner(learner)
+    if isinstance(env, str):
+        made = make_env(env)
+        return made if learner.recipe is None else prepared(learner.recipe.algorithm, made)
+    require_environment(env)
+    return env
+
+
+def _require_learner(learner: Any) -> None:
+    """Raises ValueError for the name of an algorithm, or anything else in place of a learner."""
+    if isinstance(learner, Learner):
+        return
+    name = getattr(learner, "__name__", None) or getattr(learner, "name", learner)
+    name = name if isinstance(name, str) and name in algorithms() else "qmix"
+    given = repr(learner) if isinstance(learner, str) else f"of type {type(learner).__name__}"
+    raise ValueError(
+        f"learner is {given}; it must be a Learner, as marlx.algos.{name}(env) returns it"
+    )
+
+
+def _require_fit(spec: EnvSpec, learner: Learner) -> None:
+    """Raises ValueError for a learner that was made for an environment of other sizes."""
+    made_for = None if learner.recipe is None else learner.recipe.spec
+    if made_for is None:
+        return
+    for name in ("num_agents", "num_actions", "obs_size", "state_size", "continuous"):
+        here, there = getattr(spec, name), getattr(made_for, name)
+        if here != there:
+            hint = "; train in marlx.with_subgoals(env)" if made_for.subgoals else ""
+            raise ValueError(
+                f"the learner was made for {made_for.id}, whose {name} is {there}; that of "
+                f"{spec.id} is {here}{hint if spec.subgoals is None else ''}"
+            )
 
 
 def _make_run(

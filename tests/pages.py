@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -154,8 +155,9 @@ class Reader:
             return int(done.code or 0)
 
     def _check(self, argv: list[str]) -> int:
-        experiment, output = options.parse_train(*options.positionals(argv))
-        experiment.build()
+        for names, rest in pairs(argv):
+            experiment, output = options.parse_train(names, rest)
+            experiment.build()
         if output.out is not None:
             self.prepare(output.out, experiment.algorithm, experiment.environment)
         return 0
@@ -175,6 +177,13 @@ def commands(block: Block) -> Iterator[tuple[list[str], list[str]]]:
         yield shlex.split(lines[start][2:], comments=True), lines[start + 1 : end]
 
 
+def pairs(argv: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+    """ALGO and ENV, and the options, of every run that `marlx train` with these words makes."""
+    names, rest = options.positionals(argv)
+    for chosen in itertools.product(*(name.split(",") for name in names)):
+        yield [*chosen], rest
+
+
 def _warmups(known: Mapping[str, Any], before: str = "") -> Iterator[str]:
     """Dotted names of the settings called warmup, of a learner and of its parts."""
     for name, kind in known.items():
@@ -190,7 +199,7 @@ def shorter(argv: list[str]) -> list[str]:
     Args:
       argv: the words after `marlx train`.
     """
-    experiment, _ = options.parse_train(*options.positionals(argv))
+    experiment, _ = options.parse_train(*next(pairs(argv)))
     train = experiment.train
     steps = SHORT["num_envs"] * train.rollout_length
     settings = {**SHORT, "total_steps": 3 * steps}

@@ -19,6 +19,7 @@ def hooks():
     files.File = object
     stand_ins = {"mkdocs": None, "mkdocs.structure": None, "mkdocs.structure.files": files}
     with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs")
         for name, module in stand_ins.items():
             patch.setitem(sys.modules, name, module or types.ModuleType(name))
         spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")

@@ -1,5 +1,7 @@
 """Everything that README and docs show is run; links, pictures and the navigation are there."""
 
+import ast
+import importlib
 import json
 import re
 import shutil
@@ -86,6 +88,30 @@ def test_no_block_hides_from_the_tests():
                 assert not line.startswith("marlx ") or synopsis, f"{page.name}: {line}"
 
 
+def imports(code):
+    """The names that a piece of code imports from marlx: `(module, name or None)`."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def test_names_that_code_imports_from_marlx_are_there():
+    """Also in blocks that only `make test-slow` runs, and in the notebook."""
+    code = [b.text for page in pages.PAGES for b in pages.blocks(page) if b.language == "python"]
+    notebook = json.loads((ROOT / "docs" / "quickstart.ipynb").read_text())
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    code += [cell for cell in cells if not cell.startswith("%")]
+    wanted = {found for piece in code for found in imports(piece)}
+    wanted = {found for found in wanted if found[0].split(".")[0] == "marlx"}
+    assert len(wanted) > 30
+    for module, name in sorted(wanted, key=str):
+        there = importlib.import_module(module)
+        if name is not None and not hasattr(there, name):
+            importlib.import_module(f"{module}.{name}")
+
+
 def anchors(page):
     """Anchors of a page's headings, as Markdown makes them."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
@@ -160,7 +186,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     display = types.ModuleType("IPython.display")
     display.Image = lambda filename: shown.append(Path(filename).read_bytes()[:4])
     ipython = types.ModuleType("IPython")
-    ipython.get_ipython = lambda: None  # matplotlib asks
+    ipython.get_ipython, ipython.version_info = lambda: None, (9, 0)  # matplotlib asks
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     names, left_out = {"__name__": "notebook"}, 0

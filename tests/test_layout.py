@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "_version statistics text types",
-    "files settings",
+    "files settings _modules",
     "xla",
     "environment learner",
     "learning subgoals",
@@ -32,10 +32,11 @@ ORDER = (
 """Parts of `marlx`, lowest first; those of one line do not import each other."""
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts.split()}
 BESIDE = {
-    "envs": "files settings text types xla environment learner learning registry testing",
-    "envs.partners": "files settings text types xla environment learner learning registry "
+    "envs": "_modules files settings text types xla environment learner learning registry testing",
+    "envs.partners": "_modules files settings text types xla environment learner learning registry "
     "loop config runs",
-    "algos": "settings text types xla environment learner learning subgoals nets data registry",
+    "algos": "_modules settings text types xla environment learner learning subgoals nets data "
+    "registry",
 }
 """What environments and algorithms may import of `marlx`, besides themselves."""
 FACE = {"marlx", "marlx.__main__"}

@@ -99,20 +99,21 @@ def test_wheel_works_away_from_the_tree(built, tmp_path):
     pip += ["--disable-pip-version-check", "--target", str(target), str(built[0])]
     subprocess.run(pip, check=True, cwd=tmp_path)
     code = (
+        f"ROOT = {str(ROOT)!r}\n"
         "import marlx, marlx.cli\n"
-        "from marlx.config import layers\n"
+        "from marlx.config import experiment, layers\n"
         "print(marlx.__file__)\n"
         "env, params = marlx.make('matrix/climbing')\n"
-        "print(config.experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
+        "print(experiment('qmix', 'Foraging-8x8-2p-2f-coop-v3').algorithm)\n"
         "print(len(layers.preset_layers('qmix', 'matrix/climbing')) > 0)\n"
         "pool = {'pool': ('pretrained',), 'ego': (0, 1, 2)}\n"
         "print(marlx.make('partners/mpe/simple_tag_v3', **pool)[0].cast.names[0])\n"
         "from marlx.analysis import reproduction\n"
         "print(reproduction.reference('qmix-matrix-two_step').optimum)\n"
+        "import importlib.util, sys\n"
+        "sys.path[:] = [path for path in sys.path if path != ROOT]\n"  # `make setup` adds it
         "for name in ('envs', 'algos', 'configs', 'tests'):\n"
-        "    try: __import__(name)\n"
-        "    except ImportError: continue\n"
-        "    raise SystemExit(f'{name} is importable')\n"
+        "    if importlib.util.find_spec(name): raise SystemExit(f'{name} is importable')\n"
     )
     run = [sys.executable, "-c", code]
     environ = {**os.environ, "PYTHONPATH": str(target)}

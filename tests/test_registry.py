@@ -1,9 +1,14 @@
 """Names: every one can be called, unknown ones are answered, plug-ins are found."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 
 import marlx.algos
 from marlx import registry
+from marlx._modules import modules_of
+from marlx.config import experiment
 from marlx.learner import Learner
 from marlx.subgoals import with_subgoals
 from marlx.testing import Constant
@@ -16,8 +21,59 @@ def test_every_algorithm_is_an_attribute_that_can_be_called(name):
     """Also at the second access, when its module has been imported."""
     env, params = registry.make("Foraging-5x5-2p-1f-coop-v3")
     spec = with_subgoals(env).spec(params)
+    if name == "liam":
+        spec = registry.make_env("partners/matrix/climbing", privileged=True).spec()
     for _ in range(2):
         assert isinstance(getattr(marlx.algos, name)(spec), Learner)
+
+
+def test_an_environment_or_its_id_stands_for_its_spec():
+    env, params = registry.make("matrix/climbing", horizon=3)
+    assert marlx.algos.iql(env).recipe.spec == env.spec(params)
+    assert marlx.algos.iql("matrix/climbing").recipe.spec.horizon == 25
+    assert marlx.algos.gmah("Foraging-5x5-2p-1f-coop-v3").recipe.spec.subgoals is not None
+    with pytest.raises(ValueError, match=r"iql takes .* type tuple; .*marlx\.algos\.iql\(env"):
+        marlx.algos.iql((env, params))
+    with pytest.raises(ValueError, match=r"made from its id.*type EnvSpec"):
+        marlx.make(env.spec())
+
+
+def test_liam_is_clams_learner_with_that_model_and_its_presets():
+    clam = experiment("clam", "partners/matrix/climbing", env={"privileged": True})
+    liam = experiment("liam", "partners/matrix/climbing")
+    assert liam.settings() == {
+        **clam.settings(),
+        "algorithm": "liam",
+        "learner": {**clam.settings()["learner"], "model": "liam"},
+    }
+    with pytest.raises(ValueError, match="model 'liam' needs the partners"):
+        marlx.algos.liam("matrix/climbing")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data.replay", "nets.mixers", "envs.matrix.game", "training", "algos.td_equations"],
+)
+def test_every_module_is_an_attribute(name):
+    module = marlx
+    for part in name.split("."):
+        module = getattr(module, part)
+    assert module.__name__ == f"marlx.{name}"
+
+
+@pytest.mark.parametrize("package", ["xla", "learning", "nets", "data", "loop", "config", "runs",
+                                     "analysis", "sweeps", "envs"])  # fmt: skip
+def test_type_checkers_and_dir_know_every_module_of_a_package(package):
+    module = importlib.import_module(f"marlx.{package}")
+    names = modules_of(module.__name__)
+    assert names and set(names) <= set(dir(module))
+    text = Path(module.__file__).read_text("utf-8")
+    for name in names:
+        assert f"from marlx.{package} import {name} as {name}\n" in text
+    with pytest.raises(AttributeError, match=r"no attribute 'zzz'$"):
+        module.zzz  # noqa: B018
+    with pytest.raises(AttributeError, match=f"did you mean .*{names[0]}"):
+        getattr(module, f"{names[0]}x")
 
 
 def test_an_algorithm_of_a_package_is_an_attribute_too(tiny_algorithm):

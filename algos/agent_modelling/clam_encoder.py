@@ -193,7 +193,8 @@ def init(parts: Parts, key: Array, example: Transition) -> EncoderState:
     )
     steps = jax.eval_shape(functools.partial(stored_step, p), example.memory.previous, example.obs)
     optimiser = optax.adam(p.config.lr).init(params)
-    return EncoderState(params, params.encoder, optimiser, p.store.init(steps), jnp.float32(0))
+    target = jax.tree.map(jnp.copy, params.encoder)  # own buffers, so that the state can be donated
+    return EncoderState(params, target, optimiser, p.store.init(steps), jnp.float32(0))
 
 
 def encoder_parts(

@@ -117,3 +117,12 @@ class CLAMConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LIAMConfig(CLAMConfig):
+    """Settings of PPO with LIAM's model of its partners: those of `clam`, with that model."""
+
+    model: ModelKind = "liam"
+    """Model of the partners; see `clam`. `liam`: an encoder of the own trajectory that
+    reconstructs what the partners see and do."""

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.algos.agent_modelling.clam_encoder import contrastive_model, encoder_parts
-from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, ModelKind
+from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, LIAMConfig, ModelKind
 from marlx.algos.agent_modelling.liam_encoder import reconstruction_model
 from marlx.algos.agent_modelling.models import AgentModel, oracle, shuffled, untrained, zeros
 from marlx.algos.agent_modelling.tokens import tokenizer
@@ -195,6 +195,14 @@ ALGORITHMS = (
         "PPO with a contrastive model of its partners",
         CLAMConfig,
         clam,
+        parts=(("ppo", "ippo"),),
+    ),
+    Algorithm(
+        "liam",
+        "PPO with LIAM's model of its partners, by reconstruction",
+        LIAMConfig,
+        clam,
+        preset="clam",
         parts=(("ppo", "ippo"),),
     ),
 )

@@ -29,31 +29,24 @@ PARTNERS = "partners/Foraging-8x8-2p-2f-v3"
 class Case(NamedTuple):
     algorithm: str
     environment: str = FORAGING
-    learner: tuple[tuple[str, Any], ...] = ()  # settings over the preset's
-    env: tuple[tuple[str, Any], ...] = ()
 
 
 def cases() -> dict[str, Case]:
-    """Returns the cases by name: every algorithm of marlx, and LIAM."""
+    """Returns the cases by name: every algorithm of marlx."""
     found = {name: Case(name) for name in registry.algorithms()}
-    found["clam"] = Case("clam", PARTNERS)
-    # LIAM reconstructs the observations and actions of partners, which need `privileged`
-    found["liam"] = Case("clam", PARTNERS, (("model", "liam"),), (("privileged", True),))
-    return found
+    return found | {name: Case(name, PARTNERS) for name in ("clam", "liam")}
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:
     """Trains a case for `blocks` blocks of about `steps` steps after its warm-up."""
     case = cases()[name]
-    given = {"learner": dict(case.learner), "env": dict(case.env)}
-    preset = config_layers.experiment(case.algorithm, case.environment, **given)
+    preset = config_layers.experiment(case.algorithm, case.environment)
     per_rollout = preset.train.num_envs * preset.train.rollout_length
     warm_up = math.ceil(max(1, preset.build()[2].warmup) / per_rollout) * per_rollout
     block = math.ceil(steps / per_rollout) * per_rollout
     made = config_layers.experiment(
         case.algorithm,
         case.environment,
-        **given,
         total_steps=warm_up + blocks * block,
         evals=blocks,
     )

@@ -16,6 +16,7 @@ import _study
 import numpy as np
 from matplotlib.ticker import EngFormatter
 
+from marlx.analysis import plots
 from marlx.analysis.result_rows import Row, Study
 
 
@@ -151,10 +152,28 @@ DRAW = {
 }
 
 
+def draw_front_page() -> None:
+    """Draws QMIX on foraging as the `curve.png` of its run folder, for README and quickstart."""
+    study = _study.read("learning")
+    arm = ("Foraging-8x8-2p-2f-coop-v3", "qmix")
+    rows = [row for row in study.rows if (row["comparison"], row["arm"]) == arm]
+    record = study.settings[rows[0]["config_hash"]]
+    plots.learning_curve(
+        _plots.IMAGES / "forage-curve.png",
+        rows[0]["steps"],
+        np.array([row["curve"] for row in rows]).T,
+        title=f"{arm[1]} on {arm[0]}",
+        random_return=record["runs"][-1]["random_return"],
+        optimum=record["optimum"],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("words", nargs="*", help="parts of names; all pictures if none")
     words = parser.parse_args().words
+    if not words or any(word in "forage-curve" for word in words):
+        draw_front_page()
     for picture in PICTURES:
         if words and not any(word in picture.name for word in words):
             continue

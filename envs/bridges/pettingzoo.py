@@ -10,6 +10,7 @@ import numpy as np
 
 from marlx.environment import Environment
 from marlx.envs.bridges._common import agent_names, library
+from marlx.text import unknown
 from marlx.types import Array, Tree
 
 
@@ -93,6 +94,13 @@ class _ToPettingZoo:
         truncated = after.time >= self.params.max_steps_in_episode
         return self.marlx.observe(after, self.params), after, reward, terminated, truncated
 
+    def __reduce__(self) -> Any:
+        """Pickles the environment with its running episode; the copy compiles again."""
+        key = None if self._key is None else np.asarray(jax.random.key_data(self._key))
+        running = jax.device_get((self._state, self._obs))
+        args = self.marlx, self._in_observation, self.render_mode
+        return _restored, (*args, (list(self.agents), key, *running))
+
     def observation_space(self, agent: str) -> Any:
         """Returns the space of an agent's observations."""
         return self.observation_spaces[agent]
@@ -136,7 +144,7 @@ class _ToPettingZoo:
         """Plays one step; returns observations, rewards, terminations, truncations and infos.
 
         Raises:
-          ValueError: no episode is running, or an agent has no action.
+          ValueError: no episode is running, or an agent has no action or one outside its space.
         """
         if not self.agents:
             raise ValueError("no episode is running; call reset first")
@@ -158,14 +166,16 @@ class _ToPettingZoo:
         dtype = np.float32 if self.spec.continuous else np.int32
         shape = (self.spec.num_agents, *[self.spec.num_actions] * self.spec.continuous)
         joint = np.zeros(shape, dtype)
+        for name in actions.keys() - set(self.possible_agents):
+            raise unknown("agent", str(name), self.possible_agents)
         for i, agent in enumerate(self.possible_agents):
             if agent not in actions:
                 raise ValueError(f"no action for {agent}; every agent acts at every step")
-            row = np.asarray(actions[agent], dtype)
+            size = self.spec.action_sizes[i]
             if self.spec.continuous:
-                joint[i, : row.size] = row
+                joint[i, :size] = _vector(agent, actions[agent], size)
             else:
-                joint[i] = row
+                joint[i] = _index(agent, actions[agent], size)
         return joint
 
     def state(self) -> np.ndarray:
@@ -184,3 +194,44 @@ class _ToPettingZoo:
 
     def close(self) -> None:
         """Does nothing."""
+
+
+def _restored(
+    env: Environment[Any, Any],
+    mask_in_observation: bool,
+    render_mode: str | None,
+    running: tuple[list[str], Any, Tree, Any],
+) -> Any:
+    """Returns the environment that `__reduce__` described, in the same state."""
+    made = to_pettingzoo(env, mask_in_observation=mask_in_observation, render_mode=render_mode)
+    made.agents, key, made._state, made._obs = running
+    made._key = None if key is None else jax.random.wrap_key_data(key)
+    return made
+
+
+def _index(agent: str, action: Any, size: int) -> int:
+    """Returns a discrete action as an int; arrays of one element are accepted."""
+    row = np.asarray(action)
+    if row.size != 1 or row.dtype.kind not in "iu" or not 0 <= row.item() < size:
+        raise ValueError(
+            f"the action of {agent} is {_shown(action)}; it must be a whole number from 0 to "
+            f"{size - 1}"
+        )
+    return int(row.item())
+
+
+def _vector(agent: str, action: Any, size: int) -> np.ndarray:
+    """Returns a continuous action as f32 [size]."""
+    try:
+        row = np.asarray(action, np.float32).reshape(-1)
+    except (TypeError, ValueError):
+        row = np.zeros(0, np.float32)
+    if row.size != size or not ((row >= 0) & (row <= 1)).all():
+        raise ValueError(
+            f"the action of {agent} is {_shown(action)}; it must be {size} numbers from 0 to 1"
+        )
+    return row
+
+
+def _shown(action: Any) -> str:
+    return " ".join(repr(action).split())[:80]

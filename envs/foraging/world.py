@@ -61,9 +61,11 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
         of the episode.
       normalize_reward: divide rewards so that an episode's sum to 1 when all food is eaten.
       penalty: what each agent of a load that fails loses.
-      observation: the form of local observations, see above.
+      observation: the form of local observations: lists of foods and agents (`vector`) or three
+        layers of the cells around the agent (`grid`).
       observe_levels: agents see each other's levels, and their own.
-      subgoal_kind: when the subgoal of a food is achieved, see above.
+      subgoal_kind: the subgoal of a food is achieved while the agent is next to it (`beside`) or
+        when it has just tried to load it (`load`).
       horizon: steps after which an episode is truncated.
 
     Raises:

@@ -78,7 +78,7 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
         each other here;
       - observations, which are not padded there;
       - `state()`, which is the concatenation of all observations there and in some scenarios lacks
-        a part of what the next step depends on (here: see above).
+        a part of what the next step depends on.
     """
 
     ID: ClassVar[str] = ""

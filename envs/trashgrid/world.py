@@ -82,7 +82,8 @@ class TrashGrid(Environment[TrashGridState, EnvParams]):
       num_big: pieces that are big at reset and have to be split; M is the sum of both.
       capacity: pieces that an agent can carry.
       penalty: cost of an action without effect.
-      order: whether agents act one after another or at once, see above.
+      order: agents act in index order (`sequential`) or at once (`simultaneous`: of several that
+        want a cell, none gets it).
       useful_only: mask actions that would have no effect if no other agent acted before. Otherwise
         every action is always legal. Turning is always legal.
       subgoal_kind: which subgoals `subgoals` declares.

@@ -20,8 +20,10 @@ POINTS = 101
 """Points of a curve that is interpolated over runs with different evaluation steps."""
 UNFINISHED = " (unfinished)"
 """Suffix of methods whose runs did not finish."""
-UNCOMPARED = ("algorithm", "environment", "seed", "seeds", "evals", "eval_episodes")
-"""Settings that do not distinguish methods."""
+UNCOMPARED = (
+    "algorithm", "environment", "seed", "seeds", "evals", "eval_episodes", "total_steps",
+)  # fmt: skip
+"""Settings that do not distinguish methods: a run that was made longer is of the same method."""
 
 
 class Sample(NamedTuple):
@@ -187,6 +189,12 @@ def _sample(task: str, method: str, runs: Sequence[RunData], notes: list[str]) -
         seen.update({run.seeds[i]: run.name for i in fresh})
         kept.append((run, tuple(fresh)))
     kept = [(run, fresh) for run, fresh in kept if fresh]
+    ends = sorted({int(run.steps[-1]) for run, _ in kept})
+    if len(ends) > 1 and not method.endswith(UNFINISHED):
+        notes.append(
+            f"runs of {method} on {task} end at {ends[0]:,} to {ends[-1]:,} steps: a curve ends "
+            "with the shortest, final returns are each run's own"
+        )
     return Sample(task, method, tuple(run for run, _ in kept), tuple(fresh for _, fresh in kept))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marlx.analysis.run_data import RunData
+from marlx.runs.files import read_json
 from marlx.statistics import Array
 
 
@@ -32,6 +33,17 @@ class Finding(NamedTuple):
     seen: str
     look_at: tuple[str, ...]
 
+
+OF_LEARNER = (
+    "learner.lr (smaller)",
+    "learner.max_grad_norm (smaller)",
+    "learner.reward_scaling",
+)
+OF_ENVIRONMENT = (
+    "the environment: marlx.testing.check_env plays it and names what is wrong",
+    "env settings that are not finite",
+)
+"""Where NaN and infinity come from."""
 
 Check = Callable[[RunData], Finding | None]
 
@@ -54,11 +66,38 @@ def examine(run: RunData) -> list[Finding]:
 # Numbers that are not finite or too large
 
 
+def stopped_by_nan(run: RunData) -> Finding | None:
+    """The run was ended by NaN or infinity; it says itself where they came from."""
+    failure = {} if run.path is None else read_json(run.path / "failure.json")
+    message = failure.get("message")
+    if not isinstance(message, str):
+        return None
+    look_at = OF_ENVIRONMENT if failure.get("source") == "environment" else OF_LEARNER
+    return Finding("numbers are not finite", message, look_at)
+
+
+def rewards_not_finite(run: RunData) -> Finding | None:
+    """A greedy evaluation has no return: the environment's rewards are NaN or infinite."""
+    returns = run.metrics.get("return")
+    if returns is None or np.isfinite(returns).all() or stopped_by_nan(run):
+        return None
+    wrong: Array = ~np.isfinite(returns)
+    at = run.steps[np.flatnonzero(wrong.any(1))[0]]
+    return Finding(
+        "the environment's rewards are not finite",
+        f"{_of(np.asarray(wrong.any(0)))}: the return of whole episodes is NaN or infinite, first "
+        f"at {at:,.0f} steps",
+        OF_ENVIRONMENT,
+    )
+
+
 def not_finite(run: RunData) -> Finding | None:
     """NaN or infinity in the policy, or in a metric that was finite before.
 
     Metrics are judged only if at least two updates took place between the last two evaluations.
     """
+    if stopped_by_nan(run) or rewards_not_finite(run):
+        return None  # they are the cause, and are told first
     lost = []
     updates = (run.number("learner.updates_per_step") or 1.0) * np.diff(run.steps[-2:]).sum()
     for name, series in run.metrics.items():
@@ -76,7 +115,7 @@ def not_finite(run: RunData) -> Finding | None:
     return Finding(
         "numbers are no longer finite",
         "NaN or infinity in " + ", ".join(parts),
-        ("learner.lr (smaller)", "learner.max_grad_norm (smaller)", "learner.reward_scaling"),
+        OF_LEARNER,
     )
 
 
@@ -421,6 +460,8 @@ def return_fell(run: RunData) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
+    stopped_by_nan,
+    rewards_not_finite,
     not_finite,
     values_explode,
     values_too_large,
@@ -460,7 +501,7 @@ def _solved(run: RunData) -> bool:
     """Whether the mean return is within 5% of the optimum."""
     optimum = run.spec.optimum if run.spec is not None else run.result.get("optimum")
     returns = run.metrics.get("return")
-    if optimum is None or returns is None:
+    if optimum is None or returns is None or np.isnan(returns[-1]).all():
         return False
     return bool(np.nanmean(returns[-1]) >= optimum - 0.05 * abs(optimum))
 

@@ -65,7 +65,7 @@ def embed(
         key_act, key_step = jax.random.split(key)
         action, memory, extras = learner.act(policy, memory, obs, key_act, False)
         if not hasattr(extras, "embedding"):
-            raise ValueError("this learner has no embeddings; give a run of clam")
+            raise ValueError("this learner has no embeddings; give a run of clam or liam")
         obs, state, _, terminated, truncated, info = vector_step(
             env, params, key_step, state, action
         )

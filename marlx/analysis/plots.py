@@ -100,7 +100,8 @@ def learning_curve(
     axes.grid(alpha=0.25)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="best")
+    # below the axes: inside, the optimum or a curve would run through it
+    drawn.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     drawn.savefig(path, format="png")
 
 

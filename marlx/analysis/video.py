@@ -1,7 +1,9 @@
-"""Recording of an episode, and its rendering as an animated GIF."""
+"""Recording of an episode, and its rendering as an animated GIF or as MP4."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +119,27 @@ def write_gif(
         loop=0,
         optimize=False,
     )
+
+
+def write_mp4(
+    path: str | Path, frames: Sequence[np.ndarray[Any, Any]], *, frames_per_second: float = 4.0
+) -> None:
+    """Writes frames uint8 [height, width, 3] as MP4 (H.264), which shows the last for 2 seconds.
+
+    Raises:
+      OSError: ffmpeg is missing or cannot write it.
+    """
+    height, width = frames[0].shape[:2]
+    last = [frames[-1]] * round(2 * frames_per_second)
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", str(frames_per_second), "-i", "-"]
+    even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # H.264 has no odd sizes
+    command += ["-vf", even, "-pix_fmt", "yuv420p", "-f", "mp4", os.path.abspath(path)]
+    pixels = b"".join(np.ascontiguousarray(frame).tobytes() for frame in [*frames, *last])
+    done = subprocess.run(command, input=pixels, capture_output=True, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise OSError(f"ffmpeg: {reason[0] if reason else f'exit code {done.returncode}'}")
 
 
 def _width(captions: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ Wrong input is one line on stderr and exit code 2, before anything is compiled.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -16,17 +17,21 @@ from typing import Any, NoReturn
 
 from marlx._version import __version__
 from marlx.cli.bench import bench_command
+from marlx.cli.completion import completion_command
 from marlx.cli.doctor import doctor_command
+from marlx.cli.grid import train_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
-from marlx.cli.shared import in_one_line
+from marlx.cli.shared import complain, in_one_line
+from marlx.cli.stopping import stoppable
+from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
-from marlx.cli.train import train_command
 from marlx.text import unknown
+from marlx.xla.options import backend_error
 
 USAGE = """\
 usage: marlx COMMAND ...
@@ -35,7 +40,8 @@ Cooperative multi-agent reinforcement learning in JAX.
 
 commands:
   train ALGO ENV [options]   train, several seeds at once, into a run folder
-  train --resume RUN         go on with a run that was stopped or killed
+  train A,B ENV1,ENV2        every algorithm in every environment, with one report
+  train --resume RUN         go on with a run, or a folder of several, that was stopped or killed
   eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF
   render ENV [options]       an episode of random play as a GIF
@@ -50,36 +56,78 @@ commands:
   reproduce ID [options]     a stored result made again, and whether the two agree
   bench SUITE [options]      how fast marlx is here, against others where they are installed
   list [algos | envs]        the algorithms and environments there are
+  completion bash | zsh      a script that completes words of marlx on Tab
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --help      every setting, with its value
   marlx --version
 """
 
+TRAINING = ("train", "sweep", "pool", "reproduce")
+"""Commands that train for long and whose results are in files."""
+COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
+"""Commands that a signal ends at once, also while XLA compiles."""
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The `marlx` command; leaves through `SystemExit`."""
+    open_closed_streams()
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
-    with _plain_warnings():
+    """Runs a command line and returns its exit code.
+
+    Output that cannot be written (a closed or broken pipe, a full disk) stops nothing. Trainings
+    keep their exit code, since their results are in files. Other commands return 141 for a broken
+    pipe, as if killed by SIGPIPE, and 1 for anything else.
+    """
+    trains = bool(argv) and argv[0] in TRAINING and not {"-h", "--help"} & {*argv}
+
+    def failed(error: OSError) -> None:
+        if trains:
+            complain(f"cannot write to standard output ({error.strerror}); the training goes on")
+        elif error.errno != errno.EPIPE:
+            complain(f"cannot write to standard output: {error.strerror}")
+
+    with guarded_streams(failed) as out, _plain_warnings():
+        code = _run(argv)
+        out.flush()
+        if out.error is None or trains or code:
+            return code
+        return 128 + signal.SIGPIPE if out.error.errno == errno.EPIPE else 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Runs a command line and returns the exit code of the command."""
+    quick = bool(argv) and argv[0] in COMPILING
+    try:
         try:
-            try:
+            with stoppable(_nothing, _flush) if quick else contextlib.nullcontext():
                 done = _command(argv)
-            except (ValueError, OSError) as error:
-                # every error of ours is raised before anything is compiled, and is a single line
-                if os.environ.get("MARLX_DEBUG") or not _is_about_input(error):
-                    raise
-                print(f"marlx: {in_one_line(error)}", file=sys.stderr)
-                return 2
-            return done if isinstance(done, int) else done()
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
-        except BrokenPipeError:  # `marlx list | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 0
+        except (ValueError, OSError) as error:
+            # every error of ours is raised before anything is compiled, and is a single line
+            if os.environ.get("MARLX_DEBUG") or not _is_about_input(error):
+                raise
+            complain(in_one_line(error))
+            return 2
+        except (RuntimeError, AssertionError):
+            if (reason := backend_error()) is None:
+                raise
+            complain(f"JAX cannot start, see JAX_PLATFORMS: {reason}")
+            return 2
+        return done if isinstance(done, int) else done()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _nothing() -> None:
+    """Does nothing: these commands leave at the first signal."""
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _is_about_input(error: Exception) -> bool:
@@ -104,6 +152,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "reproduce": reproduce_command,
         "bench": bench_command,
         "list": list_command,
+        "completion": lambda words: completion_command(words, list(commands)),
     }
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(USAGE, end="", file=sys.stdout if argv else sys.stderr)

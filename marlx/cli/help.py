@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import inspect
-import itertools
 import re
 import shutil
 import textwrap
@@ -13,6 +10,8 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
+
+from marlx.settings import field_docs
 
 _COLUMN = 34
 """Where the text of an option begins."""
@@ -49,37 +48,6 @@ def help_text(
     for section in sections:
         lines += _section(section, values, width)
     return "\n".join(lines) + "\n"
-
-
-def field_docs(cls: type[Any]) -> dict[str, str]:
-    """Returns the descriptions of a dataclass's fields, those of its base classes included.
-
-    They are the docstrings below the fields, or else the lines `name: text` under `Attributes:` in
-    the docstring of the class. Where there is no source, there are no docstrings below fields.
-    """
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if not dataclasses.is_dataclass(base):
-            continue
-        docs |= _attributes(inspect.cleandoc(base.__doc__ or ""))
-        try:
-            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        except (OSError, TypeError, SyntaxError, ValueError):
-            continue
-        for field, below in itertools.pairwise(getattr(definition, "body", ())):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                text = below.value if isinstance(below, ast.Expr) else None
-                if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                    docs[field.target.id] = inspect.cleandoc(text.value)
-    return docs
-
-
-def _attributes(docstring: str) -> dict[str, str]:
-    """Returns the lines `name: text` under `Attributes:` or `Args:` by name."""
-    _, _, section = re.sub("^Args:$", "Attributes:", docstring, flags=re.M).partition("Attributes:")
-    section = re.split(r"\n\S", section)[0]
-    entries = re.findall(r"^  (\w+): (.*(?:\n   .*)*)", section, flags=re.M)
-    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def option_name(name: str) -> str:
@@ -145,7 +113,7 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
 def _type_name(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return "{" + ",".join(map(str, args)) + "}"
+        return "{" + ",".join(map(_shown, args)) + "}"
     if origin in (typing.Union, types.UnionType):
         return "|".join("none" if arg is type(None) else _type_name(arg) for arg in args)
     if origin in (tuple, list):

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from marlx.cli.records import CLUSTER_OPTIONS, Output, PlayOptions
+from marlx.cli.records import ONCE_OPTIONS, Output, PlayOptions
 from marlx.cli.words import is_option, read_options
 from marlx.settings import check_settings
 
@@ -35,8 +35,7 @@ def parse_train(names: Sequence[str], argv: Sequence[str]) -> tuple[Experiment, 
     given_names = [*names, None, None]
     algo, env_id, layers = sources(given_names[0], given_names[1], value_of(argv, "config"))
     known, output_known = schema(algo, env_id), settings_of(Output)
-    not_in_file = ("config", "out", "resume", "distributed", *CLUSTER_OPTIONS)
-    in_file = {name: hint for name, hint in output_known.items() if name not in not_in_file}
+    in_file = {name: hint for name, hint in output_known.items() if name not in ONCE_OPTIONS}
     values = merge({**known, **in_file}, layers)
     given = read_options(argv, {**known, **output_known})
     if given is None:

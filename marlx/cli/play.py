@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +127,7 @@ def render_command(argv: Sequence[str]) -> int:
     if len(names) == 1 and not Path(names[0]).is_dir():
         return _render_random(names[0], rest)
     path, options = run_and_options(argv, "render", RenderOptions)
-    out = _gif(options.out or Path(path) / "episode.gif", options.fps)
+    out = _video(options.out or Path(path) / "episode.gif", options.fps)
     use_compilation_cache()
     from marlx.runs.policies import load_policy
 
@@ -146,7 +148,7 @@ def _render_random(env_id: str, argv: Sequence[str]) -> int:
             f"{shortened(env_id)} is neither a run folder nor an environment{hint or SEE_LIST}"
         )
     env, options = parse_play(env_id, argv)
-    out = _gif(options.out or f"{env_id.replace('/', '-')}.gif", options.fps)
+    out = _video(options.out or f"{env_id.replace('/', '-')}.gif", options.fps)
     use_compilation_cache()
     from marlx.loop.evaluation import random_learner
 
@@ -154,12 +156,24 @@ def _render_random(env_id: str, argv: Sequence[str]) -> int:
     return _write(out, env, env.default_params, acting, options.seed, options.fps)
 
 
-def _gif(path: str | Path, fps: float) -> Path:
-    if not fps > 0:
-        raise ValueError(f"--fps is {fps}; it must be above 0")
-    if not Path(path).parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {Path(path).parent}")
-    return Path(path)
+def _video(path: str | Path, fps: float) -> Path:
+    """Returns where an episode is written, after checking that it can be written there.
+
+    Raises:
+      ValueError: no such folder, or a kind of file that cannot be written here.
+    """
+    out = Path(path)
+    if not 0 < fps < math.inf:
+        raise ValueError(f"--fps is {fps}; it must be above 0 and finite")
+    if not out.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
+    if out.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
+        raise ValueError(f"cannot write {path}: MP4 needs ffmpeg, which is not installed; use .gif")
+    if out.suffix.lower() not in (".gif", ".mp4"):
+        raise ValueError(f"--out is {path}; it must end in .gif, or in .mp4 where ffmpeg is there")
+    return out
 
 
 def _write(
@@ -173,12 +187,13 @@ def _write(
     """Play one episode and write it."""
     import jax
 
-    from marlx.analysis.video import episode_frames, record_episode, write_gif
+    from marlx.analysis.video import episode_frames, record_episode, write_gif, write_mp4
 
     episode = record_episode(env, params, *acting, jax.random.key(seed))
     frames = episode_frames(env, params, episode)
+    write = write_mp4 if out.suffix.lower() == ".mp4" else write_gif
     try:
-        write_gif(out, frames, frames_per_second=fps)
+        write(out, frames, frames_per_second=fps)
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
     print(f"{printable(out)}: {len(episode.rewards)} steps, return {sum(episode.rewards):.3g}")

@@ -58,6 +58,10 @@ class Output:
     """Least seconds between two; the first and the last evaluation always have one."""
     keep_checkpoints: int = 2
     """Number of newest checkpoints kept during the run; at its end only the last is kept."""
+    quiet: bool = False
+    """Print nothing but errors."""
+    dry_run: bool = False
+    """Check everything and print the plan; train nothing and make no folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,8 @@ class PlayOptions:
     """An episode of random play."""
 
     out: str | None = None
-    """GIF file; named after the environment, in this folder, if not given."""
+    """Picture to write, .gif, or .mp4 where ffmpeg is there; a GIF named after the environment, in
+    this folder, if not given."""
     seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episode."""
     fps: float = setting(4.0, above=0, at_most=1000)
@@ -146,7 +151,8 @@ class RenderOptions:
     """An episode of a trained policy as a GIF."""
 
     out: str | None = None
-    """GIF file; episode.gif in the run folder if not given."""
+    """Picture to write, .gif, or .mp4 where ffmpeg is there; episode.gif in the run folder if not
+    given."""
     policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
     """The run's seed that acts; the one with the best return if not given."""
     seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
@@ -173,6 +179,8 @@ class SweepOptions:
     """Seed of the search."""
     devices: str = "auto"
     """CPU devices to shard trials and seeds over: a number, `all`, or `auto`."""
+    wait: bool = True
+    """Stay until other processes have finished their trials, to run those of one that dies."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -198,3 +206,5 @@ class BenchOptions:
 
 
 CLUSTER_OPTIONS = ("coordinator", "num_processes", "process_id")
+ONCE_OPTIONS = ("config", "out", "resume", "distributed", "quiet", "dry_run", *CLUSTER_OPTIONS)
+"""Options of one call: a file of settings has none of them, and a resumed run keeps none."""

@@ -21,6 +21,7 @@ def plot_command(argv: Sequence[str]) -> int:
     """`marlx plot RUN... [options]`."""
     paths, options = runs_and_options(argv, "plot", PlotOptions)
     out = _writable(options.out)
+    again = _again(out)
     if out.suffix not in PICTURES:
         raise ValueError(f"--out is {out}; it must end in {', '.join(PICTURES)}")
     from marlx.analysis.comparison import compare, task_bounds
@@ -43,7 +44,7 @@ def plot_command(argv: Sequence[str]) -> int:
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
     name = {"iqm": "interquartile mean"}.get(options.statistic, options.statistic)
-    print(f"{printable(out)}: {_summary(comparison)}, {name} and 95% band over seeds")
+    print(f"{printable(out)}: {_summary(comparison)}, {name} and 95% band over seeds{again}")
     _print_notes(comparison)
     return 0
 
@@ -53,6 +54,7 @@ def report_command(argv: Sequence[str]) -> int:
     paths, options = runs_and_options(argv, "report", ReportOptions)
     out = _writable(options.out)
     exported = None if options.marl_eval is None else _writable(options.marl_eval)
+    again, exported_again = _again(out), _again(exported)
     from marlx.analysis.comparison import compare
     from marlx.analysis.marl_eval import to_marl_eval
     from marlx.analysis.reading import read_all
@@ -60,10 +62,10 @@ def report_command(argv: Sequence[str]) -> int:
 
     comparison = compare(*read_all(paths))
     _write(out, report(comparison, _bounds(options.bounds)))
-    print(f"{printable(out)}: {_summary(comparison)}")
+    print(f"{printable(out)}: {_summary(comparison)}{again}")
     if exported is not None:
         _write(exported, json.dumps(to_marl_eval(comparison), indent=1) + "\n")
-        print(f"{printable(exported)}: the same runs for marl-eval")
+        print(f"{printable(exported)}: the same runs for marl-eval{exported_again}")
     _print_notes(comparison)
     return 0
 
@@ -104,6 +106,11 @@ def _print_notes(comparison: Comparison) -> None:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _again(path: Path | None) -> str:
+    """Returns what the line about a file adds where there was one before."""
+    return "; replaces the file that was there" if path is not None and path.exists() else ""
 
 
 def _writable(path: str) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import parse_train, value_of
-from marlx.cli.records import CLUSTER_OPTIONS, Output
-from marlx.cli.shared import complain
+from marlx.cli.records import ONCE_OPTIONS, Output
+from marlx.cli.shared import complain, quoted
 from marlx.runs.facts import environment_facts, read_facts
 from marlx.runs.result import read_result
 
@@ -89,8 +89,7 @@ def output_facts(output: Output) -> dict[str, Any]:
     return {
         field.name: getattr(output, field.name)
         for field in dataclasses.fields(output)
-        if field.name not in ("config", "out", "resume", "distributed", *CLUSTER_OPTIONS)
-        and getattr(output, field.name) != field.default
+        if field.name not in ONCE_OPTIONS and getattr(output, field.name) != field.default
     }
 
 
@@ -107,6 +106,7 @@ def open_checkpoints(path: str | Path, output: Output) -> Checkpoints | None:
         keep=output.keep_checkpoints,
         seconds=output.checkpoint_seconds,
         complain=complain,
+        parents=False,
     )
     return checkpoints if output.checkpoints else None
 
@@ -138,7 +138,7 @@ def reopen(
     if _finished(path, training.total_steps):
         print(
             f"{path} is finished, at {training.total_steps:,} steps; to train on: "
-            f"marlx train --resume {path} --total-steps N"
+            f"marlx train --resume {quoted(path)} --total-steps N"
         )
         return None
     folder = RunFolder(path, complain, resume=True)
@@ -153,6 +153,7 @@ def reopen(
         folder.write("config.yaml", config_text(experiment))
         # it holds the old settings; it is written again with the arrays below
         (path / "policy" / "policy.json").unlink(missing_ok=True)
+    folder.remove("failure.json")
     folder.cut("metrics.jsonl", metrics_text(history))
     if history:
         save_policy(folder, experiment, training.policies(), history[-1])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marlx.text import nearest, printable, shortened
+from marlx.text import nearest, print_line, printable, shortened
+from marlx.xla.options import check_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,12 @@ LONGEST_LINE = 1500
 
 
 def use_compilation_cache() -> None:
-    """Caches compiled programs between runs; a user's JAX variables take precedence."""
+    """Caches compiled programs between runs; a user's JAX variables take precedence.
+
+    Raises:
+      ValueError: an option of JAX has a value that marlx cannot train with.
+    """
+    check_options()
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
 
@@ -31,7 +37,7 @@ def in_one_line(error: Exception) -> str:
 
 def complain(line: str) -> None:
     """Prints a line on stderr."""
-    print(f"marlx: {printable(line)}", file=sys.stderr, flush=True)
+    print_line(f"marlx: {printable(line)}")
 
 
 def like_path(path: str) -> str:
@@ -43,6 +49,11 @@ def like_path(path: str) -> str:
         return ""
     near = nearest(str(Path(path)), folders, cutoff=0.8)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def quoted(path: str | Path) -> str:
+    """Returns a path as one word of a shell's command line."""
+    return shlex.quote(str(path))
 
 
 def print_returns(

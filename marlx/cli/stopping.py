@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WAITING = "stopping after the current block; a second signal stops at once"
-
-
-class Stopped(BaseException):
-    """Raised where a run is asked to stop; like KeyboardInterrupt, it is no `Exception`."""
+LAST_WORDS = 2.0
+"""Seconds that leaving at once may take to say so; a terminal or pipe may not accept it."""
 
 
 class Stop:
@@ -22,8 +20,8 @@ class Stop:
 
     Attributes:
       number: of the signal; 0 before one came.
-      patient: True while a signal only sets `number`, for the run to check. While False, a signal
-        raises `Stopped`.
+      patient: True while a signal only sets `number`, for the run to check. While False, the first
+        signal already exits.
     """
 
     def __init__(self) -> None:
@@ -32,24 +30,28 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator[Stop]:
+def stoppable(first: Callable[[], None], leaving: Callable[[], None]) -> Iterator[Stop]:
     """Handles SIGINT and SIGTERM inside a `with` block.
 
-    Python's own handlers do not run while compiled code runs. They would be too late to report the
-    first signal and to act on the second, so a thread listens to Python's wake-up descriptor.
+    Python's own handlers do not run while compiled code or the compiler runs. They would be too
+    late to report the first signal and to act on the second, so a thread listens to Python's
+    wake-up descriptor. It exits without Python's own shutdown, which crashes while XLA compiles.
+
+    In another thread than the main one signals cannot be handled, and nothing is done.
 
     Args:
       first: called for the first signal, if `Stop.patient`.
-      second: called for any later one, just before the process exits.
+      leaving: called just before the process exits at once.
     """
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
 
     def handle(number: int, frame: object) -> None:
         stop.number = number
-        if not stop.patient:
-            raise Stopped
 
     def listen() -> None:
         count = 0
@@ -57,11 +59,10 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
             if data[0] not in SIGNALS:
                 continue
             count += 1
-            if count > 1:
-                second()
-                os._exit(128 + data[0])
-            if stop.patient:
-                first()
+            if count > 1 or not stop.patient:
+                leave(data[0], leaving)
+            # a terminal or pipe may not accept it, and the next signal must be heard
+            threading.Thread(target=first, daemon=True).start()
 
     old = {number: signal.signal(number, handle) for number in SIGNALS}
     old_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
@@ -76,3 +77,16 @@ def stoppable(first: Callable[[], None], second: Callable[[], None]) -> Iterator
         sender.close()
         listener.join()
         receiver.close()
+
+
+def leave(number: int, leaving: Callable[[], None]) -> None:
+    """Exits at once, as killed by signal `number`, after `leaving` or `LAST_WORDS` seconds."""
+
+    def say() -> None:
+        with contextlib.suppress(Exception):
+            leaving()
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    thread.join(LAST_WORDS)
+    os._exit(128 + number)

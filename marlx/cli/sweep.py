@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from marlx.cli.options import parse_train, run_and_options
 from marlx.cli.records import SweepOptions
-from marlx.cli.shared import use_compilation_cache
+from marlx.cli.shared import complain, use_compilation_cache
 from marlx.cli.sweep_results import show
 from marlx.files import read_text
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
-from marlx.sweeps.worker import Work, train_trials
+from marlx.runs.files import replace_file
+from marlx.sweeps.worker import Work, work_through
 from marlx.text import unknown
 
 if TYPE_CHECKING:
@@ -38,6 +42,7 @@ options:
   --study NAME         of the sweep in that storage (default: the folder's)
   --seed N             of the search
   --devices N          CPU devices to shard trials and seeds over (default: auto)
+  --no-wait            leave when no trial is left, while other processes still run theirs
 """
 
 
@@ -70,7 +75,8 @@ def sweep_command(argv: Sequence[str]) -> int | Callable[[], int]:
     _check_metric(sweep, base)
     folder = _folder(Path(options.out or f"runs/sweep-{Path(path).stem}"), sweep)
     study = _open(sweep, folder, dataclasses.replace(options, trials=trials), base.train.evals)
-    return functools.partial(_run, Work(sweep, base, study, folder, options.vmap))
+    work = Work(sweep, base, study, folder, options.vmap)
+    return functools.partial(_run, work, wait=options.wait)
 
 
 def _base(sweep: Sweep) -> Experiment:
@@ -105,21 +111,24 @@ def _folder(path: Path, sweep: Sweep) -> Path:
     """Returns the sweep folder, new or of the same sweep."""
     file = path / "sweep.yaml"
     try:
-        if path.is_dir() and any(path.iterdir()) and not file.exists():
+        held = [one for one in path.iterdir() if one.name[0] != "."] if path.is_dir() else []
+        if held and not file.exists():
             raise ValueError(f"{path} is not the folder of a sweep; give another with --out")
         if file.exists() and read_text(file) != sweep.text:
             raise ValueError(
                 f"{path} holds a sweep of another file (compare {file}); give another with --out"
             )
         path.mkdir(parents=True, exist_ok=True)
-        file.write_text(sweep.text, encoding="utf-8")
+        if not file.exists():
+            replace_file(file, sweep.text, shared=True)  # others may read it at this moment
     except OSError as error:
         raise ValueError(f"cannot write to {path}: {error.strerror}") from None
     return path
 
 
 def _open(sweep: Sweep, folder: Path, options: SweepOptions, evaluations: int) -> Study:
-    from marlx.sweeps.study import Study, sqlite
+    from marlx.sweeps.storage import sqlite
+    from marlx.sweeps.study import Study
 
     return Study(
         sweep,
@@ -131,35 +140,59 @@ def _open(sweep: Sweep, folder: Path, options: SweepOptions, evaluations: int) -
     )
 
 
-def _run(work: Work) -> int:
+def _run(work: Work, *, wait: bool) -> int:
     """Train trials until there are none left; returns 1 if some failed."""
-    study, sweep = work.study, work.sweep
+    from marlx.sweeps.study import Unreachable
+
+    study = work.study
     for line in _describe(work):
         print(line, flush=True)
-    died = study.open()
-    if died:
+    if died := study.open():
         print(f"  {died} trials that were cut off are run again", flush=True)
     finished = False
     try:
-        while not _target_reached(study, sweep):
-            trials = study.take(work.width)
-            if not trials:
-                break
-            train_trials(work, trials)
+        with _leaving_on_sigterm():
+            work_through(work, wait=wait)
         finished = True
+    except Unreachable as error:
+        complain(f"{error}; the same command goes on")
+        return 1
     finally:
-        back = study.close()
+        back = _closed(study)
         if not finished:
-            print(
-                f"marlx: stopped, {back} trials are put back; the same command goes on",
-                file=sys.stderr,
-            )
+            complain(f"stopped, {back} trials are put back; the same command goes on")
     rows = study.rows()
     others = sum(row.state == "running" for row in rows)
     if others:
         print(f"  other processes still run {others} trials")
     show(work.sweep, study, work.folder)
+    study.disconnect()
     return 1 if any(row.state == "failed" for row in rows) else 0
+
+
+def _closed(study: Study) -> int:
+    """Closes a study and returns how many trials it put back; 0 if it cannot be reached."""
+    try:
+        return study.close()
+    except Exception:  # of any database driver; its trials are put back by another process
+        return 0
+
+
+@contextlib.contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """Leaves through `SystemExit` on SIGTERM, so that trials are put back at once."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    old = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old or signal.SIG_DFL)
 
 
 def _describe(work: Work) -> list[str]:
@@ -174,11 +207,6 @@ def _describe(work: Work) -> list[str]:
     ]
 
 
-def _target_reached(study: Study, sweep: Sweep) -> bool:
-    best = study.best() if sweep.metric.target is not None else None
-    return best is not None and best.value is not None and sweep.metric.reached(best.value)
-
-
 def _show_command(folder: Path, options: SweepOptions) -> int:
     """`marlx sweep FOLDER`."""
     from marlx.sweeps import file as sweep_file
@@ -189,5 +217,7 @@ def _show_command(folder: Path, options: SweepOptions) -> int:
     if options.storage is None and not (folder / "study.db").exists():
         raise ValueError(f"{folder} has no study.db; say where its trials are: --storage URL")
     sweep = sweep_file.read_sweep(file)
-    show(sweep, _open(sweep, folder, dataclasses.replace(options, trials=1), 1), folder)
+    study = _open(sweep, folder, dataclasses.replace(options, trials=1), 1)
+    show(sweep, study, folder)
+    study.disconnect()
     return 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
+import math
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +31,10 @@ from marlx.cli.resume import (
     reopen_to_follow,
     steps_of,
 )
-from marlx.cli.shared import complain, print_returns, use_compilation_cache
-from marlx.cli.stopping import WAITING, Stop, Stopped, stoppable
+from marlx.cli.shared import complain, print_returns, quoted, use_compilation_cache
+from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
-from marlx.runs.result import full_result
 from marlx.text import bytes_text
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 TRAIN_USAGE = """\
 usage: marlx train ALGO ENV [options]
+       marlx train ALGO,ALGO ENV,ENV [options]
        marlx train --config FILE [options]
        marlx train --resume RUN [options]
 
@@ -51,6 +55,9 @@ Train ALGO in ENV, several seeds at once; `marlx list` shows both. Results go to
 
   marlx train ALGO ENV --help    every setting of that algorithm and that environment, with the
                                  value it would have
+
+Several names with commas between them: every algorithm in every environment, one after another, in
+one folder with one report. `--resume FOLDER` goes on with those that are not finished.
 
 options for every ALGO and ENV (and those that --help shows for a pair):
   --seeds N            runs trained at once
@@ -66,7 +73,13 @@ options for every ALGO and ENV (and those that --help shows for a pair):
     --coordinator HOST:PORT --num-processes N --process-id I
   --resume RUN         continue a run that was stopped or killed, or give it more --total-steps
   --no-checkpoints     keep none; such a run cannot be resumed
+  --dry-run            check everything and print the plan; train nothing, write nothing
+  --quiet              print nothing but errors
 """
+
+JAX_ITSELF = 900_000_000
+"""Memory of a process on CPUs besides its arrays: Python, JAX, and what XLA keeps of compiling.
+Measured: 0.6 GB for a small Q-learner, 1.3 GB for a bridged task."""
 
 
 def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
@@ -91,9 +104,20 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     check_cluster(output)
     count = join(output) if output.distributed else 1
     if count == 1:
-        return _prepared(experiment, output, was)[0] or 0
-    train = leave_together(lambda: _prepared_together(experiment, output, was, count), ValueError)
-    return 0 if train is None else functools.partial(leave_together, train)
+        train = _prepared(experiment, output, was)[0]
+    else:
+        together = functools.partial(_prepared_together, experiment, output, was, count)
+        train = leave_together(together, ValueError)
+        train = None if train is None else functools.partial(leave_together, train)
+    if train is None:
+        return 0
+    return functools.partial(_quietly, train) if output.quiet else train
+
+
+def _quietly(train: Callable[[], int]) -> int:
+    """Trains without a word on stdout."""
+    with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
+        return train()
 
 
 def _prepared_together(
@@ -136,13 +160,18 @@ def _prepared(
     from marlx.loop import multihost
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
-    from marlx.runs.folder import RunFolder, config_text, default_path
+    from marlx.runs.folder import RunFolder, config_text, make_folder
+    from marlx.testing.checks import require_types
 
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
+    require_types(env, params)
     training = Run(env, params, learner, experiment.train, devices=output.devices)
-    needed = sum(training.sizes().values()) * experiment.train.seeds
-    _check_memory(needed // multihost.num_processes())
+    _check_memory(training, multihost.num_processes())
+    if output.dry_run:
+        if multihost.is_first():
+            _print_plan(experiment, training, output)
+        return None, 0
     if not multihost.is_first():
         following = reopen_to_follow(training, output)
         if following is None:
@@ -153,13 +182,30 @@ def _prepared(
         if reopened is None:
             return None, training.total_steps
         return functools.partial(_train, experiment, training, *reopened), steps_of(reopened[-1])
-    path = output.out or default_path(experiment.algorithm, experiment.environment)
+    open_checkpoints("", output)  # checks its options before a folder is made
+    path = output.out or make_folder(experiment.algorithm, experiment.environment)
     checkpoints = open_checkpoints(path, output)
     folder = RunFolder(path, complain)
     folder.lock()
     folder.write("config.yaml", config_text(experiment))
     folder.write_json("environment.json", environment_facts() | {"output": output_facts(output)})
     return functools.partial(_train, experiment, training, folder, output, checkpoints), 0
+
+
+def _print_plan(experiment: Experiment, training: Run, output: Output) -> None:
+    """Prints what a training would begin with, for `--dry-run`.
+
+    Raises:
+      ValueError: the run folder could not be used.
+    """
+    if output.out is not None and os.path.lexists(output.out):
+        if not os.path.isdir(output.out) or os.listdir(output.out):
+            raise ValueError(f"{output.out} is not an empty folder; give a run a folder of its own")
+    named = output.resume or output.out
+    path = Path(named) if named else Path("runs")  # where a folder of its own would be made
+    for line in _describe(experiment, training, path, open_checkpoints(path, output), ()):
+        print(line)
+    print("  dry run: nothing was trained and nothing was written")
 
 
 class _Job(NamedTuple):
@@ -194,36 +240,44 @@ def _train(
       reported: evaluations so far of a restored run.
     """
     from marlx.loggers import Console
+    from marlx.loop.finite import NotFinite
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
-    for line in _describe(experiment, training, folder, checkpoints, history):
+    for line in _describe(experiment, training, folder.path, checkpoints, history):
         print(line, flush=True)
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
     job = _Job(experiment, training, folder, checkpoints, history, optimum, console, loggers)
-    result, content = None, None
+    result, content, failure, no_picture = None, None, None, None
     try:
         with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
             result = _drive(job, stop)
         if result is not None:
+            from marlx.runs.result import full_result  # NumPy takes a tenth of a second
+
             content = full_result(experiment, result, optimum)
             if folder.write_json("result.json", content) and checkpoints is not None:
                 checkpoints.finish()
-    except Stopped:
-        pass
+    except NotFinite as error:
+        failure = error
+        folder.write_json("failure.json", {"message": str(error), **vars(error)})
     finally:
         console.close(content)
-        if history and console.random_return is not None:
-            _draw(job, finished=content is not None)  # loggers upload the pictures when closed
+        no_picture = _draw(job, finished=content is not None)  # loggers upload it when closed
         loggers.close(content)
         folder.unlock()
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
+    if failure is not None:
+        complain(f"{failure}; {_kept(folder, checkpoints)}")
+        return 1
     if result is None:
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
     _print_result(job, result)
+    if no_picture:
+        print(f"  no episode.gif: {no_picture}")
     return 1 if folder.failed else 0
 
 
@@ -231,30 +285,30 @@ def _drive(job: _Job, stop: Stop) -> Result | None:
     """Compiles and trains; None if a signal stopped it.
 
     Raises:
-      Stopped: by a signal before training began.
+      NotFinite: the environment or the learner gave NaN or infinity.
     """
     from marlx.loop import multihost
     from marlx.loop.drive import drive
+    from marlx.loop.finite import check_returns
     from marlx.runs.policies import save_policy
 
     stop.patient = multihost.is_multihost()  # several processes stop together, after a block
     job.console.start()
-    job.console.random_return = float(job.training.random_returns().mean())
+    random_returns = job.training.random_returns()
+    check_returns(job.training, random_returns, job.history)
+    job.console.random_return = float(random_returns.mean())
     job.training.compile()
     stop.patient = True
     if job.history:  # of a resumed run: its last evaluation, until there is a new one
-        job.console.log(job.history[-1])
+        job.console.log(job.history[-1]._replace(total_steps=job.training.total_steps))
 
-    def log(progress: Progress) -> None:
-        job.loggers.log(progress)
-        save_policy(job.folder, job.experiment, progress.policies(), progress)
+    def save(run: Run, history: Sequence[Progress], *, now: bool) -> None:
+        save_policy(job.folder, job.experiment, history[-1].policies(), history[-1])
+        if job.checkpoints is not None:
+            job.checkpoints.step(run, history, now=now)
 
     return drive(
-        job.training,
-        job.history,
-        log=log,
-        save=None if job.checkpoints is None else job.checkpoints.step,
-        stop=lambda: any_stopped(stop),
+        job.training, job.history, log=job.loggers.log, save=save, stop=lambda: any_stopped(stop)
     )
 
 
@@ -278,13 +332,23 @@ def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) 
         kept = ", before the first checkpoint"
     else:
         kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
-    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {path}"
+    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {quoted(path)}"
+
+
+def _kept(folder: RunFolder, checkpoints: Checkpoints | None) -> str:
+    """Returns the part of a line about what a run with NaN or infinity leaves."""
+    if checkpoints is None or checkpoints.steps is None:
+        return f"no checkpoint was taken before; see marlx doctor {quoted(folder.path)}"
+    return (
+        f"the last good checkpoint, at {checkpoints.steps:,} steps, is kept; "
+        f"see marlx doctor {quoted(folder.path)}"
+    )
 
 
 def _describe(
     experiment: Experiment,
     training: Run,
-    folder: RunFolder,
+    path: Path,
     checkpoints: Checkpoints | None,
     history: Sequence[Progress],
 ) -> Iterator[str]:
@@ -303,29 +367,35 @@ def _describe(
     if layout.group_size > 1:
         groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
         yield f"  {layout.group_size} devices share the environments of a seed{groups}"
-    sizes = training.sizes()
-    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
-    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
+    yield from _memory_lines(training, checkpoints)
     if checkpoints is not None:
-        size, free = checkpoint_bytes(training), shutil.disk_usage(folder.path).free
+        there = next(one for one in (path, *path.absolute().parents) if one.exists())
+        size, free = checkpoint_bytes(training), shutil.disk_usage(there).free
         kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
         yield f"  checkpoints: at most {bytes_text(size)} each, {kept}"
         if size * (checkpoints.keep + 1) > free:
             yield f"  checkpoints may not fit: there are {bytes_text(free)} free"
-    yield f"  run folder: {folder.path}"
+    yield f"  run folder: {path}"
     if history:
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def _draw(job: _Job, *, finished: bool) -> None:
-    """Draws the learning curve, and of a finished run also an episode."""
+def _draw(job: _Job, *, finished: bool) -> str | None:
+    """Draws the learning curve, and of a finished run also an episode.
+
+    Returns:
+      Why there is no picture of an episode; None if there is one or the run did not finish.
+    """
+    history = [one for one in job.history if math.isfinite(one.metrics["return"].sum())]
+    if not history or job.console.random_return is None:
+        return None
     import jax
     import numpy as np
 
     from marlx.analysis.plots import learning_curve
     from marlx.analysis.video import episode_frames, record_episode, write_gif
 
-    experiment, training, folder, history = job.experiment, job.training, job.folder, job.history
+    experiment, training, folder = job.experiment, job.training, job.folder
     returns = np.array([progress.metrics["return"] for progress in history])
     draw_curve = functools.partial(
         learning_curve,
@@ -337,16 +407,17 @@ def _draw(job: _Job, *, finished: bool) -> None:
     )
     folder.write("curve.png", draw_curve)
     if not finished:
-        return
+        return None
     best = int(np.argmax(returns[-1]))
     policy = jax.tree.map(lambda x: x[best], jax.device_get(history[-1].policies()))
     key = jax.random.key(experiment.train.seed)
     episode = record_episode(training.env, training.params, training.learner, policy, key)
     try:
         frames = episode_frames(training.env, training.params, episode)
-    except ValueError:
-        return  # an environment without a picture
+    except ValueError as error:
+        return str(error)
     folder.write("episode.gif", lambda path: write_gif(path, frames))
+    return None
 
 
 def _print_result(job: _Job, result: Result) -> None:
@@ -366,17 +437,18 @@ def _print_times(phases: Mapping[str, float], last: Progress, seeds: int) -> Non
 
 
 def _print_files(folder: RunFolder) -> None:
+    path = quoted(folder.path)
     about = {
-        "config.yaml": f"every setting; again: marlx train --config {folder.path}/config.yaml",
+        "config.yaml": f"every setting; again: marlx train --config {path}/config.yaml",
         "environment.json": "versions and device",
         "metrics.jsonl": "a line per evaluation, every metric per seed",
-        "checkpoints": f"more steps: marlx train --resume {folder.path} --total-steps N",
-        "policy": f'marlx.load_policy("{folder.path}")',
+        "checkpoints": f"more steps: marlx train --resume {path} --total-steps N",
+        "policy": f"marlx.load_policy({json.dumps(str(folder.path), ensure_ascii=False)})",
         "result.json": "the numbers above",
         "curve.png": "learning curve",
         "episode.gif": "a greedy episode of the best seed",
-        "tensorboard": f"tensorboard --logdir {folder.path}/tensorboard",
-        "wandb": f"Weights & Biases; what is offline: wandb sync {folder.path}/wandb/offline-run-*",
+        "tensorboard": f"tensorboard --logdir {path}/tensorboard",
+        "wandb": f"Weights & Biases; what is offline: wandb sync {path}/wandb/offline-run-*",
     }
     print(f"  run folder      {folder.path}")
     for name, text in about.items():
@@ -384,11 +456,12 @@ def _print_files(folder: RunFolder) -> None:
             print(f"    {name:<17} {text}")
 
 
-def _check_memory(needed: int) -> None:
-    """Checks that the state of a run fits into memory, before anything is compiled.
+def _check_memory(training: Run, processes: int) -> None:
+    """Checks that a run fits into memory, before anything is compiled.
 
     Args:
-      needed: bytes of this process's part of the state.
+      training: traced here; its state is checked first, since too large sizes cannot be traced.
+      processes: that share it evenly.
 
     Raises:
       ValueError: the devices of this process have less memory.
@@ -396,8 +469,44 @@ def _check_memory(needed: int) -> None:
     from marlx.xla.memory import device_memory
 
     available = device_memory()
-    if available is not None and needed > available:
+    if available is None:
+        return
+    _check_fits(sum(training.sizes().values()) * training.num_seeds // processes, available)
+    plan = training.memory_plan()
+    _check_fits(plan.training // processes, available)
+    _check_fits(plan.evaluation // processes, available, "evaluations", "a smaller eval_episodes")
+
+
+def _check_fits(needed: int, available: int, what: str = "this run", give: str = "") -> None:
+    if needed > available:
+        give = give or "fewer seeds, fewer environments or a smaller replay"
+        need = "needs" if what == "this run" else "need"
         raise ValueError(
-            f"this run needs {bytes_text(needed)} and there are {bytes_text(available)}; give it "
-            "fewer seeds, fewer environments or a smaller replay"
+            f"{what} {need} {bytes_text(needed)} and there are {bytes_text(available)}; give it "
+            f"{give}"
         )
+
+
+def _memory_lines(training: Run, checkpoints: Checkpoints | None) -> Iterator[str]:
+    """Yields lines about the memory of a seed's state and of the whole run at its peak."""
+    import jax
+
+    from marlx.runs.checkpoints import WRITING, checkpoint_bytes
+    from marlx.xla.memory import device_memory
+
+    sizes = training.sizes()
+    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
+    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
+    plan = training.memory_plan()
+    writing = int(WRITING * checkpoint_bytes(training)) if checkpoints is not None else 0
+    if jax.default_backend() != "cpu":
+        yield f"  memory of the devices: about {bytes_text(plan.peak)} at the peak"
+        return
+    peak = JAX_ITSELF + max(plan.peak, plan.state + writing)
+    how = f"{bytes_text(JAX_ITSELF)} of it JAX and its compiler"
+    if writing > peak // 10:
+        how += f", {bytes_text(writing)} while a checkpoint is written"
+    yield f"  memory of the process: about {bytes_text(peak)} at the peak, {how}"
+    free = device_memory(free=True)
+    if free is not None and peak > free:
+        yield f"  that may not fit: there are {bytes_text(free)} free"

@@ -34,7 +34,7 @@ from marlx.config.coerce import coerce
 from marlx.config.tree import plain
 from marlx.config.yaml_text import parse
 from marlx.files import read_text
-from marlx.registry import algorithm, configured, family, make_env, settings_of
+from marlx.registry import algorithm, built, configured, family, make_env, prepared, settings_of
 from marlx.text import shortened, unknown
 
 if TYPE_CHECKING:
@@ -72,13 +72,11 @@ class Experiment(NamedTuple):
         """
         env = self.prepared()
         params = env.default_params
-        return env, params, algorithm(self.algorithm).build(env.spec(params), self.learner)
+        return env, params, built(algorithm(self.algorithm), env, self.learner)
 
     def prepared(self, env: Environment[Any, Any] | None = None) -> Environment[Any, Any]:
         """Returns the environment, or another one, in the wrapper that the algorithm needs."""
-        env = self.env if env is None else env
-        prepare = algorithm(self.algorithm).prepare
-        return env if prepare is None else prepare(env)
+        return prepared(self.algorithm, self.env if env is None else env)
 
     def settings(self) -> dict[str, Any]:
         """Returns every setting, in the layout of a YAML file."""

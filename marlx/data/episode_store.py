@@ -73,7 +73,7 @@ def episodes(capacity: int, horizon: int) -> Episodes:
         rows = math.ceil(needed / length + 1) * length
         return EpisodeState(
             jax.tree.map(lambda x: jnp.zeros((rows, *x.shape[1:]), x.dtype), example),
-            EpisodeTable(*(jnp.zeros(capacity, jnp.int32),) * 3),
+            EpisodeTable(*(jnp.zeros(capacity, jnp.int32) for _ in range(3))),
             jnp.int32(0),
             jnp.int32(0),
             jnp.zeros(num_envs, jnp.int32),

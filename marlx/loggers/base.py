@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from marlx.loop.progress import Progress
 from marlx.runs.folder import RunFolder
 from marlx.runs.result import metrics_line
+from marlx.text import print_line as _print
 from marlx.types import Tree
 
 PICTURES = ("curve.png", "episode.gif")
@@ -204,7 +204,7 @@ class _Function:
 
 def print_line(name: str, text: str) -> None:
     """Prints a line about a logger to standard error."""
-    print(f"{name}: {text}", file=sys.stderr, flush=True)
+    _print(f"{name}: {text}")
 
 
 def print_error(name: str, text: str, error: Exception) -> None:

@@ -295,7 +295,12 @@ def _settings(wandb: Any, patience: float) -> Any:
 
 def _can_send(wandb: Any) -> bool:
     """Whether runs can be sent; if not, prints why. Never prompts."""
-    if not _logged_in(wandb.login, lambda: wandb.api.api_key):
+    try:
+        ready = _logged_in(wandb.login, lambda: wandb.api.api_key)
+    except Exception as error:  # for instance a key that cannot be one
+        print_error("wandb", "cannot log in, so the run is kept offline", error)
+        return False
+    if not ready:
         print_line("wandb", "not logged in, so the run is kept offline")
         return False
     url = os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url

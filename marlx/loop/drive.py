@@ -7,6 +7,7 @@ from typing import Protocol
 
 import jax
 
+from marlx.loop.finite import check_returns, watch
 from marlx.loop.progress import Progress, Result
 from marlx.loop.run import Run
 
@@ -28,7 +29,8 @@ def drive(
 ) -> Result | None:
     """Trains `run` to its end and returns its result; None if it was stopped before.
 
-    After every evaluation: its `Progress` is appended to `history`, logged and saved. At the end:
+    After every evaluation: its `Progress` is appended to `history`, logged, checked for NaN and
+    infinity, and saved. So nothing that is saved has them, and the log shows them. At the end:
     final returns, policies, random returns. Of several processes all must call it.
 
     Args:
@@ -41,17 +43,24 @@ def drive(
 
     Returns:
       The result. Of a run with variants, `random_returns` are those of the first one.
+
+    Raises:
+      NotFinite: the environment or the learner gave NaN or infinity; `marlx.loop.finite` says how
+        it is found. Not raised for a run with variants.
     """
+    check = watch(run)
     for progress in run.blocks():
         history.append(progress)
         if log is not None:
             log(progress)
+        check(history)
         stopping = stop is not None and stop()
         if save is not None:
             save(run, history, now=stopping)
         if stopping and progress.steps < progress.total_steps:
             return None
     returns = run.final_returns()
+    check_returns(run, returns, history)
     policies = jax.device_get(run.policies())
     return Result(history, policies, returns, run.random_returns(), run.phases, run.learner)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.environment import Environment, EnvParams
+from marlx.environment import Environment, EnvParams, require_environment
 from marlx.learner import Learner, stateless
 from marlx.learning.returns import uniform_action
 from marlx.loop.rollout import Actors, rollout, start
@@ -39,6 +39,7 @@ def evaluate(
       episodes: number of episodes, all at once.
       explore: act as in training instead of greedily.
     """
+    require_environment(env)
     spec = env.spec(params)
 
     class Carry(NamedTuple):

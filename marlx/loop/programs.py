@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
-from marlx.loop import multihost
 from marlx.loop.placement import Placement
 from marlx.loop.program import Loop, RunState
 from marlx.types import Array, Tree
@@ -69,20 +68,16 @@ class _Function(NamedTuple):
     donate: bool = False
 
 
-def compile_programs(
+def trace_programs(
     make_loop: Callable[[Values], Loop],
     placement: Placement,
     state_sharding: Any,
     values: Values,
     state: RunState,
     keys: Array,
-    *,
-    restored: bool,
-) -> Programs:
-    """Compiles the loop's functions over all replicas, before their first calls.
-
-    They are compiled in parallel, since a compiler keeps one core busy and compilation is most of
-    what a short run costs. Only the block is optimised fully; the others run rarely.
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Traces some of the loop's functions over all replicas, each into a `jax.stages.Traced`.
 
     Args:
       make_loop: `(values of one replica) -> Loop`, called while a function is traced.
@@ -91,21 +86,31 @@ def compile_programs(
       values: see `Values`; on the devices already.
       state: shapes of the state, leading axis [replicas].
       keys: one key per replica, for the types of arguments.
-      restored: the run has a state already, so `init` and `warm_up` are not compiled.
+      names: of the functions, those of `Programs`.
     """
     functions = _functions(make_loop, placement, state_sharding, state, keys)
-    names = ["block", "evaluate"]
-    names += [] if restored else ["init", "warm_up"]
-    names += ["policies"] if multihost.is_multihost() else []
-    # traced one after the other: tracing is Python, and holds its lock
-    lowered = {name: _lower(functions[name], placement, values) for name in names}
+    return {name: _trace(functions[name], placement, values) for name in names}
+
+
+def compile_programs(traced: Mapping[str, Any], values: Values) -> Programs:
+    """Compiles traced functions, before their first calls.
+
+    They are compiled in parallel, since a compiler keeps one core busy and compilation is most of
+    what a short run costs. Only the block is optimised fully; the others run rarely.
+
+    Args:
+      traced: from `trace_programs`; `block` and `evaluate` are among them.
+      values: see `Values`; on the devices already.
+    """
+    # lowered one after the other: it is Python, and holds its lock
+    lowered = {name: one.lower() for name, one in traced.items()}
 
     def compile_one(name: str) -> Program:
         program = lowered[name]
         return Program(program.compile() if name == "block" else compile_fast(program), values)
 
-    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
-        return Programs(**dict(zip(names, pool.map(compile_one, names), strict=True)))
+    with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
+        return Programs(**dict(zip(lowered, pool.map(compile_one, lowered), strict=True)))
 
 
 def _functions(
@@ -142,11 +147,11 @@ def _functions(
     }
 
 
-def _lower(f: _Function, placement: Placement, values: Values) -> Any:
+def _trace(f: _Function, placement: Placement, values: Values) -> Any:
     jitted = jax.jit(
         placement.map_replicas(f.function),
         in_shardings=(placement.sharding, *f.in_shardings),
         out_shardings=f.out_shardings,
         donate_argnums=(1,) if f.donate else (),
     )
-    return jitted.lower(values, *f.args)
+    return jitted.trace(values, *f.args)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from marlx.learner import Learner
 from marlx.types import Tree
+
+
+def policies_gone() -> Tree:
+    """Stands for `Progress.policies` after pickle, which leaves the run behind.
+
+    Raises:
+      ValueError: always.
+    """
+    raise ValueError(
+        "the policies of a pickled Progress stayed in the process that trained; those of the end "
+        "are in Result.policies"
+    )
 
 
 class Progress(NamedTuple):
@@ -23,7 +37,7 @@ class Progress(NamedTuple):
         are the learner's own.
       phases: seconds so far by `compile`, `rollout`, `update`, `evaluation`.
       policies: returns the policies (`Learner.policy`), leading axis [seeds]; it must be called
-        before the next block starts.
+        before the next block starts, and in the process that trains.
     """
 
     steps: int
@@ -33,9 +47,12 @@ class Progress(NamedTuple):
     phases: dict[str, float]
     policies: Callable[[], Tree]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Progress, (*self[:-1], policies_gone)
+
 
 class Result(NamedTuple):
-    """A trained run.
+    """A trained run. It can be pickled, with its arrays as NumPy's.
 
     Attributes:
       history: one `Progress` per evaluation, the first before any update.
@@ -43,7 +60,8 @@ class Result(NamedTuple):
       returns: f64 [seeds, episodes], greedy team returns of fresh episodes at the end.
       random_returns: f64 [episodes], team returns of the uniform policy over legal actions.
       phases: seconds by `compile`, `rollout`, `update`, `evaluation`.
-      learner: the learner that was trained.
+      learner: the learner that was trained. After pickle it is made again from its name, settings
+        and environment; a learner of your own functions that pickle refuses becomes None.
     """
 
     history: list[Progress]
@@ -52,3 +70,11 @@ class Result(NamedTuple):
     random_returns: np.ndarray[Any, Any]
     phases: dict[str, float]
     learner: Learner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        policies = jax.tree.map(np.asarray, self.policies)
+        try:
+            pickle.dumps(self.learner)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return Result, (self.history, policies, *self[2:-1], None)
+        return Result, (self.history, policies, *self[2:])

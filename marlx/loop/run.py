@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,21 @@ from marlx.loop.programs import Programs
 from marlx.loop.progress import Progress
 from marlx.loop.settings import MIN_FINAL_EPISODES, TrainConfig
 from marlx.types import Array, Tree
+from marlx.xla.memory import nbytes, peak_bytes
+from marlx.xla.options import check_options
+
+
+class MemoryPlan(NamedTuple):
+    """Bytes that a run needs on all its devices together; what JAX itself takes is not counted."""
+
+    state: int  # parameters, optimisers, replays, environments, of all seeds
+    training: int  # the most that is alive during a block of training, the state included
+    evaluation: int  # likewise during an evaluation
+
+    @property
+    def peak(self) -> int:
+        """The larger of the two."""
+        return max(self.training, self.evaluation)
 
 
 class Run:
@@ -52,9 +67,11 @@ class Run:
         Raises:
           ValueError: settings that cannot work.
         """
+        check_options()
         self.env, self.params, self.learner, self.config = env, params, learner, config
         self.loop = loop(env, params, learner, config)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
+        self._has_variants = variants is not None
         self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
         seeds = (self._variants.first_seeds[:, None] + np.arange(config.seeds)).reshape(-1)
         self._count = len(seeds)
@@ -69,6 +86,7 @@ class Run:
         self._sharding = self.placement.state_sharding(shape, config.num_envs)
         self._state: RunState | None = None
         self._programs: Programs | None = None
+        self._traced: dict[str, Any] = {}
         self._gathered_policies: Tree = None
         self._blocks, self._evaluations, self._rollout_seconds = 0, 0, 0.0
         episodes = max(MIN_FINAL_EPISODES, config.eval_episodes)
@@ -76,9 +94,24 @@ class Run:
         self._random_returns: dict[int, np.ndarray[Any, Any]] = {}
 
     @property
+    def has_variants(self) -> bool:
+        """Whether variants share the program."""
+        return self._has_variants
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of seeds, of all variants together."""
+        return self._count
+
+    @property
     def total_steps(self) -> int:
         """Environment steps per seed at the end: whole blocks, so at least those asked for."""
         return self._steps(self.loop.blocks)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a state: the run was restored, or has begun."""
+        return self._state is not None
 
     @property
     def state(self) -> RunState:
@@ -147,19 +180,37 @@ class Run:
         """Compiles the programs; `blocks` does it where it was not done before."""
         if self._programs is not None:
             return
+        names = ["block", "evaluate"]
+        names += [] if self.started else ["init", "warm_up"]
+        names += ["policies"] if multihost.is_multihost() else []
+        self._trace(*names)
+        began = time.perf_counter()
+        traced = {name: self._traced[name] for name in names}
+        self._programs = programs.compile_programs(traced, self._values)
+        self._traced.clear()
+        self.phases["compile"] += time.perf_counter() - began
+
+    def memory_plan(self) -> MemoryPlan:
+        """Returns the memory that the run will need, from its traced programs; compiles nothing."""
+        self._trace("block", "evaluate")
+        block, evaluate = (peak_bytes(self._traced[name].jaxpr) for name in ("block", "evaluate"))
+        return MemoryPlan(nbytes(self.replicas_shape()), block, evaluate)
+
+    def _trace(self, *names: str) -> None:
+        """Traces programs, those that are not traced yet."""
         began = time.perf_counter()
 
         def make_loop(values: dict[str, Array]) -> Loop:
             return loop(self.env, self.params, self._variants.make_learner(values), self.config)
 
-        self._programs = programs.compile_programs(
+        self._traced |= programs.trace_programs(
             make_loop,
             self.placement,
             self._sharding,
             self._values,
             self.replicas_shape(),
             evaluation_keys(self._seeds, self._evaluations),
-            restored=self._state is not None,
+            [name for name in names if name not in self._traced],
         )
         self.phases["compile"] += time.perf_counter() - began
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from marlx.learner import Learner
 from marlx.settings import (
@@ -45,6 +45,18 @@ class TrainConfig:
         check_settings(self)
         most = LARGEST_SEED + 1 - self.seeds
         require("seed", self.seed, self.seed <= most, f"at most {most} with {self.seeds} seeds")
+
+
+class TrainSettings(TypedDict, total=False):
+    """The settings of `TrainConfig` as keywords, for type checkers."""
+
+    total_steps: int
+    num_envs: int
+    rollout_length: int
+    seeds: int
+    seed: int
+    evals: int
+    eval_episodes: int
 
 
 class Schedule(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from marlx.environment import Environment, EnvParams, EnvState, Step
+from marlx.environment import Environment, EnvParams, EnvState, Step, require_environment
 from marlx.types import Array, Observation
 from marlx.xla.materialise import SMALL_BATCH, call_materialised
 from marlx.xla.sharding import DATA, map_shards, num_shards
@@ -27,6 +27,7 @@ def vector_reset(
       key: split into one key for each episode; consumed.
       num_envs: B.
     """
+    require_environment(env)
 
     def reset(_: tuple[()], keys: Array) -> tuple[Observation, S]:
         return jax.vmap(env.reset, in_axes=(0, None))(keys, params)
@@ -48,6 +49,7 @@ def vector_step(env: Environment[S, P], params: P, key: Array, state: S, action:
     Returns:
       As `Environment.step`, every array with a leading `[B]`.
     """
+    require_environment(env)
     num_envs = action.shape[0]
     if num_shards(num_envs) > 1:
         return _step_sharded(env, params, key, state, action)

@@ -1,1 +1,13 @@
 """Flax networks: agents, mixers, recurrent cells and attention."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marlx.nets import agents as agents
+    from marlx.nets import mixers as mixers
+    from marlx.nets import recurrent as recurrent
+    from marlx.nets import set_attention as set_attention
+else:
+    from marlx._modules import lazy
+
+    __getattr__, __dir__ = lazy(__name__)

@@ -8,6 +8,7 @@ It can be read without an account and without training code:
     policy/               see `marlx.runs.policies`
     checkpoints/          see `marlx.runs.checkpoints`; `marlx train --resume` continues from them
     result.json           final returns, intervals, times
+    failure.json          only if NaN or infinity ended the run: where they come from
     curve.png, episode.gif
 
 Files are replaced in one step, so that a run that is interrupted leaves whole files behind.
@@ -18,9 +19,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import itertools
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from marlx.config.layers import Experiment, Layer, build, merge, schema
 from marlx.config.yaml_text import dump, parse
 from marlx.files import CannotRead, read_text
 from marlx.runs.files import Content, finite, replace_file
+from marlx.text import print_line
 
 
 class RunFolder:
@@ -37,7 +39,7 @@ class RunFolder:
 
     Once the folder is made, no failure to write raises, since a full disk must not end the
     training. Each file that cannot be written is reported once, in one line, and listed in
-    `failed`.
+    `failed`. A folder that is deleted during the training is not made again.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class RunFolder:
         self.path = Path(path)
         self.failed: set[str] = set()
         self._lock: int | None = None
-        self._complain = complain or (lambda line: print(line, file=sys.stderr))
+        self._complain = complain or print_line
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not resume and any(self.path.iterdir()):
@@ -71,9 +73,7 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise ValueError(
-                f"cannot write to {path}: {error.strerror}; give a folder that can be written to"
-            ) from None
+            raise _cannot_write(path, error) from None
 
     def write(self, name: str, content: Content) -> bool:
         """Replaces a file in one step; False if that failed, and the old file is left.
@@ -84,7 +84,8 @@ class RunFolder:
         """
         with self._guard(name):
             target = self.path / name
-            target.parent.mkdir(exist_ok=True)
+            if target.parent != self.path:
+                target.parent.mkdir(exist_ok=True)  # fails where the run folder was deleted
             replace_file(target, content)
             return True
         return False
@@ -114,6 +115,11 @@ class RunFolder:
                 os.truncate(path, len(expected))  # works on a full disk too
             else:
                 self.write(name, expected)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        with self._guard(name):
+            (self.path / name).unlink(missing_ok=True)
 
     def lock(self) -> None:
         """Locks the folder against training by other processes, until `unlock` or exit.
@@ -150,16 +156,37 @@ class RunFolder:
                 self._complain(f"cannot write {self.path / name}: {error.strerror or error}")
 
 
-def default_path(algorithm: str, env_id: str, parent: str | Path = "runs") -> Path:
-    """Returns a path that does not exist yet, `runs/{algorithm}-{environment}-{date}-{time}`."""
+def make_folder(algorithm: str, env_id: str, parent: str | Path = "runs") -> Path:
+    """Makes a new folder `runs/{algorithm}-{environment}-{date}-{time}` and returns its path.
+
+    It belongs to this process alone: of several that begin in the same second, each gets its own.
+
+    Raises:
+      ValueError: it cannot be made.
+    """
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{algorithm}-{env_id}-{now}".replace("/", "-")
-    path = Path(parent) / name
-    count = 1
-    while path.exists():
-        count += 1
-        path = Path(parent) / f"{name}-{count}"
-    return path
+    for count in itertools.count(1):
+        path = Path(parent) / (name if count == 1 else f"{name}-{count}")
+        try:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if not path.exists():  # it is the parent that exists, and is no folder
+                raise _cannot_write(
+                    path, NotADirectoryError(errno.ENOTDIR, "Not a directory")
+                ) from None
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+        else:
+            return path
+    raise AssertionError("there is always a next number")
+
+
+def _cannot_write(path: str | Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"cannot write to {path}: {error.strerror}; give a folder that can be written to"
+    )
 
 
 def load_experiment(path: str | Path) -> Experiment:

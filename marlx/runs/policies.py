@@ -79,9 +79,11 @@ class Policy:
       env: environment that it acts in: that of the training, or the one given to `on`.
       params: parameters of `env`.
       learner: learner with the acting function.
-      arrays: parameters, the first argument of `learner.act`.
+      arrays: parameters, the first argument of `apply` and of `learner.act`.
       seed: training seed.
       steps: environment steps of the training.
+
+    A policy can be pickled.
     """
 
     def __init__(
@@ -93,12 +95,23 @@ class Policy:
         arrays: Tree,
         seed: int,
         steps: int,
+        *,
+        elsewhere: bool = False,
     ) -> None:
+        """Use `load_policy`; `elsewhere`: `env` is not the environment of the training."""
         import jax
 
         self.experiment, self.env, self.params, self.learner = experiment, env, params, learner
         self.arrays, self.seed, self.steps = arrays, seed, steps
-        self._act = jax.jit(learner.act, static_argnums=4)
+        self._elsewhere = elsewhere
+        self._apply = jax.jit(self.apply, static_argnames="explore")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import jax
+
+        where = (self.env, self.params) if self._elsewhere else None
+        leaves = [np.asarray(x) for x in jax.tree.leaves(self.arrays)]
+        return _unpickled, (self.experiment.settings(), where, leaves, self.seed, self.steps)
 
     @property
     def spec(self) -> EnvSpec:
@@ -115,7 +128,7 @@ class Policy:
     def act(
         self, obs: Observation, memory: Tree, key: Array | None = None, *, explore: bool = False
     ) -> tuple[Array, Tree]:
-        """Returns actions and the next memory.
+        """Returns actions and the next memory; compiled at the first call.
 
         Actions are int32 [N], or f32 [N, A] if they are continuous, with a leading batch axis if
         the observation has one.
@@ -129,35 +142,71 @@ class Policy:
         Raises:
           ValueError: `explore` without a key.
         """
+        return self._apply(self.arrays, memory, obs, key, explore=explore)  # type: ignore[no-any-return]
+
+    def apply(
+        self,
+        arrays: Tree,
+        memory: Tree,
+        obs: Observation,
+        key: Array | None = None,
+        *,
+        explore: bool = False,
+    ) -> tuple[Array, Tree]:
+        """Returns actions and the next memory: `act` as a pure function of its arguments.
+
+        For `jax.jit`, `jax.vmap`, `jax.lax.scan` and gradients of your own. It reads nothing of
+        the policy but the structure of its networks.
+
+        Args:
+          arrays: the policy's, or others of the same shapes.
+          memory: memory from `initial_memory` or the previous call.
+          obs: observation, with or without a leading batch axis.
+          key: consumed; only needed to explore.
+          explore: static; explore as in training, instead of acting greedily.
+
+        Raises:
+          ValueError: `explore` without a key, or an observation of other shapes.
+        """
         import jax
+        import jax.numpy as jnp
 
         if key is None:
             if explore:
                 raise ValueError("explore needs a key")
             key = jax.random.key(0)
-        if np.ndim(obs.local) == 3:
-            action, memory, _ = self._act(self.arrays, memory, obs, key, explore)
+        axes = jnp.ndim(obs.local)
+        if axes not in (2, 3):
+            raise ValueError(
+                f"obs.local has the shape {list(jnp.shape(obs.local))}; it must be [agents, "
+                f"{self.spec.obs_size}], or have one more axis in front; for others use jax.vmap"
+            )
+        if axes == 2:
+            memory, obs = jax.tree.map(lambda x: jnp.asarray(x)[None], (memory, obs))
+        action, memory, _ = self.learner.act(arrays, memory, obs, key, explore)
+        if axes == 3:
             return action, memory
-        single = jax.tree.map(lambda x: np.asarray(x)[None], (memory, obs))
-        action, memory, _ = self._act(self.arrays, *single, key, explore)
-        return jax.tree.map(lambda x: x[0], (action, memory))  # type: ignore[no-any-return]
+        return action[0], jax.tree.map(lambda x: x[0], memory)
 
-    def on(self, env: Environment[Any, Any], params: EnvParams | None = None) -> Policy:
+    def on(self, env: Environment[Any, Any] | str, params: EnvParams | None = None) -> Policy:
         """Returns the same policy for another environment.
 
         Observations are still divided by the scale of the training environment, so that they have
         the same meaning for the networks.
 
         Args:
-          env: the environment.
+          env: the environment, or its id.
           params: its parameters; the defaults if None.
 
         Raises:
           ValueError: the networks do not fit; the message names the first difference.
         """
-        from marlx.registry import algorithm
+        from marlx.environment import require_environment
+        from marlx.registry import algorithm, make_env
 
         home = self.experiment
+        env = make_env(env) if isinstance(env, str) else env
+        require_environment(env)
         env = home.prepared(env)
         params = env.default_params if params is None else params
         spec = env.spec(params)
@@ -178,7 +227,9 @@ class Policy:
                 raise ValueError(
                     f"the policy does not fit {spec.id}: {name} is {has}, but must be {needs}"
                 )
-        return Policy(home, env, params, learner, self.arrays, self.seed, self.steps)
+        return Policy(
+            home, env, params, learner, self.arrays, self.seed, self.steps, elsewhere=True
+        )
 
     @property
     def learner_scale(self) -> float:
@@ -187,12 +238,31 @@ class Policy:
         return env.spec(env.default_params).scale
 
 
-def load_policy(path: str | Path, seed: int | None = None) -> Policy:
+def _unpickled(
+    settings: dict[str, Any],
+    where: tuple[Environment[Any, Any], EnvParams] | None,
+    leaves: list[np.ndarray[Any, Any]],
+    seed: int,
+    steps: int,
+) -> Policy:
+    """Returns the policy that `Policy.__reduce__` took apart."""
+    import jax
+
+    experiment = experiment_of(settings, "a pickled policy")
+    env, params, learner = experiment.build()
+    structure = jax.tree.structure(policy_shape(env.spec(params), learner, experiment.train))
+    arrays = jax.tree.unflatten(structure, [jax.numpy.asarray(x) for x in leaves])
+    policy = Policy(experiment, env, params, learner, arrays, seed, steps)
+    return policy if where is None else policy.on(*where)
+
+
+def load_policy(path: str | Path, policy_seed: int | None = None) -> Policy:
     """Returns the trained policy of a run.
 
     Args:
       path: the run folder, or the `policy` folder in it.
-      seed: a seed of the run; by default the one with the best return.
+      policy_seed: a seed of the run; by default the one with the best return. The command line has
+        `--policy-seed`; `seed` is that of episodes there and everywhere.
 
     Raises:
       ValueError: there is no policy or no such seed, a file is damaged, or the policy does not fit
@@ -201,7 +271,7 @@ def load_policy(path: str | Path, seed: int | None = None) -> Policy:
     import jax
 
     files = _read(path)
-    index = _index(files, path, seed)
+    index = _index(files, path, policy_seed)
     source = str(Path(path) / "policy" / "policy.json")
     try:
         experiment = experiment_of(files.content["settings"], source)

@@ -280,6 +280,8 @@ def _command(command: Any, program: Any) -> tuple[tuple[str, ...], tuple[str, ..
         return re.sub(r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], found[1]), word)
 
     given = [said(str(word)) for word in command if word not in ("${env}", "${interpreter}")]
+    if given and re.fullmatch(r"python[\d.]*", Path(given[0]).name):
+        given = given[1:]
     if given[:1] == ["-m"]:  # ["${env}", "${interpreter}", "-m", marlx, ...]
         given = given[1:]
     args = [word for word in given if word in ("${args}", "${args_no_equals}")]

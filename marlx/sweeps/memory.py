@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
-from jax.extend.core import jaxprs_in_params
 
 from marlx.loop.run import Run
-from marlx.xla.memory import nbytes
+from marlx.xla.memory import live_bytes
 
 
 def width_that_fits(run: Run, available: int | None, most: int) -> tuple[int, int]:
@@ -26,7 +23,7 @@ def width_that_fits(run: Run, available: int | None, most: int) -> tuple[int, in
       ValueError: not even one fits.
     """
     block = jax.make_jaxpr(run.loop.block)(run.state_shape)
-    each = _peak(block.jaxpr) * run.config.seeds * 4 // 3
+    each = live_bytes(block.jaxpr) * run.config.seeds * 4 // 3
     if available is None:
         return most, each
     if each > available:
@@ -35,32 +32,3 @@ def width_that_fits(run: Run, available: int | None, most: int) -> tuple[int, in
             "fewer environments or a smaller replay"
         )
     return min(most, available // each), each
-
-
-def _peak(jaxpr: Any) -> int:
-    """Returns the largest number of live bytes in a program, inputs and outputs included."""
-    last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if _is_var(var)}
-    last |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if _is_var(var)}
-    inputs = [*jaxpr.constvars, *jaxpr.invars]
-    ends: dict[int, list[Any]] = {}
-    for var, i in last.items():
-        ends.setdefault(i, []).append(var)
-    alive = sum(map(_size, inputs))
-    worst = alive
-    for i, eqn in enumerate(jaxpr.eqns):
-        inside = [_peak(one) - sum(map(_size, one.invars)) for one in jaxprs_in_params(eqn.params)]
-        freed = sum(map(_size, ends.get(i, [])))
-        # a value that is read for the last time can be overwritten, as the carry of a loop is
-        made = max(sum(map(_size, eqn.outvars)), freed)
-        worst = max(worst, alive + made - freed + max(inside, default=0))
-        unused = sum(_size(var) for var in eqn.outvars if var not in last)
-        alive += sum(map(_size, eqn.outvars)) - freed - unused
-    return worst
-
-
-def _is_var(var: Any) -> bool:
-    return not hasattr(var, "val")  # a literal has one
-
-
-def _size(var: Any) -> int:
-    return nbytes(var.aval)

@@ -1,27 +1,27 @@
 """Trials of a sweep in an Optuna storage, shared by any number of processes.
 
 Every process writes a heartbeat into the storage. Trials of a process without one are put back into
-the queue.
+the queue by the others, also while they train.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
-import platform
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from marlx.sweeps.parameters import Sweep
 from marlx.sweeps.search import from_optuna, make_sampler, optuna_module, suggest, to_optuna
+from marlx.sweeps.storage import Storage, machine, process_runs
 
 if TYPE_CHECKING:
     import optuna
@@ -30,7 +30,16 @@ BEAT_SECONDS = 30.0
 """Time between two heartbeats."""
 STALE_SECONDS = 180.0
 """Age of the last heartbeat from which a process counts as dead."""
+PATIENCE_SECONDS = 120.0
+"""Longest time that a result waits for a database that cannot be reached."""
 _OUTSIDE = ("surplus", "again")  # attributes of trials that do not count as trials of the sweep
+
+
+T = TypeVar("T")
+
+
+class Unreachable(ConnectionError):
+    """The database of a sweep does not answer any more."""
 
 
 class Row(NamedTuple):
@@ -68,51 +77,71 @@ class Study:
         evaluations: int = 1,
         seed: int = 0,
     ) -> None:
-        self._sweep, self._optuna = sweep, optuna_module()
-        self._worker = f"{platform.node()}:{os.getpid()}:{time.time():.3f}"
+        self._sweep, self._optuna, self._name = sweep, optuna_module(), name
+        self._worker = f"{machine()}:{os.getpid()}:{time.time():.6f}"
         self._stop, self._thread = threading.Event(), threading.Thread(target=self._live)
         self._thread.daemon = True
         points = sweep.grid() if sweep.method == "grid" else []
         self.limit = min(trials or len(points), len(points)) if points else trials or 0
-        self._shared = _folder_of(storage)
+        self._storage = Storage(storage)
+        self._database = self._storage.open()
         with self._turn():
-            self.study = self._opened(name, storage, evaluations, seed)
+            self.study = self._opened(name, evaluations, seed)
             self._fill(points[: self.limit])
 
     def open(self) -> int:
         """Start the heartbeat, requeue the trials of dead processes, and return their number."""
         self._beat()
         self._thread.start()
-        with self._turn():
-            died = [trial for trial in self._trials("RUNNING") if not self._lives(trial)]
-            return sum(map(self._again, died))
+        return self.requeue()
+
+    def requeue(self) -> int:
+        """Requeue the trials of dead processes, and return their number."""
+
+        def requeue() -> int:
+            if not self._trials("RUNNING"):
+                return 0
+            with self._turn():
+                died = [trial for trial in self._trials("RUNNING") if not self._lives(trial)]
+                return sum(map(self._again, died))
+
+        return self._patiently(requeue)
 
     def close(self) -> int:
         """Requeue the trials that this process has not finished, and return their number."""
         self._stop.set()
-        own = [t for t in self._trials("RUNNING") if t.user_attrs.get("worker") == self._worker]
-        return sum(map(self._again, own))
+        with self._turn():
+            own = [t for t in self._trials("RUNNING") if t.user_attrs.get("worker") == self._worker]
+            return sum(map(self._again, own))
+
+    def disconnect(self) -> None:
+        """Close the connections of this thread; they are opened again when they are needed."""
+        self._database.remove_session()
+        self._database.engine.dispose()
 
     def take(self, count: int) -> list[optuna.Trial]:
         """Returns up to `count` trials to run; none if all are done or run by other processes."""
         taken: list[optuna.Trial] = []
-        while len(taken) < count:
-            queued = bool(self._trials("WAITING"))
-            if not queued and (self._sweep.method == "grid" or len(self._counted()) >= self.limit):
-                break
-            with self._turn():
-                trial = self.study.ask()
-                trial.set_user_attr("worker", self._worker)
-            if self._surplus(trial):  # another process was faster
-                trial.set_user_attr("surplus", True)
-                self.study.tell(trial, state=self._state("FAIL"))
-                continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                for one in self._sweep.searched:
-                    suggest(trial, one)
+        while len(taken) < count and (trial := self._patiently(self._next)) is not None:
+            self._patiently(functools.partial(self._sample, trial))
             taken.append(trial)
         return taken
+
+    def note(self, trial: optuna.Trial, **about: Any) -> None:
+        """Store JSON values with a trial of this process; nothing if it is lost, see `report`."""
+
+        def store() -> None:
+            with contextlib.suppress(self._optuna.exceptions.UpdateFinishedTrialError):
+                for key, value in about.items():
+                    trial.set_user_attr(key, value)
+
+        self._patiently(store)
+
+    def unfinished(self) -> int:
+        """Returns the number of trials that are queued, or run by any process."""
+        return self._patiently(
+            lambda: len([trial for trial in self._counted() if not trial.state.is_finished()])
+        )
 
     def values(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, Any]:
         """Returns the values of the searched parameters in a trial, by dotted name."""
@@ -122,21 +151,46 @@ class Study:
             if one.name in trial.params
         }
 
-    def finish(self, trial: optuna.Trial, value: float) -> None:
-        """Record the value of a trial; one that is not finite marks it as failed."""
-        if np.isfinite(value):
-            self.study.tell(trial, float(value))
-        else:
-            self.fail(trial, f"{self._sweep.metric.name} is {value}")
+    def report(
+        self, trial: optuna.Trial, value: float, step: int
+    ) -> Literal["goes on", "prune", "lost"]:
+        """Record an evaluation, and return whether the trial goes on, is pruned, or is lost.
 
-    def prune(self, trial: optuna.Trial) -> None:
-        """Record that a trial was stopped early."""
-        self.study.tell(trial, state=self._state("PRUNED"))
+        A trial is lost if its process was silent for so long that it was given to another one.
+        """
+        try:
+            trial.report(value, step)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                stop = self._sweep.early is not None and trial.should_prune()
+        except (self._optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            return "lost"
+        except self._optuna.exceptions.StorageInternalError:
+            return "goes on"  # the database cannot be reached; the end of the trial waits for it
+        return "prune" if stop else "goes on"
 
-    def fail(self, trial: optuna.Trial, reason: str) -> None:
-        """Record that a trial could not be run."""
-        trial.set_user_attr("reason", reason)
-        self.study.tell(trial, state=self._state("FAIL"))
+    def finish(self, trial: optuna.Trial, value: float, **about: Any) -> bool:
+        """Record the value of a trial; one that is not finite marks it as failed.
+
+        Args:
+          trial: of this process.
+          value: of the metric.
+          **about: JSON values that are stored with it.
+
+        Returns:
+          False if the trial is lost, see `report`.
+        """
+        if not np.isfinite(value):
+            return self.fail(trial, f"{self._sweep.metric.name} is {value}")
+        return self._tell(trial, {"values": float(value)}, about)
+
+    def prune(self, trial: optuna.Trial) -> bool:
+        """Record that a trial was stopped early; False if it is lost."""
+        return self._tell(trial, {"state": self._state("PRUNED")}, {})
+
+    def fail(self, trial: optuna.Trial, reason: str) -> bool:
+        """Record that a trial could not be run; False if it is lost."""
+        return self._tell(trial, {"state": self._state("FAIL")}, {"reason": reason})
 
     def best(self) -> Row | None:
         """Returns the finished trial with the best value."""
@@ -193,29 +247,25 @@ class Study:
             found = self._optuna.importance.get_param_importances(self.study, evaluator=evaluator())
         return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
-    def _opened(self, name: str, storage: str, evaluations: int, seed: int) -> Any:
+    def _opened(self, name: str, evaluations: int, seed: int) -> Any:
         optuna, sweep = self._optuna, self._sweep
         early = sweep.early
         pruner = optuna.pruners.NopPruner()
         if early is not None:
             most = min(early.most or evaluations, evaluations)
             pruner = optuna.pruners.HyperbandPruner(min(early.least, most), most, early.eta)
-        arguments = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {}
         problem = json.dumps(
             [sweep.method, sweep.names, sweep.options, sweep.metric, sweep.parameters], default=str
         )
-        try:
+        with self._storage.reported():
             study = optuna.create_study(
                 study_name=name,
-                storage=optuna.storages.RDBStorage(storage, engine_kwargs=arguments),
+                storage=self._database,
                 direction=sweep.metric.goal,
                 sampler=make_sampler(sweep, seed),
                 pruner=pruner,
                 load_if_exists=True,
             )
-        except Exception as error:  # of any database driver
-            reason = " ".join(str(error).split("\n")[0].split())
-            raise ValueError(f"cannot open the storage {_hidden(storage)}: {reason}") from None
         if study.user_attrs.setdefault("sweep", problem) != problem:
             raise ValueError(
                 f"the storage holds another sweep called {name}; give this one another --study"
@@ -223,28 +273,47 @@ class Study:
         study.set_user_attr("sweep", problem)
         return study
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the lock of the database file, where the storage is one.
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes from taking or ending trials inside a `with` block."""
+        return self._storage.turn(self._name)
 
-        SQLite locks no rows: two processes that ask at the same time may get the same trial, and
-        of two that create the database one fails. Database servers lock by themselves.
+    def _tell(self, trial: optuna.Trial, how: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+        """End a trial; False if it has ended already, since another process took it over."""
+
+        def tell() -> bool:
+            with self._turn():
+                held = self.study._storage.get_trial(trial._trial_id)
+                if held.state.is_finished():
+                    return False
+                for key, value in about.items():
+                    trial.set_user_attr(key, value)
+                self.study.tell(trial, **how)
+                return True
+
+        return self._patiently(tell)
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Returns what `action` returns; calls it again while the database cannot be reached.
+
+        Raises:
+          Unreachable: it could not be reached for `PATIENCE_SECONDS`.
         """
-        try:
-            import fcntl
-        except ImportError:  # there are none on Windows
-            yield
-            return
-        if self._shared is None:
-            yield
-            return
-        folder = os.open(self._shared, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
+        import sqlalchemy
+
+        unreached = (
+            self._optuna.exceptions.StorageInternalError,
+            sqlalchemy.exc.OperationalError,
+        )
+        end, wait = time.monotonic() + PATIENCE_SECONDS, 0.5
+        while True:
+            try:
+                return action()
+            except unreached as error:
+                if time.monotonic() + wait > end:
+                    reason = " ".join(str(error).split("\n")[0].split())
+                    raise Unreachable(f"the storage cannot be reached: {reason}") from None
+            time.sleep(wait)
+            wait *= 2
 
     def _fill(self, points: list[dict[str, Any]]) -> None:
         """Enqueue the points of a grid that no process has enqueued yet."""
@@ -256,6 +325,31 @@ class Study:
                 }
                 self.study.enqueue_trial(encoded, user_attrs={"queued": f"grid {number}"})
 
+    def _next(self) -> optuna.Trial | None:
+        """Returns a trial that is now this process's; None if there is none left."""
+        while True:
+            with self._turn():
+                if not self._left():
+                    return None
+                trial: optuna.Trial = self.study.ask()
+                trial.set_user_attr("worker", self._worker)
+                if not self._surplus(trial):
+                    return trial
+                trial.set_user_attr("surplus", True)  # without a lock, another was faster
+                self.study.tell(trial, state=self._state("FAIL"))
+
+    def _sample(self, trial: optuna.Trial) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for one in self._sweep.searched:
+                suggest(trial, one)
+
+    def _left(self) -> bool:
+        """Whether a trial is queued, or another one may be sampled."""
+        if self._trials("WAITING"):
+            return True
+        return self._sweep.method != "grid" and len(self._counted()) < self.limit
+
     def _surplus(self, trial: optuna.Trial) -> bool:
         """Whether there are enough trials without this one, or another has the same point."""
         key, before = trial.user_attrs.get("queued"), []
@@ -263,7 +357,7 @@ class Study:
             if other.number < trial.number:
                 before.append(_key(other))
         if key is not None:
-            return str(key).startswith("grid") and key in before
+            return key in before
         return self._sweep.method == "grid" or len(before) >= self.limit
 
     def _trials(self, state: str) -> list[optuna.trial.FrozenTrial]:
@@ -283,8 +377,18 @@ class Study:
         return getattr(self._optuna.trial.TrialState, name)
 
     def _again(self, frozen: optuna.trial.FrozenTrial) -> bool:
-        """Requeue a trial whose process is gone; False if another process did so already."""
+        """Requeue a trial whose process is gone; False if another process did so already.
+
+        It is queued before it is ended, so that a process that is killed in between loses nothing.
+        """
+        params = frozen.params or frozen.system_attrs.get("fixed_params", {})
+        queued = frozen.user_attrs.get("queued")
+        key = queued or f"again {frozen.number}"
         try:
+            later = (t for t in self.study.get_trials(deepcopy=False) if t.number > frozen.number)
+            # of a search, one without values yet is sampled anew instead
+            if (queued or params) and not any(_key(trial) == key for trial in later):
+                self.study.enqueue_trial(params, user_attrs={"queued": key})
             trial = self._optuna.trial.Trial(self.study, frozen._trial_id)
             trial.set_user_attr("again", True)
             self.study.tell(frozen.number, state=self._state("FAIL"))
@@ -292,10 +396,6 @@ class Study:
             Exception
         ):  # finished by another process just now; drivers raise different exceptions
             return False
-        params = frozen.params or frozen.system_attrs.get("fixed_params")
-        if params:  # otherwise it had no values yet, and a new trial will be sampled
-            queued = frozen.user_attrs.get("queued", f"again {frozen.number}")
-            self.study.enqueue_trial(params, user_attrs={"queued": queued})
         return True
 
     def _live(self) -> None:
@@ -306,50 +406,25 @@ class Study:
                 continue
 
     def _beat(self) -> None:
-        self.study.set_user_attr(f"worker {self._worker}", time.time())
+        self.study.set_user_attr(f"worker {self._worker}", self._storage.now())
 
     def _lives(self, trial: optuna.trial.FrozenTrial) -> bool:
         worker = trial.user_attrs.get("worker")
-        if worker is None:
+        if worker == self._worker:
+            return True
+        if worker is None:  # its process was killed in its turn, or there are no turns
             began = trial.datetime_start or datetime.datetime.min
-            return (datetime.datetime.now() - began).total_seconds() < STALE_SECONDS
-        node, process, _ = str(worker).rsplit(":", 2)
-        if node == platform.node() and not _running(int(process)):
+            age = (datetime.datetime.now() - began).total_seconds()
+            return not self._storage.locks and age < STALE_SECONDS
+        there, process, _ = str(worker).rsplit(":", 2)
+        if there == machine() and not process_runs(int(process)):
             return False
         beat = self.study.user_attrs.get(f"worker {worker}", 0.0)
-        return bool(time.time() - beat < STALE_SECONDS)
+        return bool(self._storage.now() - beat < STALE_SECONDS)
 
 
 def _key(trial: optuna.trial.FrozenTrial) -> Any:
     return trial.user_attrs.get("queued")
-
-
-def _running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _folder_of(storage: str) -> Path | None:
-    """Returns the folder of a database file; None for other storages."""
-    scheme, _, path = storage.partition(":///")
-    folder = Path(path).parent
-    return folder if scheme.startswith("sqlite") and path and folder.is_dir() else None
-
-
-def _hidden(storage: str) -> str:
-    """Returns a storage URL without its password."""
-    scheme, _, rest = storage.partition("://")
-    return f"{scheme}://...@{rest.rsplit('@', 1)[1]}" if "@" in rest else storage
-
-
-def sqlite(folder: Path) -> str:
-    """Returns the storage URL of a sweep folder's own database."""
-    return f"sqlite:///{(folder / 'study.db').resolve()}"
 
 
 def table(rows: list[Row], names: list[str]) -> list[dict[str, Any]]:

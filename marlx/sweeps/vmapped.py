@@ -27,6 +27,7 @@ from marlx.loop.progress import Progress, Result
 from marlx.loop.run import Run
 from marlx.registry import algorithm, configured
 from marlx.settings import traced_settings
+from marlx.testing.checks import require_types
 
 
 class Group(NamedTuple):
@@ -97,6 +98,7 @@ def start(experiments: Sequence[Experiment], group: Group) -> Run:
     """
     first = experiments[group.members[0]]
     env, params, learner = first.build()
+    require_types(env, params)
     values = {
         name: value.astype(np.int32 if value.dtype.kind == "i" else np.float32)
         for name, value in group.values.items()
@@ -146,6 +148,12 @@ def train_many(
     Raises:
       ValueError: settings that cannot work, before that program is compiled.
     """
+    for i, one in enumerate(experiments):
+        if not isinstance(one, Experiment):
+            raise ValueError(
+                f"experiments[{i}] is of type {type(one).__name__}; make them with "
+                "marlx.config.experiment(ALGORITHM, ENVIRONMENT)"
+            )
     results: dict[int, Result] = {}
     for group in groups(experiments):
         for part in rounds(group, width):

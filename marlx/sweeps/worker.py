@@ -1,16 +1,17 @@
-"""Trains the trials of a sweep, several in one compiled program."""
+"""Trains the trials of a sweep, several in one compiled program.
+
+Several processes may work on one sweep; none of them leaves while a trial is left behind.
+"""
 
 from __future__ import annotations
 
 import functools
 import sys
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marlx.runs.result import full_result
 from marlx.text import bytes_text, short_text
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from marlx.sweeps.vmapped import Group
 
 
+POLL_SECONDS = (0.2, 5.0)
+"""Shortest and longest time between two looks at the trials of other processes."""
+
+
 class Work(NamedTuple):
     """A sweep, and where its results go."""
 
@@ -33,6 +38,45 @@ class Work(NamedTuple):
     study: Study
     folder: Path
     width: int  # trials trained at once, at most
+
+    def target_reached(self) -> bool:
+        """Whether a finished trial is as good as the sweep's target, if it has one."""
+        best = self.study.best() if self.sweep.metric.target is not None else None
+        return best is not None and best.value is not None and self.sweep.metric.reached(best.value)
+
+
+def work_through(
+    work: Work,
+    train: Callable[[Work, Sequence[optuna.Trial]], None] | None = None,
+    *,
+    wait: bool = True,
+) -> None:
+    """Trains trials until all are finished, those of processes that died on the way included.
+
+    Args:
+      work: the sweep; its study is open.
+      train: trains trials; `train_trials` if None.
+      wait: stay until other processes have finished theirs, to take over those of one that dies.
+    """
+    study, train = work.study, train or train_trials
+    pause, waiting = POLL_SECONDS[0], 0
+    while True:
+        if died := study.requeue():
+            print(f"  {died} trials that were cut off are run again", flush=True)
+        if work.target_reached():
+            return
+        if trials := study.take(work.width):
+            train(work, trials)
+            pause, waiting = POLL_SECONDS[0], 0
+            continue
+        others = study.unfinished()
+        if not others or not wait:
+            return
+        if others != waiting:
+            print(f"  {others} trials are run by other processes; waiting for them", flush=True)
+        waiting = others
+        time.sleep(pause)
+        pause = min(2 * pause, POLL_SECONDS[1])
 
 
 def train_trials(work: Work, trials: Sequence[optuna.Trial]) -> None:
@@ -152,7 +196,7 @@ class Trial:
         self.folder: RunFolder = RunFolder(
             path, lambda line: print(f"marlx: {line}", file=sys.stderr)
         )
-        trial.set_user_attr("folder", str(path))
+        work.study.note(trial, folder=str(path))
         self.folder.write("config.yaml", config_text(experiment))
         self.folder.write_json("environment.json", environment_facts())
         self._logger = JsonLines(self.folder)
@@ -174,11 +218,10 @@ class Trial:
         value = self._metric(own)
         if not np.isfinite(value):  # for instance a loss before the first update
             return
-        self.trial.report(value, done)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stop = self.work.sweep.early is not None and self.trial.should_prune()
-        if stop and done < self.run.loop.blocks:
+        verdict = self.work.study.report(self.trial, value, done)
+        if verdict == "lost":
+            self._lost()
+        elif verdict == "prune" and done < self.run.loop.blocks:
             self.stopped = True
             self.work.study.prune(self.trial)
             _print_trial(self.work, self.trial, value, f"stopped after {done}")
@@ -201,6 +244,8 @@ class Trial:
         own = variant_result(self.run, result, self.place, self.history)
         optimum = self.run.env.spec(self.run.params).optimum
         save_policy(self.folder, self.experiment, own.policies, self.history[-1])
+        from marlx.runs.result import full_result  # NumPy takes a tenth of a second
+
         content = full_result(self.experiment, own, optimum)
         together = result.returns.shape[0] // self.experiment.train.seeds
         self.folder.write_json("result.json", {**content, "trials_at_once": together})
@@ -215,11 +260,20 @@ class Trial:
         self.folder.write("curve.png", draw_curve)
         final = self.work.sweep.metric.name == "return"
         value = float(own.returns.mean()) if final else self._metric(self.history[-1])
-        self.trial.set_user_attr("seconds", round(seconds / together, 2))
-        self.trial.set_user_attr("together", together)
-        self.work.study.finish(self.trial, value)
+        about = {"seconds": round(seconds / together, 2), "together": together}
+        if not self.work.study.finish(self.trial, value, **about):
+            self._lost()
+            return
         self.stopped = True
         _print_trial(self.work, self.trial, value, "")
+
+    def _lost(self) -> None:
+        self.stopped = True
+        print(
+            f"marlx: trial {self.trial.number} was given to another process while this one was "
+            f"silent; what this one has of it stays in {self.folder.path}",
+            file=sys.stderr,
+        )
 
     def _metric(self, progress: Progress) -> float:
         return float(progress.metrics[self.work.sweep.metric.name].mean())

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment
+from marlx.environment import Environment, require_environment
 from marlx.learning.returns import uniform_action
 from marlx.loop.vector import vector_step
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -47,11 +47,47 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
 
     Raises:
       AssertionError: a check failed; the message is one line with the environment's name.
+      ValueError: `env` is no environment.
     """
+    case = _case(env, params)
+    keys = jax.random.split(jax.random.key(key), 6)
+    _check_types(case)
+    _check_types_of_step(case)
+    _check_reset(case, keys[0])
+    _check_one_by_one(case, keys[1])
+    _check_clock(case, keys[2])
+    _check_step(case, keys[3])
+    _check_vector_step(case, keys[4])
+    _check_random_play(case, keys[5])
+    _check_subgoals(case, keys[1])
+
+
+def require_types(env: Environment[Any, Any], params: Any = None) -> None:
+    """Checks shapes, dtypes and the horizon of an environment; nothing is compiled.
+
+    Training does so first: wrong ones would lead to errors inside of JAX, or to wrong returns. The
+    sentences are those of `check_env`, which checks much more.
+
+    Args:
+      env: the environment.
+      params: its parameters; the defaults if None.
+
+    Raises:
+      ValueError: what is wrong and what it must be, in one line with the environment's name.
+    """
+    try:
+        _check_types(_case(env, params))
+    except AssertionError as error:
+        raise ValueError(str(error)) from error.__cause__
+
+
+def _case(env: Environment[Any, Any], params: Any) -> _Case:
+    """Returns the environment with its functions, which compile when they are first called."""
+    require_environment(env)
     name = type(env).__name__
     params = env.default_params if params is None else params
     spec = _call(name, "spec", env.spec, params)
-    case = _Case(
+    return _Case(
         name=f"{name} ({spec.id})",
         env=env,
         params=params,
@@ -62,15 +98,6 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
         step=_jit(jax.vmap(env.step, (0, 0, 0, None))),
         advance=_jit(functools.partial(_advance, env, params)),
     )
-    keys = jax.random.split(jax.random.key(key), 6)
-    _check_types(case)
-    _check_reset(case, keys[0])
-    _check_one_by_one(case, keys[1])
-    _check_clock(case, keys[2])
-    _check_step(case, keys[3])
-    _check_vector_step(case, keys[4])
-    _check_random_play(case, keys[5])
-    _check_subgoals(case, keys[1])
 
 
 class _Case(NamedTuple):
@@ -160,8 +187,7 @@ def _check_observation(case: _Case, obs: Observation, where: str, batch: tuple[i
     }
     case.expect(isinstance(obs, Observation), f"{where} is not an Observation")
     for field, (shape, dtype) in wanted.items():
-        leaf = getattr(obs, field)
-        found = f"{jnp.dtype(leaf.dtype).name}{list(leaf.shape)}"
+        found = _type_of(getattr(obs, field))
         asked = f"{jnp.dtype(dtype).name}{[*batch, *shape]}"
         case.expect(found == asked, f"{where}.{field} is {found}; spec says {asked}")
 
@@ -187,36 +213,72 @@ def _check_values(case: _Case, obs: Observation, where: str) -> None:
 
 
 def _check_types(case: _Case) -> None:
-    """Checks shapes and dtypes, without running the environment."""
+    """Checks shapes and dtypes of what an environment's own functions return, by tracing them."""
     env, spec, params = case.env, case.spec, case.params
-    limit = int(params.max_steps_in_episode)
+    limit = _call(case.name, "max_steps_in_episode", lambda: int(params.max_steps_in_episode))
     case.expect(
         spec.horizon == limit,
-        f"spec.horizon is {spec.horizon}, params.max_steps_in_episode {limit}",
+        f"spec.horizon is {spec.horizon}, params.max_steps_in_episode {limit}; they must be equal",
     )
     case.expect(limit >= 1, f"max_steps_in_episode is {limit}; it must be at least 1")
     key = jax.random.key(0)
     trace = functools.partial(_call, case.name)
-    obs, state = trace("tracing reset", jax.eval_shape, env.reset, key, params)
+    state = trace("tracing reset", jax.eval_shape, env.reset_env, key, params)
+    time = _type_of(getattr(state, "time", None))
+    case.expect(time == "int32[]", "the state's `time` is not int32 []")
+    obs = trace("tracing observe", jax.eval_shape, env.observe, state, params)
     _check_observation(case, obs, "reset's observation", ())
-    time = getattr(state, "time", jnp.zeros(0))
-    case.expect(time.shape == () and time.dtype == jnp.int32, "the state's `time` is not int32 []")
-    mask = jnp.ones((spec.num_agents, spec.num_actions), bool)
-    action = uniform_action(key, spec, mask)
-    ended, reward, terminated, info = trace(
-        "tracing step_env", jax.eval_shape, env.step_env, key, state, action, params
+    stepped = trace(
+        "tracing step_env", jax.eval_shape, env.step_env, key, state, _actions(spec), params
     )
-    case.expect_same(_shapes(ended), _shapes(state), "step_env changes the state's types")
-    result = trace("tracing step", jax.eval_shape, env.step, key, state, action, params)
+    case.expect(
+        isinstance(stepped, tuple) and len(stepped) == 4 and isinstance(stepped[3], dict),
+        "step_env must return (state, reward, terminated, info), with a dictionary for info",
+    )
+    case.expect_same(_shapes(stepped[0]), _shapes(state), "step_env changes the state's types")
+    _check_outcome(case, "step_env's ", *stepped[1:3])
+
+
+def _check_types_of_step(case: _Case) -> None:
+    """Checks shapes and dtypes of what `step` returns, where an environment replaces it."""
+    env, params, key = case.env, case.params, jax.random.key(0)
+    obs, state = jax.eval_shape(env.reset, key, params)
+    _check_observation(case, obs, "reset's observation", ())
+    arguments = key, state, _actions(case.spec), params
+    info = jax.eval_shape(env.step_env, *arguments)[3]
+    result = _call(case.name, "tracing step", jax.eval_shape, env.step, *arguments)
     case.expect_same(_shapes(result[:2]), _shapes((obs, state)), "step changes types")
-    wanted = (np.zeros(spec.num_agents, np.float32), np.zeros((), bool), np.zeros((), bool))
-    names = ("reward", "terminated", "truncated")
-    for found in ((reward, terminated), result[2:5]):
-        for field, leaf, want in zip(names, found, wanted, strict=False):
-            case.expect_same(_shapes(leaf), want, f"{field} has the wrong type")
+    _check_outcome(case, "step's ", *result[2:5])
     case.expect("final_observation" in result[5], "step's info has no final_observation")
     _check_observation(case, result[5]["final_observation"], "final_observation", ())
     case.expect(set(info) <= set(result[5]), "step's info lacks what step_env's has")
+
+
+def _actions(spec: EnvSpec) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of the actions of one step."""
+    if spec.continuous:
+        return jax.ShapeDtypeStruct((spec.num_agents, spec.num_actions), jnp.float32)
+    return jax.ShapeDtypeStruct((spec.num_agents,), jnp.int32)
+
+
+def _check_outcome(case: _Case, where: str, reward: Any, *ends: Any) -> None:
+    """Checks shapes and dtypes of rewards and of the ends of episodes."""
+    agents = case.spec.num_agents
+    rows: list[tuple[str, Any, str, str]] = [
+        ("reward", reward, f"float32[{agents}]", ", one number for each agent")
+    ]
+    for name, end in zip(("terminated", "truncated"), ends, strict=False):
+        rows.append((name, end, "bool[]", ", one for the whole episode"))
+    for name, leaf, wanted, why in rows:
+        found = _type_of(leaf)
+        case.expect(found == wanted, f"{where}{name} is {found}; it must be {wanted}{why}")
+
+
+def _type_of(leaf: Any) -> str:
+    """Dtype and shape as text, e.g. `float32[2, 3]`."""
+    if not hasattr(leaf, "dtype"):
+        return type(leaf).__name__
+    return f"{leaf.dtype.name}{list(leaf.shape)}"
 
 
 def _check_reset(case: _Case, key: Array) -> None:

@@ -1,1 +1,13 @@
 """Compilation, sharding and memory: hints to XLA."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marlx.xla import compiling as compiling
+    from marlx.xla import materialise as materialise
+    from marlx.xla import memory as memory
+    from marlx.xla import sharding as sharding
+else:
+    from marlx._modules import lazy
+
+    __getattr__, __dir__ = lazy(__name__)

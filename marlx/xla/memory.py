@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from marlx.types import Tree
 
@@ -44,6 +46,64 @@ def device_memory(*, free: bool = False) -> int | None:
             fields = dict(line.split(":", 1) for line in lines)
             return int(fields["MemAvailable"].split()[0]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+CONSTANT_COPIES = 4
+"""A constant is in the traced program, in MLIR, in XLA's module and in the executable."""
+
+
+def peak_bytes(program: Any) -> int:
+    """Returns the memory of a traced program: its largest live set, with copies of its constants.
+
+    Args:
+      program: a `ClosedJaxpr`, e.g. `jax.jit(f).trace(...).jaxpr`. Devices share the memory.
+    """
+    return live_bytes(program.jaxpr) + (CONSTANT_COPIES - 1) * nbytes(program.consts)
+
+
+def live_bytes(jaxpr: Any) -> int:
+    """Returns the largest number of live bytes in a program, inputs and outputs included."""
+    last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if _is_var(var)}
+    last |= {var: len(jaxpr.eqns) for var in jaxpr.outvars if _is_var(var)}
+    inputs = [*jaxpr.constvars, *jaxpr.invars]
+    ends: dict[int, list[Any]] = {}
+    for var, i in last.items():
+        ends.setdefault(i, []).append(var)
+    alive = sum(map(_size, inputs))
+    worst = alive
+    for i, eqn in enumerate(jaxpr.eqns):
+        freed = sum(map(_size, ends.get(i, [])))
+        # a value that is read for the last time can be overwritten, as the carry of a loop is
+        made = max(sum(map(_size, eqn.outvars)), freed)
+        worst = max(worst, alive + made - freed + _inside(eqn))
+        unused = sum(_size(var) for var in eqn.outvars if var not in last)
+        alive += sum(map(_size, eqn.outvars)) - freed - unused
+    return worst
+
+
+def _inside(eqn: Any) -> int:
+    """Returns the bytes that the programs of one operation need besides their inputs."""
+    each = [live_bytes(one) - sum(map(_size, one.invars)) for one in _inner(eqn.params)]
+    mesh = eqn.params.get("mesh") if eqn.primitive.name == "shard_map" else None
+    return max(each, default=0) * (1 if mesh is None else int(mesh.size))
+
+
+def _inner(params: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields the programs inside an equation: the body of a loop, the branches of a condition."""
+    for value in params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, ClosedJaxpr):
+                yield one.jaxpr
+            elif isinstance(one, Jaxpr):
+                yield one
+
+
+def _is_var(var: Any) -> bool:
+    return not hasattr(var, "val")  # a literal has one
+
+
+def _size(var: Any) -> int:
+    return nbytes(var.aval)
 
 
 def _itemsize(x: Any) -> int:

@@ -39,7 +39,9 @@ def test_a_seed_that_two_runs_share_counts_once(tmp_path):
     comparison = compare(*read_all([tmp_path]))
     (sample,) = comparison.samples.values()
     np.testing.assert_array_equal(np.sort(sample.final), [0.5, 9, 9])
-    assert comparison.notes == ("seed 1 of a is also in b, with the same settings; it counts once",)
+    again, ends = comparison.notes
+    assert again == "seed 1 of a is also in b, with the same settings; it counts once"
+    assert "end at 200 to 900 steps" in ends
 
 
 def sample_of(*runs):
@@ -95,3 +97,16 @@ def test_bounds_are_random_and_optimum_or_what_was_seen(tmp_path):
         task_bounds(comparison, {FORAGING: (5, 5)})
     with pytest.raises(ValueError, match="bounds are given for nowhere; the tasks are"):
         task_bounds(comparison, {"nowhere": (0, 1)})
+
+
+def test_a_run_that_was_made_longer_is_of_the_same_method(tmp_path):
+    write_run(tmp_path / "a")
+    longer = write_run(tmp_path / "b", seed=2, steps=(100, 400))
+    config = (longer / "config.yaml").read_text().replace("total_steps: 200", "total_steps: 400")
+    (longer / "config.yaml").write_text(config)
+    comparison = compare(*read_all([tmp_path]))
+    assert comparison.methods == ("qmix",)
+    assert comparison.notes == (
+        f"runs of qmix on {FORAGING} end at 200 to 400 steps: a curve ends with the shortest, "
+        "final returns are each run's own",
+    )

@@ -195,6 +195,7 @@ def test_a_return_at_random_play_is_found_unless_it_is_the_optimum(tmp_path):
 
 def test_every_check_has_a_run_here():
     titles = {wrong[1] for wrong in WRONG} | {"no better than random play"}
+    titles |= {"numbers are not finite", "the environment's rewards are not finite"}
     assert len(titles) == len(CHECKS)
 
 
@@ -207,6 +208,20 @@ def test_broken_arrays_of_a_policy_are_found(tmp_path):
     (folder / "policy" / "arrays.safetensors").write_bytes(save(arrays))
     (finding,) = examine(read_run(folder))
     assert finding.title == "numbers are no longer finite" and "bad/kernel" in finding.seen
+
+
+def test_the_cause_of_nan_is_told_first_and_alone(tmp_path):
+    """A run that was ended says it itself; an older one has returns without a number."""
+    series = {"return": np.where(np.arange(K) < 9, RISE, np.nan), "loss": RISE * np.nan}
+    folder = make_run(tmp_path / "run", "q", {}, series)
+    first, *others = examine(read_run(folder))
+    assert first.title == "the environment's rewards are not finite" and "check_env" in str(first)
+    assert not [one for one in others if one.title == "numbers are no longer finite"]
+    failure = {"source": "learner", "message": "the learner has NaN in kernel"}
+    (folder / "failure.json").write_text(json.dumps(failure))
+    first, *others = examine(read_run(folder))
+    assert first.seen == failure["message"] and "learner.lr (smaller)" in first.look_at
+    assert not [one for one in others if "finite" in one.title]
 
 
 def test_noise_is_not_reported(tmp_path):

@@ -12,7 +12,7 @@ from marlx.analysis import make_rows, reproduction, result_rows
 from marlx.cli import bench
 from marlx.cli.reproduce import _changed
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ABOUT = {
     "date": "2026-01-01",
     "commit": "0123456",

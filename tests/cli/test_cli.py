@@ -1,22 +1,28 @@
+import concurrent.futures
 import dataclasses
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import jax
 import pytest
 
+import marlx
 from marlx import cli, loggers
-from marlx.cli.help import field_docs, option_name
+from marlx.cli.help import option_name
 from marlx.cli.records import Output
 from marlx.cli.train import stopped_line
 from marlx.config.tree import flatten
 from marlx.loop.cpu_devices import use_cpu_devices
+from marlx.settings import field_docs
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 QMIX = ["train", "qmix", FORAGING]
@@ -130,7 +136,7 @@ def test_help_is_fast_and_does_without_jax():
         "for argv in (['--help'], ['--version'], ['train', '--help'], ['list', '--help'],\n"
         "             ['reproduce', '--help'], ['bench', '--help']):\n"
         "    assert cli.run(argv) == 0\n"
-        "assert not {'jax', 'flax', 'wandb'} & set(sys.modules)\n"
+        "assert not {'jax', 'flax', 'wandb', 'numpy'} & set(sys.modules)\n"
         "print(time.perf_counter() - began)"
     )
     assert "marlx train ALGO ENV" in report
@@ -158,10 +164,10 @@ def test_public_names_are_there():
     for name in marlx.__all__:
         assert getattr(marlx, name) is not None
     assert set(marlx.__all__) == set(marlx._HOME) <= set(dir(marlx))
-    assert marlx.algos.qmix.name == "qmix"
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+    assert marlx.algos.qmix.__name__ == "qmix"
+    with pytest.raises(AttributeError, match="no attribute 'trian'; did you mean train"):
         marlx.trian  # noqa: B018
-    with pytest.raises(AttributeError, match="no attribute 'qmx'"):
+    with pytest.raises(AttributeError, match="no attribute 'qmx'; did you mean qmix"):
         marlx.algos.qmx  # noqa: B018
 
 
@@ -411,7 +417,8 @@ def without_times(folder):
 def test_a_finished_run_gets_more_steps(tiny_algorithm, tmp_path, capsys):
     assert cli.run([*RUN, "--out", "run"]) == 0
     assert cli.run(["train", "--resume", "run", "--total-steps", "128"]) == 0
-    assert "going on from 72 of 136 steps" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "going on from 72 of 136 steps" in out and "  72 / 136 steps" in out
     longer = ["--total-steps", "128", "--evals", "4"]
     at = RUN.index("--total-steps")
     words = [*RUN[:at], *RUN[at + 2 :], *longer, "--out", "alone"]
@@ -471,25 +478,23 @@ def test_a_run_is_trained_by_one_process_at_a_time(tiny_algorithm, tmp_path, cap
     folder.unlock()
 
 
-def test_the_second_signal_leaves_while_compiled_code_runs():
-    """The main thread sits in a lock that no signal interrupts, as it does in compiled code."""
-    code = """
-import ctypes, os, signal, sys, threading
-from marlx.cli.stopping import stoppable
-
-say = lambda word: print(word, flush=True)
-with stoppable(lambda: say("first"), lambda: say("second")) as stop:
-    stop.patient = True
-    say("ready")
-    pthread = ctypes.CDLL(None)
-    while True:
-        pthread.sleep(1)  # C restarts it; Python's handlers run in between at most
-"""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as it:
-        for expected in ("ready", "first", "second"):
-            assert it.stdout.readline().strip() == expected
-            it.send_signal(signal.SIGTERM)
-        assert it.wait(30) == 143
+def test_a_run_in_a_thread_prints_commands_that_can_be_pasted(tiny_algorithm, tmp_path, capsys):
+    """Python lets only its main thread handle signals; a shell splits words at spaces."""
+    folder = tmp_path / "runs of mine" / "it's one"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(cli.run, [*RUN, "--out", str(folder)]).result(120) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    commands = [line.split(": ", 1)[1] for line in out.splitlines() if ": marlx train" in line]
+    words = [shlex.split(command) for command in commands]
+    assert [word for line in words for word in line if str(tmp_path) in word] == [
+        str(folder / "config.yaml"),
+        str(folder),
+    ]
+    load = re.search(r"marlx\.load_policy\(.*\)", out)[0]
+    assert eval(load, {"marlx": marlx}).learner.config.lr == 0.5
+    assert cli.run(["train", "--resume", str(folder)]) == 0
+    assert shlex.quote(str(folder)) in capsys.readouterr().out
 
 
 def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypatch):
@@ -507,6 +512,43 @@ def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypa
     lines = err.splitlines()
     assert all("No space left on device" in line for line in lines)
     assert len(lines) == len(set(lines)) == 7, "each file is told of once, and checkpoints are"
+
+
+def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_path, monkeypatch):
+    from marlx.loop.run import Run
+
+    final_returns = Run.final_returns
+
+    def deleted(self):
+        shutil.rmtree("run")
+        return final_returns(self)
+
+    monkeypatch.setattr(Run, "final_returns", deleted)
+    assert cli.run([*RUN, "--out", "run"]) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_ends_a_run_with_one_line_and_code_1(tiny_algorithm, tmp_path, capsys):
+    """Infinity in the policy at the second evaluation: everything kept is from the first."""
+    run = [*RUN, "--out", "run", "--seeds", "2", "--learner.lr", "3e38"]
+    assert cli.run(run) == 1
+    out, err = capsys.readouterr()
+    assert "greedy return" not in out and err.count("\n") == 1
+    for said in ("learner has NaN or infinity in logits", "between 8 and 40 steps, seeds 0, 1;"):
+        assert said in err
+    assert "the last good checkpoint, at 8 steps, is kept" in err
+    folder = tmp_path / "run"
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["000000000008"]
+    assert not (folder / "result.json").exists()
+    assert json.loads((folder / "failure.json").read_text())["array"] == "logits"
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+    assert cli.run(["doctor", "run"]) == 0
+    assert (
+        "  numbers are not finite: the learner has NaN" in capsys.readouterr().out.split("\n\n")[1]
+    )
+
+    assert cli.run(["train", "--resume", "run"]) == 1, "the same steps, so the same end"
+    assert "at 8 steps, is kept" in capsys.readouterr().err
 
 
 def test_an_error_in_the_training_is_no_wrong_input(tiny_algorithm, monkeypatch):
@@ -536,3 +578,116 @@ def test_wandb_failing_costs_a_line(tiny_algorithm, capsys, monkeypatch):
     monkeypatch.setattr(wandb, "init", down)
     assert cli.run([*RUN, "--out", "run", "--wandb", "offline"]) == 0
     assert capsys.readouterr().err == "wandb: could not start: RuntimeError: service is down\n"
+
+
+def test_help_never_points_to_text_that_it_does_not_show():
+    from marlx import registry
+
+    families = [one for one in registry.families().values() if not one.extra]
+    records = [registry.make_env(one.examples[0]) for one in families]
+    records += [one.config() for one in registry.algorithms().values()]
+    assert len(records) > 10
+    for record in records:
+        for name, text in field_docs(type(record)).items():
+            assert "see above" not in text and "see below" not in text, (type(record), name)
+
+
+def test_options_of_help_are_written_as_they_are_typed(capsys):
+    for algorithm in ("qmix", "ippo", "gmah_q", "clam"):
+        with pytest.raises(SystemExit):
+            cli.run(["train", algorithm, FORAGING, "--help"])
+        options = re.findall(r"^  (--\S+ ?\S*)", capsys.readouterr().out, re.M)
+        assert len(options) > 40
+        assert not [one for one in options if "_ " in one or "None" in one]
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("f.avi", "it must end in .gif"), ("f", "must end in .gif"), ("f.mp4", "MP4 needs ffmpeg")],
+)
+def test_render_refuses_what_it_cannot_write(out, said, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.run(["render", "matrix/climbing", "--out", out]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / out).exists()
+
+
+def test_render_writes_mp4_with_ffmpeg(monkeypatch, tmp_path):
+    (tmp_path / "ffmpeg").write_text('#!/bin/sh\nfor last; do :; done\nwc -c > "$last"\n')
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    options = ["--env.horizon", "3", "--out", "f.mp4"]
+    assert cli.run(["render", "Foraging-5x5-2p-1f-v3", *options]) == 0
+    assert int((tmp_path / "f.mp4").read_text()) % ((4 + 8) * 3) == 0  # frames and 2 seconds
+    (tmp_path / "ffmpeg").write_text("#!/bin/sh\necho no codec >&2\nexit 1\n")
+    assert cli.run(["render", "Foraging-5x5-2p-1f-v3", *options]) == 2
+
+
+LITTLE = "train tiny matrix/climbing --total-steps 200 --num-envs 4 --evals 1".split()
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(tiny_algorithm, capsys, tmp_path):
+    assert cli.run([*LITTLE, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "memory per seed" in out and "nothing was trained" in out
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    assert cli.run([*LITTLE, "--dry-run", "--out", "full"]) == 2
+    assert cli.run([*LITTLE, "--dry-run", "--learner.capacity", "1"]) == 2
+
+
+def test_a_quiet_run_says_nothing(tiny_algorithm, capsys, tmp_path):
+    assert cli.run([*LITTLE, "--quiet", "--out", "run"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "run" / "result.json").exists()
+    assert "quiet" not in (tmp_path / "run" / "environment.json").read_text()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_completes_commands_names_and_options(capsys, tmp_path):
+    assert cli.run(["completion", "bash"]) == 0
+    (tmp_path / "marlx.bash").write_text(capsys.readouterr().out)
+
+    def complete(*words):
+        script = (
+            f"source {tmp_path}/marlx.bash; COMP_WORDS=({' '.join(words)}); "
+            'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _marlx; printf "%s " "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("marlx", "tr") == ["train"]
+    assert complete("marlx", "train", "qm") == ["qmix"]
+    assert "matrix/climbing" in complete("marlx", "train", "qmix", "matrix/")
+    assert complete("marlx", "train", "qmix", "x", "--learner.lam") == ["--learner.lambda"]
+    assert complete("marlx", "train", "qmix", "x", "--total") == ["--total-steps"]
+    assert complete("marlx", "train", "ippo", "x", "--learner.clip") == ["--learner.clip"]
+    assert complete("marlx", "eval", "x", "--epi") == ["--episodes"]
+    assert cli.run(["completion", "zsh"]) == 0 and "bashcompinit" in capsys.readouterr().out
+    assert cli.run(["completion", "fihs"]) == 2
+
+
+def test_a_run_without_a_picture_says_so(tiny_algorithm, capsys, monkeypatch, tmp_path):
+    from marlx.envs.matrix.game import MatrixGame
+
+    monkeypatch.delattr(MatrixGame, "render")
+    assert cli.run([*LITTLE, "--out", "run"]) == 0
+    assert "no episode.gif: MatrixGame draws no pictures" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "episode.gif").exists()
+
+
+def test_report_and_plot_say_when_they_replace_a_file(capsys, tmp_path):
+    sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+    from run_folders import write_run
+
+    write_run(tmp_path / "run")
+    for words in (["report", "run", "--marl-eval", "runs.json"], ["plot", "run"]):
+        assert cli.run(words) == 0
+        assert "replaces" not in capsys.readouterr().out
+        assert cli.run(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert all(
+            "; replaces the file that was there" in line for line in lines[: len(words) // 2]
+        )

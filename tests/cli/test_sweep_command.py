@@ -13,7 +13,8 @@ import yaml
 
 from marlx import cli, load_policy
 from marlx.sweeps.file import read_sweep
-from marlx.sweeps.study import Study, sqlite
+from marlx.sweeps.storage import sqlite
+from marlx.sweeps.study import Study
 
 SMALL = {
     "total_steps": 40, "num_envs": 2, "rollout_length": 4, "evals": 4, "eval_episodes": 5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import subprocess
 import sys
 import warnings
@@ -522,6 +523,46 @@ def test_pettingzoo_gives_our_numbers():
         env.step(action)
     with pytest.raises(ValueError, match="render_mode is 'human'"):
         to_pettingzoo(FORAGING, render_mode="human")
+
+
+@pytest.mark.parametrize("action", [2, np.int64(2), np.array(2), np.array([2]), [2]])
+def test_pettingzoo_takes_the_actions_that_libraries_give(action):
+    env = to_pettingzoo(registry.make_env("matrix/climbing"))
+    env.reset(seed=0)
+    _, rewards, *_ = env.step(dict.fromkeys(env.agents, action))
+    assert set(rewards.values()) == {5.0}
+
+
+@pytest.mark.parametrize("action", [99, -1, 2.7, 2.0, True, None, "2", [0, 1], np.nan])
+def test_pettingzoo_refuses_actions_outside_the_space(action):
+    env = to_pettingzoo(registry.make_env("matrix/climbing"))
+    env.reset(seed=0)
+    with pytest.raises(
+        ValueError, match=r"of agent_1 is .*; it must be a whole number from 0 to 2"
+    ):
+        env.step({"agent_0": 0, "agent_1": action})
+
+
+@pytest.mark.parametrize("action", [np.zeros(2), np.full(5, 1.5), np.full(5, np.nan), "x", None])
+def test_pettingzoo_refuses_vectors_outside_the_space(action):
+    env = to_pettingzoo(registry.make_env("mpe/simple_spread_v3", continuous_actions=True))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"of agent_0 is .*; it must be 5 numbers from 0 to 1"):
+        env.step({agent: action for agent in env.agents})
+    with pytest.raises(ValueError, match="unknown agent 'agent_7'"):
+        env.step({"agent_7": action})
+
+
+def test_pettingzoo_environments_can_be_pickled():
+    env = to_pettingzoo(FORAGING, mask_in_observation=True, render_mode="rgb_array")
+    assert pickle.loads(pickle.dumps(env)).agents == []  # before the first episode
+    env.reset(seed=4)
+    env.step(dict.fromkeys(env.agents, 0))
+    again = pickle.loads(pickle.dumps(env))
+    for one in (env, again):
+        one.result = one.step(dict.fromkeys(one.agents, 1))
+    jax.tree.map(np.testing.assert_array_equal, env.result, again.result)
+    np.testing.assert_array_equal(env.render(), again.render())
 
 
 def test_agents_are_named_by_group():

@@ -228,3 +228,17 @@ def test_without_a_login_the_run_is_offline_without_a_prompt(monkeypatch, capsys
     Wandb("online", tmp_path, {}).close(None)
     assert capsys.readouterr().err == "wandb: not logged in, so the run is kept offline\n"
     assert len(offline_runs(tmp_path)) == 1
+
+
+def test_a_key_that_cannot_be_one_keeps_the_run_offline(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("WANDB_API_KEY", "xxx")
+    monkeypatch.delenv("WANDB_MODE")
+    logger = Wandb("online", tmp_path, {})
+    logger.log(progress(10))
+    logger.close(None)
+    err = capsys.readouterr().err
+    assert (
+        err.startswith("wandb: cannot log in, so the run is kept offline") and "\n" not in err[:-1]
+    )
+    (folder,) = offline_runs(tmp_path)
+    assert sorted(read(folder)[2]) == [10]

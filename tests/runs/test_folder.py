@@ -1,3 +1,4 @@
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -90,10 +91,27 @@ def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):
-    first = run_folder.default_path("qmix", "matrix/climbing", tmp_path)
-    first.mkdir()
-    second = run_folder.default_path("qmix", "matrix/climbing", tmp_path)
-    assert first != second and first.parent == second.parent == tmp_path
+    """Also those that are made at the same moment."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = pool.map(
+            lambda _: run_folder.make_folder("qmix", "matrix/climbing", tmp_path), range(8)
+        )
+    assert len({*made}) == 8 == len([*tmp_path.iterdir()])
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, parent in (("qmix", tmp_path / "file"), ("x" * 300, tmp_path)):
+        with pytest.raises(ValueError, match="cannot write to"):
+            run_folder.make_folder(name, "matrix/climbing", parent)
+
+
+def test_a_folder_that_was_deleted_does_not_come_back(tmp_path):
+    said = []
+    folder = run_folder.RunFolder(tmp_path / "run", said.append)
+    folder.path.rmdir()
+    assert not folder.write("result.json", "{}") and not folder.write("policy/policy.json", "{}")
+    assert not folder.path.exists() and len(said) == 2 and "No such file" in said[0]
 
 
 def test_json_has_no_nan(tmp_path):

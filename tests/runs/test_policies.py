@@ -1,4 +1,7 @@
+import dataclasses
+import inspect
 import json
+import pickle
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from marlx import cli, config, load_policy, make
+from marlx.cli import records
 from marlx.loop.progress import Progress
 from marlx.loop.vector import vector_reset
 from marlx.runs import folder as run_folder
@@ -58,6 +62,13 @@ def test_the_best_seed_is_the_default(saved):
         load_policy(saved[0], 3)
 
 
+def test_a_seed_is_named_in_python_as_on_the_command_line(saved):
+    assert load_policy(saved[0], policy_seed=12).seed == 12
+    assert list(inspect.signature(load_policy).parameters) == ["path", "policy_seed"]
+    for options in (records.EvalOptions, records.RenderOptions):
+        assert {"policy_seed", "seed"} <= {field.name for field in dataclasses.fields(options)}
+
+
 def test_exploring_needs_a_key(saved):
     policy = load_policy(saved[0])
     obs, _ = policy.env.reset(jax.random.key(0), policy.params)
@@ -67,6 +78,61 @@ def test_exploring_needs_a_key(saved):
     actions = [policy.act(obs, policy.initial_memory(), key, explore=True)[0] for key in keys]
     assert len({tuple(np.asarray(action)) for action in actions}) > 1
     assert all(bool(obs.action_mask[jnp.arange(2), action].all()) for action in actions)
+
+
+def test_apply_is_pure_and_goes_through_jit_vmap_and_scan(saved):
+    """An episode in one's own program, the first thing that a JAX user writes."""
+    policy = load_policy(saved[0])
+    env, params = policy.env, policy.params
+
+    def episode(arrays, key):
+        obs, state = env.reset(key, params)
+
+        def step(carry, key):
+            obs, state, memory = carry
+            action, memory = policy.apply(arrays, memory, obs, key, explore=True)
+            obs, state, reward, *_ = env.step(key, state, action, params)
+            return (obs, state, memory), reward.sum()
+
+        first = obs, state, policy.initial_memory()
+        (_, _, memory), rewards = jax.lax.scan(step, first, jax.random.split(key, 5))
+        return rewards.sum(), memory
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    several = jax.jit(jax.vmap(episode, (None, 0)))
+    returns, memory = several(policy.arrays, keys)
+    assert returns.shape == (3,) and memory.shape == (3, 1)
+    np.testing.assert_array_equal(memory, 5)
+    np.testing.assert_allclose(returns[1], episode(policy.arrays, keys[1])[0])
+    always_first = jax.tree.map(lambda x: x.at[:, 0].set(1e9), policy.arrays)
+    assert (several(always_first, keys)[0] != returns).any()
+
+
+def test_act_can_be_traced_for_one_observation_and_for_many(saved):
+    policy = load_policy(saved[0])
+    obs, _ = vector_reset(policy.env, policy.params, jax.random.key(1), 4)
+    action, _ = policy.act(obs, policy.initial_memory(4))
+    one_by_one, memory = jax.jit(jax.vmap(policy.act))(obs, policy.initial_memory(4))
+    np.testing.assert_array_equal(one_by_one, action)
+    assert memory.shape == (4, 1)
+    np.testing.assert_array_equal(jax.jit(policy.act)(obs, policy.initial_memory(4))[0], action)
+    with pytest.raises(ValueError, match=r"\[1, 4, 2, 2\]; it must be \[agents, 2\].*vmap"):
+        policy.act(jax.tree.map(lambda x: x[None], obs), policy.initial_memory(4))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_policy_goes_through_pickle(saved, elsewhere):
+    policy = load_policy(saved[0], 12)
+    if elsewhere:
+        policy = policy.on(make(CLIMBING, horizon=3)[0])
+    again = pickle.loads(pickle.dumps(policy))
+    assert (again.seed, again.steps, again.spec) == (12, 640, policy.spec)
+    assert again.spec.horizon == (3 if elsewhere else 25)
+    obs, _ = policy.env.reset(jax.random.key(1), policy.params)
+    key = jax.random.key(2)
+    for explore in (False, True):
+        acts = [one.act(obs, one.initial_memory(), key, explore=explore) for one in (policy, again)]
+        jax.tree.map(np.testing.assert_array_equal, *acts)
 
 
 def rewrite(path, content=None, arrays=None, **metadata):

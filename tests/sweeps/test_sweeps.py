@@ -12,7 +12,8 @@ import yaml
 from marlx import cli
 from marlx.cli.options import parse_train
 from marlx.sweeps import file as sweep_file
-from marlx.sweeps.study import Study, sqlite
+from marlx.sweeps.storage import sqlite
+from marlx.sweeps.study import Study
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml"))
 GOLDEN = Path(__file__).parents[1] / "golden" / "sweeps_of_wandb.json"
@@ -173,6 +174,23 @@ def test_wrong_options_are_one_line_and_code_2(tmp_path, monkeypatch, capfd):
         assert cli.run(["sweep", *argv]) == 2
         out, err = capfd.readouterr()
         assert out == "" and err.count("\n") == 1 and answer in err, err
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ["marlx"],
+        ["${env}", "/opt/venv/bin/marlx"],
+        ["${env}", "${interpreter}", "-m", "marlx"],
+        ["/usr/bin/python3.11", "-m", "marlx"],
+        ["${env}", "${interpreter}", "-m", "${program}"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_may_start_marlx_in_any_of_the_usual_ways(start):
+    command = [*start, "train", "iql", "matrix/climbing", "--seeds", "2", "${args}"]
+    sweep = sweep_file.sweep_from_text(text(command=command), "x")
+    assert (sweep.names, sweep.options) == (("iql", "matrix/climbing"), ("--seeds", "2"))
 
 
 @pytest.mark.parametrize(

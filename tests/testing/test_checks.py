@@ -231,7 +231,7 @@ FAULTS = {
     LossyStorage: "local does not fit spec.storage int8",
     FloatTime: "step_env changes the state's types: time is float32",
     StoppedClock: "step_env does not advance time by 1",
-    TeamReward: "reward has the wrong type",
+    TeamReward: r"reward is float32\[\]; it must be float32\[2\], one number for each agent",
     LimitIsEnd: "a time limit is a truncation",
     PythonBranch: "tracing step_env raises TracerBoolConversionError",
     HostRandomness: "reset_env differs",

@@ -1,0 +1,1054 @@
+"""Algorithms by name; made by `python tests/stubs.py`.
+
+Those of other packages are not here; `marlx.algorithm(NAME)` returns them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from marlx.algos.agent_modelling.config import ContrastConfig, EncoderConfig, LiamConfig
+from marlx.algos.ppo_config import PPOConfig
+from marlx.algos.q_config import QConfig
+from marlx.algos.switching.config import SwitchConfig
+from marlx.environment import Environment
+from marlx.learner import Learner
+from marlx.types import EnvSpec
+
+def iql(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+) -> Learner:
+    """Returns a learner of iql: independent Q-learning.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+    """
+
+def vdn(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+) -> Learner:
+    """Returns a learner of vdn: value decomposition: sum of utilities.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+    """
+
+def qmix(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+) -> Learner:
+    """Returns a learner of qmix: monotonic mixing of utilities.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+    """
+
+def qplex(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+) -> Learner:
+    """Returns a learner of qplex: duplex duelling mixer, all of IGM.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+    """
+
+def joint_q(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+) -> Learner:
+    """Returns a learner of joint_q: one Q over joint actions (centralised bound).
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+    """
+
+def ippo(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    window: int = 16,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    hidden: int = 64,
+    recurrent: bool = False,
+    trunk: Literal["separate", "shared"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+) -> Learner:
+    """Returns a learner of ippo: independent PPO.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      hidden: Width of all networks.
+      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      trunk: The critic's network:
+        `separate`: its own.
+        `shared`: a second head on the actor's (IPPO only).
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+    """
+
+def mappo(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    window: int = 16,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    hidden: int = 64,
+    recurrent: bool = False,
+    trunk: Literal["separate", "shared"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+) -> Learner:
+    """Returns a learner of mappo: PPO with a critic of the global state.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      hidden: Width of all networks.
+      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      trunk: The critic's network:
+        `separate`: its own.
+        `shared`: a second head on the actor's (IPPO only).
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+    """
+
+def ia2c(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 1,
+    minibatches: int = 1,
+    window: int = 16,
+    clip: float = 0.2,
+    value_clip: float = 0.0,
+    entropy: float = 0.01,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    hidden: int = 64,
+    recurrent: bool = False,
+    trunk: Literal["separate", "shared"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+) -> Learner:
+    """Returns a learner of ia2c: independent advantage actor-critic.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      hidden: Width of all networks.
+      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      trunk: The critic's network:
+        `separate`: its own.
+        `shared`: a second head on the actor's (IPPO only).
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+    """
+
+def maa2c(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 1,
+    minibatches: int = 1,
+    window: int = 16,
+    clip: float = 0.2,
+    value_clip: float = 0.0,
+    entropy: float = 0.01,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    hidden: int = 64,
+    recurrent: bool = False,
+    trunk: Literal["separate", "shared"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+) -> Learner:
+    """Returns a learner of maa2c: actor-critic with a critic of the global state.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      hidden: Width of all networks.
+      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      trunk: The critic's network:
+        `separate`: its own.
+        `shared`: a second head on the actor's (IPPO only).
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+    """
+
+def mansa(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    switching: Literal["learned", "always", "never", "random", "first"] = "learned",
+    call_cost: float = 0.05,
+    switch_cost: float = 0.0,
+    budget: int | None = None,
+    run_budget: int | None = None,
+    rate: float = 0.1,
+    first: int = 100000,
+    il_trains_on: Literal["all", "g0"] = "all",
+    cl_trains_on: Literal["g1", "paced", "all"] = "g1",
+    execution: Literal["switched", "independent", "centralised"] = "switched",
+    mixer: Literal["qmix", "vdn", "qplex", "joint_q"] = "qmix",
+    independent: QConfig | Mapping[str, Any] = ...,
+    centralised: QConfig | Mapping[str, Any] = ...,
+    switch: SwitchConfig | Mapping[str, Any] = ...,
+) -> Learner:
+    """Returns a learner of mansa: IQL, and a centralised Q-learner where a switch calls it.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      switching: What decides about calls:
+        `learned`: the switch.
+        `always`: every step is a call (control).
+        `never`: no step is a call (control).
+        `random`: calls with probability `rate` (control).
+        `first`: every step until there were `first` calls, then none (control).
+      call_cost: Cost of a centralised step, subtracted from the switch's reward after reward
+        scaling.
+      switch_cost: Cost of a change from independent to centralised.
+      budget: Most centralised calls per episode; none is no limit.
+      run_budget: Most centralised calls in training, per seed; up to one rollout of them may
+        stay unused.
+      rate: Probability of a call with switching `random`.
+      first: Number of calls with switching `first`; counted after each rollout.
+      il_trains_on: Steps that the independent learner learns from:
+        `all`: all steps (it must be off-policy).
+        `g0`: the steps in which it acted.
+      cl_trains_on: Steps that the centralised learner learns from:
+        `g1`: the steps in which it was called.
+        `paced`: all steps, with as many updates as its calls give (it must be off-policy).
+        `all`: all steps, with all updates, which saves nothing.
+      execution: Which learner acts greedily, in evaluations and in the policy:
+        `switched`: the one that the switch chooses.
+        `independent`: the independent one (decentralised execution).
+        `centralised`: the centralised one.
+      mixer: Algorithm of the centralised learner.
+      independent: Settings of independent Q-learning.
+      centralised: Settings of the centralised Q-learner.
+      switch: Settings of the switch.
+    """
+
+def mansa_ppo(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    switching: Literal["learned", "always", "never", "random", "first"] = "learned",
+    call_cost: float = 0.05,
+    switch_cost: float = 0.0,
+    budget: int | None = None,
+    run_budget: int | None = None,
+    rate: float = 0.1,
+    first: int = 100000,
+    il_trains_on: Literal["all", "g0"] = "g0",
+    cl_trains_on: Literal["g1", "paced", "all"] = "g1",
+    execution: Literal["switched", "independent", "centralised"] = "switched",
+    independent: PPOConfig | Mapping[str, Any] = ...,
+    centralised: PPOConfig | Mapping[str, Any] = ...,
+    switch: SwitchConfig | Mapping[str, Any] = ...,
+) -> Learner:
+    """Returns a learner of mansa_ppo: IPPO, and MAPPO where a switch calls it.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      switching: What decides about calls:
+        `learned`: the switch.
+        `always`: every step is a call (control).
+        `never`: no step is a call (control).
+        `random`: calls with probability `rate` (control).
+        `first`: every step until there were `first` calls, then none (control).
+      call_cost: Cost of a centralised step, subtracted from the switch's reward after reward
+        scaling.
+      switch_cost: Cost of a change from independent to centralised.
+      budget: Most centralised calls per episode; none is no limit.
+      run_budget: Most centralised calls in training, per seed; up to one rollout of them may
+        stay unused.
+      rate: Probability of a call with switching `random`.
+      first: Number of calls with switching `first`; counted after each rollout.
+      il_trains_on: Steps that the independent learner learns from; only `g0`, those in which it
+        acted.
+      cl_trains_on: Steps that the centralised learner learns from:
+        `g1`: the steps in which it was called.
+        `paced`: all steps, with as many updates as its calls give (it must be off-policy).
+        `all`: all steps, with all updates, which saves nothing.
+      execution: Which learner acts greedily, in evaluations and in the policy:
+        `switched`: the one that the switch chooses.
+        `independent`: the independent one (decentralised execution).
+        `centralised`: the centralised one.
+      independent: Settings of IPPO.
+      centralised: Settings of MAPPO.
+      switch: Settings of the switch.
+    """
+
+def gmah(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    period: int = 16,
+    refresh: Literal["achieved", "fixed", "changed", "options"] = "achieved",
+    quantile: float = 0.95,
+    subgoals: Literal["declared", "learned"] = "declared",
+    regions: int = 8,
+    curiosity: float = 0.5,
+    chooser: Literal["learned", "scripted", "uniform"] = "learned",
+    mixing: bool = True,
+    external: float = 0.0,
+    low_steps: int = 0,
+    low_after: Literal["train", "freeze"] = "train",
+    low_greedy: bool = True,
+    together: float = 0.0,
+    unmixed_steps: int = 0,
+    high: QConfig | Mapping[str, Any] = ...,
+    low: PPOConfig | Mapping[str, Any] = ...,
+) -> Learner:
+    """Returns a learner of gmah: subgoals chosen by mixed values, pursued by PPO.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      period: Most steps for which a subgoal is kept.
+      refresh: When a subgoal ends:
+        `achieved`: when it is achieved, or after `period` steps.
+        `fixed`: always after `period` steps.
+        `changed`: as `achieved`, and when an auto-encoder's reconstruction error exceeds
+          `quantile`.
+        `options`: when the set of available subgoals changes, or after `period` steps.
+      quantile: With refresh `changed`: share of observations whose error counts as normal.
+      subgoals: Where subgoals come from:
+        `declared`: the environment's.
+        `learned`: regions of observations, around landmarks chosen from those seen.
+      regions: Number of learned subgoals.
+      curiosity: With learned subgoals: share of training environments in which agents go where
+        they have
+        been least; the high level learns from that too.
+      chooser: What chooses subgoals:
+        `learned`: the high level.
+        `scripted`: the environment's task tree.
+        `uniform`: uniformly at random among the available ones.
+      mixing: Mix the agents' values of subgoals; without, each agent learns to choose
+        independently.
+      external: Weight of the team's reward in the low level's reward, beside 1 for its
+        subgoals.
+      low_steps: Environment steps at the start in which only the low level learns, with random
+        subgoals.
+      low_after: The low level after `low_steps`:
+        `train`: it learns on.
+        `freeze`: it stays as it is.
+      low_greedy: In evaluations the low level takes its best action; without, it samples as in
+        training,
+        because a best action that changes nothing is repeated forever.
+      together: Share of environments in which a random choice gives all agents the same
+        subgoal, so that
+        agents which have to meet learn to get past each other.
+      unmixed_steps: Environment steps after `low_steps` in which agents learn to choose
+        independently, before
+        their values are mixed.
+      high: Settings of the level that chooses subgoals; steps and rates are in environment
+        steps.
+      low: Settings of the level that acts; its reward is always that of the agent's own
+        subgoal.
+    """
+
+def gmah_q(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    period: int = 16,
+    refresh: Literal["achieved", "fixed", "changed", "options"] = "achieved",
+    quantile: float = 0.95,
+    subgoals: Literal["declared", "learned"] = "declared",
+    regions: int = 8,
+    curiosity: float = 0.5,
+    chooser: Literal["learned", "scripted", "uniform"] = "learned",
+    mixing: bool = True,
+    external: float = 0.0,
+    low_steps: int = 0,
+    low_after: Literal["train", "freeze"] = "train",
+    low_greedy: bool = True,
+    together: float = 0.0,
+    unmixed_steps: int = 0,
+    high: QConfig | Mapping[str, Any] = ...,
+    low: QConfig | Mapping[str, Any] = ...,
+    hindsight: float = 0.0,
+) -> Learner:
+    """Returns a learner of gmah_q: subgoals chosen by mixed values, pursued by Q-learning.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      period: Most steps for which a subgoal is kept.
+      refresh: When a subgoal ends:
+        `achieved`: when it is achieved, or after `period` steps.
+        `fixed`: always after `period` steps.
+        `changed`: as `achieved`, and when an auto-encoder's reconstruction error exceeds
+          `quantile`.
+        `options`: when the set of available subgoals changes, or after `period` steps.
+      quantile: With refresh `changed`: share of observations whose error counts as normal.
+      subgoals: Where subgoals come from:
+        `declared`: the environment's.
+        `learned`: regions of observations, around landmarks chosen from those seen.
+      regions: Number of learned subgoals.
+      curiosity: With learned subgoals: share of training environments in which agents go where
+        they have
+        been least; the high level learns from that too.
+      chooser: What chooses subgoals:
+        `learned`: the high level.
+        `scripted`: the environment's task tree.
+        `uniform`: uniformly at random among the available ones.
+      mixing: Mix the agents' values of subgoals; without, each agent learns to choose
+        independently.
+      external: Weight of the team's reward in the low level's reward, beside 1 for its
+        subgoals.
+      low_steps: Environment steps at the start in which only the low level learns, with random
+        subgoals.
+      low_after: The low level after `low_steps`:
+        `train`: it learns on.
+        `freeze`: it stays as it is.
+      low_greedy: In evaluations the low level takes its best action; without, it samples as in
+        training,
+        because a best action that changes nothing is repeated forever.
+      together: Share of environments in which a random choice gives all agents the same
+        subgoal, so that
+        agents which have to meet learn to get past each other.
+      unmixed_steps: Environment steps after `low_steps` in which agents learn to choose
+        independently, before
+        their values are mixed.
+      high: Settings of the level that chooses subgoals; steps and rates are in environment
+        steps.
+      low: Settings of the level that acts; its reward is always that of the agent's own
+        subgoal.
+      hindsight: Share of environments in which the low level learns from failures as if the
+        subgoal had been
+        what was achieved (hindsight relabelling).
+    """
+
+def clam(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "clam",
+    embedding: int = 20,
+    token: Literal["own", "change", "code"] = "own",
+    inputs: tuple[int, ...] = (),
+    encoder: EncoderConfig | Mapping[str, Any] = ...,
+    contrast: ContrastConfig | Mapping[str, Any] = ...,
+    liam: LiamConfig | Mapping[str, Any] = ...,
+    ppo: PPOConfig | Mapping[str, Any] = ...,
+) -> Learner:
+    """Returns a learner of clam: PPO with a contrastive model of its partners.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      model: Model of the partners:
+        `clam`: contrastive encoder of the own trajectory.
+        `labels`: upper bound, CLAM trained with labels of which partners are alike.
+        `liam`: LIAM's encoder, which reconstructs what the partners see and do.
+        `none`: control, zeros.
+        `oracle`: upper bound, the partner's identity.
+        `random`: control, an untrained encoder.
+        `shuffled`: control, the embedding of another episode.
+      embedding: Size of the embedding, the same for all models.
+      token: Input of the encoder at each step:
+        `own`: the agent's observation and action.
+        `change`: the change of that since the step before.
+        `code`: its observation and the others' actions, as in the authors' repository.
+      inputs: Components of the observation that the encoder reads; none given: all.
+      encoder: Size of CLAM's encoder.
+      contrast: Training of CLAM's encoder.
+      liam: Settings of LIAM.
+      ppo: Settings of the policy.
+    """
+
+def liam(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "liam",
+    embedding: int = 20,
+    token: Literal["own", "change", "code"] = "own",
+    inputs: tuple[int, ...] = (),
+    encoder: EncoderConfig | Mapping[str, Any] = ...,
+    contrast: ContrastConfig | Mapping[str, Any] = ...,
+    liam: LiamConfig | Mapping[str, Any] = ...,
+    ppo: PPOConfig | Mapping[str, Any] = ...,
+) -> Learner:
+    """Returns a learner of liam: PPO with LIAM's model of its partners, by reconstruction.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      model: Model of the partners; see `clam`. `liam`: an encoder of the own trajectory that
+        reconstructs what the partners see and do.
+      embedding: Size of the embedding, the same for all models.
+      token: Input of the encoder at each step:
+        `own`: the agent's observation and action.
+        `change`: the change of that since the step before.
+        `code`: its observation and the others' actions, as in the authors' repository.
+      inputs: Components of the observation that the encoder reads; none given: all.
+      encoder: Size of CLAM's encoder.
+      contrast: Training of CLAM's encoder.
+      liam: Settings of LIAM.
+      ppo: Settings of the policy.
+    """

@@ -1,0 +1,168 @@
+"""Numbers of stored rows as the text of a table's cells."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import _study
+import numpy as np
+
+from marlx import statistics
+from marlx.analysis import result_rows
+
+MISSING = "-"
+
+
+class Result(NamedTuple):
+    """The stored rows of one arm of a comparison, which may be of several trainings."""
+
+    rows: list[result_rows.Row]
+    records: list[dict[str, Any]]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The trainings that made the rows."""
+        return [run for record in self.records for run in record["runs"]]
+
+
+@functools.cache
+def study(name: str) -> result_rows.Study:
+    """Returns a stored study; read once."""
+    return _study.read(name)
+
+
+def result(name: str, comparison: str, arm: str) -> Result | None:
+    """Returns the rows of an arm, ordered by seed, or None if there are none."""
+    stored = study(name)
+    rows = [r for r in stored.rows if (r["comparison"], r["arm"]) == (comparison, arm)]
+    rows.sort(key=lambda row: -1 if row["seed"] is None else row["seed"])
+    hashes = dict.fromkeys(row["config_hash"] for row in rows)
+    return Result(rows, [stored.settings[digest] for digest in hashes]) if rows else None
+
+
+def need(name: str, comparison: str, arm: str) -> Result:
+    """Returns the rows of an arm.
+
+    Raises:
+      ValueError: there are none.
+    """
+    found = result(name, comparison, arm)
+    if found is None:
+        raise ValueError(f"study {name} has no rows of {arm!r} in {comparison!r}")
+    return found
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """Returns a number with three digits or so: `0.972`, `9.13`, `-18.5`, `210`."""
+    if decimals is None:
+        decimals = _decimals(value)
+    text = f"{value:,.{decimals}f}"
+    return text[1:] if text.startswith("-") and not float(text.replace(",", "")) else text
+
+
+def interval(mean: float, low: float, high: float, decimals: int | None = None) -> str:
+    """Returns `0.972 [0.952, 0.986]`, without the interval where it is a point."""
+    if decimals is None:
+        whole = all(float(value).is_integer() for value in (mean, low, high))
+        decimals = 0 if whole else _decimals(mean)
+    text = number(mean, decimals)
+    if low == high:
+        return text
+    return f"{text} [{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def greedy(found: Result | None, decimals: int | None = None) -> str:
+    """Returns the mean greedy return and its interval.
+
+    That of one training was stored with it, over seeds and episodes. That of several trainings is a
+    bootstrap over the means of their seeds: not all stored episodes.
+    """
+    if found is None:
+        return MISSING
+    if len(found.runs) == 1:
+        (run,) = found.runs
+        low, high = run["interval"]
+        return interval(run["mean"], low, high, decimals)
+    return spread(row["final"] for row in found.rows)
+
+
+def spread(values: Iterable[float]) -> str:
+    """Returns the mean of one number per seed, with its bootstrap interval."""
+    numbers = np.array(list(values), float)
+    return interval(float(numbers.mean()), *statistics.bootstrap_interval(numbers))
+
+
+def drawn(found: Result | None) -> str:
+    """Returns the mean return of drawn actions and its interval."""
+    if found is None:
+        return MISSING
+    (run,) = found.runs
+    extra = run["extra"]
+    return interval(extra["sampled_return"], *extra["sampled_interval"])
+
+
+def exploring(found: Result | None) -> str:
+    """Returns the mean return of training's own episodes over the last tenth of the training."""
+    if found is None:
+        return MISSING
+    curves = np.array([row["train_curve"] for row in found.rows], float)
+    last = max(1, curves.shape[1] // 10)
+    return number(float(curves[:, -last:].mean()), 2)
+
+
+def whole_training(found: Result) -> str:
+    """Returns the mean of the greedy curve, over evaluations and seeds, with its interval."""
+    return spread(float(np.mean(row["curve"])) for row in found.rows)
+
+
+def at(found: Result, steps: int) -> str:
+    """Returns the mean greedy return of the evaluation nearest to a number of steps."""
+    curve = np.mean([row["curve"] for row in found.rows], axis=0)
+    nearest = int(np.abs(np.array(found.rows[0]["steps"]) - steps).argmin())
+    return number(float(curve[nearest]))
+
+
+def calls(found: Result | None) -> str:
+    """Returns the mean number of centralised calls per seed: all steps if it counts none."""
+    if found is None:
+        return MISSING
+    counts = [(row["calls"] or row["steps"])[-1] for row in found.rows]
+    return f"{round(float(np.mean(counts))):,}"
+
+
+def seeds(found: Result, decimals: int = 3) -> str:
+    """Returns the mean greedy return of every seed."""
+    return ", ".join(number(row["final"], decimals) for row in found.rows)
+
+
+def random_return(found: Result) -> str:
+    """Returns the mean return of uniformly random actions."""
+    return number(found.runs[0]["random_return"])
+
+
+def optimum(found: Result) -> str:
+    """Returns the best possible return."""
+    value = found.records[0]["optimum"]
+    return MISSING if value is None else f"{value:g}"
+
+
+def measured(comparison: str, arm: str, name: str) -> Any:
+    """Returns a measurement of the study `speed`, None if it was not made.
+
+    Raises:
+      ValueError: there is no such row.
+    """
+    return need("speed", comparison, arm).rows[-1]["measured"].get(name)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _decimals(value: float) -> int:
+    size = abs(value)
+    return 3 if size < 0.9995 else 2 if size < 9.995 else 1 if size < 99.95 else 0

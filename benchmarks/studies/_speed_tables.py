@@ -1,0 +1,220 @@
+"""The tables of the speed suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import _cells as cells
+
+COUNTS = (1, 64, 1024, 4096)
+"""Environments side by side."""
+PPO = (
+    ("IPPO, feed-forward", "ippo feed-forward"),
+    ("MAPPO, feed-forward", "mappo feed-forward"),
+    ("IPPO, recurrent, `trunk: shared`, as JaxMARL's", "ippo recurrent, shared"),
+    ("IPPO, recurrent, two networks", "ippo recurrent"),
+    ("MAPPO, recurrent", "mappo recurrent"),
+    ("MAPPO, recurrent, windows of 16", "mappo recurrent, windows of 16"),
+)
+LEARNERS = (
+    *("iql", "vdn", "qmix", "qplex", "joint_q", "ippo", "mappo", "ia2c", "maa2c"),
+    *("mansa", "mansa_ppo", "gmah", "gmah_q", "clam", "liam"),
+)
+QMIX = (
+    ("one seed", "one"),
+    ("four seeds on two devices", "four on two devices"),
+    ("four seeds under `vmap` on one", "four on one device"),
+)
+
+
+ROOFLINE = (
+    ("foraging, a step of 64 environments", "foraging step, 64"),
+    ("foraging, a step of 4,096", "foraging step, 4096"),
+    ("spread, a step of 64", "spread step, 64"),
+    ("spread, a step of 4,096", "spread step, 4096"),
+    ("QMIX on foraging, a gradient step", "QMIX update, foraging"),
+    ("MAPPO on foraging, an update (3,200 steps, 4 epochs)", "MAPPO update, foraging"),
+    ("IPPO on spread, an update (800 steps, 4 epochs)", "IPPO update, spread"),
+)
+SCALING = (
+    ("environments", (1, 64, 4096, 65536), ""),
+    ("agents", (2, 8, 16, 32, 64), ""),
+    ("seeds", (1, 16, 256), ""),
+    ("replay (steps)", (10_000, 1_000_000, 4_000_000), ""),
+    ("devices that share environments", (1, 2), ", data"),
+    ("devices with a seed each", (1, 2), ", seeds"),
+    ("processes that share environments", (1, 2), ", data"),
+    ("processes with a seed each", (1, 2), ", seeds"),
+)
+"""Label, whose first word is the axis; sizes; end of the arm's name."""
+OPPONENTS = (("random", "random"), ("still", "stands still"), ("pretrained", "`pretrained`"))
+
+
+def foraging() -> str:
+    """Returns the table of foraging's steps per second against jumanji's."""
+    rows = []
+    for count in COUNTS:
+        arms = [f"{count} environments, {ends}" for ends in ("as played", "1 to 23")]
+        rows.append(
+            [f"{count:,}", *(text for arm in arms for text in _pace("speed_foraging", arm))]
+        )
+    return cells.table(
+        ["environments", "as played", "steps/s", "ends after 1 to 23", "steps/s"], rows
+    )
+
+
+def particles() -> str:
+    """Returns the table of particles' steps per second against JaxMARL's."""
+    tasks = ("simple_spread", "simple_tag")
+    rows = []
+    for count in COUNTS:
+        arms = [f"{task}_v3, {count} environments" for task in tasks]
+        rows.append([f"{count:,}", *(text for arm in arms for text in _pace("speed_mpe", arm))])
+    return cells.table(["environments", tasks[0], "steps/s", tasks[1], "steps/s"], rows)
+
+
+def ppo() -> str:
+    """Returns the table of PPO's training steps per second."""
+    rows = []
+    for label, arm in PPO:
+        names = ("steps_per_second", "jaxmarl", "ratio", "compile_s")
+        pace, theirs, ratio, compile_s = (cells.measured("speed_ppo", arm, n) for n in names)
+        rows.append([label, _whole(pace), _whole(theirs), _tenths(ratio), f"{compile_s} s"])
+    return cells.table(["", "steps/s", "JaxMARL's", "ratio", "compile"], rows)
+
+
+def replay() -> str:
+    """Returns the table of flashbax's times divided by ours."""
+    kinds = (
+        *("uniform add", "uniform sample"),
+        *("prioritised add", "prioritised sample", "prioritised update"),
+    )
+    rows = []
+    for count in COUNTS:
+        arms = [f"{kind}, {count} environments" for kind in kinds]
+        ratios = [cells.measured("speed_replay", arm, "loop_ratio") for arm in arms]
+        rows.append([f"{count:,}", *(f"{ratio:.2f}" for ratio in ratios)])
+    return cells.table(["environments", *kinds], rows)
+
+
+def learners() -> str:
+    """Returns the table of every learner's speed and memory."""
+    names = ("steps_per_second", "compile_s", "peak_mb", "compile_peak_mb", "state_mb")
+    rows = []
+    for arm in LEARNERS:
+        values = [cells.measured("speed_learners", arm, name) for name in names]
+        rows.append([arm, *(f"{value:,}" for value in values)])
+    head = ["steps/s", "compile (s)", "peak memory (MB)", "of which before the first step"]
+    return cells.table(["", *head, "state (MB)"], rows)
+
+
+def qmix() -> str:
+    """Returns the table of QMIX's speed against JaxMARL's."""
+    rows = []
+    for label, arm in QMIX:
+        names = ("with_evaluation", "ratio", "compile_s", "peak_mb")
+        pace, ratio, compile_s, peak = (cells.measured("speed_qmix", arm, n) for n in names)
+        share = "" if ratio is None else f"{ratio}"
+        rows.append([label, _whole(pace), share, f"{compile_s} s", f"{peak / 1000:.1f} GB"])
+    names = ("steps_per_second", "compile_s", "peak_mb")
+    pace, compile_s, peak = (cells.measured("speed_qmix", "JaxMARL", n) for n in names)
+    rows.append(["JaxMARL", _whole(pace), "", f"{compile_s} s", f"{peak / 1000:.2f} GB"])
+    return cells.table(["", "steps/s", "of JaxMARL's", "compile", "peak memory"], rows)
+
+
+def time_to_return() -> str:
+    """Returns the table of the time that QMIX takes for a return of -40 on spread."""
+    rows = cells.need("speed", "speed_qmix", "time to return").rows
+    return cells.table(
+        ["seed", *(str(row["seed"]) for row in rows)],
+        [
+            ["seconds", *(str(row["measured"]["seconds"]) for row in rows)],
+            ["environment steps", *(f"{row['measured']['steps']:,}" for row in rows)],
+        ],
+    )
+
+
+def roofline() -> str:
+    """Returns the table of the hottest programs against what the machine reaches."""
+    rows = []
+    for label, arm in ROOFLINE:
+        made = cells.need("speed", "roofline", arm).rows[-1]["measured"]
+        roof = max(made["operations_us"], made["bytes_us"])
+        rows.append(
+            [
+                *(label, _time(made["measured_us"]), f"{cells.number(made['Mop'])} M"),
+                *(f"{made['MB']:.3g} MB", _time(roof), f"{made['of_roof']:.2f}"),
+                *(made["limit"], f"{made['kernels']}"),
+            ]
+        )
+    head = ["program", "takes", "operations", "bytes", "roof", "of it", "limit", "kernels"]
+    return cells.table(head, rows)
+
+
+def scaling() -> str:
+    """Returns the table of training's speed by environments, agents, seeds, replay, devices."""
+    rows = []
+    for label, sizes, split in SCALING:
+        axis = label.split()[0]
+        arms = [f"{axis}, {size}{split}" for size in sizes]
+        paces = [cells.measured("speed_scaling", arm, "steps_per_second") for arm in arms]
+        rows.append(
+            [
+                label,
+                "; ".join(f"{size:,}" for size in sizes),
+                "; ".join(map(_whole, paces)),
+                f"{paces[-1] / paces[0]:.2g}",
+            ]
+        )
+    return cells.table(["", "how many", "steps/s", "last over first"], rows)
+
+
+def opponents() -> str:
+    """Returns the table of the trained opponents against simple ones."""
+    rows = []
+    for task, side in (("simple_tag_v3", "prey"), ("simple_adversary_v3", "adversary")):
+        for team in ("trained together", "after_prey"):
+            for name, label in OPPONENTS:
+                arm = f"{team} against {name}"
+                found = cells.result("opponents", f"mpe/{task}", arm)
+                if found is None:
+                    continue
+                made = found.rows[-1]["measured"]
+                returns = [cells.number(made[f"{who}_return"]) for who in ("team", "opponent")]
+                whose = "trained with it" if team == "trained together" else f"`{team}`"
+                rows.append([f"{side}: {label}", whose, *returns])
+    return cells.table(["opponent", "team", "the team gets", "the opponent gets"], rows)
+
+
+def _time(microseconds: float) -> str:
+    if microseconds >= 2_000:
+        return f"{microseconds / 1000:.1f} ms"
+    return f"{microseconds:,.0f} us" if microseconds >= 100 else f"{microseconds:.1f} us"
+
+
+def _pace(comparison: str, arm: str) -> list[str]:
+    ratio, pace = (cells.measured(comparison, arm, name) for name in ("ratio", "marlx"))
+    return [f"{ratio:.1f} x", _whole(pace)]
+
+
+def _whole(value: Any) -> str:
+    return cells.MISSING if value is None else f"{value:,}"
+
+
+def _tenths(value: Any) -> str:
+    return cells.MISSING if value is None else f"{value:.1f}"
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "speed-foraging": foraging,
+    "speed-particles": particles,
+    "speed-ppo": ppo,
+    "speed-replay": replay,
+    "speed-learners": learners,
+    "speed-qmix": qmix,
+    "speed-time-to-return": time_to_return,
+    "speed-roofline": roofline,
+    "speed-scaling": scaling,
+    "opponents": opponents,
+}

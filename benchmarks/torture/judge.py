@@ -1,0 +1,176 @@
+"""Runs one command line of marlx in this process, and says what is wrong with what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import resource
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LIMIT = 5.0
+"""Seconds of CPU time that a command may take before it compiles anything."""
+COMPILES = 20.0
+"""The same for a command that compiles a small program."""
+STUCK = 60.0
+"""Seconds on the clock after which a command is stopped."""
+LONGEST = 4000
+"""Characters of the longest message."""
+RAW = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Control characters, which a terminal obeys."""
+
+
+class Case(NamedTuple):
+    """A command line, and what may come of it.
+
+    Attributes:
+      words: after `marlx`.
+      codes: exit codes that are right.
+      compiles: whether it compiles a program.
+      files: path -> bytes to write first, relative to the folder that the command runs in.
+    """
+
+    words: Sequence[str]
+    codes: tuple[int, ...] = (0, 2)
+    compiles: bool = False
+    files: dict[str, bytes] = {}  # noqa: RUF012
+
+
+class Outcome(NamedTuple):
+    """What a command did.
+
+    Attributes:
+      code: exit code; None if it came to the place where it would have compiled.
+      out: what it wrote to stdout.
+      err: what it wrote to stderr.
+      seconds: of CPU time.
+      error: an exception that left it, as text.
+    """
+
+    code: int | None
+    out: str
+    err: str
+    seconds: float
+    error: str = ""
+
+
+class Reached(BaseException):
+    """Raised where a training would be compiled."""
+
+
+class Stuck(BaseException):
+    """Raised when a command takes too long."""
+
+
+def faults(case: Case, outcome: Outcome) -> list[str]:
+    """Returns the kinds of faults of an outcome."""
+    found, code, text = [], outcome.code, outcome.out + outcome.err
+    if outcome.error.startswith("Stuck"):
+        found.append("hang")
+    elif outcome.error or "Traceback (most recent call last)" in text:
+        found.append("traceback")
+    elif outcome.seconds > (COMPILES if case.compiles else LIMIT):
+        found.append("slow")
+    if not outcome.error and code is not None:
+        if code not in case.codes:
+            found.append("exit code")
+        elif code == 2 and not re.fullmatch(r"(marlx: .*\n)+", outcome.err):
+            found.append("no plain line")  # wrong input is answered by lines of marlx alone
+    if any(len(line) > LONGEST for line in outcome.err.splitlines()) or len(outcome.err) > LONGEST:
+        found.append("long message")
+    if RAW.search(text):
+        found.append("raw control code")
+    return found
+
+
+def run(case: Case) -> Outcome:
+    """Runs a command line in an empty folder, up to where it would compile a training."""
+    from marlx import cli
+
+    out, err, code, error = io.StringIO(), io.StringIO(), None, ""
+    here = os.getcwd()
+    scratch = tempfile.mkdtemp(prefix="torture-")
+    began = time.process_time()
+    try:
+        os.chdir(scratch)
+        for name, content in case.files.items():
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_bytes(content)
+        with (
+            _alarm(), limited_memory(),
+            contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+        ):  # fmt: skip
+            code = cli.run(list(case.words))
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 0 if left.code is None else 1
+    except Reached:
+        code = None
+    except BaseException as caught:  # whatever left it is what is looked for
+        lines = traceback.format_exception(caught)
+        error = f"{type(caught).__name__}: {str(caught)[:200]} | {_place(lines)}"
+    finally:
+        seconds = time.process_time() - began
+        os.chdir(here)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Outcome(code, out.getvalue(), err.getvalue(), seconds, error)
+
+
+def _place(lines: list[str]) -> str:
+    """Returns the last line of marlx in a traceback."""
+    ours = [line for line in lines if "/marlx/" in line or "/envs/" in line or "/algos/" in line]
+    return " ".join((ours or lines)[-1].split())[:200]
+
+
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    def ring(*_: Any) -> None:
+        raise Stuck(f"after {STUCK:.0f} s")
+
+    old = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, STUCK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+@contextlib.contextmanager
+def limited_memory(more: int = 3 << 30) -> Iterator[None]:
+    """Gives this process `more` bytes of address space beyond what it has, inside a `with` block.
+
+    A command that reads /dev/zero to its end then gets a MemoryError, and the machine stays alive.
+    """
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc").exists() else 0
+    old = resource.getrlimit(resource.RLIMIT_AS)
+    if pages:
+        soft = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (soft, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, old)
+
+
+def stop_before_compiling(change: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Makes trainings and sweeps raise `Reached` where they would compile, in this process."""
+    import subprocess
+
+    from marlx.cli import sweep
+    from marlx.loop.run import Run
+
+    def reached(*_: Any, **__: Any) -> Any:
+        raise Reached
+
+    change(Run, "random_returns", reached)
+    change(Run, "compile", reached)
+    change(sweep, "train_trials", reached)
+    change(subprocess, "run", reached)  # `marlx bench`
