@@ -90,6 +90,7 @@ OWN = {
     "marlx/runs/policies.py": "a file that it has just written; metadata with a digest",
     "marlx/runs/folder.py": "a file that this run writes",
     "marlx/loggers/tensorboard.py": "a picture that this run writes",
+    "marlx/sweeps/storage.py": "the system's",
     "marlx/xla/memory.py": "the system's",
 }
 """Modules that read without the guard, and the reason."""
