@@ -164,7 +164,8 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 def _inside(value: float, bounds: dict[str, float]) -> bool:
     return value == value and (
         bounds.get("at_least", value) <= value <= bounds.get("at_most", value)
-        and bounds.get("above", -math.inf) < value < bounds.get("below", math.inf)
+        and ("above" not in bounds or value > bounds["above"])
+        and ("below" not in bounds or value < bounds["below"])
     )
 
 

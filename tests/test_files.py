@@ -1,7 +1,9 @@
 """The guard that every reader of a file goes through."""
 
+import ast
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,34 @@ def test_json_that_fits_is_returned_and_other_keys_are_not_looked_at(tmp_path):
     content = {"steps": 3, "by": {"a": 1, "b": 2.5}, "names": ["x"], "more": [[None]]}
     (tmp_path / "a").write_text(json.dumps(content))
     assert files.read_json(tmp_path / "a", SCHEMA) == content
+
+
+ROOT = Path(__file__).parents[1]
+READERS = ("read_text", "read_bytes", "loads", "load", "safe_load")
+OWN = {
+    "marlx/files.py": "the guard",
+    "marlx/config/yaml_text.py": "bounded by its loader",
+    "marlx/config/layers.py": "presets of the package",
+    "marlx/analysis/result_rows.py": "stored results of the package",
+    "marlx/registry.py": "entry points",
+    "marlx/runs/identity.py": "what it has just written as text",
+    "marlx/runs/policies.py": "a file that it has just written; metadata with a digest",
+    "marlx/runs/folder.py": "a file that this run writes",
+    "marlx/loggers/tensorboard.py": "a picture that this run writes",
+    "marlx/sweeps/storage.py": "the system's",
+    "marlx/xla/memory.py": "the system's",
+}
+"""Modules that read without the guard, and the reason."""
+
+
+def test_every_reader_goes_through_the_guard():
+    """A call of `read_text` is the guard's function, `path.read_text` is not."""
+    found = set()
+    for folder in ("marlx", "envs", "algos"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    if node.func.attr in READERS:
+                        found.add(path.relative_to(ROOT).as_posix())
+    links = ("marlx/envs/", "marlx/algos/", "marlx/configs/")
+    assert {path for path in found if not path.startswith(links)} <= OWN.keys()

@@ -23,13 +23,14 @@ class Inner:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    lr: float = setting(1e-3, above=0, traced=True)
+    lr: float = setting(1e-3, above=0, at_most=1e6, traced=True)
     size: int = setting(4, at_least=1)
     weight: float = setting(0.0, at_least=0)
     share: float = setting(0.5, above=0, below=1)
     limit: int | None = setting(None, at_least=0)
     mode: Literal["a", "b"] = "a"
     free: float = -5.0
+    clip: float = setting(1.0, above=0, finite=False)
     inner: Inner = dataclasses.field(default_factory=Inner)
 
     def __post_init__(self):
@@ -41,6 +42,12 @@ class Config:
     [
         ({"lr": 0}, "lr is 0; it must be above 0"),
         ({"lr": float("nan")}, "lr is nan; it must be above 0"),
+        ({"lr": float("inf")}, "lr is inf; it must be a finite number"),
+        ({"free": float("-inf")}, "free is -inf; it must be a finite number"),
+        ({"free": float("nan")}, "free is nan; it must be a number"),
+        ({"lr": 1e9}, "lr is 1000000000.0; it must be above 0 and at most 1000000.0"),
+        ({"limit": 2**31}, "limit is 2147483648; it must be at most 2147483647, or none"),
+        ({"size": 10**400}, f"size is 1{'0' * 36} ... {'0' * 37}; it must be at most 2147483647"),
         ({"size": 0}, "size is 0; it must be at least 1"),
         ({"weight": -1.0}, "weight is -1.0; it must be 0 or more"),
         ({"share": 1.0}, "share is 1.0; it must be above 0 and below 1"),
@@ -52,6 +59,11 @@ def test_a_value_out_of_bounds_is_answered_with_name_value_and_bounds(values, me
     with pytest.raises(ValueError) as error:
         Config(**values)
     assert str(error.value) == message
+
+
+def test_infinity_is_accepted_where_it_has_a_meaning():
+    assert Config(clip=float("inf")).clip == float("inf")
+    assert TrainConfig(seed=4_061_526_404).seed == 4_061_526_404, "as in public sweeps"
 
 
 def test_bounds_of_parts_are_checked_when_the_parts_are_made():

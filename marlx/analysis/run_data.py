@@ -83,8 +83,8 @@ class RunData:
 
     def number(self, name: str) -> float | None:
         """A setting as a number; None if it is not set or not a number."""
-        value = self.settings.get(name)
-        return float(value) if isinstance(value, int | float) else None
+        value: Any = self.settings.get(name)
+        return float(value) if isinstance(value, bool) or is_number(value) else None
 
     @property
     def total_steps(self) -> float:

@@ -23,6 +23,7 @@ from marlx.cli.records import Output
 from marlx.cli.shared import complain, quoted, use_compilation_cache
 from marlx.cli.tracking import check_loggers
 from marlx.cli.words import is_option
+from marlx.files import LARGEST_YAML, read_bytes
 from marlx.runs.files import read_json, replace_file
 
 FILE = "grid.json"
@@ -84,7 +85,7 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     config = value_of(words, "config")
     try:
         if config is not None:
-            replace_file(folder / SETTINGS, Path(config).read_bytes())
+            replace_file(folder / SETTINGS, read_bytes(config, LARGEST_YAML))
             words = [*_without(words, "config"), "--config", SETTINGS]
         content = {"algorithms": algorithms, "environments": environments, "options": words}
         replace_file(folder / FILE, json.dumps(content, indent=2) + "\n")

@@ -60,13 +60,7 @@ def parallel_coordinates(
     for x, scale in enumerate(scales):
         axes.axvline(x, color="#444444", lw=0.8)
         for height, label in scale.ticks():
-            axes.annotate(
-                plain_label(label),
-                (x, height),
-                xytext=(3, 0),
-                textcoords="offset points",
-                fontsize=8,
-            )
+            axes.annotate(label, (x, height), xytext=(3, 0), textcoords="offset points", fontsize=8)
     names = [plain_label(name) for name in (*(scale.name for scale in scales), metric)]
     axes.set_xticks(range(len(scales) + 1), names, fontsize=9)
     axes.set_yticks([])
@@ -128,5 +122,5 @@ class _Scale:
     def ticks(self) -> list[tuple[float, str]]:
         """Returns heights and labels."""
         if self._choices:
-            return [(self.height(choice), choice) for choice in self._choices]
+            return [(self.height(choice), plain_label(choice)) for choice in self._choices]
         return [(self.height(x), f"{x:.3g}") for x in dict.fromkeys((self._low, self._high))]

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
 from marlx import cli
@@ -26,6 +27,7 @@ BOMB = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The folder of a run; commands are given in the folder that it is in."""
+    jax.devices()  # JAX starts with the tests' devices, not with those that a command asks for
     monkeypatch.chdir(tmp_path)
     return write_run(
         tmp_path / "run", "iql", GAME, env={"horizon": 25}, steps=STEPS, returns=[[0.0, 1.0]] * 5
@@ -94,6 +96,23 @@ def test_pipes_and_devices_are_not_read(kind, file, run, capsys):
     os.mkfifo(run / file) if kind == "pipe" else (run / file).symlink_to("/dev/zero")
     assert "it is not a regular file" in answer(["doctor", run], capsys)
     answer(["plot", run], capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "iql", GAME, "--config", "pipe"],
+        ["train", "--resume", "pipe"],
+        ["sweep", "pipe"],
+        ["report", "run", "--bounds", "pipe"],
+        ["plot", "pipe"],
+        ["eval", "pipe"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_pipe_in_place_of_a_file_or_a_folder_is_not_read(words, run, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe" in answer(words, capsys)
 
 
 def test_a_policy_that_is_a_pipe_is_not_read(run, capsys):
