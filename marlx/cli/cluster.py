@@ -130,8 +130,9 @@ def follow(training: Run, checkpoints: Checkpoints | None, history: Sequence[Pro
       history: evaluations so far of a restored run.
     """
     from marlx.loop.drive import drive
+    from marlx.loop.finite import NotFinite
 
-    with stoppable(lambda: complain(WAITING), lambda: None) as stop:
+    with contextlib.suppress(NotFinite), stoppable(lambda: complain(WAITING), lambda: None) as stop:
         stop.patient = True
         result = drive(
             training,
@@ -140,6 +141,7 @@ def follow(training: Run, checkpoints: Checkpoints | None, history: Sequence[Pro
             stop=lambda: any_stopped(stop),
         )
         return 128 + stop.number if result is None else 0
+    return 1  # all processes find the same NaN or infinity, and the first one says so
 
 
 def leave_together(run: Callable[[], T], *passes: type[Exception]) -> T:
