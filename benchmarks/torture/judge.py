@@ -164,13 +164,13 @@ def stop_before_compiling(change: Callable[[Any, str, Any], None] = setattr) -> 
     """Makes trainings and sweeps raise `Reached` where they would compile, in this process."""
     import subprocess
 
-    from marlx.cli import sweep
     from marlx.loop.run import Run
+    from marlx.sweeps.study import Study
 
     def reached(*_: Any, **__: Any) -> Any:
         raise Reached
 
     change(Run, "random_returns", reached)
     change(Run, "compile", reached)
-    change(sweep, "train_trials", reached)
+    change(Study, "take", reached)
     change(subprocess, "run", reached)  # `marlx bench`

@@ -6,8 +6,9 @@ import contextlib
 import logging
 import math
 import os
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,14 +78,39 @@ def _checkpointer() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences orbax's log: its errors are raised as well, and reported once."""
-    logger = logging.getLogger("absl")
+    """Silences orbax's log: its errors are raised as well, and reported once.
+
+    Where one write of several fails, as on a full disk, the others end later and print tracebacks
+    about the closed event loop that they belonged to. After an error those stay silent, too.
+    """
+    logger, hook = logging.getLogger("absl"), sys.excepthook
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
+    logging.getLogger("asyncio").addFilter(_is_not_left_over)
+    if not isinstance(hook, _WithoutLeftOver):
+        sys.excepthook = _WithoutLeftOver(hook)
     try:
         yield
+        sys.excepthook = hook
     finally:
         logger.setLevel(level)
+
+
+class _WithoutLeftOver:
+    """An exception hook that passes on all but what writes print after their loop was closed."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self._hook = hook
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            self._hook(kind, error, trace)
+
+
+def _is_not_left_over(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio's log is about anything but a task of orbax that failed."""
+    text = record.getMessage()
+    return not ("never retrieved" in text and "orbax" in text)
 
 
 def flush(path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -462,3 +463,21 @@ def test_a_slow_disk_takes_no_more_than_its_share(started, tmp_path, monkeypatch
     clock[0] = 210
     store.step(run, history)
     assert store.steps == 32
+
+
+def test_what_a_failed_write_leaves_running_stays_silent(monkeypatch, caplog):
+    import logging
+
+    from marlx.runs import array_store
+
+    seen = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(error))
+    with pytest.raises(OSError), array_store._quiet():
+        raise OSError("disk full")
+    for error in (RuntimeError("Event loop is closed"), RuntimeError("other"), KeyError("x")):
+        sys.excepthook(type(error), error, None)
+    assert [str(error) for error in seen] == ["other", "'x'"]
+    log = logging.getLogger("asyncio")
+    log.error("Task exception was never retrieved\nfuture: <Task defined at orbax/x.py:1>")
+    log.error("Task exception was never retrieved\nfuture: <Task defined at my.py:1>")
+    assert len(caplog.records) == 1
