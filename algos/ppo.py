@@ -60,8 +60,9 @@ def prepare(
     next_value = nets.value(state.params, after, t.next_obs)
     scale = value_scale(config, state.returns)
     values = Values(denormalise(value, scale), denormalise(next_value, scale))
-    advantage, target = advantages(values, gae_inputs(spec, config, t))
-    returns = extend(state.returns, target, keep=0.99)
+    steps = gae_inputs(spec, config, t, team_value=nets.team_value)
+    advantage, target = advantages(values, steps)
+    returns = extend(state.returns, target, keep=0.99, counted=t.obs.active)
     scale = value_scale(config, returns)
     batch = Batch(
         obs=t.obs,

@@ -162,10 +162,11 @@ def q_learner(
 
     def observe(state: QState, t: Transition) -> QState:
         rollout = store(t)
+        counted = t.obs.active if c.reward == "own" else None
         new = jnp.where(state.steps >= c.warmup, num_learned(t) * c.updates_per_step, 0)
         return state._replace(
             replay=parts.replay.add(state.replay, rollout),
-            rewards=extend(state.rewards, rollout.items.reward),
+            rewards=extend(state.rewards, rollout.items.reward, counted=counted),
             steps=state.steps + t.done.size,
             pending=state.pending + new,
         )

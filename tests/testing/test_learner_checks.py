@@ -8,7 +8,7 @@ from tiny import TinyConfig, tiny
 
 import marlx
 from marlx.learner import Learner
-from marlx.testing import Constant, Masked, Recall, Unequal, check_env, check_learner
+from marlx.testing import Constant, Leaving, Masked, Recall, Unequal, check_env, check_learner
 
 SMALL = {
     "hidden": 8, "mixer_hidden": 8, "mixer_embed": 4, "critic_hidden": 8, "warmup": 32, "batch": 4,
@@ -22,6 +22,8 @@ CENTRAL = ("joint_q", "mansa", "mansa_ppo")
 """Learners that act on more than the agents' own observations."""
 CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
+ABSENT = ("iql", "vdn", "qmix", "qplex", "joint_q", "ippo", "mappo", "mansa")
+"""Learners that do not learn from agents that are not there."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
@@ -48,6 +50,7 @@ def check(name, others, eager):
         prepare(Recall(num_agents=3)),
         others=[prepare(env) for env in others],
         decentralised=name not in CENTRAL,
+        absent=Leaving() if name in ABSENT else None,
         eager=eager,
         tolerance=TOLERANCE.get(name, 1e-3),
     )
