@@ -47,7 +47,6 @@ def extend(seen: Moments, more: Array, keep: float = 1.0, counted: Array | None 
         mean = jnp.where(counted, more, 0.0).sum() / jnp.maximum(count, 1.0)
         distance = jnp.where(counted, more - mean, 0.0)
     total, gap = number + count, mean - seen.mean
-    if counted is not None:  # nothing may have been counted so far
-        total = jnp.maximum(total, 1e-8)
-    squares = squares + (distance**2).sum() + gap**2 * number * count / total
-    return Moments(total, seen.mean + gap * count / total, squares)
+    divisor = total if counted is None else jnp.maximum(total, 1e-8)  # there may be none so far
+    squares = squares + (distance**2).sum() + gap**2 * number * count / divisor
+    return Moments(total, seen.mean + gap * count / divisor, squares)

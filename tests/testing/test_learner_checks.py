@@ -22,7 +22,7 @@ CENTRAL = ("joint_q", "mansa", "mansa_ppo")
 """Learners that act on more than the agents' own observations."""
 CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
-ABSENT = ("iql", "vdn", "qmix", "qplex", "joint_q", "ippo", "mappo", "mansa")
+ABSENT = ("iql", "vdn", "qmix", "qplex", "ippo", "mappo")
 """Learners that do not learn from agents that are not there."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
@@ -138,6 +138,13 @@ def doubled(spec, learner):
     return init
 
 
+def counts_the_dead(spec, learner):
+    def observe(state, rollout):
+        return {"logits": state["logits"] + rollout.reward.sum()}
+
+    return observe
+
+
 def blows_up(spec, learner):
     return lambda state, key: ({"logits": state["logits"] / 0.0}, {})
 
@@ -151,6 +158,7 @@ def blows_up(spec, learner):
         ({"update": grows}, "the state that update returns changes its structure"),
         ({"update": blows_up}, "is not finite"),
         ({"act": counts_the_batch}, "memory recomputed"),
+        ({"observe": counts_the_dead}, "what inactive agents see, do or are paid is learned from"),
     ],
 )
 def test_what_is_broken_is_named_in_one_line(changes, fault):
