@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.last_action import with_last_action
 from marlx.algos.ppo_batch import (
     Batch,
     Sequences,
@@ -189,6 +190,10 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     clipped values, recurrent chunks). Differs from: MAPPO's code, which computes a central critic
     for every agent; see also `marlx.algos.ppo_losses.value_scale`.
     """
+    if config.last_action:
+        plain = dataclasses.replace(config, last_action=False)
+        build = functools.partial(ppo_learner, config=plain, central=central)
+        return with_last_action(spec, build)._replace(config=config)
     nets = actor_critic(spec, config, central=central)
 
     return Learner(

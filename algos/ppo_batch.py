@@ -82,9 +82,11 @@ def _ends_with_agents(discount: Array, active: Array | None, team_value: bool) -
     if active is None:
         return discount
     exists = value_exists(active, not team_value)
-    rank = max(discount.ndim, exists.ndim)
-    grown = (x.reshape(*x.shape, *[1] * (rank - x.ndim)) for x in (exists, discount))
-    return jnp.where(*grown, 0.0)
+    if discount.ndim < exists.ndim:
+        discount = discount[..., None]
+    elif exists.ndim < discount.ndim:
+        exists = exists[..., None]
+    return jnp.where(exists, discount, 0.0)
 
 
 def agent_rewards(

@@ -38,7 +38,7 @@ def adjusted_terms(
     """Returns `terms` changed by credit, inactive agents, `adjust` and weight, in this order."""
     if items.credit is not None:
         terms = apply_credit(terms, items.credit, per_agent, config.gamma, config.lambda_)
-    if items.obs.active is not None:
+    if items.obs.active is not None and items.next_obs.active is not None:
         terms = apply_active(terms, items.obs.active, items.next_obs.active, per_agent)
     if adjust is not None:
         terms = adjust(items, terms)
@@ -62,13 +62,10 @@ def apply_active(
       per_agent: `Mixer.per_agent` of the mixer that the values are of.
     """
     now, following = value_exists(active, per_agent), value_exists(next_active, per_agent)
-    discount = terms.discount.reshape(
-        *terms.discount.shape, *[1] * (now.ndim - terms.discount.ndim)
-    )
-    return terms._replace(
-        discount=jnp.where(following, discount, 0.0),
-        mask=terms.mask * now,
-    )
+    discount = terms.discount
+    if discount.ndim < now.ndim:
+        discount = discount[..., None]
+    return terms._replace(discount=jnp.where(following, discount, 0.0), mask=terms.mask * now)
 
 
 def apply_weight(terms: TDTerms, weight: Array) -> TDTerms:

@@ -36,8 +36,8 @@ def acting(policy: Policy) -> Callable[[Arrays, Arrays], tuple[Array, Arrays]]:
     """Returns the greedy acting function, with plain dictionaries of arrays as inputs.
 
     Its arguments are the observation `{"local": f32 [b, N, O], "action_mask": bool [b, N, A],
-    "global_state": f32 [b, S]}`, where agents can be absent also `"active": bool [b, N]`, and the acting memory by names of its leaves. It returns the
-    action, int32 [b, N] or f32 [b, N, A], and the next memory.
+    "global_state": f32 [b, S]}`, with `"active": bool [b, N]` where agents can be absent, and the
+    acting memory by names of its leaves. It returns the action, int32 [b, N] or f32 [b, N, A], and the next memory.
     """
     import jax
 

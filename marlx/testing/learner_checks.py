@@ -332,12 +332,13 @@ def _check_absent(case: _Case) -> None:
 
 def _other_absent(t: Transition) -> Transition:
     """Returns a rollout with other observations, actions and rewards of inactive agents."""
-    assert t.obs.active is not None
+    there = t.obs.active
+    assert there is not None
 
     def seen(obs: Observation) -> Observation:
+        assert obs.active is not None
         return obs._replace(local=jnp.where(obs.active[..., None], obs.local, 3.0 - obs.local))
 
-    there = t.obs.active
     return t._replace(
         obs=seen(t.obs),
         next_obs=seen(t.next_obs),

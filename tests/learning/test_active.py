@@ -80,7 +80,7 @@ def test_moments_are_those_of_the_numbers_that_count():
 @pytest.mark.parametrize("lambda_", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("per_agent", [True, False])
 def test_td_targets_of_the_true_values_are_the_true_values(episode, lambda_, per_agent):
-    """A value at the time of a departure is the reward alone; nothing of the bait is in a target."""
+    """A value before a departure is the reward alone; nothing of the bait is in a target."""
     reward = "own" if per_agent else "team"
     config = QConfig(gamma=GAMMA, lambda_=lambda_, window=LENGTH, reward=reward)
     value = jnp.asarray(OWN if per_agent else TEAM)[:, None]  # [T, 1, N] or [T, 1]
