@@ -37,7 +37,8 @@ def acting(policy: Policy) -> Callable[[Arrays, Arrays], tuple[Array, Arrays]]:
 
     Its arguments are the observation `{"local": f32 [b, N, O], "action_mask": bool [b, N, A],
     "global_state": f32 [b, S]}`, with `"active": bool [b, N]` where agents can be absent, and the
-    acting memory by names of its leaves. It returns the action, int32 [b, N] or f32 [b, N, A], and the next memory.
+    acting memory by names of its leaves. It returns the action, int32 [b, N] or f32 [b, N, A], and
+    the next memory.
     """
     import jax
 
