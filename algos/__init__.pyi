@@ -44,6 +44,7 @@ def iql(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     mixer_hidden: int = 64,
     mixer_embed: int = 32,
     mixer_norm: bool = False,
@@ -95,6 +96,8 @@ def iql(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       mixer_hidden: Hidden width of the mixer's networks.
       mixer_embed: Width of QMIX's mixing network.
       mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
@@ -136,6 +139,7 @@ def vdn(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     mixer_hidden: int = 64,
     mixer_embed: int = 32,
     mixer_norm: bool = False,
@@ -187,6 +191,8 @@ def vdn(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       mixer_hidden: Hidden width of the mixer's networks.
       mixer_embed: Width of QMIX's mixing network.
       mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
@@ -228,6 +234,7 @@ def qmix(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     mixer_hidden: int = 64,
     mixer_embed: int = 32,
     mixer_norm: bool = False,
@@ -279,6 +286,8 @@ def qmix(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       mixer_hidden: Hidden width of the mixer's networks.
       mixer_embed: Width of QMIX's mixing network.
       mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
@@ -320,6 +329,7 @@ def qplex(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     mixer_hidden: int = 64,
     mixer_embed: int = 32,
     mixer_norm: bool = False,
@@ -371,6 +381,8 @@ def qplex(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       mixer_hidden: Hidden width of the mixer's networks.
       mixer_embed: Width of QMIX's mixing network.
       mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
@@ -412,6 +424,7 @@ def joint_q(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     mixer_hidden: int = 64,
     mixer_embed: int = 32,
     mixer_norm: bool = False,
@@ -463,6 +476,8 @@ def joint_q(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       mixer_hidden: Hidden width of the mixer's networks.
       mixer_embed: Width of QMIX's mixing network.
       mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
@@ -498,6 +513,7 @@ def ippo(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     bounded: Literal["clipped", "squashed"] = "clipped",
 ) -> Learner:
     """Returns a learner of ippo: independent PPO.
@@ -538,6 +554,8 @@ def ippo(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
         `clipped`: by clipping.
         `squashed`: by tanh.
@@ -567,6 +585,7 @@ def mappo(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     bounded: Literal["clipped", "squashed"] = "clipped",
 ) -> Learner:
     """Returns a learner of mappo: PPO with a critic of the global state.
@@ -607,6 +626,8 @@ def mappo(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
         `clipped`: by clipping.
         `squashed`: by tanh.
@@ -636,6 +657,7 @@ def ia2c(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     bounded: Literal["clipped", "squashed"] = "clipped",
 ) -> Learner:
     """Returns a learner of ia2c: independent advantage actor-critic.
@@ -674,6 +696,8 @@ def ia2c(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
         `clipped`: by clipping.
         `squashed`: by tanh.
@@ -703,6 +727,7 @@ def maa2c(
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
     agent_id: bool = True,
+    last_action: bool = False,
     bounded: Literal["clipped", "squashed"] = "clipped",
 ) -> Learner:
     """Returns a learner of maa2c: actor-critic with a critic of the global state.
@@ -741,6 +766,8 @@ def maa2c(
         `group`: the agents of a group.
         `none`: no agents.
       agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
       bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
         `clipped`: by clipping.
         `squashed`: by tanh.

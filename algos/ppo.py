@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.last_action import with_last_action
 from marlx.algos.ppo_batch import (
     Batch,
     Sequences,
@@ -60,8 +61,9 @@ def prepare(
     next_value = nets.value(state.params, after, t.next_obs)
     scale = value_scale(config, state.returns)
     values = Values(denormalise(value, scale), denormalise(next_value, scale))
-    advantage, target = advantages(values, gae_inputs(spec, config, t))
-    returns = extend(state.returns, target, keep=0.99)
+    steps = gae_inputs(spec, config, t, team_value=nets.team_value)
+    advantage, target = advantages(values, steps)
+    returns = extend(state.returns, target, keep=0.99, counted=t.obs.active)
     scale = value_scale(config, returns)
     batch = Batch(
         obs=t.obs,
@@ -188,6 +190,10 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     clipped values, recurrent chunks). Differs from: MAPPO's code, which computes a central critic
     for every agent; see also `marlx.algos.ppo_losses.value_scale`.
     """
+    if config.last_action:
+        plain = dataclasses.replace(config, last_action=False)
+        build = functools.partial(ppo_learner, config=plain, central=central)
+        return with_last_action(spec, build)._replace(config=config)
     nets = actor_critic(spec, config, central=central)
 
     return Learner(

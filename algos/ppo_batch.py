@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from marlx.algos.ppo_config import PPOConfig, RewardOf
 from marlx.algos.ppo_networks import Memories, PPOExtras
 from marlx.data.minibatches import permutations, take, windows
+from marlx.learning.active import value_exists, zero_inactive
 from marlx.types import Array, EnvSpec, Observation, Transition
 
 
@@ -47,35 +48,80 @@ class Sequences(NamedTuple):
     active: Array | None  # bool [S], has a step of `Transition.weight` above 0; None: all
 
 
-def gae_inputs(spec: EnvSpec, config: PPOConfig, rollout: Transition) -> GAEInputs:
-    """Returns the inputs of `marlx.algos.ppo_losses.advantages` from a rollout [T, B, ...]."""
-    reward, credit = agent_rewards(spec, config.reward, rollout.reward), rollout.credit
+def gae_inputs(
+    spec: EnvSpec, config: PPOConfig, rollout: Transition, *, team_value: bool = False
+) -> GAEInputs:
+    """Returns the inputs of `marlx.algos.ppo_losses.advantages` from a rollout [T, B, ...].
+
+    Args:
+      spec: the environment's.
+      config: settings.
+      rollout: [T, B, ...].
+      team_value: whether the critic has one value for all agents, which goes on where an agent
+        becomes inactive and others do not.
+    """
+    reward = agent_rewards(spec, config.reward, rollout.reward, rollout.obs.active)
+    credit = rollout.credit
     if credit is None:
         discount = jnp.where(rollout.terminated, 0.0, config.gamma)
+        discount = _ends_with_agents(discount, rollout.next_obs.active, team_value)
         return GAEInputs(reward, discount, rollout.done, jnp.float32(config.lambda_))
     discount = jnp.where(credit.terminated, 0.0, config.gamma)
+    discount = _ends_with_agents(discount, rollout.next_obs.active, team_value)
     return GAEInputs(reward, discount, credit.ended, jnp.where(credit.held, 1.0, config.lambda_))
 
 
-def agent_rewards(spec: EnvSpec, reward: RewardOf, rewards: Array) -> Array:
+def _ends_with_agents(discount: Array, active: Array | None, team_value: bool) -> Array:
+    """Returns `discount` [T, B] or [T, B, N], 0 where the value of the next state does not exist.
+
+    Args:
+      discount: of rewards.
+      active: bool [T, B, N], `next_obs.active`.
+      team_value: see `gae_inputs`.
+    """
+    if active is None:
+        return discount
+    exists = value_exists(active, not team_value)
+    if discount.ndim < exists.ndim:
+        discount = discount[..., None]
+    elif exists.ndim < discount.ndim:
+        exists = exists[..., None]
+    return jnp.where(exists, discount, 0.0)
+
+
+def agent_rewards(
+    spec: EnvSpec, reward: RewardOf, rewards: Array, active: Array | None = None
+) -> Array:
     """Returns the reward that each agent learns from, f32 [..., N].
 
     Args:
       spec: the environment's.
       reward: `own`, `team`, or `group`: that of all agents of its group.
       rewards: f32 [..., N], from the environment.
+      active: bool [..., N], agents that were active before the step, whose rewards count; None:
+        all.
     """
     if reward == "own":
-        return rewards
+        return zero_inactive(rewards[..., None], active)[..., 0]
     if reward == "team":
-        return jnp.broadcast_to(spec.team_reward(rewards)[..., None], rewards.shape)
+        return jnp.broadcast_to(spec.team_reward(rewards, active)[..., None], rewards.shape)
     groups = [next(group for _, group in spec.groups if i in group) for i in range(spec.num_agents)]
-    return jnp.stack([spec.team_reward(rewards[..., list(group)]) for group in groups], -1)
+
+    def of(group: tuple[int, ...]) -> Array:
+        there = None if active is None else active[..., list(group)]
+        return spec.team_reward(rewards[..., list(group)], there)
+
+    return jnp.stack([of(group) for group in groups], -1)
 
 
 def loss_weights(rollout: Transition) -> Array | None:
-    """Returns each step's weight in the losses of each agent, f32 [T, B, N]; None: equal."""
+    """Returns each step's weight in the losses of each agent, f32 [T, B, N]; None: equal.
+
+    It is 0 where the agent is inactive before the step: nothing of it is in any mean.
+    """
     credit = None if rollout.credit is None else rollout.credit.weight
+    if rollout.obs.active is not None:
+        credit = rollout.obs.active.astype(jnp.float32) * (1.0 if credit is None else credit)
     if rollout.weight is None:
         return credit
     weight = jnp.broadcast_to(rollout.weight[..., None], rollout.reward.shape)

@@ -68,6 +68,8 @@ class PPOConfig:
     `none`: no agents."""
     agent_id: bool = True
     """Append the agent's one-hot index to its observation."""
+    last_action: bool = False
+    """Append the agent's previous action to its observation; zeros at an episode's start."""
     bounded: Bounded = "clipped"
     """How samples of a Gaussian are brought into the bounds of continuous actions:
     `clipped`: by clipping.

@@ -48,6 +48,7 @@ class ActorCritic(NamedTuple):
       values: `(PPOParams, memory, obs, done) -> f32 [T, B, N], memories`, a sequence; memories are
         those after each step and before any reset.
       unroll: `(PPOParams, Memories, obs, done) -> outputs f32 [T, B, N, O], values f32 [T, B, N]`.
+      team_value: whether all agents have the same value, that of the team.
     """
 
     distribution: Distribution
@@ -58,6 +59,7 @@ class ActorCritic(NamedTuple):
     value: Callable[[PPOParams, Array, Observation], Array]
     values: Callable[[PPOParams, Array, Observation, Array], tuple[Array, Array]]
     unroll: Callable[[PPOParams, Memories, Observation, Array], tuple[Array, Array]]
+    team_value: bool = False
 
 
 def actor_critic(spec: EnvSpec, config: PPOConfig, *, central: bool) -> ActorCritic:
@@ -123,7 +125,8 @@ def separate_networks(spec: EnvSpec, config: PPOConfig, central: bool) -> ActorC
         return outputs, values(params, memory.critic, obs, done)[0]
 
     return ActorCritic(
-        actions, init, actor.memory, critic.memory, policy, value, values, unroll
+        actions, init, actor.memory, critic.memory, policy, value, values, unroll,
+        team_value=central and config.reward == "team",
     )  # fmt: skip
 
 

@@ -75,6 +75,8 @@ class QConfig:
     `none`: no agents."""
     agent_id: bool = True
     """Append the agent's one-hot index to its observation."""
+    last_action: bool = False
+    """Append the agent's previous action to its observation; zeros at an episode's start."""
     mixer_hidden: int = setting(64, at_least=1, at_most=16_384)
     """Hidden width of the mixer's networks."""
     mixer_embed: int = setting(32, at_least=1, at_most=16_384)

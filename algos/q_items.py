@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from marlx.algos.q_config import QConfig
 from marlx.data.ring import Rollout
+from marlx.learning.active import choice, zero_inactive
 from marlx.types import Array, Credit, EnvSpec, Observation, Transition
 
 
@@ -36,7 +37,8 @@ def check_window(window: int, length: int) -> None:
 def pack(spec: EnvSpec, config: QConfig, with_state: bool, t: Transition) -> Rollout:
     """Returns a rollout [T, B, ...] as the replay stores it.
 
-    Small integers are stored as such, and the global state only if the mixer reads it.
+    Small integers are stored as such, and the global state only if the mixer reads it. Rewards of
+    agents that were inactive before the step do not count.
 
     Args:
       spec: of the environment.
@@ -48,12 +50,13 @@ def pack(spec: EnvSpec, config: QConfig, with_state: bool, t: Transition) -> Rol
     def pack_obs(obs: Observation) -> Observation:
         state = obs.global_state if with_state else obs.global_state[..., :0]
         local, state = obs.local.astype(spec.storage), state.astype(spec.storage)
-        return Observation(local, obs.action_mask, state)
+        return Observation(local, obs.action_mask, state, obs.active)
 
+    own = zero_inactive(t.reward[..., None], t.obs.active)[..., 0]
     item = Item(
         obs=pack_obs(t.obs),
-        action=t.action.astype(jnp.int8 if spec.num_actions <= 127 else jnp.int32),
-        reward=spec.team_reward(t.reward) if config.reward == "team" else t.reward,
+        action=choice(t.obs, t.action).astype(jnp.int8 if spec.num_actions <= 127 else jnp.int32),
+        reward=spec.team_reward(t.reward, t.obs.active) if config.reward == "team" else own,
         discount=jnp.where(t.terminated, 0.0, config.gamma),
         done=t.done,
         next_obs=pack_obs(t.next_obs),

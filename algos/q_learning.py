@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.last_action import with_last_action
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import check_window, pack, unpack
 from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
@@ -144,6 +145,10 @@ def q_learner(
     Source: Hausknecht & Stone 2015 (recurrent replay), van Hasselt et al. 2016 (double Q),
     Kapturowski et al. 2019 (stored memory and burn-in); Papoudakis et al. 2021 for the settings.
     """
+    if config.last_action:
+        plain = dataclasses.replace(config, last_action=False)
+        build = functools.partial(q_learner, config=plain, mixer=mixer, adjust=adjust)
+        return with_last_action(spec, build)._replace(config=config)
     c, parts = config, make_parts(spec, config, mixer, adjust)
     store = functools.partial(pack, spec, c, mixer.uses_state)
 
@@ -162,10 +167,11 @@ def q_learner(
 
     def observe(state: QState, t: Transition) -> QState:
         rollout = store(t)
+        counted = t.obs.active if c.reward == "own" else None
         new = jnp.where(state.steps >= c.warmup, num_learned(t) * c.updates_per_step, 0)
         return state._replace(
             replay=parts.replay.add(state.replay, rollout),
-            rewards=extend(state.rewards, rollout.items.reward),
+            rewards=extend(state.rewards, rollout.items.reward, counted=counted),
             steps=state.steps + t.done.size,
             pending=state.pending + new,
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from marlx.algos.q_config import QConfig
+from marlx.learning.active import choosable, zero_inactive
 from marlx.nets.agents import AgentNetwork, team_network
 from marlx.nets.mixers import Utilities
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -33,6 +34,9 @@ class QNetwork(NamedTuple):
 def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
     """Returns the network that gives each agent its utilities, shared as `config.sharing` says.
 
+    Utilities and features of an inactive agent are 0, and it has one action: a mixer gets 0 from it
+    and passes no gradient to it.
+
     Raises:
       ValueError: actions are continuous.
     """
@@ -45,7 +49,8 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
 
     def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
         state = obs.global_state.astype(jnp.float32) / spec.scale
-        return Utilities(q, features, obs.action_mask, state)
+        q, features = zero_inactive(q, obs.active), zero_inactive(features, obs.active)
+        return Utilities(q, features, choosable(obs), state)
 
     def step(params: Tree, memory: Array, obs: Observation) -> tuple[Utilities, Array]:
         q, features, memory = team.step(params, memory, obs)

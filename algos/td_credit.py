@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import Item
 from marlx.algos.td_equations import TDTerms
+from marlx.learning.active import value_exists
 from marlx.types import Array, Credit, Transition
 
 Adjust = Callable[[Item, TDTerms], TDTerms]
@@ -34,14 +35,37 @@ def num_learned(t: Transition) -> Array:
 def adjusted_terms(
     config: QConfig, adjust: Adjust | None, items: Item, terms: TDTerms, per_agent: bool | Array
 ) -> TDTerms:
-    """Returns `terms` changed by the items' credit, then by `adjust`, then by the items' weight."""
+    """Returns `terms` changed by credit, inactive agents, `adjust` and weight, in this order."""
     if items.credit is not None:
         terms = apply_credit(terms, items.credit, per_agent, config.gamma, config.lambda_)
+    if items.obs.active is not None and items.next_obs.active is not None:
+        terms = apply_active(terms, items.obs.active, items.next_obs.active, per_agent)
     if adjust is not None:
         terms = adjust(items, terms)
     if items.weight is not None:
         terms = apply_weight(terms, items.weight)
     return terms
+
+
+def apply_active(
+    terms: TDTerms, active: Array, next_active: Array, per_agent: bool | Array
+) -> TDTerms:
+    """Returns `terms` without values of agents that are not there (`marlx.types.EnvSpec`).
+
+    A value that does not exist before the step is not learned; one that does not exist after it is
+    0 in the target.
+
+    Args:
+      terms: of windows [T, b, ...].
+      active: bool [T, b, N], before the step.
+      next_active: bool [T, b, N], after it.
+      per_agent: `Mixer.per_agent` of the mixer that the values are of.
+    """
+    now, following = value_exists(active, per_agent), value_exists(next_active, per_agent)
+    discount = terms.discount
+    if discount.ndim < now.ndim:
+        discount = discount[..., None]
+    return terms._replace(discount=jnp.where(following, discount, 0.0), mask=terms.mask * now)
 
 
 def apply_weight(terms: TDTerms, weight: Array) -> TDTerms:

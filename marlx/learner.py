@@ -156,6 +156,7 @@ def example_rollout(spec: EnvSpec, learner: Learner, length: int, num_envs: int)
             zeros(agents, spec.obs_size),
             zeros(agents, actions, dtype=bool),
             zeros(spec.state_size),
+            zeros(agents, dtype=bool) if spec.active_mask else None,
         )
         action = zeros(agents, actions) if spec.continuous else zeros(agents, dtype=jnp.int32)
         done = zeros(dtype=bool)

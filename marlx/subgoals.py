@@ -77,6 +77,7 @@ class WithSubgoals(Environment[Any, EnvParams]):
             local=jnp.concatenate([obs.local, achieved], axis=-1),
             action_mask=obs.action_mask,
             global_state=jnp.concatenate([obs.global_state, available.reshape(-1)]),
+            active=obs.active,
         )
 
     def render(self, state: Tree, params: EnvParams | None = None) -> np.ndarray[Any, Any]:

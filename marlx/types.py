@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array
@@ -25,6 +26,8 @@ class Observation(NamedTuple):
     action_mask: Array  # bool [N, A], True where the action is legal; never all False.
     # Continuous actions: True for the components that the agent has.
     global_state: Array  # f32 [S], for centralised training
+    active: Array | None = None  # bool [N], agents that are there; None: all always are. See
+    # `EnvSpec.active_mask`
 
 
 class Credit(NamedTuple):
@@ -87,6 +90,10 @@ class EnvSpec:
         environment does not name them.
       optimum: best possible team return per episode, where it is known.
       subgoals: those in the observations, see `marlx.subgoals.with_subgoals`; or None.
+      active_mask: observations have `Observation.active`, since agents can be absent: dead, done,
+        or fewer than the arrays have room for. An agent that is inactive at a step has no choice at
+        that step: its observation, action and reward there count for nothing. An agent's own value
+        ends where it becomes inactive; a value of the team goes on while anyone is active.
     """
 
     id: str
@@ -105,6 +112,7 @@ class EnvSpec:
     state_parts: tuple[tuple[str, int], ...] = ()
     optimum: float | None = None
     subgoals: SubgoalLayout | None = None
+    active_mask: bool = False
 
     def __post_init__(self) -> None:
         groups = self.groups or (("agents", tuple(range(self.num_agents))),)
@@ -142,8 +150,18 @@ class EnvSpec:
         first = sum(width for _, width in self.state_parts[:before])
         return slice(first, first + self.state_parts[before][1])
 
-    def team_reward(self, reward: Array) -> Array:
-        """f32 [...], the team reward from the agents' rewards f32 [..., N]."""
+    def team_reward(self, reward: Array, active: Array | None = None) -> Array:
+        """f32 [...], the team reward from the agents' rewards.
+
+        Args:
+          reward: f32 [..., N].
+          active: bool [..., N], agents that were active before the step, whose rewards count.
+            None: all were. A mean is over them alone.
+        """
+        if active is not None:
+            reward = jnp.where(active, reward, 0.0)
+            if self.reward_aggregation == "mean":
+                return reward.sum(-1) / jnp.maximum(active.sum(-1), 1)
         return reward.sum(-1) if self.reward_aggregation == "sum" else reward.mean(-1)
 
 

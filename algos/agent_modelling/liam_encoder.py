@@ -21,6 +21,7 @@ import optax
 from marlx.algos.agent_modelling.config import LiamConfig
 from marlx.algos.agent_modelling.models import AgentModel
 from marlx.algos.agent_modelling.tokens import PreviousStep, Tokenizer
+from marlx.algos.ppo_losses import weighted_mean
 from marlx.data.minibatches import take
 from marlx.nets.agents import AgentNetwork, unroll_network
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -100,7 +101,10 @@ def reconstruction_loss(
 
 
 def loss(parts: Parts, params: LiamParams, t: Transition) -> tuple[Array, dict[str, Array]]:
-    """Returns the mean reconstruction loss f32 [] over a rollout [T, b, ...], and metrics."""
+    """Returns the mean reconstruction loss f32 [] over a rollout [T, b, ...], and metrics.
+
+    Steps at which an agent is inactive are left out.
+    """
     spec, tokenizer = parts.spec, parts.tokenizer
     observations, actions = _partner_parts(spec)
     decode: Callable[..., Any] = parts.decoder.apply
@@ -119,7 +123,9 @@ def loss(parts: Parts, params: LiamParams, t: Transition) -> tuple[Array, dict[s
         jnp.broadcast_to(observation, predicted.shape),
         jnp.broadcast_to(action, logits.shape).reshape(by_partner),
     )
-    error, nll = jax.tree.map(jnp.mean, errors)
+    active = t.obs.active
+    weight = None if active is None else active.astype(jnp.float32)
+    error, nll = (weighted_mean(x, weight) for x in errors)
     return error + nll, {"reconstruction_error": error, "action_nll": nll}
 
 

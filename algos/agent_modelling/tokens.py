@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.algos.agent_modelling.config import TokenKind
+from marlx.learning.active import zero_inactive
 from marlx.types import Array, EnvSpec, Observation
 
 
@@ -49,6 +50,8 @@ class Tokenizer(NamedTuple):
 def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> Tokenizer:
     """Returns the tokenizer of an agent's own trajectory: its observations and last actions.
 
+    Both are 0 while the agent is inactive (`Observation.active`).
+
     Args:
       spec: the environment's.
       kind: `own`: observation and last action. `change`: the observation is replaced by its change
@@ -83,7 +86,7 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
         return PreviousStep(action, obs, jnp.zeros(num_envs, bool))
 
     def pack(previous: PreviousStep, obs: Observation) -> PackedStep:
-        own = obs.local[..., components].astype(jnp.float32)
+        own = zero_inactive(obs.local[..., components].astype(jnp.float32), obs.active)
         if change:
             own = jnp.where(previous.started[..., None, None], own - previous.obs, 0.0)
         last = previous.action if spec.continuous else previous.action.astype(action_type)
@@ -92,7 +95,12 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
         return PackedStep(own.astype(obs_type), last, others.astype(partner_type))
 
     def advance(previous: PreviousStep, obs: Observation, action: Array) -> PreviousStep:
-        own = obs.local[..., components].astype(jnp.float32) if change else previous.obs
+        own = previous.obs
+        if change:
+            own = zero_inactive(obs.local[..., components].astype(jnp.float32), obs.active)
+        if obs.active is not None:  # an agent that is not there chooses nothing
+            there = obs.active[..., None] if spec.continuous else obs.active
+            action = jnp.where(there, action, start(1).action)
         return PreviousStep(action, own, jnp.ones_like(previous.started))
 
     def unpack(step: PackedStep) -> Array:

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from marlx.algos.last_action import refuse_last_action
 from marlx.algos.ppo import ippo
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import iql, qmix
@@ -94,8 +95,10 @@ def high_level(config: HierarchicalConfig, high: QConfig) -> Callable[[EnvSpec],
     """Returns the builder of the high level; its schedules start where the low level's stage ends.
 
     Raises:
-      ValueError: a window of the replay may be too short to hold an option.
+      ValueError: a window of the replay may be too short to hold an option, or the level is to read
+        its last action.
     """
+    refuse_last_action(high=high.last_action)
     high = dataclasses.replace(
         high,
         warmup=config.low_steps + high.warmup,
@@ -115,6 +118,7 @@ def high_level(config: HierarchicalConfig, high: QConfig) -> Callable[[EnvSpec],
 def gmah(spec: EnvSpec, config: GMAHConfig | None = None, **settings: Any) -> Learner:
     """Returns subgoal QMIX: mixed values of subgoals above goal-conditioned PPO (GMAH)."""
     c = dataclasses.replace(config or GMAHConfig(), **settings)
+    refuse_last_action(low=c.low.last_action)
     low = dataclasses.replace(c.low, reward="own")
     return hierarchical(spec, c, high_level(c, c.high), lambda spec: ippo(spec, low))
 
@@ -122,6 +126,7 @@ def gmah(spec: EnvSpec, config: GMAHConfig | None = None, **settings: Any) -> Le
 def gmah_q(spec: EnvSpec, config: GMAHQConfig | None = None, **settings: Any) -> Learner:
     """Returns subgoal QMIX above goal-conditioned independent Q-learning."""
     c = dataclasses.replace(config or GMAHQConfig(), **settings)
+    refuse_last_action(low=c.low.last_action)
     low = dataclasses.replace(c.low, reward="own")
     high = high_level(c, c.high)
     return hierarchical(spec, c, high, lambda spec: iql(spec, low), hindsight=c.hindsight)

@@ -47,7 +47,7 @@ def level_views(
     config: HierarchicalConfig, parts: Parts, rule: Termination, t: Transition
 ) -> tuple[Transition, Transition]:
     """Returns the rollout [T, B, ...] as the high and as the low level trains on it."""
-    external = config.external * parts.spec.team_reward(t.reward)
+    external = config.external * parts.spec.team_reward(t.reward, t.obs.active)
     relabelled = with_hindsight(rule, parts.hindsight, t) if parts.hindsight else t
     return (
         high_view(rule, t),

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.algos import ppo, q_learning
+from marlx.algos.last_action import refuse_last_action
 from marlx.algos.switching.acting import (
     MansaPolicy,
     Parts,
@@ -192,7 +193,15 @@ def with_switch(
     """Returns MANSA over two learners with the switch of `config`.
 
     Where only one of the learners ever acts, the warm-up is its own: the other's does not delay it.
+
+    Raises:
+      ValueError: a part is to read its last action.
     """
+    refuse_last_action(
+        independent=config.independent.last_action,
+        centralised=config.centralised.last_action,
+        switch=config.switch.last_action,
+    )
     warmup = {"never": independent.warmup, "always": centralised.warmup}.get(config.switching)
     switch = switch_learner(spec, config, config.switch)
     return mansa(spec, independent, centralised, switch, config, warmup=warmup)

@@ -80,7 +80,7 @@ def switch_view(spec: EnvSpec, config: CallConfig, t: Transition) -> Transition:
     return t._replace(
         obs=switch_observation(spec, config.budget, t.obs, calls, last, allowed),
         action=choice[..., None],
-        reward=spec.team_reward(t.reward)[..., None],
+        reward=spec.team_reward(t.reward, t.obs.active)[..., None],
         next_obs=switch_observation(
             spec, config.budget, t.next_obs, calls + choice, choice, allowed
         ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.envs.bridges._common import (
@@ -74,8 +76,8 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
 
     Differs from JaxMARL in two points. Its SMAX and MPE compare the time before the step with the
     limit, so `max_steps=100` gives 101 steps; `horizon` is 101 here, to end at the same step. And a
-    single agent's `done` before the end of the episode (a dead unit) is not reported: such agents
-    have only their idle action left.
+    single agent's `done` before the end of the episode is not reported. A dead unit of SMAX is
+    inactive instead (`Observation.active`), and has only its idle action left.
 
     Attributes:
       name: `jaxmarl/{id}`, `jaxmarl/smax/{map}` or `jaxmarl/overcooked/{layout}`.
@@ -196,6 +198,17 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             return getattr(env, name)
         return None
 
+    @functools.cached_property
+    def _alive(self) -> Callable[[Tree], Array] | None:
+        """The function `(inner state) -> bool [N]`, which agents live; None where none can die."""
+        env = self._inner
+        _, state = jax.eval_shape(env.reset, jax.random.key(0))
+        wrapped = not hasattr(state, "unit_alive") and hasattr(state, "state")
+        if not hasattr(state.state if wrapped else state, "unit_alive"):
+            return None
+        units = np.array([env.agent_ids[agent] for agent in env.agents])
+        return lambda inner: (inner.state if wrapped else inner).unit_alive[units]
+
     @property
     def default_params(self) -> EnvParams:
         """JaxMARL's time limit, or `horizon`."""
@@ -222,6 +235,7 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             obs_sizes=obs_sizes,
             action_sizes=action_sizes,
             continuous=limits is not None,
+            active_mask=self._alive is not None,
         )
 
     def _observation(self, obs: dict[Any, Any], inner: Tree) -> Observation:
@@ -235,7 +249,8 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             legal = self._legal(inner)
             mask = pad([jnp.asarray(legal[agent], bool) for agent in agents], max(action_sizes))
         state = flat(obs["world_state"]) if "world_state" in obs else jnp.concatenate(seen)
-        return Observation(pad(seen, max(obs_sizes)), mask, state)
+        active = None if self._alive is None else self._alive(inner)
+        return Observation(pad(seen, max(obs_sizes)), mask, state, active)
 
     def reset_env(self, key: Array, params: EnvParams) -> BridgeState:
         """Returns JaxMARL's first state."""

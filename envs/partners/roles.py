@@ -157,6 +157,7 @@ class Roles(Environment[RolesState, EnvParams]):
             local=obs.local[ego, : spec.obs_size],
             action_mask=obs.action_mask[ego, : spec.num_actions],
             global_state=whole,
+            active=None if obs.active is None else obs.active[ego],
         )
 
     @property

@@ -43,10 +43,11 @@ def record_episode(
     @jax.jit
     def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array]:
         key_act, key_step = jax.random.split(key)
-        batch = jax.tree.map(lambda x: x[None], env.observe(state, params))
+        obs = env.observe(state, params)
+        batch = jax.tree.map(lambda x: x[None], obs)
         action, memory, extras = learner.act(policy, memory, batch, key_act, False)
         state, reward, terminated, _ = env.step_env(key_step, state, action[0], params)
-        return state, memory, extras, spec.team_reward(reward), terminated
+        return state, memory, extras, spec.team_reward(reward, obs.active), terminated
 
     key, key_reset = jax.random.split(key)
     episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [])

@@ -27,18 +27,26 @@ def moments() -> Moments:
     return Moments(jnp.float32(0), jnp.float32(0), jnp.float32(0))
 
 
-def extend(seen: Moments, more: Array, keep: float = 1.0) -> Moments:
+def extend(seen: Moments, more: Array, keep: float = 1.0, counted: Array | None = None) -> Moments:
     """Returns the moments of the numbers seen so far and `more` together.
 
     Args:
       seen: moments so far.
       more: f32, any shape.
       keep: factor on the weight of the numbers seen so far; below 1 old numbers are forgotten.
+      counted: bool, of the shape of `more`, the numbers that count; None: all do.
 
     Source: Chan et al. 1979.
     """
     number, squares = keep * seen.number, keep * seen.squares
-    count, mean = jnp.float32(more.size), more.mean()
+    if counted is None:
+        count, mean = jnp.float32(more.size), more.mean()
+        distance = more - mean
+    else:
+        count = counted.sum().astype(jnp.float32)
+        mean = jnp.where(counted, more, 0.0).sum() / jnp.maximum(count, 1.0)
+        distance = jnp.where(counted, more - mean, 0.0)
     total, gap = number + count, mean - seen.mean
-    squares = squares + ((more - mean) ** 2).sum() + gap**2 * number * count / total
-    return Moments(total, seen.mean + gap * count / total, squares)
+    divisor = total if counted is None else jnp.maximum(total, 1e-8)  # there may be none so far
+    squares = squares + (distance**2).sum() + gap**2 * number * count / divisor
+    return Moments(total, seen.mean + gap * count / divisor, squares)

@@ -57,7 +57,8 @@ def evaluate(
         actors, transition, _ = rollout(
             env, params, learner, policy, carry.actors, key_step, 1, explore=explore
         )
-        reward = spec.team_reward(transition.reward[0])
+        step_of = (transition.reward, transition.obs.active)
+        reward = spec.team_reward(*jax.tree.map(lambda x: x[0], step_of))
         returns = carry.returns + jnp.where(carry.alive, reward, 0.0)
         return Carry(actors, key, carry.alive & ~transition.done[0], returns, carry.time + 1)
 

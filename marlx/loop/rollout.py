@@ -88,7 +88,7 @@ def rollout(
             extras,
         )
         done = transition.done
-        returns = actors.episode_return + spec.team_reward(reward)
+        returns = actors.episode_return + spec.team_reward(reward, actors.obs.active)
         lengths = actors.episode_length + 1.0
         memory, *current = where_done(done, (fresh, zeros, zeros), (memory, returns, lengths))
         return Actors(env_state, obs, memory, *current), (transition, returns, lengths)

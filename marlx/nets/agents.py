@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx.learning.active import zero_inactive
 from marlx.nets.recurrent import gru
 from marlx.types import Array, EnvSpec, Observation, Tree
 
@@ -214,7 +215,7 @@ class TeamNetwork(NamedTuple):
 def team_network(
     network: AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
 ) -> TeamNetwork:
-    """Returns a network in which each agent reads its own observation.
+    """Returns a network in which each agent reads its own observation; zeros while it is inactive.
 
     Args:
       network: the network of one parameter set.
@@ -224,7 +225,7 @@ def team_network(
     """
 
     def inputs(obs: Observation) -> Array:
-        local = obs.local.astype(jnp.float32) / spec.scale
+        local = zero_inactive(obs.local.astype(jnp.float32) / spec.scale, obs.active)
         if not agent_id:
             return local
         ids = jnp.broadcast_to(jnp.eye(spec.num_agents), (*local.shape[:-1], spec.num_agents))

@@ -36,8 +36,9 @@ def acting(policy: Policy) -> Callable[[Arrays, Arrays], tuple[Array, Arrays]]:
     """Returns the greedy acting function, with plain dictionaries of arrays as inputs.
 
     Its arguments are the observation `{"local": f32 [b, N, O], "action_mask": bool [b, N, A],
-    "global_state": f32 [b, S]}` and the acting memory by names of its leaves. It returns the
-    action, int32 [b, N] or f32 [b, N, A], and the next memory.
+    "global_state": f32 [b, S]}`, with `"active": bool [b, N]` where agents can be absent, and the
+    acting memory by names of its leaves. It returns the action, int32 [b, N] or f32 [b, N, A], and
+    the next memory.
     """
     import jax
 
@@ -159,6 +160,8 @@ def _inputs(policy: Policy) -> tuple[Arrays, Arrays]:
         "action_mask": np.zeros((1, spec.num_agents, spec.num_actions), bool),
         "global_state": np.zeros((1, spec.state_size), np.float32),
     }
+    if spec.active_mask:
+        obs["active"] = np.zeros((1, spec.num_agents), bool)
     return obs, jax.tree.map(np.asarray, _memory(policy.learner.memory(1)))
 
 

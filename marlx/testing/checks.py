@@ -33,7 +33,8 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
     - shapes, dtypes and finiteness of observations and rewards against `spec`,
     - states whose types do not change from step to step,
     - equal results with and without `jit`, and under `vmap`,
-    - action masks with at least one legal action for each agent,
+    - action masks with at least one legal action for each agent, inactive ones too,
+    - masks of active agents exactly where `spec.active_mask` is set, with someone active at first,
     - `time` and the time limit, which must be a truncation,
     - auto-reset and `final_observation` of `step` and `vector_step`, with independent new episodes,
     - observations that fit `spec.storage`, and padding that is 0,
@@ -186,10 +187,17 @@ def _check_observation(case: _Case, obs: Observation, where: str, batch: tuple[i
         "global_state": ((spec.state_size,), jnp.float32),
     }
     case.expect(isinstance(obs, Observation), f"{where} is not an Observation")
+    if obs.active is not None:
+        wanted["active"] = ((spec.num_agents,), jnp.bool_)
     for field, (shape, dtype) in wanted.items():
         found = _type_of(getattr(obs, field))
         asked = f"{jnp.dtype(dtype).name}{[*batch, *shape]}"
         case.expect(found == asked, f"{where}.{field} is {found}; spec says {asked}")
+    case.expect(
+        (obs.active is not None) == spec.active_mask,
+        f"{where}.active is {'None' if obs.active is None else 'given'}; spec.active_mask is "
+        f"{spec.active_mask}",
+    )
 
 
 def _check_values(case: _Case, obs: Observation, where: str) -> None:
@@ -286,6 +294,8 @@ def _check_reset(case: _Case, key: Array) -> None:
     keys = jax.random.split(key, _BATCH)
     obs, states = case.reset(keys)
     _check_values(case, obs, "reset's observation")
+    if obs.active is not None:
+        case.expect(np.asarray(obs.active).any(-1), "an episode begins without any active agent")
     case.expect(states.time == 0, "reset's state has a time other than 0")
     case.expect_same(obs, case.observe(states), "reset's observation is not its state's")
     for i in range(2):
@@ -428,11 +438,12 @@ def _check_random_play(case: _Case, key: Array) -> None:
     total = np.zeros(_BATCH)
     best = -np.inf
     for key_step in jax.random.split(key_play, _STEPS):
+        active = obs.active
         obs, states, reward, terminated, truncated, info = case.advance(key_step, obs, states)
         _check_values(case, obs, "step's observation")
         _check_values(case, info["final_observation"], "final_observation")
         case.expect(np.isfinite(reward), "reward is not finite")
-        total += np.asarray(case.spec.team_reward(reward))
+        total += np.asarray(case.spec.team_reward(reward, active))
         done = np.asarray(terminated | truncated)
         best = max(best, *total[done]) if done.any() else best
         total[done] = 0

@@ -13,7 +13,7 @@ import numpy as np
 from marlx.environment import Environment
 from marlx.learner import Learner, example_rollout
 from marlx.loop.rollout import rollout, start
-from marlx.testing.probes import Constant, Recall, Unequal
+from marlx.testing.probes import Constant, Leaving, Recall, Unequal
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 from marlx.xla.memory import is_key
 
@@ -22,6 +22,9 @@ NUM_ENVS, LENGTH, ROLLOUTS = 4, 8, 4
 
 PROBES: tuple[Environment[Any, Any], ...] = (Constant(num_agents=1), Unequal())
 """Further environments: one agent; groups with observations and actions of their own."""
+
+ABSENT: Environment[Any, Any] = Leaving()
+"""Environment whose agents leave."""
 
 # Everything here runs a few times, so compiling is the cost: half or less without optimising.
 _jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -33,6 +36,7 @@ def check_learner(
     *,
     others: Sequence[Environment[Any, Any]] = PROBES,
     decentralised: bool = True,
+    absent: Environment[Any, Any] | None = ABSENT,
     eager: bool = True,
     tolerance: float = 1e-3,
     key: int = 0,
@@ -44,7 +48,8 @@ def check_learner(
     `vmap` as one by one; arguments that stay as they are; illegal actions that are never taken; an
     action that depends on nothing but the agent's own observations and memory; recomputed actions
     and memories that equal those of acting, whatever else is in the batch. In `env` and in
-    `others`: numbers that stay finite while it learns.
+    `others`: numbers that stay finite while it learns. Where agents can be absent: what an inactive
+    agent sees, does and is paid changes no parameter, to the last bit.
 
     Args:
       build: `(spec) -> Learner`; it is called for several environments. Small networks, a small
@@ -55,6 +60,8 @@ def check_learner(
         agents by default.
       decentralised: whether each agent acts on its own observations alone. False for learners that
         act centrally, such as a joint-action Q.
+      absent: environment with absent agents and three actions, in which they must count for
+        nothing. None for learners that were not made for that.
       eager: whether `update` is also called without `jit`, which takes the most time.
       tolerance: relative difference that is allowed between seeds under `vmap` and one by one;
         a tenth of it absolutely. Adam makes a whole step of a gradient that is 0 but for rounding,
@@ -73,6 +80,8 @@ def check_learner(
     _check_legal(case)
     if decentralised:
         _check_decentralised(case)
+    if absent is not None:
+        _check_absent(_case(build, absent, key))
     for other in others:
         _check_finite(_case(build, other, key))
 
@@ -298,6 +307,44 @@ def _check_decentralised(case: _Case) -> None:
 def _check_finite(case: _Case) -> None:
     """A few updates leave finite numbers."""
     _expect_finite(case, _jit(case.trained)(case.key)[0])
+
+
+def _check_absent(case: _Case) -> None:
+    """Observations, actions and rewards of inactive agents change no parameter in an update."""
+    learner = case.learner
+
+    @_jit
+    def collected(key: Array) -> Transition:
+        return case.collect(learner.policy(case.initial(key)), key)
+
+    @_jit
+    def learned(t: Transition) -> Tree:
+        def one(state: Tree, key: Array) -> tuple[Tree, None]:
+            return learner.update(learner.observe(state, t), key)[0], None
+
+        keys = jax.random.split(case.key, 2)  # what the first leaves behind shows in the second
+        return learner.policy(jax.lax.scan(one, case.initial(case.key), keys)[0])
+
+    t = collected(case.key)
+    fault = "what inactive agents see, do or are paid is learned from"
+    case.expect_same(learned(_other_absent(t)), learned(t), fault)
+
+
+def _other_absent(t: Transition) -> Transition:
+    """Returns a rollout with other observations, actions and rewards of inactive agents."""
+    there = t.obs.active
+    assert there is not None
+
+    def seen(obs: Observation) -> Observation:
+        assert obs.active is not None
+        return obs._replace(local=jnp.where(obs.active[..., None], obs.local, 3.0 - obs.local))
+
+    return t._replace(
+        obs=seen(t.obs),
+        next_obs=seen(t.next_obs),
+        action=jnp.where(there, t.action, (t.action + 1) % 3),
+        reward=jnp.where(there, t.reward, -7.0),
+    )
 
 
 def _expect_finite(case: _Case, state: Tree) -> None:

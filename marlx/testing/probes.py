@@ -295,3 +295,77 @@ class Unequal(Environment[CuesState, EnvParams]):
         has = np.arange(3) < sizes[:, None]
         forbidden = jax.nn.one_hot((state.cues + 1) % 3, 3, dtype=bool) & (sizes == 3)[:, None]
         return Observation(cue, has & ~forbidden, cue.reshape(-1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Leaving(Environment[EnvState, EnvParams]):
+    """Agents that leave one after the other and never return; each step pays an active agent 1.
+
+    Agent i is active for `stay[i]` steps. The episode terminates when the last one leaves. From
+    then on an agent's observation and reward are `bait`, for which a learner must have no use.
+    Agents see the time. Each has three actions without effect; while it is inactive, one of
+    them is legal.
+
+    Known answers, at time t and for any policy: an agent's own value of its own rewards is
+    `(1 - gamma^(stay[i] - t)) / (1 - gamma)`, 0 after it has left. A team's value is the sum of its
+    agents'. The team's return is `sum(stay)`. A learner that counts an absent agent finds the bait;
+    one that bootstraps through a departure finds a longer stay.
+    """
+
+    stay: tuple[int, ...] = (2, 4, 3)
+    bait: float = 100.0
+
+    def value(self, gamma: float) -> np.ndarray[Any, Any]:
+        """Returns f64 [max(stay), N], the value of each agent's own rewards at every time."""
+        left = np.maximum(np.array(self.stay) - np.arange(max(self.stay))[:, None], 0)
+        return np.array((1 - gamma**left) / (1 - gamma))
+
+    @property
+    def default_params(self) -> EnvParams:
+        """Parameters with a limit that is never reached."""
+        return EnvParams(max_steps_in_episode=max(self.stay) + 1)
+
+    def spec(self, params: EnvParams | None = None) -> EnvSpec:
+        """Three actions; observations and state are the time, one-hot."""
+        steps = max(self.stay) + 1
+        return EnvSpec(
+            id="probe/leaving",
+            num_agents=len(self.stay),
+            num_actions=3,
+            obs_size=steps,
+            state_size=steps,
+            horizon=int((self.default_params if params is None else params).max_steps_in_episode),
+            storage="int8",
+            optimum=float(sum(self.stay)),
+            active_mask=True,
+        )
+
+    def reset_env(self, key: Array, params: EnvParams) -> EnvState:
+        """Returns the only initial state."""
+        del key, params
+        return EnvState(time=jnp.int32(0))
+
+    def step_env(
+        self, key: Array, state: EnvState, action: Array, params: EnvParams
+    ) -> tuple[EnvState, Array, Array, dict[str, Any]]:
+        """Pays active agents 1, others the bait; terminates when all have left."""
+        del key, action, params
+        reward = jnp.where(self._active(state), 1.0, self.bait)
+        state = EnvState(time=state.time + 1)
+        return state, reward, ~self._active(state).any(), {}
+
+    def _active(self, state: EnvState) -> Array:
+        return state.time < jnp.array(self.stay)
+
+    def observe(self, state: EnvState, params: EnvParams) -> Observation:
+        """Shows active agents the time, others the bait."""
+        del params
+        active = self._active(state)
+        time = jax.nn.one_hot(state.time, max(self.stay) + 1)
+        idle = jnp.arange(3) == 1
+        return Observation(
+            local=jnp.where(active[:, None], time, self.bait),
+            action_mask=active[:, None] | idle,
+            global_state=time,
+            active=active,
+        )

@@ -307,6 +307,9 @@ def test_smax_masks_are_its_own(battle):
     after = step(jax.random.key(1), state, jnp.full(2, 4), params)[0]
     mask = env.observe(after, params).action_mask
     assert mask.tolist() == [[True] * 6, [False] * 4 + [True, False]]
+    assert env.spec().active_mask  # and are inactive
+    assert env.observe(state, params).active.tolist() == [True, True]
+    assert env.observe(after, params).active.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tiny import TinyConfig, tiny
 
 import marlx
 from marlx.learner import Learner
-from marlx.testing import Constant, Masked, Recall, Unequal, check_env, check_learner
+from marlx.testing import Constant, Leaving, Masked, Recall, Unequal, check_env, check_learner
 
 SMALL = {
     "hidden": 8, "mixer_hidden": 8, "mixer_embed": 4, "critic_hidden": 8, "warmup": 32, "batch": 4,
@@ -24,6 +24,8 @@ CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
 PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
 """LIAM needs the partners in the global state."""
+ABSENT = ("iql", "vdn", "qmix", "qplex", "ippo", "mappo")
+"""Learners that do not learn from agents that are not there."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
@@ -50,6 +52,7 @@ def check(name, others, eager):
         PRIVILEGED if name == "liam" else prepare(Recall(num_agents=3)),
         others=[prepare(env) for env in others],
         decentralised=name not in CENTRAL,
+        absent=Leaving() if name in ABSENT else None,
         eager=eager,
         tolerance=TOLERANCE.get(name, 1e-3),
     )
@@ -139,6 +142,13 @@ def doubled(spec, learner):
     return init
 
 
+def counts_the_dead(spec, learner):
+    def observe(state, rollout):
+        return {"logits": state["logits"] + rollout.reward.sum()}
+
+    return observe
+
+
 def blows_up(spec, learner):
     return lambda state, key: ({"logits": state["logits"] / 0.0}, {})
 
@@ -152,6 +162,7 @@ def blows_up(spec, learner):
         ({"update": grows}, "the state that update returns changes its structure"),
         ({"update": blows_up}, "is not finite"),
         ({"act": counts_the_batch}, "memory recomputed"),
+        ({"observe": counts_the_dead}, "what inactive agents see, do or are paid is learned from"),
     ],
 )
 def test_what_is_broken_is_named_in_one_line(changes, fault):

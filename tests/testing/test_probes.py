@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.testing import Masked, Recall
+from marlx.loop.evaluation import evaluate, random_learner
+from marlx.testing import Leaving, Masked, Recall, check_env
 
 
 def test_masked_rewards_legal_and_illegal_actions():
@@ -41,3 +42,13 @@ def test_recall_shows_the_cue_once_and_rewards_the_answer():
             total += reward.mean()
             assert terminated == asked
         assert total == 1
+
+
+def test_agents_leave_and_the_return_is_of_those_who_were_there():
+    env = Leaving()
+    check_env(env)
+    learner = random_learner(env.spec())
+    returns = evaluate(env, env.default_params, learner, (), jax.random.key(0), 4)
+    np.testing.assert_array_equal(returns, [9.0] * 4)  # 2 + 4 + 3 steps of 1, no bait
+    np.testing.assert_allclose(env.value(0.5)[:2], [[1.5, 1.875, 1.75], [1, 1.75, 1.5]])
+    np.testing.assert_array_equal(env.value(0.5)[2:, 0], [0, 0])
