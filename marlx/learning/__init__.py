@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marlx.learning import active as active
     from marlx.learning import contrastive_losses as contrastive_losses
     from marlx.learning import distributions as distributions
     from marlx.learning import returns as returns

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from marlx.loop import cpu_devices as cpu_devices
     from marlx.loop import drive as drive
     from marlx.loop import evaluation as evaluation
+    from marlx.loop import finite as finite
     from marlx.loop import multihost as multihost
     from marlx.loop import placement as placement
     from marlx.loop import program as program

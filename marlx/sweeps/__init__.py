@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from marlx.sweeps import parameters as parameters
     from marlx.sweeps import plots as plots
     from marlx.sweeps import search as search
+    from marlx.sweeps import storage as storage
     from marlx.sweeps import study as study
     from marlx.sweeps import vmapped as vmapped
     from marlx.sweeps import worker as worker

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from marlx.xla import compiling as compiling
     from marlx.xla import materialise as materialise
     from marlx.xla import memory as memory
+    from marlx.xla import options as options
     from marlx.xla import sharding as sharding
 else:
     from marlx._modules import lazy
