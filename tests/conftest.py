@@ -33,6 +33,7 @@ from marlx import registry
 
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     jax.config.update("jax_num_cpu_devices", 2)
+    jax.devices()  # now: commands that tests run would set another number
 
 
 @pytest.fixture

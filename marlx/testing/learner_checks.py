@@ -326,7 +326,7 @@ def _check_absent(case: _Case) -> None:
         return learner.policy(jax.lax.scan(one, case.initial(case.key), keys)[0])
 
     t = collected(case.key)
-    fault = "what inactive agents see, do or are paid is learned from"
+    fault = "what inactive agents see, do or are paid is learned from (absent=None: not checked)"
     case.expect_same(learned(_other_absent(t)), learned(t), fault)
 
 

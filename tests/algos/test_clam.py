@@ -280,6 +280,20 @@ def test_tokens_hold_what_their_kind_says(acted):
     np.testing.assert_array_equal(found[:2], seen[0][jnp.array([2, 0])])
 
 
+@pytest.mark.parametrize("kind", ["own", "change"])
+def test_an_agent_that_is_not_there_is_zeros_to_the_encoder(kind):
+    token = tokenizer(Signs().spec(), kind)
+    previous, local = token.start(1), jnp.arange(8.0).reshape(1, 2, 4) + 1
+    active = jnp.array([[True, False]])
+    for step in range(2):
+        mask, state = jnp.ones((1, 2, 3), bool), jnp.zeros((1, 1))
+        obs = Observation(local * (step + 1), mask, state, active)
+        seen = token.unpack(token.pack(previous, obs))
+        assert not seen[:, 1].any()
+        previous = token.advance(previous, obs, jnp.array([[1, 2]]))
+    assert seen[:, 0].any() and seen[0, 0, 5] == 1  # the other one did 1
+
+
 def test_views_lie_within_their_trajectory():
     keys = jax.random.split(jax.random.key(0), 4_000)
     for length in (1, 5, 30):

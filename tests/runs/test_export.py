@@ -34,7 +34,8 @@ def trained(folder, algorithm, env_id, learner, **env):
 def observations(policy, batch):
     """First observations of a batch of episodes, by name and as a record."""
     obs, _ = vector_reset(policy.env, policy.params, jax.random.key(1), batch)
-    return {name: np.asarray(x) for name, x in obs._asdict().items()}, obs
+    given = {name: np.asarray(x) for name, x in obs._asdict().items() if x is not None}
+    return given, obs
 
 
 def memories(policy, batch):
