@@ -24,7 +24,7 @@ CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
 PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
 """LIAM needs the partners in the global state."""
-ABSENT = ("iql", "vdn", "qmix", "qplex", "ippo", "mappo")
+ABSENT = ("iql", "qmix", "qplex", "ippo", "mappo")
 """Learners that do not learn from agents that are not there."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
