@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LIMIT = 5.0
-"""Seconds of CPU time that a command may take before it compiles anything."""
+"""Seconds of CPU time that a command may take to refuse or to answer."""
 COMPILES = 20.0
-"""The same for a command that compiles a small program."""
+"""The same for a command that builds a large learner or compiles a small program."""
 STUCK = 60.0
 """Seconds on the clock after which a command is stopped."""
 LONGEST = 4000
@@ -77,10 +77,10 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
         found.append("hang")
     elif outcome.error or "Traceback (most recent call last)" in text:
         found.append("traceback")
-    elif outcome.seconds > (COMPILES if case.compiles else LIMIT):
+    elif outcome.seconds > (LIMIT if code is not None and not case.compiles else COMPILES):
         found.append("slow")
-    if not outcome.error and code is not None:
-        if code not in case.codes:
+    if not outcome.error:
+        if (0 if code is None else code) not in case.codes:
             found.append("exit code")
         elif code == 2 and not re.fullmatch(r"(marlx: .*\n)+", outcome.err):
             found.append("no plain line")  # wrong input is answered by lines of marlx alone
@@ -160,8 +160,16 @@ def limited_memory(more: int = 3 << 30) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, old)
 
 
-def stop_before_compiling(change: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Makes trainings and sweeps raise `Reached` where they would compile, in this process."""
+def stop_before_compiling(
+    change: Callable[[Any, str, Any], None] = setattr, *, build: bool = True
+) -> None:
+    """Makes trainings and sweeps raise `Reached` where they would compile, in this process.
+
+    Args:
+      change: sets an attribute.
+      build: whether shapes are computed first, which takes up to seconds; otherwise a training
+        stops once environment and learner are made.
+    """
     import subprocess
 
     from marlx.loop.run import Run
@@ -170,7 +178,7 @@ def stop_before_compiling(change: Callable[[Any, str, Any], None] = setattr) -> 
     def reached(*_: Any, **__: Any) -> Any:
         raise Reached
 
-    change(Run, "random_returns", reached)
-    change(Run, "compile", reached)
+    for name in ("random_returns", "compile") if build else ("__init__",):
+        change(Run, name, reached)
     change(Study, "take", reached)
     change(subprocess, "run", reached)  # `marlx bench`

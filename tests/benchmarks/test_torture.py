@@ -21,7 +21,8 @@ from run_folders import write_run
 
 @pytest.fixture(autouse=True)
 def stopped(monkeypatch, tmp_path):
-    judge.stop_before_compiling(monkeypatch.setattr)
+    judge.stop_before_compiling(monkeypatch.setattr, build=False)
+    monkeypatch.setattr(judge, "LIMIT", 60.0)  # the machine may be busy
     monkeypatch.chdir(tmp_path)
 
 
@@ -36,13 +37,18 @@ def stopped(monkeypatch, tmp_path):
         (judge.Outcome(2, "", "ValueError: no\n", 0.1), ["no plain line"]),
         (judge.Outcome(None, "", "", 0.1, "KeyError: 'x'"), ["traceback"]),
         (judge.Outcome(None, "", "", 0.1, "Stuck: after 60 s"), ["hang"]),
-        (judge.Outcome(2, "", "marlx: no\n", 6.0), ["slow"]),
+        (judge.Outcome(2, "", "marlx: no\n", 66.0), ["slow"]),
         (judge.Outcome(2, "", f"marlx: {'x' * 5000}\n", 0.1), ["long message"]),
         (judge.Outcome(2, "", "marlx: \x1b[31m\n", 0.1), ["raw control code"]),
     ],
 )
 def test_an_outcome_is_judged(outcome, expected):
     assert judge.faults(judge.Case(["train"]), outcome) == expected
+
+
+def test_a_value_that_has_to_be_refused_is_not_trained_with():
+    case = judge.Case(["train"], (2,))
+    assert judge.faults(case, judge.Outcome(None, "", "", 0.1)) == ["exit code"]
 
 
 def test_a_case_is_run_in_a_folder_of_its_own(tmp_path):
