@@ -82,7 +82,7 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     if not outcome.error:
         if (0 if code is None else code) not in case.codes:
             found.append("exit code")
-        elif code == 2 and not re.fullmatch(r"(marlx: .*\n)+", outcome.err):
+        elif code == 2 and not re.fullmatch(r"(marlx: .*\n)+|usage: (.|\n)*", outcome.err):
             found.append("no plain line")  # wrong input is answered by lines of marlx alone
     if any(len(line) > LONGEST for line in outcome.err.splitlines()) or len(outcome.err) > LONGEST:
         found.append("long message")
