@@ -39,7 +39,7 @@ def never_compiles(monkeypatch):
         ),
         ({"checkpoint": "here"}, "did you mean checkpoints"),
         ({"device": 2}, "did you mean devices"),
-        ({"seeds": 0}, "seeds is 0; it must be between 1"),
+        ({"seeds": 0}, "seeds is 0; it must be at least 1"),
     ],
 )
 def test_a_wrong_keyword_is_answered_with_the_nearest(settings, message, never_compiles):

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from marlx.cli.options import parse_train, value_of
 from marlx.cli.records import ONCE_OPTIONS, Output
 from marlx.cli.shared import complain, quoted
-from marlx.runs.facts import environment_facts, read_facts
-from marlx.runs.result import read_result
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -74,6 +72,8 @@ def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
       run: its folder.
       seeds: of the run; None where several processes continue it, whose devices may differ.
     """
+    from marlx.runs.facts import read_facts  # NumPy takes a tenth of a second
+
     facts = read_facts(run)
     kept = dict(facts.get("output", {}))
     if facts.get("backend") == "cpu" and "devices" not in kept and seeds is not None:
@@ -204,6 +204,8 @@ def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progr
 
 def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> dict[str, Any]:
     """Returns `environment.json` with the versions and devices of this part of the run added."""
+    from marlx.runs.facts import environment_facts, read_facts
+
     facts, now = read_facts(path), environment_facts()
     part = {"steps": steps_of(history), **now}
     resumed = [*facts.get("resumed", ()), part]
@@ -215,4 +217,6 @@ def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> d
 
 def _finished(path: Path, total_steps: int) -> bool:
     """Whether the run in `path` has a result at `total_steps`."""
+    from marlx.runs.result import read_result
+
     return bool(read_result(path).get("steps") == total_steps)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from marlx.config.yaml_text import dump
+from marlx.runs.files import finite
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 
@@ -44,5 +45,5 @@ def write_run(
         result = {"return": {"mean": np.mean(per_seed), "per_seed": per_seed}}
         result["return"]["interval_95"] = [min(per_seed) - 0.1, max(per_seed) + 0.1]
         result |= {"random_return": 0.0, "optimum": optimum, "seconds": {"compile": 3.0}}
-        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "result.json").write_text(json.dumps(finite(result)))
     return folder

@@ -10,6 +10,7 @@ from marlx import cli
 from marlx.analysis import doctor
 from marlx.analysis.doctor import CHECKS, examine
 from marlx.analysis.run_data import read_run
+from marlx.runs.files import finite
 
 K = 20  # evaluations of a synthetic run
 STEPS = np.linspace(5_000, 500_000, K)
@@ -149,7 +150,7 @@ def make_run(
         mean = float(changed["return"][-1])
         returns = {"mean": mean, "interval_95": [mean - 0.02 * abs(mean), mean], "iqm": mean}
         result = {"return": returns, "random_return": random_return, "optimum": 1.0}
-        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "result.json").write_text(json.dumps(finite(result)))
     return folder
 
 

@@ -20,7 +20,7 @@ SMALL = {
 """Sizes that compile and run fast, by the name of the setting."""
 CENTRAL = ("joint_q", "mansa", "mansa_ppo")
 """Learners that act on more than the agents' own observations."""
-CORES = ("qmix", "ippo", "mansa", "gmah", "clam")
+CORES = ("qmix", "ippo")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
 PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
 """LIAM needs the partners in the global state."""
@@ -72,6 +72,7 @@ def test_every_learner_keeps_all_of_the_contract(name):
     check(name, others, eager=True)
 
 
+@pytest.mark.slow
 def test_independent_execution_of_mansa_is_decentralised():
     record = marlx.algorithm("mansa")
     config = dataclasses.replace(small(record.config()), execution="independent")
