@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a command did.
+    """Outcome of a command: its exit code, output and time.
 
     Attributes:
       code: exit code; None if it came to the place where it would have compiled.
