@@ -111,10 +111,13 @@ class RunFolder:
         expected = content.encode("utf-8")
         with self._guard(name):
             path = self.path / name
-            if path.is_file() and path.read_bytes().startswith(expected):
-                os.truncate(path, len(expected))  # works on a full disk too
-            else:
-                self.write(name, expected)
+            if path.is_file():
+                with open(path, "rb") as file:  # it may be larger than the memory
+                    begins = file.read(len(expected)) == expected
+                if begins:
+                    os.truncate(path, len(expected))  # works on a full disk too
+                    return
+            self.write(name, expected)
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
