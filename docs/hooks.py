@@ -1,4 +1,4 @@
-"""What mkdocs does to these pages, whose links go to files so that they also work unbuilt.
+"""Hooks of mkdocs: the pages link to files, so that they also work unbuilt.
 
 The pages next to README become part of the site, links to them follow, links to other files of the
 repository become plain text, formulas are typeset, settings become tables, and comments that are
