@@ -502,6 +502,8 @@ def ippo(
     clip: float = 0.2,
     value_clip: float = 0.2,
     entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
     value_weight: float = 0.5,
     max_grad_norm: float = 0.5,
     normalise_advantage: bool = True,
@@ -534,6 +536,9 @@ def ippo(
         return where
         values are normalised; 0 is no clipping.
       entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
       value_weight: Weight of the value loss.
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
@@ -574,6 +579,8 @@ def mappo(
     clip: float = 0.2,
     value_clip: float = 0.2,
     entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
     value_weight: float = 0.5,
     max_grad_norm: float = 0.5,
     normalise_advantage: bool = True,
@@ -606,6 +613,9 @@ def mappo(
         return where
         values are normalised; 0 is no clipping.
       entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
       value_weight: Weight of the value loss.
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
@@ -646,6 +656,8 @@ def ia2c(
     clip: float = 0.2,
     value_clip: float = 0.0,
     entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
     value_weight: float = 0.5,
     max_grad_norm: float = 0.5,
     normalise_advantage: bool = True,
@@ -676,6 +688,9 @@ def ia2c(
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
       entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
       value_weight: Weight of the value loss.
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
@@ -716,6 +731,8 @@ def maa2c(
     clip: float = 0.2,
     value_clip: float = 0.0,
     entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
     value_weight: float = 0.5,
     max_grad_norm: float = 0.5,
     normalise_advantage: bool = True,
@@ -746,6 +763,9 @@ def maa2c(
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
       entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
       value_weight: Weight of the value loss.
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.

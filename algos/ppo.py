@@ -25,7 +25,16 @@ from marlx.algos.ppo_batch import (
     sequences,
 )
 from marlx.algos.ppo_config import A2CConfig, PPOConfig
-from marlx.algos.ppo_losses import Values, advantages, denormalise, loss, normalise, value_scale
+from marlx.algos.ppo_losses import (
+    Values,
+    advantages,
+    denormalise,
+    entropy_weight,
+    learning_rate,
+    loss,
+    normalise,
+    value_scale,
+)
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams, act, actor_critic, extras
 from marlx.data.minibatches import scan_active
 from marlx.learner import Learner
@@ -115,16 +124,11 @@ def adam(config: PPOConfig) -> optax.GradientTransformation:
     return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
 
 
-def learning_rate(config: PPOConfig, steps: Array) -> Array:
-    """Returns the learning rate f32 [] after int32 [] environment `steps`."""
-    left = jnp.maximum(0.0, 1.0 - steps / jnp.maximum(config.lr_steps, 1))
-    return config.lr * jnp.where(config.lr_steps > 0, left, 1.0)
-
-
 def update(
     spec: EnvSpec, config: PPOConfig, nets: ActorCritic, state: PPOState, key: Array
 ) -> tuple[PPOState, dict[str, Array]]:
     """Returns the state after all epochs on the last rollout, and metrics."""
+    config = dataclasses.replace(config, entropy=entropy_weight(config, state.steps))
     state, batch, memory = prepare(spec, config, nets, state)
     data = sequences(config, batch, memory, state.rollout.weight)
     rate = learning_rate(config, state.steps)
@@ -169,8 +173,7 @@ def init(config: PPOConfig, nets: ActorCritic, key: Array, example: Transition) 
             f"{length // window * num_envs} sequences of a rollout ({num_envs} environments x "
             f"{length} steps in windows of {window})"
         )
-    params = nets.init(key)
-    rollout = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
+    params, rollout = nets.init(key), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
     memory = nets.critic_memory(num_envs)
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))
 

@@ -129,6 +129,20 @@ def normalise_advantages(config: PPOConfig, advantage: Array, weight: Array | No
     return centred / (jnp.sqrt(weighted_mean(centred**2, weight, axes)) + 1e-8)
 
 
+def learning_rate(config: PPOConfig, steps: Array) -> Array:
+    """Returns the learning rate f32 [] after int32 [] environment `steps`."""
+    left = jnp.maximum(0.0, 1.0 - steps / jnp.maximum(config.lr_steps, 1))
+    return config.lr * jnp.where(config.lr_steps > 0, left, 1.0)
+
+
+def entropy_weight(config: PPOConfig, steps: Array) -> Array | float:
+    """Returns the weight of the entropy bonus f32 [] after int32 [] environment `steps`."""
+    if not config.entropy_steps:
+        return config.entropy
+    done = jnp.minimum(1.0, steps / config.entropy_steps)
+    return config.entropy + done * (config.entropy_end - config.entropy)
+
+
 def loss(
     params: PPOParams, batch: Batch, memory: Memories, config: PPOConfig, nets: ActorCritic
 ) -> tuple[Array, dict[str, Array]]:

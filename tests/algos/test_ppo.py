@@ -23,6 +23,7 @@ from marlx.algos.ppo_losses import (
     Values,
     advantages,
     denormalise,
+    entropy_weight,
     kl_estimate,
     loss,
     normalise,
@@ -392,6 +393,13 @@ def test_learning_rate_falls_to_nothing():
     config = TrainConfig(total_steps=1_000, num_envs=4, rollout_length=8, evals=4, eval_episodes=4)
     rates = [float(p.metrics["lr"][0]) for p in train(env, learner, config=config).history[1:]]
     assert rates == sorted(rates, reverse=True) and 0 < rates[0] < 1e-3 and rates[-1] == 0
+
+
+def test_the_entropy_bonus_falls_to_its_end():
+    config = PPOConfig(entropy=0.01, entropy_end=0.002, entropy_steps=100)
+    weights = [float(entropy_weight(config, jnp.int32(steps))) for steps in (0, 50, 100, 500)]
+    np.testing.assert_allclose(weights, [0.01, 0.006, 0.002, 0.002], rtol=1e-6)
+    assert entropy_weight(PPOConfig(entropy=0.01), jnp.int32(7)) == 0.01
 
 
 BAD = [
