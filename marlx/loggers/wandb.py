@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,6 +72,7 @@ class Wandb:
           facts: versions and devices, as in `environment.json`.
           patience: longest time that `close` waits, in seconds.
         """
+        _import_here()
         separate = runs == "seeds" and len(seeds) > 1
         if separate and "WANDB_SWEEP_ID" in os.environ:
             print_line("wandb", "a sweep needs a single run, so all seeds share one")
@@ -245,6 +247,18 @@ class WandbRuns:
         content = {"project": self._options.project, "ids": self._ids, "steps": self._safe}
         with contextlib.suppress(OSError):  # a full disk is reported by the run folder
             replace_file(self._options.folder / STATE_FILE, json.dumps(content) + "\n")
+
+
+def _import_here() -> None:
+    """Imports wandb in the calling thread on Python below 3.11.8; later versions do not need it.
+
+    There, two threads that parse Python source at the same time can fail with "AST constructor
+    recursion depth mismatch" (gh-106905). wandb's imports parse, and so do those of a training.
+    """
+    if sys.version_info < (3, 11, 8):
+        with contextlib.suppress(ImportError):  # the thread reports it
+            import wandb  # noqa: F401
+            import wandb.apis.public  # noqa: F401  # wandb imports it later
 
 
 @contextlib.contextmanager
