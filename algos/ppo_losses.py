@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -135,7 +135,7 @@ def learning_rate(config: PPOConfig, steps: Array) -> Array:
     return config.lr * jnp.where(config.lr_steps > 0, left, 1.0)
 
 
-def entropy_weight(config: PPOConfig, steps: Array) -> Array | float:
+def entropy_weight(config: PPOConfig, steps: Array) -> Any:
     """Returns the weight of the entropy bonus f32 [] after int32 [] environment `steps`."""
     if not config.entropy_steps:
         return config.entropy

@@ -3,9 +3,9 @@
 An environment is written for **one** episode and without a batch axis, as three pure functions
 (`reset_env`, `step_env`, `observe`). The rest follows from them:
 
-* `Environment.reset` / `Environment.step`: gymnax 1.0's calls, unbatched, with auto-reset.
-* `marlx.vector_reset` / `marlx.vector_step`: the same for `B` environments, where a reset is paid
-  only for the episodes that ended.
+* `Environment.reset` / `Environment.step`: gymnax 1.0's calls, unbatched, with auto-reset. Under
+  `jax.vmap`, `step` pays for resets only where episodes ended.
+* `marlx.vector_reset` / `marlx.vector_step`: the same for `B` environments with one key for all.
 
 For speed on a CPU, write per-agent arithmetic as Python loops over agents (they unroll) and stack
 at the end. Arrays whose last axis is 2 or 3 do not vectorise.
@@ -17,11 +17,10 @@ import abc
 from typing import Any, Generic, TypeVar
 
 import flax.struct
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.xla.auto_reset import Inputs, auto_reset_step
 
 
 @flax.struct.dataclass
@@ -119,22 +118,8 @@ class Environment(abc.ABC, Generic[S, P]):
           structure is the same at every step.
         """
         params = self.default_params if params is None else params
-        key_step, key_reset = jax.random.split(key)
-        ended, reward, terminated, info = self.step_env(key_step, state, action, params)
-        truncated = ended.time >= params.max_steps_in_episode
-        final = self.observe(ended, params)
-        fresh_obs, fresh = self.reset(key_reset, params)
-        done = terminated | truncated
-        obs, state = jax.tree.map(
-            lambda new, old: jnp.where(done, new, old), (fresh_obs, fresh), (final, ended)
-        )
-        info = {
-            **info,
-            "final_observation": final,
-            "terminated": terminated,
-            "truncated": truncated,
-        }
-        return obs, state, reward, terminated, truncated, info
+        result: Step[S] = auto_reset_step(self, params, Inputs(key, state, action))
+        return result
 
 
 def require_environment(env: Any) -> None:

@@ -257,7 +257,7 @@ def _import_here() -> None:
     """
     if sys.version_info < (3, 11, 8):
         with contextlib.suppress(ImportError):  # the thread reports it
-            import wandb  # noqa: F401
+            import wandb
             import wandb.apis.public  # noqa: F401  # wandb imports it later
 
 

@@ -23,7 +23,7 @@ def call_materialised(
     it; it drops `optimization_barrier` before that. Where many small arrays depend on each other,
     most of a step is computed a dozen times (foraging became 4 times slower). XLA does not fuse
     across a branch, so on a CPU `function` becomes the body of a branch that is always taken. On
-    other devices this is a plain call.
+    other devices this is a plain call. The derivative is that of the plain call.
 
     Args:
       function: pure; all that depends on the state must come through `args`, not by closure.
@@ -55,7 +55,13 @@ def call_materialised(
         result = call_materialised(mapped, time, *args, whole=whole)
         return result, jax.tree.map(lambda _: True, result)
 
-    return call(time, *args)
+    def tangent(given: Any, tangents: Any) -> Any:
+        return jax.jvp(lambda _, *args: function(*args), given, tangents)
+
+    differentiable = jax.custom_jvp(call)
+    differentiable.defjvp(tangent)
+    result: Tree = differentiable(time, *args)
+    return result
 
 
 def materialise(tree: Tree, time: Array) -> Tree:
