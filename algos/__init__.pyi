@@ -489,6 +489,186 @@ def joint_q(
         utilities are mixed.
     """
 
+def pqn(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.65,
+    epochs: int = 2,
+    minibatches: int = 8,
+    window: int = 16,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 200000,
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = False,
+    layer_norm: bool = True,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = True,
+) -> Learner:
+    """Returns a learner of pqn: independent Q-learning on fresh rollouts, no replay.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Step size of rectified Adam.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: TD(lambda) over the rollout; 0 is one-step TD.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output, which takes the target network's
+        place.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in QMIX's mixer.
+    """
+
+def pqn_vdn(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.65,
+    epochs: int = 2,
+    minibatches: int = 8,
+    window: int = 16,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 200000,
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = False,
+    layer_norm: bool = True,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = True,
+) -> Learner:
+    """Returns a learner of pqn_vdn: PQN with the sum of utilities.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Step size of rectified Adam.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: TD(lambda) over the rollout; 0 is one-step TD.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output, which takes the target network's
+        place.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in QMIX's mixer.
+    """
+
+def pqn_qmix(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.65,
+    epochs: int = 2,
+    minibatches: int = 8,
+    window: int = 16,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 200000,
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    recurrent: bool = False,
+    layer_norm: bool = True,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = True,
+) -> Learner:
+    """Returns a learner of pqn_qmix: PQN with QMIX's mixer.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Step size of rectified Adam.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: TD(lambda) over the rollout; 0 is one-step TD.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output, which takes the target network's
+        place.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in QMIX's mixer.
+    """
+
 def ippo(
     spec: EnvSpec | Environment[Any, Any] | str,
     *,

@@ -36,7 +36,7 @@ from marlx.algos.ppo_losses import (
     value_scale,
 )
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams, act, actor_critic, extras
-from marlx.data.minibatches import scan_active
+from marlx.data.minibatches import check_windows, scan_active
 from marlx.learner import Learner
 from marlx.learning.running_moments import Moments, extend, moments
 from marlx.registry import Algorithm
@@ -164,15 +164,7 @@ def init(config: PPOConfig, nets: ActorCritic, key: Array, example: Transition) 
       ValueError: rollouts cannot be cut into windows and minibatches of equal size.
     """
     length, num_envs = example.terminated.shape
-    window = config.window if config.recurrent else 1
-    if length % window:
-        raise ValueError(f"window is {window}; it must divide the rollout length ({length})")
-    if length // window * num_envs % config.minibatches:
-        raise ValueError(
-            f"minibatches is {config.minibatches}; it must divide the "
-            f"{length // window * num_envs} sequences of a rollout ({num_envs} environments x "
-            f"{length} steps in windows of {window})"
-        )
+    check_windows(length, num_envs, config.window if config.recurrent else 1, config.minibatches)
     params, rollout = nets.init(key), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
     memory = nets.critic_memory(num_envs)
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))

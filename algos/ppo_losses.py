@@ -11,6 +11,7 @@ from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams
 from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.running_moments import Moments
+from marlx.learning.schedule import falling
 from marlx.types import Array
 
 
@@ -131,8 +132,7 @@ def normalise_advantages(config: PPOConfig, advantage: Array, weight: Array | No
 
 def learning_rate(config: PPOConfig, steps: Array) -> Array:
     """Returns the learning rate f32 [] after int32 [] environment `steps`."""
-    left = jnp.maximum(0.0, 1.0 - steps / jnp.maximum(config.lr_steps, 1))
-    return config.lr * jnp.where(config.lr_steps > 0, left, 1.0)
+    return config.lr * falling(config.lr_steps, steps)
 
 
 def entropy_weight(config: PPOConfig, steps: Array) -> Any:

@@ -42,6 +42,7 @@ BUILT_IN_FAMILIES = (
 
 BUILT_IN_ALGORITHMS = (
     "marlx.algos.q_learning:ALGORITHMS",
+    "marlx.algos.parallel_q:ALGORITHMS",
     "marlx.algos.ppo:ALGORITHMS",
     "marlx.algos.switching.learner:ALGORITHMS",
     "marlx.algos.subgoals.learner:ALGORITHMS",

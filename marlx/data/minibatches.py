@@ -11,6 +11,25 @@ from marlx.types import Array, Tree
 from marlx.xla.sharding import shard
 
 
+def check_windows(length: int, num_envs: int, window: int, minibatches: int) -> None:
+    """Raises ValueError unless a rollout can be cut into windows and equal minibatches.
+
+    Args:
+      length: steps of a rollout.
+      num_envs: environments.
+      window: steps per window.
+      minibatches: minibatches per pass.
+    """
+    if length % window:
+        raise ValueError(f"window is {window}; it must divide the rollout length ({length})")
+    count = length // window * num_envs
+    if count % minibatches:
+        raise ValueError(
+            f"minibatches is {minibatches}; it must divide the {count} sequences of a rollout "
+            f"({num_envs} environments x {length} steps in windows of {window})"
+        )
+
+
 def windows(x: Array, window: int) -> Array:
     """Returns [window, S, ...] of [T, B, ...]: the S windows of all environments, end to end."""
     chunks = x.reshape(-1, window, *x.shape[1:])  # [T / window, window, B, ...]

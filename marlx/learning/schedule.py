@@ -1,4 +1,4 @@
-"""How many gradient updates are due, and a loop that makes them."""
+"""Schedules: a falling factor, and how many gradient updates are due with a loop for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, Tree
+
+
+def falling(over: int | Array, steps: Array) -> Array:
+    """Returns f32 [], falling linearly from 1 to 0 over so many `steps`; 1 where `over` is 0."""
+    left = jnp.maximum(0.0, 1.0 - steps / jnp.maximum(over, 1))
+    return jnp.where(over > 0, left, 1.0)
 
 
 def due_updates(pending: Array) -> tuple[Array, Array]:
