@@ -32,8 +32,9 @@ def check_windows(length: int, num_envs: int, window: int, minibatches: int) -> 
 
 def windows(x: Array, window: int) -> Array:
     """Returns [window, S, ...] of [T, B, ...]: the S windows of all environments, end to end."""
-    chunks = x.reshape(-1, window, *x.shape[1:])  # [T / window, window, B, ...]
-    return jnp.moveaxis(chunks, 1, 0).reshape(window, -1, *x.shape[2:])
+    number, batch, *rest = x.shape[0] // window, *x.shape[1:]
+    chunks = x.reshape(number, window, batch, *rest)
+    return jnp.moveaxis(chunks, 1, 0).reshape(window, number * batch, *rest)
 
 
 def take(tree: Tree, indices: Array, axis: int) -> Tree:
