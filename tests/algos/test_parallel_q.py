@@ -52,7 +52,7 @@ def test_targets_are_lambda_returns_of_the_present_network_by_hand():
     def best(memory, obs, next_obs):  # one step at a time, from the memories that acting had
         _, after = parts.net.step(params.agents, memory, obs)
         utilities, _ = parts.net.step(params.agents, after, next_obs)
-        return utilities.q.max(-1).sum(-1)  # all actions of RECALL are legal
+        return jnp.where(utilities.action_mask, utilities.q, -jnp.inf).max(-1).sum(-1)
 
     rows = [jax.tree.map(lambda x: x[t], taken) for t in range(length)]  # noqa: B023
     following = np.stack([best(row.memory, row.obs, row.next_obs) for row in rows])
