@@ -141,8 +141,8 @@ def card(name: str | Path) -> Card:
         return _card(parse((shipped() / source).read_text(encoding="utf-8"), source), text, source)
     path = Path(name)
     if path.suffix not in SUFFIXES:
-        listed = "marlx protocol list"
-        raise unknown("card", text, card_names(), "", listed_by=f"{listed}, or give a .yaml file")
+        error = unknown("card", text, card_names(), listed_by="marlx protocol list")
+        raise ValueError(f"{error}; a card of your own is a .yaml file")
     return _card(parse(read_text(path), str(path)), path.stem, str(path))
 
 

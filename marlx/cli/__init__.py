@@ -65,7 +65,7 @@ commands:
   marlx --version
 """
 
-TRAINING = ("train", "sweep", "pool", "reproduce", "protocol")
+TRAINING = ("train", "sweep", "pool", "reproduce", "protocol run")
 """Commands that train for long and whose results are in files."""
 COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
 """Commands that a signal ends at once, also while XLA compiles."""
@@ -84,7 +84,8 @@ def run(argv: Sequence[str]) -> int:
     keep their exit code, since their results are in files. Other commands return 141 for a broken
     pipe, as if killed by SIGPIPE, and 1 for anything else.
     """
-    trains = bool(argv) and argv[0] in TRAINING and not {"-h", "--help"} & {*argv}
+    trains = any(" ".join(argv[:words]) in TRAINING for words in (1, 2))
+    trains = trains and not {"-h", "--help"} & {*argv}
 
     def failed(error: OSError) -> None:
         if trains:

@@ -45,19 +45,12 @@ def protocol_command(argv: Sequence[str]) -> int | Callable[[], int]:
     Raises:
       ValueError: wrong input, before anything is trained.
     """
-    commands: dict[str, Callable[[Sequence[str]], int | Callable[[], int]]] = {
-        "list": _list,
-        "show": _show,
-        "run": run_command,
-        "table": table_command,
-        "submit": submit_command,
-    }
     if not argv or argv[0] in ("-h", "--help"):
         print(PROTOCOL_USAGE, end="", file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
-    if argv[0] not in commands:
-        raise unknown("command", argv[0], commands, "marlx protocol")
-    return commands[argv[0]](argv[1:])
+    if argv[0] not in COMMANDS:
+        raise unknown("command", argv[0], COMMANDS, "marlx protocol")
+    return COMMANDS[argv[0]](argv[1:])
 
 
 def _list(argv: Sequence[str]) -> int:
@@ -135,3 +128,12 @@ def _settings(given: object) -> str:
 
     assert isinstance(given, dict)
     return ", ".join(f"{name} {value}" for name, value in flatten(given).items())
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int | Callable[[], int]]] = {
+    "list": _list,
+    "show": _show,
+    "run": run_command,
+    "table": table_command,
+    "submit": submit_command,
+}

@@ -37,6 +37,8 @@ def submit_command(argv: Sequence[str]) -> int:
     """`marlx protocol submit RUN... [options]`."""
     names, options = runs_and_options(argv, "protocol submit", SubmitOptions)
     from marlx.analysis import protocol_rows, result_rows
+    from marlx.analysis.protocol_checks import breaks
+    from marlx.analysis.protocol_runs import run_rows
     from marlx.analysis.reading import read_all
 
     protocol = _card_of(names, options.card)
@@ -44,12 +46,12 @@ def submit_command(argv: Sequence[str]) -> int:
     if out is not None and not out.is_dir():
         raise ValueError(f"cannot write to {out}: there is no such folder")
     runs, empty = read_all(names)
-    made = [protocol_rows.run_rows(protocol, run) for run in runs]
+    made = [run_rows(protocol, run) for run in runs]
     before = protocol_rows.stored(protocol, out) if out is not None else result_rows.Study([], {})
     after, _ = protocol_rows.with_runs(protocol, before, runs)
     wrong = {note: [note] for note in empty}
     for run, (rows, record) in zip(runs, made, strict=True):
-        texts = protocol_rows.breaks(protocol, rows[0], record)
+        texts = breaks(protocol, rows[0], record)
         texts += [] if run.finished else ["not finished"]
         if not texts and not options.partial:
             texts += _partial(protocol, after.rows_of(record["config_hash"]))
