@@ -77,7 +77,7 @@ def stopped_by_nan(run: RunData) -> Finding | None:
 
 
 def rewards_not_finite(run: RunData) -> Finding | None:
-    """A greedy evaluation has no return: the environment's rewards are NaN or infinite."""
+    """An evaluation has no return: the environment's rewards are NaN or infinite."""
     returns = run.metrics.get("return")
     if returns is None or np.isfinite(returns).all() or stopped_by_nan(run):
         return None

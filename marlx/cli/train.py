@@ -404,6 +404,7 @@ def _draw(job: _Job, *, finished: bool) -> str | None:
         title=f"{experiment.algorithm} on {experiment.environment}",
         random_return=job.console.random_return,
         optimum=job.optimum,
+        judged=training.modes[0],
     )
     folder.write("curve.png", draw_curve)
     if not finished:
@@ -411,7 +412,8 @@ def _draw(job: _Job, *, finished: bool) -> str | None:
     best = int(np.argmax(returns[-1]))
     policy = jax.tree.map(lambda x: x[best], jax.device_get(history[-1].policies()))
     key = jax.random.key(experiment.train.seed)
-    episode = record_episode(training.env, training.params, training.learner, policy, key)
+    acting = training.learner, policy, key, training.modes[0]
+    episode = record_episode(training.env, training.params, *acting)
     try:
         frames = episode_frames(training.env, training.params, episode)
     except ValueError as error:
@@ -423,7 +425,7 @@ def _draw(job: _Job, *, finished: bool) -> str | None:
 def _print_result(job: _Job, result: Result) -> None:
     experiment, steps = job.experiment, steps_of(result.history)
     print(f"\n{experiment.algorithm} on {experiment.environment}, {steps:,} steps per seed")
-    print_returns(result.returns, result.random_returns, job.optimum)
+    print_returns(result.evaluated, result.random_returns, job.optimum, result.judged)
     _print_times(result.phases, result.history[-1], experiment.train.seeds)
     _print_files(job.folder)
 
@@ -446,7 +448,7 @@ def _print_files(folder: RunFolder) -> None:
         "policy": f"marlx.load_policy({json.dumps(str(folder.path), ensure_ascii=False)})",
         "result.json": "the numbers above",
         "curve.png": "learning curve",
-        "episode.gif": "a greedy episode of the best seed",
+        "episode.gif": "an episode of the best seed",
         "tensorboard": f"tensorboard --logdir {path}/tensorboard",
         "wandb": f"Weights & Biases; what is offline: wandb sync {path}/wandb/offline-run-*",
     }

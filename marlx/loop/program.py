@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner, example_rollout
-from marlx.loop.evaluation import evaluate
+from marlx.loop.evaluation import evaluate_modes, modes_of
 from marlx.loop.rollout import Actors, Finished, rollout, start
 from marlx.loop.settings import TrainConfig, schedule
 from marlx.types import Array, Tree
@@ -32,7 +32,7 @@ class Loop(NamedTuple):
     init: Callable[[Array], RunState]
     warm_up: Callable[[RunState], RunState]
     block: Callable[[RunState], tuple[RunState, dict[str, Array]]]
-    evaluate: Callable[[RunState, Array], Array]
+    evaluate: Callable[[RunState, Array], dict[str, Array]]
     policies: Callable[[RunState], Tree]
     warm_up_rollouts: int
     block_rollouts: int
@@ -89,8 +89,11 @@ def loop(
         totals = {} if learner.totals is None else learner.totals(run.learner)
         return run, _block_metrics(metrics, totals, ended)
 
-    def evaluate_run(run: RunState, key: Array) -> Array:
-        return evaluate(env, params, learner, learner.policy(run.learner), key, c.eval_episodes)
+    modes = modes_of(learner.judged, c.eval)
+
+    def evaluate_run(run: RunState, key: Array) -> dict[str, Array]:
+        policy = learner.policy(run.learner)
+        return evaluate_modes(env, params, learner, policy, key, c.eval_episodes, modes)
 
     def policies(run: RunState) -> Tree:
         return learner.policy(run.learner)

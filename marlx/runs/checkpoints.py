@@ -39,6 +39,7 @@ from marlx.files import (
     ANYTHING,
     LARGEST_JSON,
     NUMBER,
+    TEXT,
     WHOLE,
     Each,
     Kind,
@@ -54,6 +55,7 @@ from marlx.loop.placement import Devices
 from marlx.loop.progress import Progress
 from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig, with_total_steps
+from marlx.registry import settings_of
 from marlx.runs.array_store import (
     Checkpoint,
     checksum,
@@ -96,7 +98,10 @@ STATE = Record(
         "format": WHOLE,
         "steps": WHOLE,
         "counters": Record(_COUNTERS),
-        "settings": Record({field.name: WHOLE for field in dataclasses.fields(TrainConfig)}),
+        "settings": Record(
+            {name: WHOLE for name in settings_of(TrainConfig) if name != "eval"},
+            {"eval": TEXT},  # not there in checkpoints of greedy evaluations
+        ),
         "schedule": Each(WHOLE),
         "facts": Each(ANYTHING),
         "arrays": Each(Kind("a dtype and a shape", is_array_type)),
@@ -317,8 +322,8 @@ def resumable(
     newest = checkpoints.newest() if resume else None
     if newest is None:
         return Run(env, params, learner, config, devices=devices), checkpoints, []
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
-    old = {name: newest.state["settings"].get(name) for name in names}
+    old = {name: newest.state["settings"].get(name) for name in settings_of(TrainConfig)}
+    old["eval"] = config.eval  # compared by `check_settings`
     if config.total_steps != old["total_steps"] and config == dataclasses.replace(
         TrainConfig(**old), total_steps=config.total_steps
     ):

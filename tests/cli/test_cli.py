@@ -517,13 +517,13 @@ def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypa
 def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_path, monkeypatch):
     from marlx.loop.run import Run
 
-    final_returns = Run.final_returns
+    final_evaluation = Run.final_evaluation
 
     def deleted(self):
         shutil.rmtree("run")
-        return final_returns(self)
+        return final_evaluation(self)
 
-    monkeypatch.setattr(Run, "final_returns", deleted)
+    monkeypatch.setattr(Run, "final_evaluation", deleted)
     assert cli.run([*RUN, "--out", "run"]) == 1
     assert not (tmp_path / "run").exists()
 

@@ -408,10 +408,10 @@ def test_eval_samples_actions_with_explore(tmp_path, tiny_algorithm, capsys, mon
     equal = {"logits": np.zeros((1, 2, 3), np.float32)}
     policies.save_policy(run_folder.RunFolder("run"), experiment, equal, progress)
     said = []
-    for options in ([], ["--explore"]):
+    for options in ([], ["--eval", "drawn"]):
         assert cli.run(["eval", "run", "--json", "--episodes", "8", *options]) == 0
         said.append(json.loads(capsys.readouterr().out))
-    assert [one["explore"] for one in said] == [False, True]
+    assert [one["judged"] for one in said] == ["greedy", "drawn"]
     assert said[0]["return"]["per_episode"] == [22] * 8
     assert len(set(said[1]["return"]["per_episode"])) > 2
 
