@@ -28,7 +28,7 @@ from marlx.text import printable, shortened, unknown
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from marlx.learner import Learner
+    from marlx.learner import Judged, Learner
 
 SUFFIXES = (".yaml", ".yml")
 """How the file of a card ends."""
@@ -178,10 +178,9 @@ def _read(value: Any, hint: Any) -> Any:
     return read
 
 
-def judged_of(protocol: Card, learner: Learner) -> str:
+def judged_of(protocol: Card, learner: Learner) -> Judged:
     """Returns how a learner's actions are chosen under a card: `drawn` or `greedy`."""
-    own = getattr(learner, "judged", "greedy")
-    return "drawn" if "drawn" == protocol.judged == own else "greedy"
+    return "drawn" if "drawn" == protocol.judged == learner.judged else "greedy"
 
 
 def experiment_under(
@@ -232,9 +231,7 @@ def experiment_under(
     made = build(algorithm, env_id, merge(schema(algorithm, env_id), layers))
     learner = made.build()[2]
     train = with_total_steps(made.train, learner, steps or protocol.steps)
-    if hasattr(train, "eval"):
-        train = dataclasses.replace(train, eval=judged_of(protocol, learner))
-    return made._replace(train=train)
+    return made._replace(train=dataclasses.replace(train, eval=judged_of(protocol, learner)))
 
 
 def _check_given(protocol: Card, algorithm: str, given: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def chosen(protocol: Card, changed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evaluation_breaks(protocol: Card, row: Row, settings: Mapping[str, Any]) -> list[str]:
     """Returns a text for what is wrong with a row's evaluations: when, how many episodes, how."""
-    texts, judged = [], row["measured"].get("judged")
+    texts, judged = [], row["judged"]
     wanted = (
         _learner_judged(row["algorithm"], row["env"]) if protocol.judged == "drawn" else "greedy"
     )
@@ -71,7 +71,7 @@ def _evaluation_breaks(protocol: Card, row: Row, settings: Mapping[str, Any]) ->
         texts.append(_differ("actions in evaluations", judged, wanted))
     own = settings.get("eval", "greedy")
     both = own == "both" or (own == "auto" and judged == "drawn")
-    episodes = settings["eval_episodes"] // (2 if both else 1)
+    episodes = -(-settings["eval_episodes"] // (2 if both else 1))
     if episodes < protocol.eval_episodes:
         texts.append(_differ("eval_episodes", episodes, protocol.eval_episodes))
     rollout = settings["num_envs"] * settings["rollout_length"]
@@ -91,7 +91,7 @@ def _learner_judged(algorithm: str, env_id: str) -> str | None:
     from marlx.config.layers import experiment
 
     try:
-        return getattr(experiment(algorithm, env_id).build()[2], "judged", "greedy")
+        return experiment(algorithm, env_id).build()[2].judged
     except ValueError:  # a package, or the algorithm's plug-in, is not installed
         return None
 

@@ -2,7 +2,7 @@
 
 Rows of a card are a study as `marlx.analysis.result_rows` describes it, named as the card:
 `comparison` is the environment and `arm` the method. Returns are in the card's unit. `measured` has
-the card's hash and how actions were chosen; `differs` has what a run has less of than the card
+the card's hash; `differs` has what a run has less of than the card
 asks for, as `[run, card]`: `seeds` or `steps`. Such a row is partial: it is shown and not ranked.
 Published numbers are records of `published.jsonl` beside the cards, each with its source.
 """

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from marlx.types import EnvSpec
 
 
+NAMED = 4
+"""Most changed settings that the name of a method has."""
+
+
 def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
     """Returns the rows of a run, one per seed, and its settings record, for `add`.
 
@@ -40,12 +44,11 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
     if run.path is None:
         raise ValueError(f"{run.name} is not the folder of a run")
     made = load_experiment(run.path)
-    env, params, learner = made.build()
+    env, params, _ = made.build()
     factor = _factor(protocol, env.spec(params))
     changed = changes_from_preset(made)
     about = _about(run)
     settings = finite(configuration(made.settings()))
-    mode = run.result.get("judged") or _mode(made.settings(), getattr(learner, "judged", "greedy"))
     shared = {
         "study": protocol.name,
         "comparison": made.environment,
@@ -57,7 +60,8 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
         "date": about["date"],
         "device": device_text(about["device"]),
         "steps": [int(step) for step in run.steps],
-        "measured": {"card": protocol.hash, "judged": mode},
+        "judged": run.judged,
+        "measured": {"card": protocol.hash},
     }
     curves = {"curve": run.metrics["return"], "train_curve": run.metrics.get("train_return")}
     rows = []
@@ -70,17 +74,15 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
             dict.fromkeys(COLUMNS) | shared | finite(own | {"final": final}) | {"seed": int(seed)}
         )
     entry = dict.fromkeys(RUN) | about | _summary(run, factor)
-    entry |= {"seeds": [row["seed"] for row in rows], "command": _command(protocol, made)}
+    entry |= {
+        "judged": run.judged,
+        "seeds": [row["seed"] for row in rows],
+        "command": _command(protocol, made),
+    }
     record = dict.fromkeys(SETTINGS) | {"settings": settings, "runs": [finite(entry)]}
     record |= {key: shared[key] for key in ("config_hash", "algorithm", "env")}
     optimum = env.spec(params).optimum
     return rows, record | {"optimum": None if optimum is None else optimum * factor}
-
-
-def _mode(settings: Mapping[str, Any], judged: str) -> str:
-    """How the actions behind `return` were chosen."""
-    own = settings.get("eval")
-    return own if own in ("drawn", "greedy") else judged
 
 
 def _factor(protocol: Card, spec: EnvSpec) -> float:
@@ -96,7 +98,8 @@ def _label(protocol: Card, algorithm: str, changed: Mapping[str, Any]) -> str:
         f"{name.removeprefix('learner.').rstrip('_')} {short_text(value)}"
         for name, value in chosen(protocol, changed).items()
     ]
-    return f"{algorithm}, {', '.join(texts)}" if texts else algorithm
+    more = f"{len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return ", ".join(filter(None, [algorithm, *texts[:NAMED], more]))
 
 
 def _command(protocol: Card, made: Experiment) -> str:

@@ -154,7 +154,7 @@ def _entry(protocol: Card, rows: Sequence[Row], level: tuple[float, float] | Non
         seeds=len(rows),
         reached=reached,
         at=_at(protocol, steps, curve),
-        judged=rows[0]["measured"]["judged"],
+        judged=rows[0]["judged"],
         differs=rows[0]["differs"],
     )
 

@@ -165,6 +165,10 @@ def _run(
     codes = []
     for number, part in enumerate(needed, 1):
         name = f"{part.made.algorithm} on {part.made.environment}"
+        if _finished(part):
+            print(f"[{number}/{len(needed)}] {name}: finished before", flush=True)
+            codes.append(0)
+            continue
         if not options.quiet:
             print(f"[{number}/{len(needed)}] ", end="", flush=True)
         try:
@@ -180,6 +184,13 @@ def _run(
     if any(codes):
         complain(f"{sum(map(bool, codes))} of {len(needed)} failed; to try them again: {line}")
     return 1 if any(codes) else 0
+
+
+def _finished(part: Part) -> bool:
+    """Whether the run in a folder has the steps that it is to have."""
+    from marlx.runs.result import read_result
+
+    return bool(read_result(part.path).get("steps", 0) >= part.made.train.total_steps)
 
 
 def _start(

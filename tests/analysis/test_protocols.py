@@ -10,6 +10,7 @@ from marlx.analysis.protocol_runs import run_rows
 from marlx.analysis.result_rows import Study
 from marlx.analysis.run_data import read_run
 from marlx.registry import make_env
+from marlx.runs.folder import config_text
 
 NAMES = protocol_cards.card_names()
 CARD = """\
@@ -21,6 +22,7 @@ evals: 2
 eval_episodes: 8
 judged: greedy
 unit: mean
+settings: {num_envs: 2, rollout_length: 5}
 report: [50, 100]
 """
 
@@ -37,14 +39,13 @@ def study_of(card, *runs):
     return study
 
 
-def fitting_run(folder, returns, *, steps=(0, 50, 100), **given):
-    """A run folder that satisfies `CARD`, with 2 environments and rollouts of 5 steps."""
-    write_run(folder, returns=returns, steps=steps, environment="matrix/climbing", **given)
-    config = (folder / "config.yaml").read_text().replace("sight: null", "horizon: 25")
-    settings = "num_envs: 2\nrollout_length: 5\neval_episodes: 8\n"
-    (folder / "config.yaml").write_text(
-        config.replace("total_steps: 200", "total_steps: 100") + settings
+def fitting_run(folder, card, returns, algorithm="ippo", *, steps=(0, 50, 100), **given):
+    """A run folder that satisfies a card; its returns are [evaluations][seeds]."""
+    write_run(folder, algorithm, returns=returns, steps=steps, **given)
+    made = protocol_cards.experiment_under(
+        card, algorithm, "matrix/climbing", seeds=len(returns[0]), seed=given.get("seed", 0)
     )
+    (folder / "config.yaml").write_text(config_text(made))
     return folder
 
 
@@ -114,7 +115,7 @@ def test_the_hash_is_of_what_a_run_has_to_satisfy(tmp_path):
         ("greedy", "both", "judged in .*: expected drawn or greedy, got 'both'"),
         ("evals", "eval", "unknown key 'eval' in .*did you mean evals"),
         ("[matrix/climbing]", "[]", "environments"),
-        ("unit", "settings: {evals: 3}\nunit", "unknown setting 'evals'"),
+        ("{num_envs: 2, ", "{evals: 3, ", "unknown setting 'evals'"),
         ("unit", "env: 7\nunit", "env in .*: expected `name: value` lines, got 7"),
     ],
 )
@@ -161,18 +162,18 @@ def test_policies_are_judged_drawn_and_q_learners_greedily():
 
 def test_what_the_card_sets_is_not_the_users(tmp_path):
     card = written(
-        tmp_path / "a.yaml", f"{CARD}settings: {{num_envs: 2, learner: {{hidden: 8}}}}\n"
+        tmp_path / "a.yaml", CARD.replace("{num_envs: 2,", "{learner: {hidden: 8}, num_envs: 2,")
     )
     under, env_id = protocol_cards.experiment_under, "matrix/climbing"
-    made = under(card, "iql", env_id)
+    made = under(card, "ippo", env_id)
     assert (made.train.num_envs, made.learner.hidden) == (2, 8)
     with pytest.raises(ValueError, match=r"card a fixes learner\.hidden"):
-        under(card, "iql", env_id, {"learner": {"hidden": 9}})
+        under(card, "ippo", env_id, {"learner": {"hidden": 9}})
     with pytest.raises(ValueError, match="card a sets evals; only learner, num_envs"):
-        under(card, "iql", env_id, {"evals": 9})
+        under(card, "ippo", env_id, {"evals": 9})
     strict = dataclasses.replace(card, algorithm="preset")
     with pytest.raises(ValueError, match="with its preset; num_envs cannot be given"):
-        under(dataclasses.replace(strict, settings={}), "iql", env_id, {"num_envs": 4})
+        under(dataclasses.replace(strict, settings={}), "ippo", env_id, {"num_envs": 4})
 
 
 def test_returns_are_in_the_cards_unit(tmp_path):
@@ -198,7 +199,7 @@ def test_a_table_has_the_numbers_of_the_rows(tmp_path):
     """Of random play at 0 and an optimum of 275, 90 % is 247.5: halfway from 220 to 275."""
     card = written(tmp_path / "a.yaml")
     run = fitting_run(
-        tmp_path / "run", ((0.0, 0.0), (220.0, 220.0), (275.0, 275.0)), final=(270.0, 280.0)
+        tmp_path / "run", card, ((0.0, 0.0), (220.0, 220.0), (275.0, 275.0)), final=(270.0, 280.0)
     )
     (one,) = protocol_tables.entries(card, study_of(card, run))
     assert one.ranked and (one.value, one.seeds, one.reached) == (275.0, 2, 75.0)
@@ -206,17 +207,17 @@ def test_a_table_has_the_numbers_of_the_rows(tmp_path):
     assert dict(one.at) == {50: 220.0, 100: 275.0}
     head, cells = protocol_tables.table_cells(card, [one])
     assert head[-3:] == ["at 50", "at 100", "notes"]
-    assert cells == ["matrix/climbing", "qmix", "275", "270 to 280", "2", "75", "220", "275", ""]
+    assert cells == ["matrix/climbing", "ippo", "275", "270 to 280", "2", "75", "220", "275", ""]
     assert protocol_tables.not_run(card, [one]) == []
 
 
 def test_whole_results_come_first_then_partial_then_published_ones(tmp_path):
     card = written(tmp_path / "a.yaml")
-    low = fitting_run(tmp_path / "low", ((0.0, 0.0), (1.0, 1.0), (5.0, 5.0)), algorithm="vdn")
-    high = fitting_run(tmp_path / "high", ((0.0, 0.0), (1.0, 1.0), (9.0, 9.0)))
-    single = fitting_run(tmp_path / "one", ((0.0,), (1.0,), (50.0,)), algorithm="iql")
+    low = fitting_run(tmp_path / "low", card, ((0.0, 0.0), (1.0, 1.0), (5.0, 5.0)), "mappo")
+    high = fitting_run(tmp_path / "high", card, ((0.0, 0.0), (1.0, 1.0), (9.0, 9.0)))
+    single = fitting_run(tmp_path / "one", card, ((0.0,), (1.0,), (50.0,)), "ia2c")
     short = fitting_run(
-        tmp_path / "short", ((0.0, 0.0), (60.0, 60.0)), steps=(0, 50), algorithm="qplex"
+        tmp_path / "short", card, ((0.0, 0.0), (60.0, 60.0)), "maa2c", steps=(0, 50)
     )
     published = {
         **{"env": "matrix/climbing", "method": "X", "code": "elsewhere", "measure": "return"},
@@ -224,7 +225,7 @@ def test_whole_results_come_first_then_partial_then_published_ones(tmp_path):
         "deviation": 2.0,
     }
     found = protocol_tables.entries(card, study_of(card, low, high, single, short), [published])
-    assert [one.method for one in found] == ["qmix", "vdn", "qplex", "iql", "X"]
+    assert [one.method for one in found] == ["ippo", "mappo", "maa2c", "ia2c", "X"]
     assert [one.ranked for one in found] == [True, True, False, False, False]
     cells = protocol_tables.table_cells(card, found)[1:]
     assert [line[-1] for line in cells] == [
@@ -239,14 +240,14 @@ def test_whole_results_come_first_then_partial_then_published_ones(tmp_path):
 
 def test_seeds_of_several_runs_are_one_method(tmp_path):
     card = written(tmp_path / "a.yaml")
-    first = fitting_run(tmp_path / "first", ((0.0,), (1.0,), (10.0,)))
-    second = fitting_run(tmp_path / "second", ((0.0,), (1.0,), (20.0,)), seed=1)
+    first = fitting_run(tmp_path / "first", card, ((0.0,), (1.0,), (10.0,)))
+    second = fitting_run(tmp_path / "second", card, ((0.0,), (1.0,), (20.0,)), seed=1)
     (one,) = protocol_tables.entries(card, study_of(card, first, second))
     assert one.ranked and (one.seeds, one.value) == (2, 15.0)
 
 
 def test_an_unfinished_run_shows_what_it_has(tmp_path):
     card = written(tmp_path / "a.yaml")
-    run = fitting_run(tmp_path / "run", ((0.0,), (7.0,)), steps=(0, 50), finished=False)
+    run = fitting_run(tmp_path / "run", card, ((0.0,), (7.0,)), steps=(0, 50), finished=False)
     (one,) = protocol_tables.entries(card, study_of(card, run))
     assert (one.value, one.ranked, one.reached) == (7.0, False, None)

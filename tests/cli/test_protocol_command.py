@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from run_folders import write_run
 from tiny import TinyConfig, tiny
 
 from marlx import cli, registry
@@ -211,16 +210,15 @@ def test_a_row_that_hides_that_it_is_partial_is_refused(grown):
 
     card = protocol_cards.card("small.yaml")
     new, record = run_rows(card, read_run(FOLDER / "tiny-matrix-climbing-seeds-1-1"))
-    with pytest.raises(ValueError, match="differs is None; it is .*seeds"):
+    with pytest.raises(ValueError, match=r"differs is None; it is .*seeds"):
         protocol_rows.check_rows(card, Study(new, {record["config_hash"]: record}))
 
 
 def test_an_ordinary_run_is_checked_too(grown, capfd):
     """With another length of episodes it is left out of the table, and not submitted."""
-    steps = dict(steps=(4, 12, 20, 28, 36), returns=[(0.0, 1.0)] * 5)
-    write_run(Path("other"), "tiny", "matrix/climbing", env={"horizon": 25}, **steps)
-    with Path("other/config.yaml").open("a") as file:
-        file.write("num_envs: 2\nrollout_length: 2\neval_episodes: 4\n")
+    shutil.copytree(FOLDER / "tiny-matrix-penalty-0-seeds-0-1", "other")
+    config = Path("other/config.yaml")
+    config.write_text(config.read_text().replace("horizon: 4", "horizon: 25"))
     assert cli.run(["protocol", "submit", "other", "--card", "small.yaml"]) == 1
     assert capfd.readouterr().err == "marlx: other: env.horizon is 25; the card says 4\n"
     assert cli.run(["protocol", "table", "small.yaml", "other"]) == 0
