@@ -45,7 +45,7 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
         raise ValueError(f"{run.name} is not the folder of a run")
     made = load_experiment(run.path)
     env, params, _ = made.build()
-    factor = _factor(protocol, env.spec(params))
+    factor = unit_factor(protocol, env.spec(params))
     changed = changes_from_preset(made)
     about = _about(run)
     settings = finite(configuration(made.settings()))
@@ -85,8 +85,8 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
     return rows, record | {"optimum": None if optimum is None else optimum * factor}
 
 
-def _factor(protocol: Card, spec: EnvSpec) -> float:
-    """What a team return of marlx is multiplied by to be in the card's unit."""
+def unit_factor(protocol: Card, spec: EnvSpec) -> float:
+    """Returns what a team return of marlx is multiplied by to be in the card's unit."""
     if protocol.unit in ("team", spec.reward_aggregation):
         return 1.0
     return float(spec.num_agents) if protocol.unit == "sum" else 1.0 / spec.num_agents

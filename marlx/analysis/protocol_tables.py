@@ -108,7 +108,8 @@ def less(protocol: Card, differs: Mapping[str, Any]) -> str:
 
 
 def _cells(protocol: Card, one: Entry) -> list[str]:
-    digits = decimals(one.value)
+    shown = [x for x in (one.value, one.low, one.high) if x is not None]
+    digits = 0 if all(x.is_integer() for x in shown) else decimals(one.value)
     interval = NOTHING
     if one.low is not None and one.high is not None:
         interval = f"{rounded(one.low, digits)} to {rounded(one.high, digits)}"

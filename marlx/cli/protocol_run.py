@@ -166,7 +166,8 @@ def _run(
     for number, part in enumerate(needed, 1):
         name = f"{part.made.algorithm} on {part.made.environment}"
         if _finished(part):
-            print(f"[{number}/{len(needed)}] {name}: finished before", flush=True)
+            if not options.quiet:
+                print(f"[{number}/{len(needed)}] {name}: finished before", flush=True)
             codes.append(0)
             continue
         if not options.quiet:
