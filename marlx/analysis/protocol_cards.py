@@ -89,7 +89,7 @@ class Card:
     def hash(self) -> str:
         """12 hexadecimal digits of the SHA-256 of what a run has to satisfy."""
         given = {k: v for k, v in dataclasses.asdict(self).items() if k not in WORDS_ONLY}
-        text = json.dumps(given, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(given, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def plain(self) -> dict[str, Any]:
@@ -175,6 +175,8 @@ def _read(value: Any, hint: Any) -> Any:
     read = coerce(value, hint)
     if isinstance(read, str):
         return printable(" ".join(read.split()))
+    if isinstance(read, tuple):
+        return tuple(printable(one) if isinstance(one, str) else one for one in read)
     return read
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from marlx.analysis.protocol_cards import FREE, Card, version_fits
 from marlx.analysis.result_rows import Row
+from marlx.config.layers import Layer, experiment, merge
 from marlx.config.tree import flatten, plain
-from marlx.registry import make_env
+from marlx.registry import make_env, settings_of
 
 
 def breaks(protocol: Card, row: Row, record: Mapping[str, Any]) -> list[str]:
@@ -88,8 +89,6 @@ def _evaluation_breaks(protocol: Card, row: Row, settings: Mapping[str, Any]) ->
 @functools.cache
 def _learner_judged(algorithm: str, env_id: str) -> str | None:
     """How an algorithm is judged; None where its environment cannot be made here."""
-    from marlx.config.layers import experiment
-
     try:
         return experiment(algorithm, env_id).build()[2].judged
     except ValueError:  # a package, or the algorithm's plug-in, is not installed
@@ -99,7 +98,9 @@ def _learner_judged(algorithm: str, env_id: str) -> str | None:
 def _env_settings(protocol: Card, env_id: str) -> dict[str, Any]:
     """All settings of a card's environment, by dotted name; only the card's if it is missing."""
     try:
-        return flatten(plain(make_env(env_id, **protocol.env)))
+        known = settings_of(make_env(env_id))
+        given = merge(known, [Layer(f"card {protocol.name}", protocol.env)])
+        return flatten(plain(make_env(env_id, **given)))
     except ValueError:
         return dict(protocol.env)
 

@@ -70,11 +70,19 @@ def published(protocol: Card) -> list[dict[str, Any]]:
 
 
 def stored(protocol: Card, folder: Path | Traversable | None = None) -> Study:
-    """Returns the rows that were submitted under a card, by default those that are shipped."""
+    """Returns the rows that were submitted under a card, by default those that are shipped.
+
+    Raises:
+      ValueError: the files hold something else.
+    """
     try:
         return read_study(shipped() if folder is None else folder, protocol.name)
     except FileNotFoundError:
         return Study([], {})
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{protocol.name}.jsonl in {folder} does not hold rows of a card"
+        ) from None
 
 
 def add(protocol: Card, folder: Path, rows: Sequence[Row], record: Mapping[str, Any]) -> Path:

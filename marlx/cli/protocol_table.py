@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from marlx.cli.options import runs_and_options
 from marlx.cli.shared import complain
+from marlx.text import printable
 
 if TYPE_CHECKING:
     from marlx.analysis.protocol_cards import Card
@@ -83,5 +84,5 @@ def print_columns(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows in columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (printable(cell).ljust(size) for cell, size in zip(row, widths, strict=True))
         print(f"  {'  '.join(cells)}".rstrip())
