@@ -142,3 +142,16 @@ def bytes_text(size: float) -> str:
         if size >= unit:
             return f"{size / unit:.3g} {letters}"
     return f"{size:.0f} B"
+
+
+def decimals(value: float) -> int:
+    """Returns how many decimals a number is shown with: three digits or so in all."""
+    size = abs(value)
+    return 3 if size < 0.9995 else 2 if size < 9.995 else 1 if size < 99.95 else 0
+
+
+def rounded(value: float, digits: int | None = None) -> str:
+    """Returns a number with so many decimals, by default three digits: `0.972`, `9.13`, `-18.5`."""
+    places = decimals(value) if digits is None else digits
+    text = f"{value:,.{places}f}"
+    return text[1:] if text.startswith("-") and not float(text.replace(",", "")) else text

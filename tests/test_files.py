@@ -85,6 +85,8 @@ OWN = {
     "marlx/config/yaml_text.py": "bounded by its loader",
     "marlx/config/layers.py": "presets of the package",
     "marlx/analysis/result_rows.py": "stored results of the package",
+    "marlx/analysis/protocol_cards.py": "cards of the package; others go through the guard",
+    "marlx/analysis/protocol_rows.py": "published numbers of the package",
     "marlx/registry.py": "entry points",
     "marlx/runs/identity.py": "what it has just written as text",
     "marlx/runs/policies.py": "a file that it has just written; metadata with a digest",

@@ -49,7 +49,13 @@ def modules() -> dict[str, Path]:
     for folder, package in (("marlx", "marlx"), ("envs", "marlx.envs"), ("algos", "marlx.algos")):
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            if folder == "marlx" and parts[0] in ("envs", "algos", "configs", "reference"):
+            if folder == "marlx" and parts[0] in (
+                "envs",
+                "algos",
+                "configs",
+                "protocols",
+                "reference",
+            ):
                 continue  # links to the folders beside
             name = ".".join([package, *(part for part in parts if part != "__init__")])
             found[name] = path

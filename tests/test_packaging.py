@@ -39,7 +39,7 @@ def test_every_package_is_listed():
     assert found == set(SETUPTOOLS["packages"]) == set(SETUPTOOLS["package-dir"])
 
 
-@pytest.mark.parametrize("name", ["envs", "algos", "configs", "reference"])
+@pytest.mark.parametrize("name", ["envs", "algos", "configs", "protocols", "reference"])
 def test_links_show_type_checkers_the_same_tree(name):
     link = ROOT / "marlx" / name
     if link.is_symlink():  # a checkout without links loses only type checking inside the repository

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import _study
 import numpy as np
 
-from marlx import statistics
+from marlx import statistics, text
 from marlx.analysis import result_rows
 
 MISSING = "-"
@@ -56,21 +56,18 @@ def need(name: str, comparison: str, arm: str) -> Result:
 
 def number(value: float, decimals: int | None = None) -> str:
     """Returns a number with three digits or so: `0.972`, `9.13`, `-18.5`, `210`."""
-    if decimals is None:
-        decimals = _decimals(value)
-    text = f"{value:,.{decimals}f}"
-    return text[1:] if text.startswith("-") and not float(text.replace(",", "")) else text
+    return text.rounded(value, decimals)
 
 
 def interval(mean: float, low: float, high: float, decimals: int | None = None) -> str:
     """Returns `0.972 [0.952, 0.986]`, without the interval where it is a point."""
     if decimals is None:
         whole = all(float(value).is_integer() for value in (mean, low, high))
-        decimals = 0 if whole else _decimals(mean)
-    text = number(mean, decimals)
+        decimals = 0 if whole else text.decimals(mean)
+    middle = number(mean, decimals)
     if low == high:
-        return text
-    return f"{text} [{number(low, decimals)}, {number(high, decimals)}]"
+        return middle
+    return f"{middle} [{number(low, decimals)}, {number(high, decimals)}]"
 
 
 def greedy(found: Result | None, decimals: int | None = None) -> str:
@@ -170,8 +167,3 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _decimals(value: float) -> int:
-    size = abs(value)
-    return 3 if size < 0.9995 else 2 if size < 9.995 else 1 if size < 99.95 else 0

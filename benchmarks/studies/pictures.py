@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
+import _leaderboard
 import _plots
 import _study
 import numpy as np
@@ -174,6 +175,10 @@ def main() -> None:
     words = parser.parse_args().words
     if not words or any(word in "forage-curve" for word in words):
         draw_front_page()
+    for name, draw in _leaderboard.PICTURES.items():
+        if not words or any(word in name for word in words):
+            path = _plots.save(draw(), name)
+            print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
     for picture in PICTURES:
         if words and not any(word in picture.name for word in words):
             continue

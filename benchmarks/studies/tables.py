@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import _composite_tables
+import _leaderboard
 import _learning_tables
 import _speed_tables
 
@@ -26,6 +27,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_learning_tables.TABLES,
     **_composite_tables.TABLES,
     **_speed_tables.TABLES,
+    **_leaderboard.TABLES,
 }
 """Functions that return a Markdown table, by the name that pages use."""
 _REGION = re.compile(r"^(<!-- table: ([\w-]+) -->)\n.*?^(<!-- end -->)$", re.M | re.S)

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from marlx.analysis import make_rows as make_rows
     from marlx.analysis import marl_eval as marl_eval
     from marlx.analysis import plots as plots
+    from marlx.analysis import protocol_cards as protocol_cards
+    from marlx.analysis import protocol_checks as protocol_checks
+    from marlx.analysis import protocol_rows as protocol_rows
+    from marlx.analysis import protocol_runs as protocol_runs
+    from marlx.analysis import protocol_tables as protocol_tables
     from marlx.analysis import reading as reading
     from marlx.analysis import report as report
     from marlx.analysis import reproduction as reproduction

@@ -24,6 +24,7 @@ from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
+from marlx.cli.protocol import protocol_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
 from marlx.cli.shared import complain, in_one_line
@@ -54,6 +55,7 @@ commands:
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
   reproduce ID [options]     a stored result made again, and whether the two agree
+  protocol run CARD ALGO     train as a card says, so that the numbers compare; also list, table
   bench SUITE [options]      how fast marlx is here, against others where they are installed
   list [algos | envs]        the algorithms and environments there are
   completion bash | zsh      a script that completes words of marlx on Tab
@@ -63,7 +65,7 @@ commands:
   marlx --version
 """
 
-TRAINING = ("train", "sweep", "pool", "reproduce")
+TRAINING = ("train", "sweep", "pool", "reproduce", "protocol run")
 """Commands that train for long and whose results are in files."""
 COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
 """Commands that a signal ends at once, also while XLA compiles."""
@@ -82,7 +84,8 @@ def run(argv: Sequence[str]) -> int:
     keep their exit code, since their results are in files. Other commands return 141 for a broken
     pipe, as if killed by SIGPIPE, and 1 for anything else.
     """
-    trains = bool(argv) and argv[0] in TRAINING and not {"-h", "--help"} & {*argv}
+    trains = any(" ".join(argv[:words]) in TRAINING for words in (1, 2))
+    trains = trains and not {"-h", "--help"} & {*argv}
 
     def failed(error: OSError) -> None:
         if trains:
@@ -150,6 +153,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "crossplay": crossplay_command,
         "pool": pool_command,
         "reproduce": reproduce_command,
+        "protocol": protocol_command,
         "bench": bench_command,
         "list": list_command,
         "completion": lambda words: completion_command(words, list(commands)),

@@ -8,6 +8,10 @@ from typing import Any
 
 from marlx.cli import records
 from marlx.cli.help import option_name
+from marlx.cli.protocol import COMMANDS
+from marlx.cli.protocol_plan import ProtocolRunOptions
+from marlx.cli.protocol_submit import SubmitOptions
+from marlx.cli.protocol_table import TableOptions
 from marlx.text import unknown
 
 COMPLETION_USAGE = """\
@@ -33,6 +37,8 @@ _OPTIONS: dict[str, type[Any]] = {
 }
 """The record of the options of each command that has one."""
 
+_PROTOCOL: tuple[type[Any], ...] = (ProtocolRunOptions, TableOptions, SubmitOptions)
+
 _BASH = """\
 # completion of marlx, written by `marlx completion`
 _marlx() {{
@@ -51,6 +57,12 @@ _marlx() {{
     esac
   elif [ "$command" = list ]; then
     words="algos envs"
+  elif [ "$command $COMP_CWORD" = "protocol 2" ]; then
+    words="{protocol_commands}"
+  elif [ "$command $COMP_CWORD" = "protocol 3" ]; then
+    words="{cards}"
+  elif [ "$command $COMP_CWORD" = "protocol 4" ]; then
+    words="{algorithms}"
   elif [ "$command" = completion ]; then
     words="bash zsh"
   elif [ "$command" = train ] && [ "$COMP_CWORD" -eq 2 ]; then
@@ -80,11 +92,13 @@ def completion_command(argv: Sequence[str], commands: Sequence[str]) -> int:
 
 
 def _script(commands: Sequence[str]) -> str:
+    from marlx.analysis.protocol_cards import card_names
     from marlx.loop.settings import TrainConfig
     from marlx.registry import algorithms, families
 
     cases = {name: _options(cls) for name, cls in _OPTIONS.items()}
     cases["eval"] += ["--env"]
+    cases["protocol"] = [option for cls in _PROTOCOL for option in _options(cls)]
     learners = {name: _options(one.config, "learner.") for name, one in algorithms().items()}
     return _BASH.format(
         commands=" ".join(commands),
@@ -92,6 +106,8 @@ def _script(commands: Sequence[str]) -> str:
         learners=_cases(learners, "      ", '"$words {}"'),
         options=_cases(cases, "    ", '"--help {}"'),
         algorithms=" ".join(algorithms()),
+        protocol_commands=" ".join(COMMANDS),
+        cards=" ".join(card_names()),
         environments=" ".join(id for one in families().values() for id in one.examples),
     )
 

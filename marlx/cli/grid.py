@@ -211,15 +211,29 @@ def _run(grid: Grid) -> int:
 
 def _train_pair(grid: Grid, path: Path, algorithm: str, env_id: str) -> int:
     """Trains or resumes one run; an error of it is one line, and code 1."""
+
+    def start() -> int | Callable[[], int]:
+        if (path / "config.yaml").is_file():
+            return train.train_command(["--resume", str(path), *grid.more])
+        words = [*_located(grid), *grid.more, "--out", str(path)]
+        return train.train_command([algorithm, env_id, *words])
+
+    return train_one(path, f"{algorithm} on {env_id}", start)
+
+
+def train_one(path: Path, name: str, start: Callable[[], int | Callable[[], int]]) -> int:
+    """Trains one run of several, whose failure must not end the others; returns its exit code.
+
+    Args:
+      path: of the run folder; the traceback of an error is written beside it.
+      name: of the run, in messages.
+      start: prepares the training and returns it, or a code.
+    """
     import jax
 
     trace = path.with_name(f"{path.name}.error.txt")
     try:
-        if (path / "config.yaml").is_file():
-            done = train.train_command(["--resume", str(path), *grid.more])
-        else:
-            words = [*_located(grid), *grid.more, "--out", str(path)]
-            done = train.train_command([algorithm, env_id, *words])
+        done = start()
         code = done if isinstance(done, int) else done()
         trace.unlink(missing_ok=True)
         return code
@@ -233,7 +247,7 @@ def _train_pair(grid: Grid, path: Path, algorithm: str, env_id: str) -> int:
             where = f" (see {trace})"
             _write(trace, traceback.format_exc())
         reason = reason if len(reason) <= 300 else f"{reason[:300]}..."
-        complain(f"{algorithm} on {env_id} failed: {reason}{where}")
+        complain(f"{name} failed: {reason}{where}")
         return 1
     finally:
         gc.collect()

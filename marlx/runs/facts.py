@@ -27,6 +27,8 @@ OPTION = Kind(
         or (isinstance(value, list) and all(isinstance(item, str) for item in value))
     ),
 )
+BRIDGED = ("gymnax", "jaxmarl", "jumanji")
+"""Packages whose environments are played through bridges; their versions decide what is played."""
 FACTS = Record(
     {},
     {
@@ -66,7 +68,10 @@ def environment_facts() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in names},
+        "versions": {
+            **{name: _version(name) for name in names},
+            **{name: version for name in BRIDGED if (version := _version(name)) != "unknown"},
+        },
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in jax.local_devices()],
         **({"processes": jax.process_count()} if jax.process_count() > 1 else {}),

@@ -1,0 +1,1 @@
+"""Protocol cards, and the results that were submitted under them (data, shipped with marlx)."""
