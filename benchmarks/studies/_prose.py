@@ -18,8 +18,10 @@ _SKIPPED = (
     re.compile(r"<!--.*?-->", re.S),
     re.compile(r"`[^`\n]*`"),
     re.compile(r"\]\([^)\s]*\)"),  # where a link leads
+    re.compile(r"95%\s(?:percentile\s)?(?:interval|bootstrap)"),
+    re.compile(r"Python 3\.\d+"),
 )
-"""What is no prose: tables of rows, code, comments and addresses."""
+"""What has no results: tables of rows, which are filled, code, comments, addresses, and terms."""
 _SHOWN = re.compile(
     rf"(?<![\w.,])(?:{NUMBER}%|[-+]?\d+\.\d+|(?!\d+(?:,\d{{3}})*,000\b)\d+(?:,\d{{3}})+)(?![\w]|\.\d)"
 )
@@ -57,9 +59,17 @@ class Claim:
         """Returns a page's text with the numbers of the claim made anew."""
         match = self.match(text)
         for i in range(len(self.values), 0, -1):
-            if match[i].split() != self.values[i - 1].split():  # keep a line's end inside it
-                text = text[: match.start(i)] + self.values[i - 1] + text[match.end(i) :]
+            new = self.values[i - 1]
+            if match[i].count("\n") and new.count(" ") == match[i].count(" ") + 1:
+                new = _broken(new, like=match[i])
+            text = text[: match.start(i)] + new + text[match.end(i) :]
         return text
+
+
+def _broken(new: str, like: str) -> str:
+    """A number and its interval with the line's end where the old text has it."""
+    gaps = re.findall(r"\s", like)
+    return "".join(map("".join, zip(new.split(), [*gaps, ""], strict=True)))
 
 
 def filled(text: str, claims: Iterable[Claim]) -> str:

@@ -14,6 +14,7 @@ Numbers in sentences are found by the words around them, which `_claims` lists.
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -56,10 +57,15 @@ def filled(text: str, page: str = "") -> str:
     def region(match: re.Match[str]) -> str:
         if match[2] not in TABLES:
             raise ValueError(f"no table is called {match[2]!r}; there are {', '.join(TABLES)}")
-        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
+        return f"{match[1]}\n{_made(match[2])}\n{match[3]}"
 
     text = _REGION.sub(region, text)
-    return _prose.filled(text, _claims.CLAIMS[page]()) if page in _claims.CLAIMS else text
+    return _prose.filled(text, _claims.claims(page))
+
+
+@functools.cache
+def _made(table: str) -> str:
+    return TABLES[table]()
 
 
 def name(path: Path) -> str:
