@@ -133,6 +133,12 @@ def drawn(found: Result | None) -> str:
     return interval(extra["sampled_return"], *extra["sampled_interval"])
 
 
+def drawn_mean(found: Result) -> float:
+    """Returns the mean return of drawn actions, over seeds and episodes."""
+    (run,) = found.runs
+    return float(run["extra"]["sampled_return"])
+
+
 def exploring(found: Result | None) -> str:
     """Returns the mean return of training's own episodes over the last tenth of the training."""
     if found is None:

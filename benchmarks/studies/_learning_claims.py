@@ -30,7 +30,7 @@ def finals(task: str, name: str) -> list[float]:
 
 def drawn(task: str, name: str) -> float:
     """Returns the mean return of an algorithm's drawn actions."""
-    return float(cells.need("learning", task, name).runs[0]["extra"]["sampled_return"])
+    return cells.drawn_mean(cells.need("learning", task, name))
 
 
 def team(task: str) -> float:

@@ -116,7 +116,10 @@ def readme() -> list[Claim]:
     runs = (cells.need("learning", board, "qmix"), cells.need("mansa", board, "qmix-800k"))
     return [
         Claim("A random team gets {},", cells.number(runs[0].runs[0]["random_return"], 2)),
-        Claim("were at {} and {} after 500,000 steps", *(cells.at(one, 500_000) for one in runs)),
+        Claim(
+            "were at {} and {} on the way, after some 500,000",
+            *(cells.at(one, 500_000) for one in runs),
+        ),
         Claim("| foraging 8x8, 2 players | jumanji | {} to {} |", *foraging(1)),
         Claim("`simple_spread_v3` | JaxMARL | {} to {} |", *particles(1, "simple_spread")),
         Claim("`simple_tag_v3` | JaxMARL | {} to {} |", *particles(1, "simple_tag")),
