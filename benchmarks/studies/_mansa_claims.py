@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import _cells as cells
 import numpy as np
 from _mansa_tables import AGAINST_RANDOM, BUDGETS, FORAGING, PENALTY
-from _prose import Claim
+from _prose import Claim, stated
 
 SMAX = "jaxmarl/smax/3m, IPPO and MAPPO"
 EIGHT = "Foraging-8x8-2p-2f-coop-v3"
@@ -111,9 +111,14 @@ def preset() -> tuple[str, str]:
     return str(math.floor(100 * share)), min(saved(*pair) for pair in runs)
 
 
-def pace(name: str) -> str:
+def steps_per_second(name: str) -> float:
     """Returns the training steps per second of an algorithm's preset."""
-    return f"{cells.measured('speed_learners', name, 'steps_per_second'):,}"
+    return float(cells.measured("speed_learners", name, "steps_per_second"))
+
+
+def pace(name: str) -> str:
+    """Returns the same as text."""
+    return f"{steps_per_second(name):,.0f}"
 
 
 def timing() -> Sequence[Claim]:
@@ -159,6 +164,10 @@ def on_foraging() -> Sequence[Claim]:
         for arm in ("random-t01", "mansa")
     ]
     five = [foraging(index)[3] for index in (3, 4)]
+    more = all(
+        updates(run, "centralised") > updates(qmix, None)
+        for run, qmix in zip(foraging(0), foraging(4), strict=True)
+    )
     random = max(run.runs[0]["random_return"] for run in foraging(4))
     return [
         Claim("a random team gets at most {}.", cells.number(random, 2)),
@@ -172,6 +181,11 @@ def on_foraging() -> Sequence[Claim]:
         ),
         Claim("call rate {}, the preset's is {}.", *(f"{rate:.4f}" for rate in rates)),
         Claim("- MANSA has at least {}% of QMIX's return with at least {}% fewer calls", *preset()),
+        stated(
+            "**but its centralised learner makes more gradient updates than QMIX alone, and the "
+            "whole trains about half as fast**",
+            true=more and 0.4 < steps_per_second("mansa") / steps_per_second("qmix") < 0.6,
+        ),
         Claim(
             "on 8x8 {} million steps in the centralised gradients, QMIX {} million",
             f"{np.mean(samples) / 1e6:.1f}",
@@ -212,6 +226,14 @@ def sharpness() -> Sequence[Claim]:
             cells.greedy(greedy),
             text(comparison, "random-greedy"),
             cells.greedy(cells.need("learning", EIGHT, "iql")),
+        ),
+        stated(
+            "Random switches were as good or better in all such runs.",
+            true=all(
+                cells.mean(get(comparison, arm)) <= cells.mean(get(other or comparison, control))
+                for comparison, arm, other, control, _ in AGAINST_RANDOM
+                if arm.startswith("mansa-greedy")
+            ),
         ),
         Claim(
             "in standard errors: {} on 8x8, {} with sight 2, {} on",

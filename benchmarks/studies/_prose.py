@@ -66,6 +66,21 @@ class Claim:
         return text
 
 
+def stated(text: str, *, true: bool) -> Claim:
+    """Returns a claim in words alone, which the rows bear out.
+
+    Args:
+      text: as on the page.
+      true: whether they do.
+
+    Raises:
+      ValueError: they do not, so the page has to say something else.
+    """
+    if not true:
+        raise ValueError(f"the stored rows no longer show it: {text!r}")
+    return Claim(text)
+
+
 def _broken(new: str, like: str) -> str:
     """A number and its interval with the line's end where the old text has it."""
     gaps = re.findall(r"\s", like)

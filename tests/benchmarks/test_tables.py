@@ -85,6 +85,14 @@ def test_a_number_typed_by_hand_is_found(tables, typed):
     assert len(list(_prose.unclaimed(text + typed, [claim], ["is 0.99"]))) == 1
 
 
+def test_words_that_the_rows_do_not_bear_out_are_refused(tables):
+    import _prose
+
+    assert _prose.stated("All of them.", true=True).match("All\nof them. Or so.")
+    with pytest.raises(ValueError, match="no longer show it: 'All of them"):
+        _prose.stated("All of them.", true=False)
+
+
 def test_a_region_without_end_or_table_is_refused(tables):
     with pytest.raises(ValueError, match="no <!-- end -->"):
         tables.filled("<!-- table: learning-small -->\n| a |\n")
