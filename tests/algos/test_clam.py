@@ -428,7 +428,11 @@ def tells_partners_apart(**contrast):
 
 @pytest.mark.slow
 def test_the_preset_s_few_updates_make_an_encoder_that_separates_partners():
-    """With the preset's own 80 updates, and more than an encoder that is never trained."""
+    """With the preset's own 80 updates, and more than an encoder that is never trained.
+
+    The silhouette alone would not do: trained with wrong pairs it rises as much (0.74 against 0.60
+    untrained), and only the loss stays at guessing.
+    """
     trained, loss = tells_partners_apart()
     untrained, guessing = tells_partners_apart(lr=1e-9)  # as good as none
     assert trained > untrained + 0.07
