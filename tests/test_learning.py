@@ -4,9 +4,11 @@ The presets are the shipped ones. The quick ones run always; `make test-slow` ru
 five seeds. Numbers of all of them are in `benchmarks/results/learning.jsonl`.
 """
 
+import jax
 import pytest
 
 from marlx import config
+from marlx.nets import mixers
 from marlx.training import train
 
 
@@ -23,8 +25,6 @@ def returns(algorithm, task, **settings):
     [
         ("vdn", "matrix/two_step", 7, 7),  # a sum cannot tell that 8 is there
         ("qmix", "matrix/two_step", 8, 8),
-        # no monotonic mixer can put (0, 0) first
-        pytest.param("qmix", "matrix/qtran", -12, 0, marks=pytest.mark.slow),
         pytest.param("joint_q", "matrix/qtran", 8, 8, marks=pytest.mark.slow),
     ],
 )
@@ -33,14 +33,58 @@ def test_what_a_mixer_can_represent_decides_what_is_learned(algorithm, task, lea
     assert least <= got.min() and got.max() <= most
 
 
+@pytest.fixture
+def dead_mixer(monkeypatch):
+    """QMIX whose utilities get no gradient: only the state's part of the mixture is learned."""
+    monotonic = mixers.monotonic
+
+    def dead(*args, **settings):
+        mixer = monotonic(*args, **settings)
+
+        def value(params, utilities, action):
+            constant = utilities._replace(q=jax.lax.stop_gradient(utilities.q))
+            return mixer.value(params, constant, action)
+
+        return mixer._replace(value=value)
+
+    monkeypatch.setattr(mixers, "monotonic", dead)
+
+
+def test_a_dead_mixer_does_not_pass_the_test_above(dead_mixer):
+    got, _ = returns("qmix", "matrix/two_step", seeds=2, evals=1)
+    assert got.min() < 8
+
+
+def learns_what_it_can_of_a_game_that_it_cannot_solve():
+    """Whether QMIX ends where a monotonic mixture is best, and explains more than a sum does.
+
+    It cannot put (0, 0), worth 8, above its neighbours at -12, so every seed ends at 0. The loss of
+    the best sum, and of the best constant, is 50 to 52; that of QMIX is 35 to 37.
+    """
+    experiment = config.experiment("qmix", "matrix/qtran", seeds=2, evals=1)
+    env, params, learner = experiment.build()
+    result = train(env, learner, params, config=experiment.train)
+    return bool((result.returns == 0).all() and (result.history[-1].metrics["loss"] < 43).all())
+
+
+@pytest.mark.slow
+def test_a_monotonic_mixture_is_learned_where_it_cannot_be_right():
+    assert learns_what_it_can_of_a_game_that_it_cannot_solve()
+
+
+@pytest.mark.slow
+def test_a_dead_mixer_does_not_learn_it(dead_mixer):
+    assert not learns_what_it_can_of_a_game_that_it_cannot_solve()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "task", "least", "most"),
     [
         ("vdn", "matrix/two_step", 7, 7),
         ("qmix", "matrix/two_step", 8, 8),
-        ("vdn", "matrix/qtran", -12, 0),
-        ("qmix", "matrix/qtran", -12, 0),
+        ("vdn", "matrix/qtran", 0, 0),
+        ("qmix", "matrix/qtran", 0, 0),
         ("qplex", "matrix/qtran", 8, 8),
         ("joint_q", "matrix/qtran", 8, 8),
         ("joint_q", "matrix/climbing", 275, 275),
@@ -59,7 +103,7 @@ def test_a_switch_between_two_reaches_what_iql_and_qmix_do_not():
     assert got.min() == 27  # the optimum
     for algorithm in ("iql", "qmix"):
         got, _ = returns(algorithm, "matrix/stages", seeds=5)
-        assert got.max() <= 20
+        assert got.min() == got.max() == 15
 
 
 @pytest.mark.slow
@@ -70,7 +114,7 @@ def test_a_switch_between_two_reaches_what_iql_and_qmix_do_not():
 def test_teams_learn_to_forage(algorithm, total_steps):
     got, random = returns(algorithm, "Foraging-8x8-2p-2f-coop-v3", seeds=5, total_steps=total_steps)
     assert random < 0.1
-    assert got.mean() >= 0.95
+    assert got.mean() >= 0.93  # the stored runs' intervals begin at 0.932 and more
 
 
 @pytest.mark.slow
@@ -98,4 +142,5 @@ def test_every_seed_balances_the_pole():
 @pytest.mark.slow
 def test_teams_learn_to_spread():
     got, random = returns("mappo", "mpe/simple_spread_v3", seeds=5)
-    assert random < -22 and got.mean() > -17.5
+    # The stored run has -11.4 [-12.1, -10.8]; with a critic that is never updated it is -16.3.
+    assert random < -22 and got.mean() > -13

@@ -54,6 +54,17 @@ def need(name: str, comparison: str, arm: str) -> Result:
     return found
 
 
+def known(found: Result | None) -> Result:
+    """Returns the rows of an arm that has to have some."""
+    assert found is not None
+    return found
+
+
+def asked_steps(found: Result) -> int:
+    """Returns the steps per seed, without what a last whole rollout adds."""
+    return int(found.records[0]["settings"]["total_steps"])
+
+
 def number(value: float, decimals: int | None = None) -> str:
     """Returns a number with three digits or so: `0.972`, `9.13`, `-18.5`, `210`."""
     return text.rounded(value, decimals)
@@ -103,10 +114,35 @@ def of_actions(found: Result | None, actions: str, decimals: int | None = None) 
     return MISSING if None in measured else spread(measured)
 
 
+def mean(found: Result) -> float:
+    """Returns the mean over seeds of their final greedy return."""
+    return float(np.mean([row["final"] for row in found.rows]))
+
+
+def standard_errors(one: Result, other: Result) -> float:
+    """Returns the difference of two means, `one` less `other`, in its standard error over seeds."""
+    errors = [
+        np.std([row["final"] for row in found.rows], ddof=1) / len(found.rows) ** 0.5
+        for found in (one, other)
+    ]
+    return float((mean(one) - mean(other)) / np.hypot(*errors))
+
+
+def total_calls(found: Result) -> float:
+    """Returns the mean number of centralised calls per seed: all steps if it counts none."""
+    return float(np.mean([(row["calls"] or row["steps"])[-1] for row in found.rows]))
+
+
 def spread(values: Iterable[float]) -> str:
     """Returns the mean of one number per seed, with its bootstrap interval."""
     numbers = np.array(list(values), float)
     return interval(float(numbers.mean()), *statistics.bootstrap_interval(numbers))
+
+
+def drawn_mean(found: Result) -> float:
+    """Returns the mean return of drawn actions, over seeds and episodes."""
+    (run,) = found.runs
+    return float(run["extra"]["sampled_return"])
 
 
 def exploring(found: Result | None) -> str:
@@ -134,8 +170,7 @@ def calls(found: Result | None) -> str:
     """Returns the mean number of centralised calls per seed: all steps if it counts none."""
     if found is None:
         return MISSING
-    counts = [(row["calls"] or row["steps"])[-1] for row in found.rows]
-    return f"{round(float(np.mean(counts))):,}"
+    return f"{round(total_calls(found)):,}"
 
 
 def seeds(found: Result, decimals: int = 3) -> str:

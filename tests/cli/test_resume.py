@@ -157,8 +157,12 @@ def check(alone, tmp_path, kills, seed):
 
 
 def test_killed_twice_and_resumed_a_run_ends_with_the_same_bits(alone, tmp_path):
-    killed, _ = check(alone, tmp_path, 2, seed=0)
-    assert killed == 2
+    for attempt in range(3):  # a busy machine may let a run end before its kill comes
+        (tmp_path / str(attempt)).mkdir()
+        killed, _ = check(alone, tmp_path / str(attempt), 2, seed=attempt)
+        if killed == 2:
+            return
+    pytest.fail("no run was killed twice")
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -35,7 +34,7 @@ def test_while_compiling_the_first_signal_leaves_at_once(number):
     with start(patient=False) as process:
         process.send_signal(number)
         assert process.stdout.readline().strip() == "leaving"
-        assert process.wait(10) == 128 + number
+        assert process.wait(60) == 128 + number
 
 
 def test_while_training_the_second_one_does():
@@ -44,15 +43,14 @@ def test_while_training_the_second_one_does():
         assert process.stdout.readline().strip() == "first"
         process.send_signal(2)
         assert process.stdout.readline().strip() == "leaving"
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
 
 
-@pytest.mark.parametrize("leaving", ["lambda: time.sleep(60)", "lambda: 1 / 0"])
+@pytest.mark.parametrize("leaving", ["lambda: time.sleep(600)", "lambda: 1 / 0"])
 def test_last_words_that_cannot_be_said_keep_nobody(leaving):
     with start(patient=False, leaving=leaving) as process:
-        began = time.perf_counter()
         process.send_signal(15)
-        assert process.wait(20) == 143 and time.perf_counter() - began < 10
+        assert process.wait(60) == 143
 
 
 def test_in_another_thread_there_are_no_signals_to_handle():

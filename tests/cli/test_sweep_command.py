@@ -178,14 +178,14 @@ def test_a_killed_sweep_goes_on_and_two_processes_share_the_rest():
         "    if len(count) == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
         "loggers.JsonLines.log = counted\n"
     )
-    killed.communicate(timeout=120)
+    killed.communicate(timeout=600)
     assert killed.returncode == -signal.SIGKILL
     study = Study(read_sweep("s.yaml"), "sweep-s", sqlite(Path("runs/sweep-s")))
     states = [row.state for row in study.rows()]
     assert (states.count("finished"), states.count("running")) == (1, 1)
     finished = study.rows()[0].trial
     two = [start(), start()]
-    outputs = [process.communicate(timeout=120) for process in two]
+    outputs = [process.communicate(timeout=600) for process in two]
     assert [process.returncode for process in two] == [0, 0], outputs
     assert sum("1 trials that were cut off are run again" in out for out, _ in outputs) == 1
     rows = table("runs/sweep-s")

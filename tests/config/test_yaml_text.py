@@ -41,12 +41,12 @@ MERGED = "a: &a {k: 1}\n" + "".join(
     ids=lambda value: value[:12],
 )
 def test_a_hostile_file_is_one_line_at_once(text, answer):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ValueError, match=answer) as error:
         parse(text, "some.yaml")
     line = str(error.value)
     assert line.startswith("some.yaml") and line.isprintable() and len(line) < 400
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_aliases_of_ordinary_files_still_work():

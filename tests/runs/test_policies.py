@@ -351,7 +351,7 @@ def test_loading_a_policy_imports_nothing_that_only_training_needs(tmp_path):
         "    assert f'marlx.{name}' not in sys.modules, name\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=480
     )
     assert done.returncode == 0, done.stderr
 

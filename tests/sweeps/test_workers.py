@@ -38,10 +38,11 @@ def grid(count, algorithm="iql", **parameters):
 def shared_by(workers, kills, url, count):
     """Work through a grid of `count` points; returns how often each began and ended."""
     sweep = grid(count)
-    Path("ran.txt").unlink(missing_ok=True)
+    for name in ("ran.txt", *map(str, Path().glob("killed.*"))):
+        Path(name).unlink(missing_ok=True)
     command = [sys.executable, str(HERE / "workers.py"), url, str(workers), str(kills)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={**os.environ}, check=False
+        command, capture_output=True, text=True, timeout=480, env={**os.environ}, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split()[1:] for line in Path("ran.txt").read_text().splitlines()]

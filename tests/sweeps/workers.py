@@ -4,6 +4,9 @@
 
 Each is forked before it has opened the database, and "trains" by writing a line to `ran.txt` and
 sleeping. JAX is not needed, so eight of them start at once. Run in a folder with `s.yaml`.
+
+A kill is due after every fifth line or so. Until it has come, nobody ends a trial: so there is
+somebody to kill, however slowly the machine runs what.
 """
 
 from __future__ import annotations
@@ -25,6 +28,18 @@ from marlx.sweeps.file import read_sweep
 from marlx.sweeps.study import Study
 
 TRIAL_SECONDS = 0.05
+KILLS = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+
+
+def lines() -> list[str]:
+    """The lines written so far."""
+    began = Path("ran.txt")
+    return began.read_text().splitlines() if began.exists() else []
+
+
+def due(killed: int) -> bool:
+    """Whether it is time for the kill after so many."""
+    return killed < KILLS and len(lines()) > 4 * (killed + 1)
 
 
 def train(work, trials):
@@ -33,6 +48,8 @@ def train(work, trials):
         with open("ran.txt", "a") as file:
             file.write(f"{os.getpid()} begins {seed}\n")
         time.sleep(TRIAL_SECONDS)
+        while due(len(list(Path().glob("killed.*")))):
+            time.sleep(0.01)
         if work.study.finish(trial, float(seed)):
             with open("ran.txt", "a") as file:
                 file.write(f"{os.getpid()} ends {seed}\n")
@@ -63,18 +80,17 @@ def main(url: str, workers: int, kills: int) -> int:
     assert optuna.storages.RDBStorage and optuna.study.create_study and alembic.command  # for all
     alive = [start(url) for _ in range(workers)]
     rng, killed = random.Random(0), 0
-    began = Path("ran.txt")
     while killed < kills:
         time.sleep(0.01)
         # in the middle of a trial of its own, or of a turn
-        lines = began.read_text().splitlines() if began.exists() else []
-        busy = [int(line.split()[0]) for line in lines[-workers:] if "begins" in line]
+        busy = [int(line.split()[0]) for line in lines()[-workers:] if "begins" in line]
         busy = [number for number in busy if number in alive]
-        if busy and len(lines) > 4 * (killed + 1):
+        if busy and due(killed):
             os.kill(victim := rng.choice(busy), signal.SIGKILL)
             alive.remove(victim)
             os.waitpid(victim, 0)
             killed += 1
+            Path(f"killed.{killed}").touch()
             if len(alive) < workers // 2:
                 alive.append(start(url))
     codes = [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in alive]

@@ -1,0 +1,196 @@
+"""The tables of MANSA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import _cells as cells
+
+STAGES = (
+    ("MANSA, `il_trains_on all`", "mansa"),
+    ("its control: random", "random"),
+    ("its control: first", "first"),
+    ("MANSA, `il_trains_on g0`", "mansa-g0"),
+    ("its control: random", "random-g0"),
+    ("its control: first", "first-g0"),
+    ("joint-action Q", "joint_q"),
+    ("IQL", "iql"),
+    ("QMIX", "qmix"),
+)
+FORAGING = {
+    "8x8-2p-2f-coop": ("mansa-800k", "random-800k", "first-800k", "iql", "qmix-800k"),
+    "2s-8x8-2p-2f-coop": ("mansa", "random", "first", "iql", "qmix"),
+    "10x10-2p-2f-coop": ("mansa", "random-t01", "first-t01", "iql", "qmix"),
+    "5x5-2p-1f-coop": ("mansa", "random", "first", "iql", "qmix"),
+}
+"""Arms of MANSA with the preset, its two controls, IQL and QMIX."""
+FORAGING_NOTES = {
+    ("10x10-2p-2f-coop", "random"): " (b)",
+    ("10x10-2p-2f-coop", "first"): " (b)",
+    ("8x8-2p-2f-coop", "QMIX"): " (a)",
+}
+SHARP = (
+    ("the preset", "mansa"),
+    ("random", "random-t01"),
+    ("shorter exploration", "mansa-t03"),
+    ("shorter exploration, temperature 0.1", "mansa-t01"),
+)
+PENALTY = "Foraging-5x5-2p-1f-coop-pen-v3"
+BUDGETS = (
+    (PENALTY, ("mansa", "random-t01", "first-t01", "iql", "joint_q"), ("", " (c)", " (c)")),
+    (
+        f"{PENALTY}, budget of 5",
+        ("mansa-budget", "random-budget", "first-budget", "iql-budget", "joint_q-budget"),
+        (),
+    ),
+    (
+        f"{PENALTY}, budget of 2",
+        ("mansa-budget2", "random-budget2", "first-budget2", "iql-budget2", "joint_q-budget2"),
+        (),
+    ),
+)
+"""Comparison; arms of MANSA, its two controls, IQL and joint-action Q; footnotes of the first."""
+_ON = "Foraging-{}-v3".format
+AGAINST_RANDOM = (
+    (_ON("8x8-2p-2f-coop"), "mansa-800k", "", "random-800k", "the preset"),
+    (_ON("8x8-2p-2f-coop"), "mansa-t01-800k", "", "random-t01-800k", "temperature 0.1"),
+    (_ON("8x8-2p-2f-coop"), "mansa-1x-800k", "", "random-1x-800k", "one update per call"),
+    (_ON("8x8-2p-2f-coop") + ", greedy", "mansa-greedy", "", "random-greedy", "greedy"),
+    (
+        _ON("8x8-2p-2f-coop") + ", greedy",
+        "mansa-greedy-paced",
+        "",
+        "random-greedy-paced",
+        "greedy, `cl_trains_on paced`",
+    ),
+    (_ON("2s-8x8-2p-2f-coop"), "mansa", "", "random", "the preset"),
+    (
+        _ON("2s-8x8-2p-2f-coop"),
+        "mansa-1x",
+        _ON("2s-8x8-2p-2f-coop") + ", greedy",
+        "random-greedy",
+        "one update per call",
+    ),
+    (_ON("2s-8x8-2p-2f-coop") + ", greedy", "mansa-greedy", "", "random-greedy", "greedy"),
+    (_ON("10x10-2p-2f-coop"), "mansa", "", "random-t01", "the preset"),
+    (_ON("10x10-2p-2f-coop"), "mansa-t01", "", "random-t01", "temperature 0.1"),
+    (_ON("10x10-2p-2f-coop"), "mansa-t03", "", "random-t01", "shorter exploration"),
+    (
+        _ON("10x10-3p-3f-coop"),
+        "mansa-1x-4m",
+        _ON("10x10-3p-3f-coop") + ", greedy",
+        "random-greedy-4m",
+        "one update per call",
+    ),
+    (_ON("10x10-3p-3f-coop") + ", greedy", "mansa-greedy", "", "random-greedy", "greedy"),
+    (_ON("10x10-3p-3f-coop") + ", greedy", "mansa-greedy-4m", "", "random-greedy-4m", "greedy"),
+    (_ON("5x5-2p-1f-coop"), "mansa", "", "random", "the preset"),
+    (PENALTY, "mansa", "", "random-t01", "the preset"),
+    (PENALTY, "mansa-t01", "", "random-t01", "temperature 0.1"),
+    (f"{PENALTY}, budget of 5", "mansa-budget", "", "random-budget", "budget of five"),
+    (f"{PENALTY}, budget of 2", "mansa-budget2", "", "random-budget2", "budget of two"),
+    (
+        _ON("8x8-2p-2f-coop-pen") + ", budget of 10",
+        "mansa-budget10",
+        "",
+        "random-budget10",
+        "budget of ten",
+    ),
+    (
+        _ON("8x8-2p-2f-coop") + ", IPPO and MAPPO",
+        "mansa_ppo-mansa",
+        "",
+        "mansa_ppo-random",
+        "`mansa_ppo`",
+    ),
+)
+"""All stored comparisons of a learned switch with a random one of as many calls, on foraging.
+
+Comparison and arm of the run; comparison (where it is another one) and arm of the random switch;
+what the run is.
+"""
+
+
+def stages() -> str:
+    """Returns the table of the games in turn."""
+    rows = []
+    for label, arm in STAGES:
+        found = cells.need("mansa", "matrix/stages", arm)
+        steps = "0" if arm == "iql" else cells.calls(found)
+        rows.append([label, cells.greedy(found), steps])
+    return cells.table(["", "greedy return", "centralised steps"], rows)
+
+
+def foraging() -> str:
+    """Returns the table of MANSA with foraging's preset."""
+    labels = ("MANSA", "random", "first", "IQL", "QMIX")
+    columns = {
+        task: [cells.result("mansa", f"Foraging-{task}-v3", arm) for arm in arms]
+        for task, arms in FORAGING.items()
+    }
+    first = {task: cells.known(found[0]) for task, found in columns.items()}
+    rows = [["steps", *(f"{cells.asked_steps(found):,}" for found in first.values())]]
+    for i, label in enumerate(labels):
+        texts = [
+            _starred(found[i]) + FORAGING_NOTES.get((task, label), "")
+            for task, found in columns.items()
+        ]
+        rows.append([label, *texts])
+    rows.append(["calls of MANSA", *map(cells.calls, first.values())])
+    return cells.table(["greedy return", *(f"`{task}`" for task in FORAGING)], rows)
+
+
+def sharp() -> str:
+    """Returns the table of switches by how sharply they decide."""
+    comparison = "Foraging-10x10-2p-2f-coop-v3"
+    rows = [
+        [label, cells.whole_training(cells.need("mansa", comparison, arm))] for label, arm in SHARP
+    ]
+    return cells.table(["", "mean return of a whole training"], rows)
+
+
+def against_random() -> str:
+    """Returns the table of all comparisons of a learned switch with a random one on foraging."""
+    rows = []
+    for comparison, arm, other, control, label in AGAINST_RANDOM:
+        run = cells.need("mansa", comparison, arm)
+        random = cells.need("mansa", other or comparison, control)
+        task = comparison.removeprefix("Foraging-").split("-v3")[0]
+        steps = f"{cells.asked_steps(run):,}"
+        means = [cells.mean(found) for found in (run, random)]
+        gap, errors = means[0] - means[1], cells.standard_errors(run, random)
+        texts = [*(f"{mean:.3f}" for mean in means), f"{gap:+.3f}", f"{errors:+.1f}"]
+        rows.append([f"`{task}`, {label}", steps, str(len(run.rows)), *texts])
+    head = ["run", "steps", "seeds", "learned", "random", "difference", "in standard errors"]
+    return cells.table(head, rows)
+
+
+def penalty() -> str:
+    """Returns the table of boards where loading alone is punished."""
+    labels = ("MANSA", "random", "first", "IQL", "joint-action Q")
+    columns = [
+        [cells.need("mansa", comparison, arm) for arm in arms] for comparison, arms, _ in BUDGETS
+    ]
+    rows = [["steps", *(f"{cells.asked_steps(found[0]):,}" for found in columns)]]
+    for i, label in enumerate(labels):
+        notes = [texts[i] if i < len(texts) else "" for _, _, texts in BUDGETS]
+        texts = [_starred(found[i]) + note for found, note in zip(columns, notes, strict=True)]
+        rows.append([label, *texts])
+    for i, label in ((0, "MANSA"), (1, "random"), (4, "joint-action Q")):
+        rows.append([f"calls of {label}", *(cells.calls(found[i]) for found in columns)])
+    head = ["greedy return", "no budget, the preset", "at most five calls", "at most two calls"]
+    return cells.table(head, rows)
+
+
+def _starred(found: cells.Result | None) -> str:
+    """The greedy return, with a star where it is of fifteen seeds."""
+    return cells.greedy(found) + ("*" if found is not None and len(found.rows) == 15 else "")
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "mansa-stages": stages,
+    "mansa-foraging": foraging,
+    "mansa-sharp": sharp,
+    "mansa-against-random": against_random,
+    "mansa-penalty": penalty,
+}
