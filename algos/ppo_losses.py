@@ -142,7 +142,8 @@ def loss(
     entropy = weighted_mean(nets.distribution.entropy(outputs, mask, batch.old.raw), w)
     advantage = normalise_advantages(c, batch.advantage, w)
     policy_loss = weighted_mean(ppo_loss(new, old, advantage, c.clip), w)
-    critic_loss = weighted_mean(value_loss(value, batch.value, batch.target, c.value_clip), w)
+    errors = value_loss(value, batch.value, batch.target, c.value_clip)
+    critic_loss = weighted_mean(errors, batch.value_weight)
     total = policy_loss + c.value_weight * critic_loss - c.entropy * entropy
     return total, {
         "policy_loss": policy_loss,

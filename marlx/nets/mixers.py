@@ -273,10 +273,9 @@ def duplex(
     Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
     lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
     Differs from: the paper, whose lambda is a sum of products of absolute values and sigmoids; here
-    the factor that reads the actions is an exponential. In the 8/-12 matrix game lambda at the bad
-    cells has to grow faster than their advantage vanishes, and sigmoids are too slow for that. The
-    exponent is at most 5: at 8, one run in five diverged. On foraging, lambda above 1 goes with
-    forgetting (docs/qplex.md).
+    the factor that reads the actions is an exponential below a bound. In the 8/-12 matrix game
+    lambda at the bad cells has to grow faster than their advantage vanishes, and sigmoids alone are
+    too slow for that. On foraging, lambda above 1 goes with forgetting (docs/qplex.md).
     """
     net = _DuplexNet(hidden, heads, spec.num_actions, normalise, exponent)
 
