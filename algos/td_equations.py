@@ -114,8 +114,12 @@ def next_values(
 
 
 def value_unit(config: QConfig, rewards: Moments) -> Array:
-    """Returns f32 [], what 1 of a learned value is in units of the environment's reward."""
-    return jnp.float32(1) if config.reward_scaling == "none" else rewards.deviation
+    """Returns f32 [], what 1 of a learned value is in units of the environment's reward.
+
+    Of the moments of many seeds it returns f32 [seeds], as `Learner.policy` may be asked to.
+    """
+    unit = rewards.deviation
+    return jnp.ones_like(unit) if config.reward_scaling == "none" else unit
 
 
 def td_targets(

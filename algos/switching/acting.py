@@ -31,7 +31,7 @@ class MansaPolicy(NamedTuple):
     centralised: Tree
     switch: Tree
     calls_allowed: Array  # bool [], the budget of the run covers the next rollout
-    unit: Array  # f32 [], see `Gap.unit`; 1 without a gap
+    unit: Array | None  # f32 [], see `Gap.unit`; None without a gap
 
 
 def act(
@@ -96,7 +96,7 @@ def call_gain(
     Raises:
       ValueError: the centralised learner has no values of joint actions.
     """
-    if parts.gap is None:
+    if parts.gap is None or policy.unit is None:
         raise ValueError("switching disagreement needs the gap of the centralised learner")
     greedy, _, _ = parts.independent.act(policy.independent, memory.independent, obs, key, False)
     return policy.unit * parts.gap.value(policy.centralised, memory.centralised, obs, greedy)

@@ -130,7 +130,7 @@ def acting_policy(config: CallConfig, parts: Parts, state: MansaState) -> MansaP
         parts.centralised.policy(state.centralised),
         parts.switch.policy(state.switch),
         calls_allowed=state.calls <= limit - state.rollout_size,
-        unit=jnp.float32(1) if parts.gap is None else parts.gap.unit(state.centralised),
+        unit=None if parts.gap is None else parts.gap.unit(state.centralised),
     )
 
 
