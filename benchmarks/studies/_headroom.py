@@ -1,8 +1,8 @@
 """What calls of one policy by another can gain at most, before any switch is learned.
 
-Two policies play one task. From a state the pair of rollouts differs in who acts first (`g`), and in
-nothing else: the same keys move the world. The mean difference of their returns is the true gap of
-that state. A switch that calls where the gap is largest is the oracle; one that calls as often at
+Two policies play one task. From a state the pair of rollouts differs in who acts first (`g`), and
+in nothing else: the same keys move the world. The mean difference of their returns is the true gap
+of that state. A switch that calls where the gap is largest is the oracle; one that calls as often at
 random has the same price. What the first has more is all that a learned switch could gain.
 """
 
@@ -108,7 +108,7 @@ def gaps(game: Game, look: Lookahead, at: Position, key: Any) -> Any:
 
 
 def played(game: Game, choose: Any, key: Any, episodes: int) -> tuple[Any, Any, Any]:
-    """Returns what whole episodes give under a switch: return, calls and steps, f32 [] each (means).
+    """Returns what whole episodes give under a switch: mean return, calls and steps, f32 [] each.
 
     Args:
       game: task and policies.

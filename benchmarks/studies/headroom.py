@@ -56,12 +56,8 @@ def players(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task")
-    parser.add_argument(
-        "--alone", default="iql", help="algorithm or run folder; acts without a call"
-    )
-    parser.add_argument(
-        "--called", default="qmix", help="algorithm or run folder; acts when called"
-    )
+    parser.add_argument("--alone", default="iql", help="algorithm or run folder")
+    parser.add_argument("--called", default="qmix", help="the same, of what is called")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--total-steps", type=int, help="of both trainings, if not the presets'")
     parser.add_argument("--drawn", action="store_true", help="actions are drawn (policy gradients)")

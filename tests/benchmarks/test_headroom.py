@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 import marlx
+from marlx.environment import EnvParams
 from marlx.learner import stateless
+from marlx.testing import Recall
 
 STUDIES = Path(__file__).parents[2] / "benchmarks" / "studies"
 
@@ -21,7 +23,7 @@ def headroom(monkeypatch):
 
 
 def player(headroom, first, last):
-    """Joint actions: `first` in the four additive stages, `last` in the climbing game after them."""
+    """Both agents play `first` in four additive stages, `last` in the climbing game after them."""
 
     def act(policy, memory, obs, key, explore):
         stage = obs.global_state.argmax(-1)
@@ -35,7 +37,7 @@ def test_the_oracle_calls_where_the_gap_is_and_a_random_switch_gets_its_share(he
     """The policies differ in the last of five stages alone: 11 against 5.
 
     So the gap is 6 in a fifth of the states, the oracle has all of it at 20% calls, and a random
-    switch with as many calls a fifth of it. A call that is not looked at until the end gains nothing.
+    switch with as many calls a fifth of it.
     """
     env, params = marlx.make("matrix/chain-4")
     game = headroom.Game(env, params, player(headroom, 0, 2), player(headroom, 0, 0))
@@ -53,7 +55,7 @@ def test_the_oracle_calls_where_the_gap_is_and_a_random_switch_gets_its_share(he
 
 def test_rollouts_of_a_pair_differ_in_who_acts_alone(headroom):
     """A policy called by itself has no gap, whatever moves the world."""
-    env, params = marlx.make("Foraging-5x5-2p-1f-coop-v3")
+    env, params = Recall(shortest=1, longest=4), EnvParams(max_steps_in_episode=4)
     spec = env.spec(params)
 
     def act(policy, memory, obs, key, explore):
@@ -62,7 +64,7 @@ def test_rollouts_of_a_pair_differ_in_who_acts_alone(headroom):
 
     same = headroom.Player(stateless(act), (), False)
     game = headroom.Game(env, params, same, same)
-    look = headroom.Lookahead(steps=10, lasts=5, pairs=2)
+    look = headroom.Lookahead(steps=4, lasts=2, pairs=2)
 
     @jax.jit
     def play(key):
