@@ -2,8 +2,8 @@
 
 Two policies play one task. From a state the pair of rollouts differs in who acts first (`g`), and
 in nothing else: the same keys move the world. The mean difference of their returns is the true gap
-of that state. A switch that calls where the gap is largest is the oracle; one that calls as often at
-random has the same price. What the first has more is all that a learned switch could gain.
+of that state. A switch that calls where the gap is largest is the oracle; one that calls as often
+at random has the same price. What the first has more is all that a learned switch could gain.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def chain(
     So calls pay in one stage of `K + 1`, and a random switch of that rate gives the joint-action Q
     as small a share of the steps it needs. IQL learns from its own steps, and cannot coordinate.
     """
-    quiet = {"epsilon_end": 0.01, "exploratory_calls": 0.02, "capacity": 50_000}
+    quiet = {"epsilon_end": 0.01, "exploratory_calls": 0.1, "capacity": 50_000}
     learner = {"mixer": "joint_q", "il_trains_on": "g0", "call_cost": 0.5, "switch": quiet}
     learner |= own | {"switch": quiet | own.get("switch", {})}
     end = f"-{label}" if label else ""
