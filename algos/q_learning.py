@@ -20,6 +20,7 @@ from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import check_window, pack, unpack
 from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
 from marlx.algos.q_mixers import mixer_of
+from marlx.algos.q_network import unroll_after
 from marlx.algos.q_parts import QParts, make_parts
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
@@ -56,8 +57,7 @@ def moved_target(config: QConfig, params: QParams, target: QParams, updates: Arr
     """Returns the target parameters: copied every `target_period` updates, or moved a little."""
     hard = optax.periodic_update(params, target, updates, config.target_period)
     soft = optax.incremental_update(params, target, config.target_rate)
-    moved: QParams = jax.tree.map(functools.partial(jnp.where, config.target_rate > 0), soft, hard)
-    return moved
+    return jax.tree.map(functools.partial(jnp.where, config.target_rate > 0), soft, hard)  # type: ignore[no-any-return]
 
 
 # --- the loss of a batch of windows ---
@@ -74,10 +74,11 @@ def td_loss(
     """
     c, net, items, old = parts.config, parts.net, unpack(sample.items), state.target
     mixer = mixed_after(parts.mixer, c.mixing_delay, state.steps)
-    online, memory = net.unroll(params.agents, sample.start, items.obs, items.done)
+    windows = sample.start, items.obs, items.done
+    online, memory = unroll_after(net, params.agents, *windows, burn_in=c.burn_in)
     value = window_values(mixer, params.mixer, online, items.action)  # [T, b] or [T, b, N]
 
-    _, old_memory = net.unroll(old.agents, sample.start, items.obs, items.done)
+    _, old_memory = net.unroll(old.agents, *windows)
     old_next, _ = net.step(old.agents, old_memory, items.next_obs)
     next_, _ = net.step(params.agents, memory, items.next_obs)
     both = (params.mixer, next_), (old.mixer, old_next)
