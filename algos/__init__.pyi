@@ -976,9 +976,10 @@ def maa2c(
 def mansa(
     spec: EnvSpec | Environment[Any, Any] | str,
     *,
-    switching: Literal["learned", "always", "never", "random", "first"] = "learned",
+    switching: Literal["learned", "disagreement", "always", "never", "random", "first"] = "learned",
     call_cost: float = 0.05,
     switch_cost: float = 0.0,
+    lasts: int = 1,
     budget: int | None = None,
     run_budget: int | None = None,
     rate: float = 0.1,
@@ -997,13 +998,21 @@ def mansa(
       spec: of the environment; or the environment, or its id.
       switching: What decides about calls:
         `learned`: the switch.
+        `disagreement`: calls where the centralised learner values its own greedy joint action
+          by more
+        than `call_cost` above the independent learner's; nothing else is learned (needs
+          `cl_trains_on`
+        `all`, and Q-values).
         `always`: every step is a call (control).
         `never`: no step is a call (control).
         `random`: calls with probability `rate` (control).
         `first`: every step until there were `first` calls, then none (control).
-      call_cost: Cost of a centralised step, subtracted from the switch's reward after reward
+      call_cost: Cost of a centralised step, in units of return, whatever the switch's reward
         scaling.
-      switch_cost: Cost of a change from independent to centralised.
+      switch_cost: Cost of a change from independent to centralised, in units of return.
+      lasts: Steps that an activation of the centralised learner lasts; it ends earlier with the
+        episode
+        or the budget. The switch decides again afterwards.
       budget: Most centralised calls per episode; none is no limit.
       run_budget: Most centralised calls in training, per seed; up to one rollout of them may
         stay unused.
@@ -1029,9 +1038,10 @@ def mansa(
 def mansa_ppo(
     spec: EnvSpec | Environment[Any, Any] | str,
     *,
-    switching: Literal["learned", "always", "never", "random", "first"] = "learned",
+    switching: Literal["learned", "disagreement", "always", "never", "random", "first"] = "learned",
     call_cost: float = 0.05,
     switch_cost: float = 0.0,
+    lasts: int = 1,
     budget: int | None = None,
     run_budget: int | None = None,
     rate: float = 0.1,
@@ -1042,6 +1052,7 @@ def mansa_ppo(
     independent: PPOConfig | Mapping[str, Any] = ...,
     centralised: PPOConfig | Mapping[str, Any] = ...,
     switch: SwitchConfig | Mapping[str, Any] = ...,
+    critics_train_on: Literal["all", "own"] = "all",
 ) -> Learner:
     """Returns a learner of mansa_ppo: IPPO, and MAPPO where a switch calls it.
 
@@ -1049,13 +1060,21 @@ def mansa_ppo(
       spec: of the environment; or the environment, or its id.
       switching: What decides about calls:
         `learned`: the switch.
+        `disagreement`: calls where the centralised learner values its own greedy joint action
+          by more
+        than `call_cost` above the independent learner's; nothing else is learned (needs
+          `cl_trains_on`
+        `all`, and Q-values).
         `always`: every step is a call (control).
         `never`: no step is a call (control).
         `random`: calls with probability `rate` (control).
         `first`: every step until there were `first` calls, then none (control).
-      call_cost: Cost of a centralised step, subtracted from the switch's reward after reward
+      call_cost: Cost of a centralised step, in units of return, whatever the switch's reward
         scaling.
-      switch_cost: Cost of a change from independent to centralised.
+      switch_cost: Cost of a change from independent to centralised, in units of return.
+      lasts: Steps that an activation of the centralised learner lasts; it ends earlier with the
+        episode
+        or the budget. The switch decides again afterwards.
       budget: Most centralised calls per episode; none is no limit.
       run_budget: Most centralised calls in training, per seed; up to one rollout of them may
         stay unused.
@@ -1074,6 +1093,10 @@ def mansa_ppo(
       independent: Settings of IPPO.
       centralised: Settings of MAPPO.
       switch: Settings of the switch.
+      critics_train_on: Steps that both critics are fitted on; advantages bootstrap from them at
+        every step:
+        `all`: all steps.
+        `own`: those that each learner acted in, which saves the rest.
     """
 
 def gmah(

@@ -17,26 +17,23 @@ import optax
 from marlx.algos.last_action import with_last_action
 from marlx.algos.ppo_batch import (
     Batch,
-    Sequences,
     gae_inputs,
     loss_weights,
-    minibatch,
-    minibatches,
     sequences,
+    value_weights,
 )
 from marlx.algos.ppo_config import A2CConfig, PPOConfig
+from marlx.algos.ppo_epochs import Trained, adam, epochs, learning_rate
 from marlx.algos.ppo_losses import (
     Values,
     advantages,
     denormalise,
     entropy_weight,
-    learning_rate,
-    loss,
     normalise,
     value_scale,
 )
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams, act, actor_critic, extras
-from marlx.data.minibatches import check_windows, scan_active
+from marlx.data.minibatches import check_windows
 from marlx.learner import Learner
 from marlx.learning.running_moments import Moments, extend, moments
 from marlx.registry import Algorithm
@@ -52,13 +49,6 @@ class PPOState(NamedTuple):
     memory: Array  # f32 [B, N or 1, M], the critic's before that rollout
     returns: Moments
     steps: Array  # int32 [], environment steps observed
-
-
-class Trained(NamedTuple):
-    """The part of the state that gradient steps change."""
-
-    params: PPOParams
-    optimiser: optax.OptState
 
 
 def prepare(
@@ -82,46 +72,12 @@ def prepare(
         target=normalise(target, scale),
         advantage=advantage,
         weight=loss_weights(t),
+        value_weight=value_weights(t, nets.values_everywhere),
     )
     following = jnp.where(t.done[..., None, None], 0.0, after)  # 0 where the next episode starts
     before = jnp.concatenate([state.memory[None], following[:-1]])
     state = state._replace(memory=following[-1], returns=returns)
     return state, batch, Memories(t.memory, before)
-
-
-def epochs(
-    config: PPOConfig,
-    nets: ActorCritic,
-    data: Sequences,
-    rate: Array,
-    trained: Trained,
-    key: Array,
-) -> tuple[Trained, dict[str, Array]]:
-    """Returns parameters after `config.epochs` passes over the data, and mean metrics.
-
-    Minibatches without any active sequence are left out.
-    """
-
-    def step(trained: Trained, chosen: Array) -> tuple[Trained, dict[str, Array]]:
-        batch, memory = minibatch(data, chosen)
-        gradient, metrics = jax.grad(loss, has_aux=True)(
-            trained.params, batch, memory, config, nets
-        )
-        change, optimiser = adam(config).update(gradient, trained.optimiser, trained.params)
-        params = jax.tree.map(lambda p, s: p - rate * s, trained.params, change)
-        return Trained(params, optimiser), {**metrics, "grad_norm": optax.tree.norm(gradient)}
-
-    orders = minibatches(key, config, data.batch.done.shape[1])
-    if data.active is not None:
-        return scan_active(step, trained, orders, data.active, config.epochs)
-    trained, metrics = jax.lax.scan(step, trained, orders)
-    return trained, jax.tree.map(jnp.mean, metrics)
-
-
-def adam(config: PPOConfig) -> optax.GradientTransformation:
-    """Returns Adam on clipped gradients, without the learning rate."""
-    clip = optax.clip_by_global_norm(config.max_grad_norm)
-    return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
 
 
 def update(
@@ -142,7 +98,7 @@ def update(
 def rollout_metrics(
     spec: EnvSpec, config: PPOConfig, state: PPOState, batch: Batch
 ) -> dict[str, Array]:
-    """Returns metrics of the rollout; `samples` are the steps that gradients were taken of."""
+    """Returns metrics of the rollout; `samples` are the steps that the actor learned from."""
     rollout, spread = state.rollout, jnp.var(batch.target)
     unexplained = jnp.var(batch.target - batch.value) / jnp.maximum(spread, 1e-8)
     steps = jnp.float32(batch.done.size) if rollout.weight is None else rollout.weight.sum()
@@ -170,16 +126,20 @@ def init(config: PPOConfig, nets: ActorCritic, key: Array, example: Transition) 
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))
 
 
-def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
+def ppo_learner(
+    spec: EnvSpec, config: PPOConfig, *, central: bool, values_everywhere: bool = False
+) -> Learner:
     """Returns the learner that `ippo`, `mappo`, `ia2c` and `maa2c` are settings of.
 
     Args:
       spec: the environment's.
       config: settings.
       central: whether the critic reads the global state.
+      values_everywhere: whether the critic learns from steps of `Transition.weight` 0 too, which
+        only composite learners give.
 
     Raises:
-      ValueError: a shared trunk for a critic of the global state.
+      ValueError: a shared trunk for a critic of the global state, or of all steps.
 
     Source: Schulman et al. 2017 (PPO) and 2016 (GAE); Yu et al. 2022 (MAPPO: value normalisation,
     clipped values, recurrent chunks). Differs from: MAPPO's code, which computes a central critic
@@ -187,9 +147,13 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
     """
     if config.last_action:
         plain = dataclasses.replace(config, last_action=False)
-        build = functools.partial(ppo_learner, config=plain, central=central)
+        build = functools.partial(
+            ppo_learner, config=plain, central=central, values_everywhere=values_everywhere
+        )
         return with_last_action(spec, build)._replace(config=config)
-    nets = actor_critic(spec, config, central=central)
+    if values_everywhere and config.trunk == "shared":
+        raise ValueError("trunk is 'shared'; it must be 'separate' for a critic of all steps")
+    nets = actor_critic(spec, config, central=central)._replace(values_everywhere=values_everywhere)
 
     return Learner(
         init=functools.partial(init, config, nets),

@@ -37,7 +37,8 @@ class Batch(NamedTuple):
     value: Array  # f32 [N], predicted before the update, normalised
     target: Array  # f32 [N], lambda-return, normalised
     advantage: Array  # f32 [N]
-    weight: Array | None  # f32 [N], in all means of the loss; None: equal
+    weight: Array | None  # f32 [N], in the means of policy and entropy; None: equal
+    value_weight: Array | None  # f32 [N], in the mean of the value loss; None: equal
 
 
 class Sequences(NamedTuple):
@@ -126,6 +127,17 @@ def loss_weights(rollout: Transition) -> Array | None:
         return credit
     weight = jnp.broadcast_to(rollout.weight[..., None], rollout.reward.shape)
     return weight * (1.0 if credit is None else credit)
+
+
+def value_weights(rollout: Transition, everywhere: bool) -> Array | None:
+    """Returns each step's weight in the value loss, f32 [T, B, N]; None: equal.
+
+    Args:
+      rollout: [T, B, ...].
+      everywhere: whatever `Transition.weight`, values are fitted on all steps. Advantages bootstrap
+        from the values of all steps, also where few of them are learned from.
+    """
+    return loss_weights(rollout._replace(weight=None) if everywhere else rollout)
 
 
 def sequences(config: PPOConfig, batch: Batch, memory: Memories, weight: Array | None) -> Sequences:

@@ -11,7 +11,6 @@ from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams
 from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.running_moments import Moments
-from marlx.learning.schedule import falling
 from marlx.types import Array
 
 
@@ -130,11 +129,6 @@ def normalise_advantages(config: PPOConfig, advantage: Array, weight: Array | No
     return centred / (jnp.sqrt(weighted_mean(centred**2, weight, axes)) + 1e-8)
 
 
-def learning_rate(config: PPOConfig, steps: Array) -> Array:
-    """Returns the learning rate f32 [] after int32 [] environment `steps`."""
-    return config.lr * falling(config.lr_steps, steps)
-
-
 def entropy_weight(config: PPOConfig, steps: Array) -> Any:
     """Returns the weight of the entropy bonus f32 [] after int32 [] environment `steps`."""
     if not config.entropy_steps:
@@ -156,7 +150,8 @@ def loss(
     entropy = weighted_mean(nets.distribution.entropy(outputs, mask, batch.old.raw), w)
     advantage = normalise_advantages(c, batch.advantage, w)
     policy_loss = weighted_mean(ppo_loss(new, old, advantage, c.clip), w)
-    critic_loss = weighted_mean(value_loss(value, batch.value, batch.target, c.value_clip), w)
+    errors = value_loss(value, batch.value, batch.target, c.value_clip)
+    critic_loss = weighted_mean(errors, batch.value_weight)
     total = policy_loss + c.value_weight * critic_loss - c.entropy * entropy
     return total, {
         "policy_loss": policy_loss,

@@ -49,6 +49,7 @@ class ActorCritic(NamedTuple):
         those after each step and before any reset.
       unroll: `(PPOParams, Memories, obs, done) -> outputs f32 [T, B, N, O], values f32 [T, B, N]`.
       team_value: whether all agents have the same value, that of the team.
+      values_everywhere: whether values are fitted on steps of `Transition.weight` 0 too.
     """
 
     distribution: Distribution
@@ -60,6 +61,7 @@ class ActorCritic(NamedTuple):
     values: Callable[[PPOParams, Array, Observation, Array], tuple[Array, Array]]
     unroll: Callable[[PPOParams, Memories, Observation, Array], tuple[Array, Array]]
     team_value: bool = False
+    values_everywhere: bool = False
 
 
 def actor_critic(spec: EnvSpec, config: PPOConfig, *, central: bool) -> ActorCritic:

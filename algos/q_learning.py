@@ -19,12 +19,15 @@ from marlx.algos.last_action import with_last_action
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import check_window, pack, unpack
 from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
+from marlx.algos.q_mixers import mixer_of
+from marlx.algos.q_network import unroll_after
 from marlx.algos.q_parts import QParts, make_parts
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
 from marlx.algos.td_equations import (
-    double_q_values,
+    Backup,
     masked_td_loss,
+    next_values,
     td_targets,
     td_terms,
     window_priority,
@@ -35,7 +38,6 @@ from marlx.learner import Learner
 from marlx.learning.returns import epsilon_greedy
 from marlx.learning.running_moments import extend, moments
 from marlx.learning.schedule import due_updates, repeat_updates
-from marlx.nets import mixers
 from marlx.nets.mixers import Mixer, greedy_actions, mixed_after, window_values
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -55,8 +57,7 @@ def moved_target(config: QConfig, params: QParams, target: QParams, updates: Arr
     """Returns the target parameters: copied every `target_period` updates, or moved a little."""
     hard = optax.periodic_update(params, target, updates, config.target_period)
     soft = optax.incremental_update(params, target, config.target_rate)
-    moved: QParams = jax.tree.map(functools.partial(jnp.where, config.target_rate > 0), soft, hard)
-    return moved
+    return jax.tree.map(functools.partial(jnp.where, config.target_rate > 0), soft, hard)  # type: ignore[no-any-return]
 
 
 # --- the loss of a batch of windows ---
@@ -73,13 +74,15 @@ def td_loss(
     """
     c, net, items, old = parts.config, parts.net, unpack(sample.items), state.target
     mixer = mixed_after(parts.mixer, c.mixing_delay, state.steps)
-    online, memory = net.unroll(params.agents, sample.start, items.obs, items.done)
+    windows = sample.start, items.obs, items.done
+    online, memory = unroll_after(net, params.agents, *windows, burn_in=c.burn_in)
     value = window_values(mixer, params.mixer, online, items.action)  # [T, b] or [T, b, N]
 
-    _, old_memory = net.unroll(old.agents, sample.start, items.obs, items.done)
+    _, old_memory = net.unroll(old.agents, *windows)
     old_next, _ = net.step(old.agents, old_memory, items.next_obs)
     next_, _ = net.step(params.agents, memory, items.next_obs)
-    next_value = double_q_values(mixer, (params.mixer, next_), (old.mixer, old_next), c.double)
+    both = (params.mixer, next_), (old.mixer, old_next)
+    next_value = next_values(c, parts.backup, mixer, *both, state.rewards)
 
     terms = td_terms(c, items, state.rewards, value)
     terms = adjusted_terms(c, parts.adjust, items, terms, mixer.per_agent)
@@ -129,7 +132,11 @@ def initial_state(parts: QParts, key: Array, example: Rollout) -> QState:
 
 
 def q_learner(
-    spec: EnvSpec, config: QConfig, mixer: Mixer, adjust: Adjust | None = None
+    spec: EnvSpec,
+    config: QConfig,
+    mixer: Mixer,
+    adjust: Adjust | None = None,
+    backup: Backup | None = None,
 ) -> Learner:
     """Returns the Q-learner that `iql`, `vdn`, `qmix`, `qplex` and `joint_q` are instances of.
 
@@ -138,6 +145,7 @@ def q_learner(
       config: settings.
       mixer: combines the agents' utilities into the value that is learned.
       adjust: changes the terms of the TD error, for learners that are part of a composite.
+      backup: values next states, for learners whose policy is not greedy; None: by double Q.
 
     Raises:
       ValueError: the actions are continuous, or settings do not go with the mixer.
@@ -147,9 +155,11 @@ def q_learner(
     """
     if config.last_action:
         plain = dataclasses.replace(config, last_action=False)
-        build = functools.partial(q_learner, config=plain, mixer=mixer, adjust=adjust)
+        build = functools.partial(
+            q_learner, config=plain, mixer=mixer, adjust=adjust, backup=backup
+        )
         return with_last_action(spec, build)._replace(config=config)
-    c, parts = config, make_parts(spec, config, mixer, adjust)
+    c, parts = config, make_parts(spec, config, mixer, adjust, backup)
     store = functools.partial(pack, spec, c, mixer.uses_state)
 
     def init(key: Array, example: Transition) -> QState:
@@ -199,44 +209,34 @@ def q_learner(
 # --- algorithms ---
 
 
-def _configured(config: QConfig | None, settings: dict[str, Any]) -> QConfig:
-    return dataclasses.replace(config or QConfig(), **settings)
+def _learner(name: str, spec: EnvSpec, config: QConfig | None, settings: Any) -> Learner:
+    c = dataclasses.replace(config or QConfig(), **settings)
+    return q_learner(spec, c, mixer_of(name, spec, c))
 
 
 def iql(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """Independent Q-learning on the team reward (Tan 1993)."""
-    return q_learner(spec, _configured(config, settings), mixers.independent())
+    return _learner("iql", spec, config, settings)
 
 
 def vdn(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """Value decomposition: the team value is the sum of the agents' (Sunehag et al. 2018)."""
-    return q_learner(spec, _configured(config, settings), mixers.additive())
+    return _learner("vdn", spec, config, settings)
 
 
 def qmix(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """QMIX: the team value is monotonic in each agent's (Rashid et al. 2018)."""
-    c = _configured(config, settings)
-    mixer = mixers.monotonic(
-        spec, embed=c.mixer_embed, hypernet=c.mixer_hidden, normalise=c.mixer_norm
-    )
-    return q_learner(spec, c, mixer)
+    return _learner("qmix", spec, config, settings)
 
 
 def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """QPLEX: duplex duelling, every value function that satisfies IGM (Wang et al. 2021)."""
-    c = _configured(config, settings)
-    mixer = mixers.duplex(
-        spec, hidden=c.mixer_hidden, normalise=c.mixer_norm, exponent=c.mixer_exponent
-    )
-    return q_learner(spec, c, mixer)
+    return _learner("qplex", spec, config, settings)
 
 
 def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """One Q over joint actions, centralised in training and acting: the upper bound."""
-    c = _configured(config, settings)
-    if c.mixing_delay:
-        raise ValueError(f"mixing_delay is {c.mixing_delay}; a joint action has no single values")
-    return q_learner(spec, c, mixers.joint(spec, features=c.hidden, hidden=c.mixer_hidden))
+    return _learner("joint_q", spec, config, settings)
 
 
 ALGORITHMS = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from marlx.algos.q_config import QConfig
@@ -29,6 +30,37 @@ class QNetwork(NamedTuple):
     memory: Callable[[int], Array]
     step: Callable[[Tree, Array, Observation], tuple[Utilities, Array]]
     unroll: Callable[[Tree, Array, Observation, Array], tuple[Utilities, Array]]
+
+
+def unroll_after(
+    net: QNetwork, params: Tree, start: Array, obs: Observation, done: Array, burn_in: int
+) -> tuple[Utilities, Array]:
+    """Returns `net.unroll` of windows [T, b, ...] whose first `burn_in` steps pass no gradient.
+
+    These steps only bring the memory up to date (Kapturowski et al. 2019, section 3).
+
+    Args:
+      net: of the agents' utilities.
+      params: its parameters.
+      start: f32 [b, N, M], memories at the first step.
+      obs: [T, b, N, ...].
+      done: bool [T, b].
+      burn_in: steps, less than T.
+    """
+    if not burn_in:
+        return net.unroll(params, start, obs, done)
+    first, rest = (
+        jax.tree.map(lambda x, part=part: x[part], (obs, done))
+        for part in (slice(None, burn_in), slice(burn_in, None))
+    )
+    before = jax.lax.stop_gradient(net.unroll(params, start, *first))
+    ended = done[burn_in - 1].reshape(-1, *[1] * (start.ndim - 1))
+    memory = jnp.where(ended, jnp.zeros_like(start), before[1][-1])
+    after = net.unroll(params, memory, *rest)
+    both: tuple[Utilities, Array] = jax.tree.map(
+        lambda a, b: jnp.concatenate([a, b]), before, after
+    )
+    return both
 
 
 def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:

@@ -9,6 +9,7 @@ import optax
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.td_credit import Adjust
+from marlx.algos.td_equations import Backup
 from marlx.data.replay import Replay, prioritised, uniform
 from marlx.nets.mixers import Mixer
 from marlx.types import EnvSpec
@@ -23,9 +24,16 @@ class QParts(NamedTuple):
     optimiser: optax.GradientTransformation
     replay: Replay
     adjust: Adjust | None
+    backup: Backup | None
 
 
-def make_parts(spec: EnvSpec, config: QConfig, mixer: Mixer, adjust: Adjust | None) -> QParts:
+def make_parts(
+    spec: EnvSpec,
+    config: QConfig,
+    mixer: Mixer,
+    adjust: Adjust | None = None,
+    backup: Backup | None = None,
+) -> QParts:
     """Returns the parts of a Q-learner.
 
     Raises:
@@ -34,7 +42,7 @@ def make_parts(spec: EnvSpec, config: QConfig, mixer: Mixer, adjust: Adjust | No
     c = config
     _check_mixer(c, mixer)
     adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
-    return QParts(c, q_network(spec, c), mixer, adam, make_replay(c), adjust)
+    return QParts(c, q_network(spec, c), mixer, adam, make_replay(c), adjust, backup)
 
 
 def make_replay(config: QConfig) -> Replay:

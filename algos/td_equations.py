@@ -7,6 +7,7 @@ Leading axes are [T, b]: T steps, b windows. Values are f32 [T, b] where they ar
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import chex
@@ -19,6 +20,11 @@ from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.running_moments import Moments
 from marlx.nets.mixers import Mixer, Utilities, greedy_actions, window_values
 from marlx.types import Array, Tree
+
+Backup = Callable[[Utilities, Utilities, Array], Array]
+"""`(choosing, valuing, unit) -> f32 [T, b, N]`, values of next states under a policy that is not
+greedy: it acts by the utilities `choosing`, `valuing` are the target network's, and `unit` is
+`value_unit`."""
 
 
 class TDTerms(NamedTuple):
@@ -81,6 +87,39 @@ def double_q_values(
     """
     best = jax.vmap(functools.partial(greedy_actions, mixer), (None, 0))
     return window_values(mixer, *target, best(*(online if double else target)))
+
+
+def next_values(
+    config: QConfig,
+    backup: Backup | None,
+    mixer: Mixer,
+    online: tuple[Tree, Utilities],
+    target: tuple[Tree, Utilities],
+    rewards: Moments,
+) -> Array:
+    """Returns the values of next states, f32 [T, b] or [T, b, N]: `backup`'s, or of double Q.
+
+    Args:
+      config: settings.
+      backup: of a learner that does not act greedily; None: the best action's value.
+      mixer: combines utilities.
+      online: see `double_q_values`.
+      target: likewise.
+      rewards: moments of all rewards observed.
+    """
+    if backup is None:
+        return double_q_values(mixer, online, target, config.double)
+    chooser = online if config.double else target
+    return backup(chooser[1], target[1], value_unit(config, rewards))
+
+
+def value_unit(config: QConfig, rewards: Moments) -> Array:
+    """Returns f32 [], what 1 of a learned value is in units of the environment's reward.
+
+    Of the moments of many seeds it returns f32 [seeds], as `Learner.policy` may be asked to.
+    """
+    unit = rewards.deviation
+    return jnp.ones_like(unit) if config.reward_scaling == "none" else unit
 
 
 def td_targets(

@@ -200,7 +200,15 @@ def learned_regions(spec: EnvSpec, *, number: int = 8, rate: float = 0.05, most:
         metrics = {"region_loss": loss, "region_known": known, "region_anew": now.replaced}
         return RegionsState(after, now.landmarks.centres, usage), metrics
 
-    return Source(init, policy, bind, learn)
+    return Source(init, policy, bind, learn, replaced_landmarks)
+
+
+def replaced_landmarks(before: RegionsState, after: RegionsState) -> Array:
+    """Returns bool [G], the regions with another landmark than before: what they are called is old.
+
+    The borders of the others move too, a little, as the auto-encoder learns; that is not counted.
+    """
+    return (before.landmarks != after.landmarks).any(-1)
 
 
 def first_landmarks(state: RegionsState, rows: Array) -> tuple[Array, Array]:

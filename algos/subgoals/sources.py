@@ -57,12 +57,15 @@ class Source(NamedTuple):
       policy: `(state) -> params`, the part of the state that acting needs.
       bind: `(params) -> Layout`; of a detector, a function `(obs) -> bool [..., N]`, or None.
       learn: `(state, local f32 [..., O]) -> state, metrics`, learn from a rollout's observations.
+      changed: `(before, after) -> bool [G]`, of two states, the subgoals that mean something else
+        in the second. None: none ever does.
     """
 
     init: Callable[[Array], Tree]
     policy: Callable[[Tree], Tree]
     bind: Callable[[Tree], Any]
     learn: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]]
+    changed: Callable[[Tree, Tree], Array] | None = None
 
 
 def constant_source(bound: Any) -> Source:

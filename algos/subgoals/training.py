@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from marlx.algos.q_items import Item
+from marlx.algos.q_state import QState
 from marlx.algos.subgoals.acting import HierarchicalPolicy, Parts, SourceTrees, termination
 from marlx.algos.subgoals.config import HierarchicalConfig
 from marlx.algos.subgoals.metrics import OptionCounts, count_options, option_metrics
@@ -76,6 +79,7 @@ def init(
         return level_views(config, parts, rule, t)
 
     example_high, example_low = jax.eval_shape(views, states, example)
+    example_high = jax.eval_shape(partial(staged, config, jnp.int32(0)), example_high)
     metrics = jax.eval_shape(partial(learn_sources, parts), states, example)[1]
     return HierarchicalState(
         parts.high.init(key_high, example_high),
@@ -98,20 +102,71 @@ def observe(
     rule = termination(config, parts, source_params(parts, state.sources))
     view_high, view_low = level_views(config, parts, rule, t)
     if config.chooser == "learned":
-        # in its own stage the low level cannot achieve subgoals yet: no guide to choosing them
-        credit = view_high.credit
-        assert credit is not None
-        weight = credit.weight * (state.steps >= config.low_steps)
-        view_high = view_high._replace(credit=credit._replace(weight=weight))
+        view_high = staged(config, state.steps, view_high)
         state = state._replace(high=parts.high.observe(state.high, view_high))
+    state = state._replace(low=parts.low.observe(state.low, view_low))
     sources, source_metrics = learn_sources(parts, state.sources, t)
+    if parts.subgoals.changed is not None:
+        changed = parts.subgoals.changed(state.sources.subgoals, sources.subgoals)
+        state = state._replace(
+            high=forget(state.high, changed, lambda items: items.action),
+            low=forget(state.low, changed, partial(low_goal, len(parts.layout.names))),
+        )
     return state._replace(
-        low=parts.low.observe(state.low, view_low),
         sources=sources,
         counts=count_options(rule, t),
         source_metrics=source_metrics,
         steps=state.steps + t.done.size,
     )
+
+
+def staged(config: HierarchicalConfig, steps: Array, view: Transition) -> Transition:
+    """Returns the high level's view with a weight of 0 in the low level's own stage.
+
+    The low level cannot achieve subgoals yet, so what comes of them is no guide to choosing them. A
+    weight of the transition, so that windows in which nothing counts are not drawn from the replay
+    later.
+
+    Args:
+      config: for `low_steps`; with 0 there is no such stage.
+      steps: int32 [], environment steps observed before the rollout.
+      view: [T, B, ...].
+    """
+    if not config.low_steps:
+        return view
+    weight = jnp.broadcast_to(steps >= config.low_steps, view.terminated.shape)
+    return view._replace(weight=weight.astype(jnp.float32))
+
+
+def forget(state: Tree, changed: Array, goal_of: Callable[[Item], Array]) -> Tree:
+    """Returns a level's state whose replay gives no weight to steps towards changed subgoals.
+
+    They were chosen for, and paid by, what the subgoal meant then. A level without a replay is
+    returned as it is.
+
+    Args:
+      state: of the level.
+      changed: bool [G].
+      goal_of: `(items) -> int32 [..., N]`, the subgoal of each agent at the stored steps.
+    """
+    if not isinstance(state, QState):
+        return state
+    ring = state.replay.ring
+    items: Item = ring.items
+    assert items.credit is not None
+
+    def without(_: Array, weight: Array) -> Array:
+        return jnp.where(changed[goal_of(items).astype(jnp.int32)], 0.0, weight)
+
+    # a loop of one iteration or none: a replay is not read where nothing changed
+    weight = jax.lax.fori_loop(0, changed.any().astype(jnp.int32), without, items.credit.weight)
+    items = items._replace(credit=items.credit._replace(weight=weight))
+    return state._replace(replay=state.replay._replace(ring=dataclasses.replace(ring, items=items)))
+
+
+def low_goal(number: int, items: Item) -> Array:
+    """Returns int32 [..., N], the subgoals in stored observations of the low level."""
+    return items.obs.local[..., -number:].argmax(-1)
 
 
 def update(

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from marlx.algos.switching.config import CallConfig
+from marlx.algos.switching.disagreement import Gap
 from marlx.algos.switching.switch import switch_observation
-from marlx.algos.switching.views import MansaExtras, MansaMemory
+from marlx.algos.switching.views import MansaExtras, MansaMemory, left_after
 from marlx.learner import Learner, draws, where_done
 from marlx.types import Array, EnvSpec, Observation, Tree
 
@@ -20,6 +21,7 @@ class Parts(NamedTuple):
     independent: Learner
     centralised: Learner
     switch: Learner
+    gap: Gap | None = None  # of the centralised learner, for switching `disagreement`
 
 
 class MansaPolicy(NamedTuple):
@@ -29,6 +31,7 @@ class MansaPolicy(NamedTuple):
     centralised: Tree
     switch: Tree
     calls_allowed: Array  # bool [], the budget of the run covers the next rollout
+    unit: Array | None  # f32 [], see `Gap.unit`; None without a gap
 
 
 def act(
@@ -66,7 +69,11 @@ def act(
     centralised, centralised_memory, centralised_extras = parts.centralised.act(
         policy.centralised, memory.centralised, obs, key, explore or draws(parts.centralised, drawn)
     )
-    called = choice[:, 0] == 1
+    legal = seen.action_mask[:, 0, 1]
+    called, decided = choice[:, 0] == 1, ~(legal & (memory.left > 0))
+    if config.switching == "disagreement":
+        called = legal & (call_gain(parts, policy, memory, obs, key) > config.call_cost)
+    called = called | ~decided
     action = where_done(called, centralised, independent)
     memory = MansaMemory(
         independent_memory,
@@ -74,11 +81,29 @@ def act(
         switch_memory,
         memory.calls + called,
         called.astype(jnp.int32),
+        left_after(config, memory.left, called, decided),
     )
     extras = MansaExtras(
-        independent_extras, centralised_extras, switch_extras, called, calls_allowed
+        independent_extras, centralised_extras, switch_extras, called, calls_allowed, decided
     )
     return action, memory, extras
+
+
+def call_gain(
+    parts: Parts, policy: MansaPolicy, memory: MansaMemory, obs: Observation, key: Array
+) -> Array:
+    """Returns what a call gains by the centralised learner's values, f32 [B], in units of return.
+
+    Against the independent learner's greedy action, also while that explores: calls are not there
+    to undo its exploration.
+
+    Raises:
+      ValueError: the centralised learner has no values of joint actions.
+    """
+    if parts.gap is None or policy.unit is None:
+        raise ValueError("switching disagreement needs the gap of the centralised learner")
+    greedy, _, _ = parts.independent.act(policy.independent, memory.independent, obs, key, False)
+    return policy.unit * parts.gap.value(policy.centralised, memory.centralised, obs, greedy)
 
 
 def act_alone(
@@ -97,13 +122,13 @@ def act_alone(
         )
         called = jnp.zeros(memory.calls.shape, bool)
         memory = memory._replace(independent=inner)
-        return action, memory, MansaExtras(extras, (), (), called, called)
+        return action, memory, MansaExtras(extras, (), (), called, called, called)
     action, inner, extras = parts.centralised.act(
         policy.centralised, memory.centralised, obs, key, draws(parts.centralised, drawn)
     )
     called = jnp.ones(memory.calls.shape, bool)
     memory = memory._replace(centralised=inner, calls=memory.calls + called)
-    return action, memory, MansaExtras((), extras, (), called, called)
+    return action, memory, MansaExtras((), extras, (), called, called, called)
 
 
 def switch_key(key: Array) -> Array:
@@ -120,6 +145,7 @@ def initial_memory(parts: Parts, num_envs: int) -> MansaMemory:
         parts.switch.memory(num_envs),
         calls=zero,
         last_choice=zero,
+        left=zero,
     )
 
 
@@ -132,6 +158,7 @@ def empty_extras(parts: Parts, num_envs: int) -> MansaExtras:
         parts.switch.extras(num_envs),
         called=none,
         calls_allowed=none,
+        decided=none,
     )
 
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
-from marlx.settings import check_settings, setting
+from marlx.settings import check_settings, require, setting
 
-Switching = Literal["learned", "always", "never", "random", "first"]
+Switching = Literal["learned", "disagreement", "always", "never", "random", "first"]
 Execution = Literal["switched", "independent", "centralised"]
 
 
@@ -24,7 +24,8 @@ class SwitchConfig(QConfig):
     epsilon_end: float = setting(0.02, at_least=0, at_most=1, traced=True)
     """Probability of a random choice after `epsilon_steps`."""
     temperature: float = setting(0.0, at_least=0, at_most=1e6)
-    """Sample choices in proportion to exp(Q / temperature); 0 takes the best."""
+    """Sample choices in proportion to exp(Q / temperature), with Q in units of return; 0 takes the
+    best."""
     exploratory_calls: float = setting(0.5, at_least=0, at_most=1)
     """Share of calls among the random choices."""
 
@@ -36,14 +37,20 @@ class CallConfig:
     switching: Switching = "learned"
     """What decides about calls:
     `learned`: the switch.
+    `disagreement`: calls where the centralised learner values its own greedy joint action by more
+    than `call_cost` above the independent learner's; nothing else is learned (needs `cl_trains_on`
+    `all`, and Q-values).
     `always`: every step is a call (control).
     `never`: no step is a call (control).
     `random`: calls with probability `rate` (control).
     `first`: every step until there were `first` calls, then none (control)."""
     call_cost: float = setting(0.05, at_least=0, at_most=1e6, traced=True)
-    """Cost of a centralised step, subtracted from the switch's reward after reward scaling."""
+    """Cost of a centralised step, in units of return, whatever the switch's reward scaling."""
     switch_cost: float = setting(0.0, at_least=0, at_most=1e6, traced=True)
-    """Cost of a change from independent to centralised."""
+    """Cost of a change from independent to centralised, in units of return."""
+    lasts: int = setting(1, at_least=1, at_most=1_000_000)
+    """Steps that an activation of the centralised learner lasts; it ends earlier with the episode
+    or the budget. The switch decides again afterwards."""
     budget: int | None = setting(None, at_least=0)
     """Most centralised calls per episode; none is no limit."""
     run_budget: int | None = setting(None, at_least=0)
@@ -69,6 +76,11 @@ class CallConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.switching == "disagreement" and self.cl_trains_on != "all":
+            raise ValueError(
+                f"cl_trains_on is {self.cl_trains_on}; with switching disagreement it must be all: "
+                "a learner that trains on its calls alone would never begin to disagree"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +96,10 @@ class MansaConfig(CallConfig):
     switch: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
     """Settings of the switch."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_lasts(self.lasts, self.switching, self.switch)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MansaPPOConfig(CallConfig):
@@ -97,11 +113,24 @@ class MansaPPOConfig(CallConfig):
     """Settings of MAPPO."""
     switch: SwitchConfig = dataclasses.field(default_factory=SwitchConfig)
     """Settings of the switch."""
+    critics_train_on: Literal["all", "own"] = "all"
+    """Steps that both critics are fitted on; advantages bootstrap from them at every step:
+    `all`: all steps.
+    `own`: those that each learner acted in, which saves the rest."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_lasts(self.lasts, self.switching, self.switch)
+        if self.switching == "disagreement":
+            raise ValueError("switching disagreement compares Q-values; mansa_ppo has none")
         if (self.il_trains_on, self.cl_trains_on) != ("g0", "g1"):
             raise ValueError(
                 "PPO learns on-policy: il_trains_on must be g0 and cl_trains_on g1, the steps that "
                 "each acted in"
             )
+
+
+def check_lasts(lasts: int, switching: str, switch: SwitchConfig) -> None:
+    """Raise ValueError where no window of the switch could hold an activation and its end."""
+    if switching == "learned":
+        require("lasts", lasts, lasts <= switch.window, f"at most switch.window ({switch.window})")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from marlx.algos import ppo, q_learning
 from marlx.algos.last_action import refuse_last_action
+from marlx.algos.q_mixers import mixer_of
 from marlx.algos.switching.acting import (
     MansaPolicy,
     Parts,
@@ -28,6 +29,7 @@ from marlx.algos.switching.acting import (
     switch_key,
 )
 from marlx.algos.switching.config import CallConfig, MansaConfig, MansaPPOConfig
+from marlx.algos.switching.disagreement import Gap, q_gap
 from marlx.algos.switching.switch import NO_LIMIT, switch_learner
 from marlx.algos.switching.views import (
     call_metrics,
@@ -60,6 +62,7 @@ def mansa(
     config: CallConfig,
     *,
     warmup: int | None = None,
+    gap: Gap | None = None,
 ) -> Learner:
     """Returns the learner that switches between two learners.
 
@@ -76,10 +79,11 @@ def mansa(
       config: when calls are made, and which steps are trained on.
       warmup: environment steps before the first update; by default the largest of the three
         learners' own.
+      gap: of the centralised learner; needed where `config.switching` is `disagreement`.
 
     Source: Mguni et al. 2023 (MANSA), in the reading of docs/mansa.md.
     """
-    parts = Parts(independent, centralised, switch)
+    parts = Parts(independent, centralised, switch, gap)
     if warmup is None:
         warmup = max(independent.warmup, centralised.warmup, switch.warmup)
     acting, judged = partial(act, spec, config, parts), judged_as(independent, centralised)
@@ -129,6 +133,7 @@ def acting_policy(config: CallConfig, parts: Parts, state: MansaState) -> MansaP
         parts.centralised.policy(state.centralised),
         parts.switch.policy(state.switch),
         calls_allowed=state.calls <= limit - state.rollout_size,
+        unit=None if parts.gap is None else parts.gap.unit(state.centralised),
     )
 
 
@@ -177,14 +182,21 @@ def totals(state: MansaState) -> dict[str, Array]:
 def mansa_q(spec: EnvSpec, config: MansaConfig | None = None, **settings: Any) -> Learner:
     """Returns MANSA over independent Q-learning and a centralised Q-learner."""
     c = dataclasses.replace(config or MansaConfig(), **settings)
-    centralised = getattr(q_learning, c.mixer)(spec, c.centralised)
-    return with_switch(spec, c, q_learning.iql(spec, c.independent), centralised)
+    mixer = mixer_of(c.mixer, spec, c.centralised)
+    gap = q_gap(spec, c.centralised, mixer) if c.switching == "disagreement" else None
+    centralised = q_learning.q_learner(spec, c.centralised, mixer)
+    return with_switch(spec, c, q_learning.iql(spec, c.independent), centralised, gap)
 
 
 def mansa_ppo(spec: EnvSpec, config: MansaPPOConfig | None = None, **settings: Any) -> Learner:
     """Returns MANSA over IPPO and MAPPO, each with an actor of its own."""
     c = dataclasses.replace(config or MansaPPOConfig(), **settings)
-    return with_switch(spec, c, ppo.ippo(spec, c.independent), ppo.mappo(spec, c.centralised))
+    learner = partial(ppo.ppo_learner, spec, values_everywhere=c.critics_train_on == "all")
+    independent, centralised = (
+        learner(config=c.independent, central=False),
+        learner(config=c.centralised, central=True),
+    )
+    return with_switch(spec, c, independent, centralised)
 
 
 def with_switch(
@@ -192,6 +204,7 @@ def with_switch(
     config: MansaConfig | MansaPPOConfig,
     independent: Learner,
     centralised: Learner,
+    gap: Gap | None = None,
 ) -> Learner:
     """Returns MANSA over two learners with the switch of `config`.
 
@@ -207,7 +220,7 @@ def with_switch(
     )
     warmup = {"never": independent.warmup, "always": centralised.warmup}.get(config.switching)
     switch = switch_learner(spec, config, config.switch)
-    return mansa(spec, independent, centralised, switch, config, warmup=warmup)
+    return mansa(spec, independent, centralised, switch, config, warmup=warmup, gap=gap)
 
 
 ALGORITHMS = (

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.q_items import Item
 from marlx.algos.q_learning import exploration, q_learner
 from marlx.algos.q_network import QNetwork, q_network
+from marlx.algos.q_state import QParams, QState
 from marlx.algos.switching.config import CallConfig, SwitchConfig
-from marlx.algos.td_equations import TDTerms
+from marlx.algos.td_equations import value_unit
 from marlx.learner import Learner, stateless
 from marlx.nets import mixers
+from marlx.nets.mixers import Utilities
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 NO_LIMIT = 2**31 - 1
@@ -31,7 +33,7 @@ def decide(
 
     Args:
       config: for `temperature` and `exploratory_calls`.
-      values: f32 [..., 2], Q(s, g).
+      values: f32 [..., 2], Q(s, g) in units of return.
       legal: bool [..., 2]; a call is illegal when the budget is spent.
       key: consumed.
       epsilon: f32 []; None when acting greedily.
@@ -55,7 +57,7 @@ def call_price(config: CallConfig, choice: Array, last_choice: Array) -> Array:
     The switch learns from the team's reward less this price.
 
     Args:
-      config: for `call_cost` and `switch_cost`, in units of the scaled reward.
+      config: for `call_cost` and `switch_cost`, in units of return.
       choice: f32 [...], g_t, 0 or 1.
       last_choice: f32 [...], g_{t-1}, 0 or 1; 0 at the start of an episode.
 
@@ -128,26 +130,55 @@ def switch_observation(
 def switch_learner(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) -> Learner:
     """Returns the switch that `config.switching` names, a learner for `switch_spec(spec)`."""
     if config.switching == "learned":
-        return learned_switch(spec, config, settings)
+        return learned_switch(spec, settings)
     if config.switching == "first":
         return scripted_switch(1.0, config.first)
-    rates = {"always": 1.0, "never": 0.0, "random": config.rate}
+    # with `disagreement` no switch is asked
+    rates = {"always": 1.0, "never": 0.0, "random": config.rate, "disagreement": 0.0}
     return scripted_switch(rates[config.switching])
 
 
-def learned_switch(spec: EnvSpec, config: CallConfig, settings: SwitchConfig) -> Learner:
-    """Returns a Q-learner that pays `call_price` for its decisions."""
+class SwitchPolicy(NamedTuple):
+    """The part of a learned switch's state that acting needs."""
+
+    params: QParams
+    steps: Array  # int32 [], environment steps observed, for the exploration schedule
+    unit: Array  # f32 [], what 1 of a value is in units of return
+
+
+def learned_switch(spec: EnvSpec, settings: SwitchConfig) -> Learner:
+    """Returns a Q-learner for `switch_spec(spec)` whose decisions are made by `decide`.
+
+    With a temperature its targets are expectations under the policy that draws, see
+    `expected_values`.
+    """
     own = switch_spec(spec)
-
-    def pay(items: Item, terms: TDTerms) -> TDTerms:
-        choice = items.action[..., 0].astype(jnp.float32)
-        last_choice = items.obs.local[..., 0, -1] / own.scale
-        return terms._replace(reward=terms.reward - call_price(config, choice, last_choice))
-
-    learner = q_learner(own, settings, mixers.independent(), pay)
+    backup = partial(expected_values, settings.temperature) if settings.temperature else None
+    learner = q_learner(own, settings, mixers.independent(), backup=backup)
     if settings.temperature or settings.exploratory_calls != 0.5:
         return sampling_switch(learner, q_network(own, settings), settings)
     return learner  # epsilon-greedy with half of the random decisions calls: the Q-learner's own
+
+
+def expected_values(
+    temperature: float, choosing: Utilities, valuing: Utilities, unit: Array
+) -> Array:
+    """Returns the expected value of a drawn decision, f32 [..., N].
+
+    `sum_g P(g | s') Q'(s', g)`, with P the softmax of `decide` by `choosing`. The maximum instead
+    would be the value of switching greedily from the next step on, which a drawn switch does not.
+
+    Args:
+      temperature: above 0, in units of return.
+      choosing: of the next states, by the network that chooses.
+      valuing: the same by the target network.
+      unit: what 1 of a value is in units of return.
+
+    Source: van Seijen et al. 2009 (expected SARSA).
+    """
+    logits = jnp.where(choosing.action_mask, choosing.q * unit / temperature, -jnp.inf)
+    values: Array = (jax.nn.softmax(logits) * valuing.q).sum(-1)
+    return values
 
 
 def sampling_switch(learner: Learner, net: QNetwork, config: SwitchConfig) -> Learner:
@@ -159,14 +190,18 @@ def sampling_switch(learner: Learner, net: QNetwork, config: SwitchConfig) -> Le
       config: its settings.
     """
 
+    def policy(state: QState) -> SwitchPolicy:
+        return SwitchPolicy(state.params, state.steps, value_unit(config, state.rewards))
+
     def act(
-        policy: Any, memory: Tree, obs: Observation, key: Array, explore: bool
+        policy: SwitchPolicy, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
         utilities, memory = net.step(policy.params.agents, memory, obs)
         epsilon = exploration(config, policy.steps) if explore else None
-        return decide(config, utilities.q, obs.action_mask, key, epsilon), memory, ()
+        values = utilities.q * policy.unit
+        return decide(config, values, obs.action_mask, key, epsilon), memory, ()
 
-    return learner._replace(act=act)
+    return learner._replace(act=act, policy=policy)
 
 
 def scripted_switch(rate: float | Array, first: int | None = None) -> Learner:

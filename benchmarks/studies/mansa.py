@@ -1,6 +1,7 @@
 """Study `mansa`: MANSA, its parts and its controls: returns and centralised calls.
 
     python benchmarks/studies/mansa.py stages      # matrix/stages, all arms
+    python benchmarks/studies/mansa.py chain-50    # one stage of 51 needs coordination; chain-100
     python benchmarks/studies/mansa.py foraging    # IQL, QMIX, MANSA, random and first calls
     python benchmarks/studies/mansa.py penalty     # IQL, QMIX, joint-Q, MANSA of IQL and joint-Q
     python benchmarks/studies/mansa.py smax        # the same on a SMAX map, of IPPO and MAPPO
@@ -18,12 +19,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from marlx.loop.cpu_devices import use_cpu_devices
 
 use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
 
+import _calls
 import _controls
 import _study
 import numpy as np
@@ -32,7 +32,6 @@ from marlx import training
 from marlx.analysis import make_rows, result_rows
 from marlx.config import layers as config_layers
 from marlx.loop import progress
-from marlx.loop.rollout import rollout, start
 
 FORAGING = (
     "Foraging-8x8-2p-2f-coop-v3",
@@ -45,6 +44,7 @@ FORAGING = (
 PENALTY = ("Foraging-5x5-2p-1f-coop-pen-v3", "Foraging-8x8-2p-2f-coop-pen-v3")
 SMAX = ("jaxmarl/smax/3m",)
 PG = ("ippo", "mappo")
+CHAINS = ("chain-4", "chain-50", "chain-100")
 COMPARED = {  # algorithm, its parts and other learners, tasks
     "foraging": ("mansa", ("iql", "qmix"), FORAGING),
     "penalty": ("mansa", ("iql", "joint_q", "qmix"), PENALTY),
@@ -85,10 +85,18 @@ def run(
                 measured[i][name] = [None if x is None else round(float(x[i]), 4) for x in curve]
     if hasattr(result.policies, "switch"):
         samples = result.history[-1].metrics["centralised_samples_total"]
-        rates = greedy_call_rate(env, params, learner, result.policies)
+        horizon = env.spec(params).horizon
+        rates = _calls.call_rates(env, params, learner, result.policies, 2 * horizon)
+        alone = _calls.executed_returns(
+            experiment, env, params, result.policies, "independent", experiment.train.eval_episodes
+        )
         for i in seeds:
             measured[i]["centralised_samples"] = float(samples[i])
-            measured[i]["greedy_call_rate"] = rates[i]
+            measured[i]["greedy_call_rate"] = round(float(rates[i].mean()), 4)
+            measured[i]["independent_return"] = round(alone[i], 4)
+            if task.startswith("matrix/"):
+                by_stage = [round(x, 3) for x in rates[i, :horizon].tolist()]
+                measured[i]["greedy_call_rate_by_stage"] = by_stage
     error = result.returns.mean(-1).std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else None
     rows, record = make_rows.training_rows(
         experiment,
@@ -117,20 +125,6 @@ def report(progress: progress.Progress) -> None:
     print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {shown}", flush=True)
 
 
-def greedy_call_rate(env: Any, params: Any, learner: Any, policies: Any) -> list[float]:
-    """Returns the calls per step of each seed, greedily, in 64 environments and two horizons."""
-    length = 2 * env.spec(params).horizon
-
-    def rate(policy: Any, key: Any) -> Any:
-        actors = start(env, params, learner, key, 64)
-        _, t, _ = rollout(env, params, learner, policy, actors, key, length, explore=False)
-        return t.extras.called.mean()
-
-    seeds = len(jax.tree.leaves(policies)[0])
-    keys = jax.random.split(jax.random.key(7), seeds)
-    return [round(float(x), 4) for x in jax.jit(jax.vmap(rate))(policies, keys)]
-
-
 def stages(settings: dict[str, Any], only: list[str]) -> None:
     """Trains on four games in turn, two of which neither IQL nor QMIX solves.
 
@@ -144,6 +138,27 @@ def stages(settings: dict[str, Any], only: list[str]) -> None:
     for end, trains_on in (("", "all"), ("-g0", "g0")):
         learner = {**own, "il_trains_on": trains_on}
         with_controls(task, "mansa", task, settings, learner, end, only)
+
+
+def chain(
+    task: str, settings: dict[str, Any], only: list[str], label: str, own: dict[str, Any]
+) -> None:
+    """Trains on a chain of stages of which the last alone needs coordination.
+
+    So calls pay in one stage of `K + 1`, and a random switch of that rate gives the joint-action Q
+    as small a share of the steps it needs. IQL learns from its own steps, and cannot coordinate.
+    """
+    quiet = {"epsilon_end": 0.01, "exploratory_calls": 0.1, "capacity": 50_000}
+    learner = {"mixer": "joint_q", "il_trains_on": "g0", "call_cost": 0.5, "switch": quiet}
+    learner |= own | {"switch": quiet | own.get("switch", {})}
+    end = f"-{label}" if label else ""
+    if learner.get("switching") == "disagreement":
+        run(f"disagreement{end}", task, "mansa", task, {**settings, "learner": learner})
+        return
+    with_controls(task, "mansa", task, settings, learner, end, only)
+    for name in ("iql", "joint_q"):
+        if not only or name in only:
+            run(name, task, name, task, settings)
 
 
 def with_controls(
@@ -176,20 +191,27 @@ def with_controls(
             algorithm, task, **{**settings, "learner": learner}
         ).settings()
         digest = result_rows.config_hash(mine)
-        own = as_many_calls(control, digest, settings) | learner
+        own = as_many_calls(control, digest, settings, learner.get("lasts", 1)) | learner
         arm = f"{prefix}{control}{end}"
         run(arm, comparison, algorithm, task, {**settings, "learner": own}, digest)
 
 
-def as_many_calls(control: str, digest: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a control with as many calls as a stored run, on the same seeds."""
+def as_many_calls(
+    control: str, digest: str, settings: dict[str, Any], lasts: int = 1
+) -> dict[str, Any]:
+    """Returns the settings of a control with as many calls as a stored run, on the same seeds.
+
+    A rate is that of decisions: where each call lasts k steps, `k r / (k r + 1 - r)` of the steps
+    are called.
+    """
     seeds = range(settings["seed"], settings["seed"] + settings["seeds"])
     rows = [row for row in _study.read("mansa").rows_of(digest) if row["seed"] in seeds]
     if len(rows) < len(seeds):
         raise SystemExit(f"MANSA with the hash {digest} is not stored for these seeds: train it")
     calls = float(np.mean([row["calls"][-1] for row in rows]))
     if control == "random":
-        return {"switching": "random", "rate": calls / rows[0]["steps"][-1]}
+        share = calls / rows[0]["steps"][-1]
+        return {"switching": "random", "rate": share / (lasts - share * (lasts - 1))}
     return {"switching": "first", "first": round(calls)}
 
 
@@ -235,11 +257,14 @@ def comparison_of(algorithm: str, task: str, learner: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("stages", *COMPARED))
+    parser.add_argument("what", choices=("stages", *CHAINS, *COMPARED))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--cost", type=float, help="of a call, if not the preset's")
+    parser.add_argument("--evals", type=int, help="evaluations, if not the preset's")
+    parser.add_argument("--switching", help="what decides; disagreement is of all steps' learner")
+    parser.add_argument("--lasts", type=int, help="steps that a call lasts")
     parser.add_argument("--trains-on", help="cl_trains_on, if not the preset's")
     parser.add_argument("--switch", type=json.loads, help="settings of the switch, a JSON object")
     parser.add_argument("--updates", type=float, help="of the centralised part, per call")
@@ -251,18 +276,26 @@ def main() -> None:
     settings = {"seeds": args.seeds, "seed": args.seed}
     if args.total_steps is not None:
         settings["total_steps"] = args.total_steps
+    if args.evals is not None:
+        settings["evals"] = args.evals
     if args.what == "stages":
         stages(settings, args.only)
         return
+    disagreeing = args.switching == "disagreement"
     given = {
+        "switching": args.switching,
+        "lasts": args.lasts,
         "call_cost": args.cost,
-        "cl_trains_on": args.trains_on,
+        "cl_trains_on": "all" if disagreeing else args.trains_on,
         "budget": args.budget,
         "rate": args.rate,
         "switch": args.switch,
         "centralised": None if args.updates is None else {"updates_per_step": args.updates},
     }
     own = {name: value for name, value in given.items() if value is not None}
+    if args.what in CHAINS:
+        chain(f"matrix/{args.what}", settings, args.only, args.label, own)
+        return
     compare(*COMPARED[args.what], settings, args.only, args.label, own)
 
 

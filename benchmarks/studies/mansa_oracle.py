@@ -18,15 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.algos import q_learning
-from marlx.algos.q_items import Item
 from marlx.algos.switching import learner as switching_learner
-from marlx.algos.switching.switch import switch_spec
-from marlx.algos.td_equations import TDTerms
+from marlx.algos.switching.switch import switch_learner
 from marlx.analysis import make_rows
 from marlx.config import layers as config_layers
 from marlx.loop import program as loop_program
 from marlx.loop.rollout import rollout, start
-from marlx.nets import mixers
 
 TASK = "matrix/chain-4"
 COSTS = (0.25, 0.5, 1.0, 3.0, 5.0, 7.0)
@@ -53,12 +50,9 @@ def measure(seeds: int, total_steps: int) -> dict[str, np.ndarray[Any, Any]]:
     )
 
     def one(key: jax.Array, cost: jax.Array) -> dict[str, jax.Array]:
-        def pay(items: Item, terms: TDTerms) -> TDTerms:
-            price = cost * items.action[..., 0].astype(jnp.float32)
-            return terms._replace(reward=terms.reward - price)
-
-        switch = q_learning.q_learner(switch_spec(spec), settings.switch, mixers.independent(), pay)
-        learner = switching_learner.mansa(spec, *parts, switch, settings)
+        own = dataclasses.replace(settings, call_cost=cost)
+        switch = switch_learner(spec, own, own.switch)
+        learner = switching_learner.mansa(spec, *parts, switch, own)
         run_ = loop_program.loop(env, params, learner, experiment.train)
         state, metrics = run_.block(run_.warm_up(run_.init(key)))
         policy = learner.policy(state.learner)

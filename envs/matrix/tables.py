@@ -127,7 +127,7 @@ def settings_of_game(game: str) -> dict[str, Any]:
     if match := re.fullmatch(r"penalty-(\d+(?:\.\d+)?)", game):
         penalty = 0 - float(match[1])  # not -0.0 for k = 0
         return {"payoff": [[penalty, 0, 10], [0, 2, 0], [10, 0, penalty]]}
-    if match := re.fullmatch(r"chain-([1-9]\d?)", game):  # ours
+    if match := re.fullmatch(r"chain-([1-9]\d{0,2})", game):  # ours
         return _in_turn(*[ADDITIVE] * int(match[1]), CLIMBING)
     if match := re.fullmatch(r"coordination(?:-([1-9]\d*))?(-graded)?", game):
         if len(match[1] or "") > 3 or int(match[1] or 2) > MOST_ACTIONS:

@@ -60,6 +60,19 @@ def permutations(key: Array, number: int, count: int) -> Array:
     return fast
 
 
+def active_first(orders: Array, active: Array, epochs: int) -> Array:
+    """Returns `orders` with the active sequences of every epoch first, each kind in its order.
+
+    Args:
+      orders: int32 [epochs * minibatches, n], sequences of each minibatch.
+      active: bool [S].
+      epochs: passes over all sequences.
+    """
+    each = orders.reshape(epochs, -1)  # [epochs, S]
+    first = jnp.argsort(~active[each], axis=1, stable=True)
+    return jnp.take_along_axis(each, first, axis=1).reshape(orders.shape)
+
+
 def scan_active(
     step: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]],
     carry: Tree,
@@ -83,9 +96,7 @@ def scan_active(
       The carry, and metrics averaged over the minibatches made; nan if there were none.
     """
     size = orders.shape[1]
-    each = orders.reshape(epochs, -1)  # [epochs, S]
-    first = jnp.argsort(~active[each], axis=1, stable=True)
-    each = jnp.take_along_axis(each, first, axis=1).reshape(epochs, -1, size)
+    each = active_first(orders, active, epochs).reshape(epochs, -1, size)
     needed = -(-active.sum() // size)  # minibatches per epoch
     shapes = jax.eval_shape(step, carry, orders[0])[1]
     sums = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -178,7 +178,8 @@ def prioritised(
 ) -> Replay:
     """Returns a replay that samples windows in proportion to `priority ** exponent`.
 
-    A new window has the largest priority seen so far, 1 at first. Sampling is stratified: the i-th
+    A new window has the largest priority seen so far, 1 at first, and 0 if it has no eligible step:
+    it is never sampled then. The largest priority does not decay. Sampling is stratified: the i-th
     of a batch comes from the i-th of `batch` equal parts of the total.
 
     Args:
@@ -208,7 +209,9 @@ def prioritised(
 
     def add(state: ReplayState, rollout: Rollout) -> ReplayState:
         ring = write(state.ring, rollout)
-        return ReplayState(ring, renewed_priorities(state.ring, _priorities(state), length))
+        eligible = None if ring.eligible is None else eligible_windows(ring, length)
+        new = renewed_priorities(state.ring, _priorities(state), length, eligible)
+        return ReplayState(ring, new)
 
     def sample(state: ReplayState, key: Array) -> Sample:
         B, tree = state.ring.shape[1], _priorities(state).tree
@@ -235,10 +238,19 @@ def _priorities(state: ReplayState) -> Priorities:
     return state.priorities
 
 
-def renewed_priorities(ring: Ring, priorities: Priorities, length: int) -> Priorities:
+def renewed_priorities(
+    ring: Ring, priorities: Priorities, length: int, eligible: Array | None = None
+) -> Priorities:
     """Returns the priorities as they are once the next rollout is added to `ring`.
 
-    Windows whose first step it overwrites get 0, windows it completes get the largest so far.
+    Windows whose first step it overwrites get 0, windows it completes get the largest so far, or 0
+    where they have no eligible step.
+
+    Args:
+      ring: before the rollout is added.
+      priorities: likewise.
+      length: steps per window.
+      eligible: bool [W, B], `eligible_windows` after it is added; None: all are.
     """
     W, B, stride = ring.shape
     T, head = ring.rollout_length, ring.head
@@ -261,7 +273,11 @@ def renewed_priorities(ring: Ring, priorities: Priorities, length: int) -> Prior
         gone = ((row - written) % W < rows) & (head % stride == 0)
         leaf = tree.shape[0] // 2 + first * B
         old = jax.lax.dynamic_slice_in_dim(tree, leaf, rows * B)
-        new = jnp.where((row - completed) % W < count, largest, jnp.where(gone, 0.0, old))
+        first_value = largest
+        if eligible is not None:
+            chosen = jax.lax.dynamic_slice_in_dim(eligible.reshape(-1), first * B, rows * B)
+            first_value = jnp.where(chosen, largest, 0.0)
+        new = jnp.where((row - completed) % W < count, first_value, jnp.where(gone, 0.0, old))
         tree = jax.lax.dynamic_update_slice_in_dim(tree, new, leaf, 0)
         return update_sums(tree, first * B, rows * B)
 

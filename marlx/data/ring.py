@@ -26,7 +26,7 @@ class Rollout(NamedTuple):
     items: Tree  # [T, B, ...], stored for every step
     start: Tree = ()  # [T, B, ...], stored only for the first step of each window (RNN memory)
     eligible: Array | None = None  # bool [T, B]; a window is sampled only if it has an eligible
-    # step (`uniform` only). None: all windows are
+    # step. None: all windows are
 
 
 @jax.tree_util.register_dataclass

@@ -16,8 +16,10 @@ from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_network import q_network
+from marlx.algos.q_parts import make_replay
 from marlx.algos.subgoals.config import GMAHConfig
 from marlx.algos.subgoals.learner import gmah, hierarchical
+from marlx.algos.subgoals.training import forget
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.learner import example_rollout, stateless
 from marlx.loop.rollout import rollout, start
@@ -193,6 +195,57 @@ def test_both_levels_learn_together():
     metrics = result.history[-1].metrics
     assert metrics["achieved_left"][0] > 0.9 and metrics["achieved_right"][0] > 0.9
     assert result.random_returns.mean() < 0.5 and result.returns.mean() > 0.95
+
+
+@functools.cache
+def stages():
+    """The high level's state after each of two rollouts, of which the first is the low level's.
+
+    The replay has room for both.
+    """
+    env = marlx.with_subgoals(Corridor())
+    settings = dataclasses.replace(TINY, low_steps=64, period=6, high=HIGH)
+    learner = hierarchical(env.spec(), settings, lambda spec: q_learning.qmix(spec, HIGH), walker)
+
+    @jax.jit
+    def two(key):
+        example = example_rollout(env.spec(), learner, 16, 4)
+        state = learner.init(key, example)
+        actors = start(env, env.default_params, learner, key, 4)
+        highs = []
+        for _ in range(2):
+            policy = learner.policy(state)
+            actors, t, _ = rollout(env, env.default_params, learner, policy, actors, key, 16)
+            state = learner.observe(state, t)
+            highs.append(state.high)
+        return highs
+
+    return two(jax.random.key(0))
+
+
+def test_windows_of_the_low_levels_own_stage_are_not_drawn():
+    """Half of the replay is of that stage; without weights half of the windows would be void."""
+    first, second = stages()
+    sample = jax.jit(make_replay(HIGH).sample)
+    assert (sample(first.replay, jax.random.key(0)).importance == 0).all()
+    drawn = [sample(second.replay, key) for key in jax.random.split(jax.random.key(1), 5)]
+    for windows in drawn:
+        assert (windows.importance == 1).all() and (windows.items.weight == 1).all()
+        assert (windows.items.credit.weight.sum((0, 2)) > 0).all()
+    assert first.pending == 0 and second.pending == 64 * HIGH.updates_per_step
+
+
+def test_steps_towards_a_replaced_landmark_are_forgotten():
+    """Their subgoal means another region now; all others are kept as they are."""
+    _, state = stages()
+    items = state.replay.ring.items
+    found = forget(state, jnp.array([False, True]), lambda items: items.action)
+    weight, before = found.replay.ring.items.credit.weight, items.credit.weight
+    np.testing.assert_array_equal(weight, np.where(items.action == 1, 0.0, before))
+    assert (before[items.action == 1] > 0).any() and weight.any()
+    same = forget(state, jnp.array([False, False]), lambda items: items.action)
+    np.testing.assert_array_equal(same.replay.ring.items.credit.weight, before)
+    assert forget((), jnp.array([True, True]), lambda items: items.action) == ()
 
 
 def test_the_low_level_is_frozen_to_the_bit_and_the_stages_follow_each_other():

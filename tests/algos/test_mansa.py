@@ -12,13 +12,13 @@ import marlx
 from marlx.algos import ppo, q_learning
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
-from marlx.algos.q_learning import q_learner
 from marlx.algos.q_network import q_network
 from marlx.algos.q_parts import make_replay
-from marlx.algos.q_state import QParams, QPolicy
+from marlx.algos.q_state import QParams
 from marlx.algos.switching import learner as switching_learner
 from marlx.algos.switching.config import MansaConfig, MansaPPOConfig, SwitchConfig
 from marlx.algos.switching.switch import (
+    SwitchPolicy,
     call_price,
     scripted_switch,
     switch_learner,
@@ -36,7 +36,6 @@ from marlx.loop.evaluation import random_learner
 from marlx.loop.program import loop
 from marlx.loop.rollout import rollout, start
 from marlx.loop.settings import TrainConfig
-from marlx.nets import mixers
 from marlx.testing import Recall
 from marlx.types import Observation
 
@@ -246,7 +245,8 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
     net = q_network(own, settings)
     switch = switch_learner(SPEC, CONFIG, settings)
     params = net.init(jax.random.key(3))
-    policy = QPolicy(QParams(params, ()), jnp.int32(0))
+    unit = jnp.float32(3)  # values are in thirds of a return's unit
+    policy = SwitchPolicy(QParams(params, ()), jnp.int32(0), unit)
     local = 2.0 * own.scale * jax.random.normal(jax.random.key(4), (own.obs_size,))
     obs = Observation(
         jnp.broadcast_to(local, (count, 1, own.obs_size)),
@@ -255,7 +255,7 @@ def test_a_switch_draws_in_proportion_to_its_values(temperature, explore, calls)
     )
     memory = net.memory(count)
     action, _, _ = switch.act(policy, memory, obs, jax.random.key(5), explore)
-    values = net.step(params, memory, obs)[0].q[1, 0]
+    values = 3 * net.step(params, memory, obs)[0].q[1, 0]
     if temperature:
         expected = float(jax.nn.softmax(values / temperature)[1])
         assert 0.05 < expected < 0.95 and abs(expected - 0.5) > 0.05  # else it shows nothing
@@ -339,7 +339,8 @@ def test_the_switch_trains_on_its_decisions_and_the_reward_of_the_team():
     t = playing(learner)(jax.random.key(0), jax.random.key(1))
     view = switch_view(SPEC, learner.config, t)
     np.testing.assert_array_equal(view.action[..., 0], t.extras.called)
-    np.testing.assert_array_equal(view.reward[..., 0], SPEC.team_reward(t.reward))
+    price = learner.config.call_cost * t.extras.called
+    np.testing.assert_allclose(view.reward[..., 0], SPEC.team_reward(t.reward) - price, rtol=1e-6)
     goes_on = ~np.asarray(t.done[:-1])
     after, before = np.asarray(view.next_obs.local[:-1]), np.asarray(view.obs.local[1:])
     np.testing.assert_array_equal(after[goes_on], before[goes_on])
@@ -361,12 +362,12 @@ def test_metrics_of_calls_are_of_steps_and_of_episodes_that_ended():
     assert metrics["budget_left"] == pytest.approx(2 - mean)
 
 
-def test_the_switch_pays_per_call_and_per_change_after_scaling():
-    """With gamma 0 the target is the scaled team reward less what the choice cost."""
+def test_the_switch_pays_per_call_and_per_change_before_scaling():
+    """With gamma 0 the target is the team reward less what the choice cost, both scaled."""
     settings = dataclasses.replace(
         SWITCH, gamma=0.0, reward_scaling="scale", warmup=0, updates_per_step=1 / 200, batch=40
     )
-    config = MansaConfig(switch=settings, call_cost=0.5, switch_cost=2.0)
+    config = MansaConfig(switch=settings, call_cost=0.5, switch_cost=2.0, il_trains_on="all")
     learner = learner_of(switch=settings, call_cost=0.5, switch_cost=2.0)
     t = playing(learner)(jax.random.key(0), jax.random.key(1))
     state = learner.init(jax.random.key(2), t)
@@ -381,8 +382,10 @@ def test_the_switch_pays_per_call_and_per_change_after_scaling():
     q = np.take_along_axis(np.asarray(q), np.asarray(items.action[..., None], int), -1)[..., 0, 0]
     g, last = np.asarray(items.action[..., 0], float), np.asarray(items.obs.local[..., 0, -1])
     assert {(0, 0), (0, 1), (1, 0), (1, 1)} == set(zip(g.ravel(), last.ravel(), strict=True))
-    deviation = np.std(np.asarray(SPEC.team_reward(t.reward)))
-    target = np.asarray(items.reward) / deviation - 0.5 * g - 2.0 * g * (1 - last)
+    paid = switch_view(SPEC, config, t).reward[..., 0]
+    price = call_price(config, t.extras.called, t.memory.last_choice)
+    np.testing.assert_allclose(paid, SPEC.team_reward(t.reward) - price, rtol=1e-6)
+    target = np.asarray(items.reward) / np.std(np.asarray(paid))
     assert float(metrics["td_error"]) == pytest.approx(np.abs(q - target).mean(), rel=1e-4)
 
 
@@ -471,17 +474,10 @@ def chain_learner(cost):
     IQL learns from its own steps: from those of the other it would learn to coordinate too, and
     there would be no gap left.
     """
-    spec = CHAIN.spec()
-    switch = q_learner(
-        switch_spec(spec),
-        DECIDER,
-        mixers.independent(),
-        lambda items, terms: terms._replace(
-            reward=terms.reward - cost * items.action[..., 0].astype(jnp.float32)
-        ),
-    )
+    spec, config = CHAIN.spec(), MansaConfig(il_trains_on="g0", call_cost=cost)
+    switch = switch_learner(spec, config, DECIDER)
     parts = q_learning.iql(spec, GAMES), q_learning.joint_q(spec, GAMES)
-    return switching_learner.mansa(spec, *parts, switch, MansaConfig(il_trains_on="g0")), parts
+    return switching_learner.mansa(spec, *parts, switch, config), parts
 
 
 def optimal_switch(alone, joint, cost):

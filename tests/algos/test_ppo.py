@@ -172,7 +172,7 @@ def test_the_loss_is_that_of_policy_and_value_less_the_entropy():
     old = PPOExtras(jnp.array([[[0]], [[1]]]), jnp.log(jnp.array([[[0.5]], [[0.4]]])))
     target, advantage = jnp.array([[[1.0]], [[3.0]]]), jnp.array([[[2.0]], [[1.0]]])
     obs = Observation((), mask, ())
-    batch = Batch(obs, (), old, value, target, advantage, None)
+    batch = Batch(obs, (), old, value, target, advantage, None, None)
     total, metrics = loss((), batch, (), config, nets)
     assert metrics["policy_loss"] == pytest.approx(-(2.0 + 1.2) / 2)  # ratio 1.25, clipped at 1.2
     assert metrics["value_loss"] == pytest.approx(0.5 * (0 + 4) / 2)
@@ -180,7 +180,7 @@ def test_the_loss_is_that_of_policy_and_value_less_the_entropy():
     assert metrics["clipped"] == 0.5
     assert total == pytest.approx(-1.6 + 0.5 * 1.0 - 0.1 * np.log(2))
     first = jnp.array([[[1.0]], [[0.0]]])
-    total, _ = loss((), batch._replace(weight=first), (), config, nets)
+    total, _ = loss((), batch._replace(weight=first, value_weight=first), (), config, nets)
     assert total == pytest.approx(-2.0 - 0.1 * np.log(2))
 
 

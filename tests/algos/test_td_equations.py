@@ -1,9 +1,14 @@
 """TD equations against values worked out by hand."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marlx.algos.q_config import QConfig
+from marlx.algos.q_network import q_network, unroll_after
 from marlx.algos.td_equations import (
     double_q_values,
     masked_td_loss,
@@ -14,6 +19,7 @@ from marlx.algos.td_equations import (
 from marlx.learning.running_moments import extend, moments
 from marlx.nets import mixers
 from marlx.nets.mixers import Utilities
+from marlx.types import EnvSpec, Observation
 
 
 def column(*numbers, dtype=jnp.float32):
@@ -79,3 +85,28 @@ def test_reward_statistics_are_those_of_all_rewards():
     scaled = scale_reward("standardise", stats, jnp.asarray(everything))
     assert float(scaled.std()) == pytest.approx(1, rel=1e-3)
     assert float(scaled.mean()) == pytest.approx(0, abs=1e-3)
+
+
+def test_burn_in_brings_the_memory_up_to_date_and_passes_no_gradient():
+    """The same numbers as of the whole window, also where an episode ends just before the rest."""
+    spec = EnvSpec("two", num_agents=2, num_actions=3, obs_size=4, state_size=0, horizon=9)
+    net = q_network(spec, QConfig(hidden=8))
+    params, start = net.init(jax.random.key(0)), net.memory(2)
+    local = jax.random.normal(jax.random.key(1), (5, 2, 2, 4))
+    done = jnp.zeros((5, 2), bool).at[1, 0].set(True)
+
+    def q(local, burn_in):
+        obs = Observation(local, jnp.ones((5, 2, 2, 3), bool), jnp.zeros((5, 2, 0)))
+        utilities, memory = unroll_after(net, params, start, obs, done, burn_in)
+        return utilities.q, memory
+
+    @jax.jit
+    def both(local):
+        def later(local, burn_in):
+            return (q(local, burn_in)[0][2:] ** 2).sum()
+
+        return q(local, 0), q(local, 2), *(jax.grad(later)(local, n) for n in (0, 2))
+
+    whole, parted, through, stopped = both(local)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), whole, parted)
+    assert jnp.abs(through[:2, 1]).max() > 1e-4 and not stopped[:2].any() and stopped[2:].any()

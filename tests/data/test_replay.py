@@ -248,6 +248,25 @@ def test_where_no_step_is_eligible_the_sample_is_void() -> None:
     assert (sample.importance == 0).all()
 
 
+@pytest.mark.parametrize(("shape", "rollouts"), [(SHAPES[1], 3), (SHAPES[4], 9), (SHAPES[6], 11)])
+def test_windows_without_an_eligible_step_get_no_priority(
+    shape: tuple[int, ...], rollouts: int
+) -> None:
+    """With few eligible steps, most new windows would else be drawn once with nothing in them."""
+    T, B, _, length, _ = shape
+    source, stream = make("prioritised", shape, batch=4), Stream(*shape)
+    chosen = np.random.default_rng(0).random((rollouts * T + length, B)) < 1 / length
+    state, add = None, jax.jit(source.add)
+    for i in range(rollouts):
+        rollout = only_eligible(stream.rollout(), chosen[i * T : (i + 1) * T])
+        state = add(source.init(rollout) if state is None else state, rollout)
+    known = stream.windows().items()
+    windows = {i for i, (at, env) in known if chosen[at : at + length, env].any()}
+    assert 1 < len(windows) < len(known)
+    sample = many(source, 500)(state, jax.random.key(1))
+    assert set(np.asarray(sample.indices).ravel().tolist()) == windows
+
+
 def test_a_sample_is_a_function_of_its_key() -> None:
     shape = SHAPES[0]
     for kind in ["uniform", "prioritised"]:

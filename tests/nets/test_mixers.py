@@ -3,6 +3,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from marlx.nets import mixers
@@ -177,3 +178,60 @@ def test_dormant_units_are_those_far_below_the_average():
     assert float(dormant(features)) == pytest.approx(0.4)
     assert float(dormant(features, threshold=0.01)) == pytest.approx(0.2)
     assert float(dormant(jnp.zeros((3, 4)))) == 1.0
+
+
+# --- QPLEX with the bound of foraging's preset ---
+
+JOINT = jnp.array(list(itertools.product(range(6), repeat=2)))
+
+
+def bounded_weights():
+    """Initial parameters, and lambda f32 [S, 36, 2] of 16 random states and all joint actions.
+
+    With the bound and normalisation of `configs/qplex.yaml` on 8x8 foraging.
+    """
+    net = mixers._DuplexNet(64, 4, 6, True, -1.4)
+    states = jax.random.normal(jax.random.key(1), (16, 12))
+
+    def weights(params):
+        over = jax.vmap(jax.vmap(lambda s, a: net.apply(params, s, a)[2], (None, 0)), (0, None))
+        return over(states, JOINT)
+
+    return net.init(jax.random.key(0), states[0], JOINT[0]), weights
+
+
+def test_the_bounded_lambda_of_qplex_depends_on_the_joint_action_and_has_gradients():
+    """A hard clip from above leaves 97% of its terms the same for every joint action, and dead."""
+    params, weights = bounded_weights()
+    values, pull = jax.vjp(weights, params)
+    by = pull(jnp.ones_like(values))[0]["params"]["actions"]
+    assert (jnp.abs(by["bias"]) > 0).all() and (jnp.abs(by["kernel"]).sum(0) > 0).all()
+    assert jnp.abs(by["bias"]).min() > 0.05 * jnp.abs(by["bias"]).max()
+    spread = values.std(1) / values.mean(1)  # over the joint actions of a state
+    assert jnp.median(spread) > 0.03 and spread.min() > 0.01
+    assert 0 < values.min() and values.max() < 4 * np.exp(-1.4)
+
+
+def test_a_bounded_lambda_that_has_grown_to_its_bound_can_fall_again():
+    """Trained to the bound on every joint action, then on values that differ between them."""
+    params, weights = bounded_weights()
+    same = (JOINT[:, 0] == JOINT[:, 1]).astype(jnp.float32)[:, None]
+    optimiser = optax.adam(1e-2)
+
+    def trained(params, target, steps):
+        def step(carry, _):
+            params, state = carry
+            by = jax.grad(lambda p: ((weights(p) - target) ** 2).mean())(params)
+            change, state = optimiser.update(by, state)
+            return (optax.apply_updates(params, change), state), None
+
+        return jax.lax.scan(step, (params, optimiser.init(params)), length=steps)[0][0]
+
+    @jax.jit
+    def both(params, targets):
+        high = trained(params, targets[0], 60)
+        return weights(high), weights(trained(high, targets[1], 200))
+
+    high, low = both(params, jnp.stack([jnp.full_like(same, 2.0), 0.3 + 0.4 * same]))
+    assert high.min() > 0.8  # the bound is 0.99
+    assert low[:, ::7].mean() - low.mean() > 0.2  # 0.33 is asked for
