@@ -716,8 +716,8 @@ def ippo(
         return where
         values are normalised; 0 is no clipping.
       entropy: Weight of the entropy bonus.
-      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0 it makes the
-        policy deterministic.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
       entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
         keeps it.
       value_weight: Weight of the value loss.
@@ -794,8 +794,8 @@ def mappo(
         return where
         values are normalised; 0 is no clipping.
       entropy: Weight of the entropy bonus.
-      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0 it makes the
-        policy deterministic.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
       entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
         keeps it.
       value_weight: Weight of the value loss.
@@ -870,8 +870,8 @@ def ia2c(
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
       entropy: Weight of the entropy bonus.
-      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0 it makes the
-        policy deterministic.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
       entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
         keeps it.
       value_weight: Weight of the value loss.
@@ -946,8 +946,8 @@ def maa2c(
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
       entropy: Weight of the entropy bonus.
-      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0 it makes the
-        policy deterministic.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
       entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
         keeps it.
       value_weight: Weight of the value loss.

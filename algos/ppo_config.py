@@ -39,7 +39,7 @@ class PPOConfig:
     entropy: float = setting(0.01, at_least=0, at_most=1e6, traced=True)
     """Weight of the entropy bonus."""
     entropy_end: float = setting(0.001, at_least=-1e6, at_most=1e6, traced=True)
-    """Weight of the entropy bonus after `entropy_steps`; below 0 it makes the policy deterministic."""
+    """Weight of the entropy bonus after `entropy_steps`; below 0, policies become deterministic."""
     entropy_steps: int = setting(0, at_least=0)
     """Environment steps over which `entropy` changes linearly to `entropy_end`; 0 keeps it."""
     value_weight: float = setting(0.5, at_least=0, at_most=1e6, traced=True)
