@@ -111,10 +111,10 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
         train = None if train is None else functools.partial(leave_together, train)
     if train is None:
         return 0
-    return functools.partial(_quietly, train) if output.quiet else train
+    return functools.partial(quietly, train) if output.quiet else train
 
 
-def _quietly(train: Callable[[], int]) -> int:
+def quietly(train: Callable[[], int]) -> int:
     """Trains without a word on stdout."""
     with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
         return train()
@@ -158,6 +158,7 @@ def _prepared(
       ValueError: settings that do not go together, or a folder that cannot be used.
     """
     from marlx.loop import multihost
+    from marlx.loop.capacity import require_memory
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
     from marlx.runs.folder import RunFolder, config_text, make_folder
@@ -166,8 +167,10 @@ def _prepared(
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
     require_types(env, params)
-    training = Run(env, params, learner, experiment.train, devices=output.devices)
-    _check_memory(training, multihost.num_processes())
+    check = output.check_finite
+    train, devices = experiment.train, output.devices
+    training = Run(env, params, learner, train, devices=devices, check_finite=check)
+    require_memory(training)
     if output.dry_run:
         if multihost.is_first():
             _print_plan(experiment, training, output)
@@ -476,37 +479,6 @@ def _print_files(folder: RunFolder) -> None:
     for name, text in about.items():
         if (folder.path / name).exists():
             print(f"    {name:<17} {text}")
-
-
-def _check_memory(training: Run, processes: int) -> None:
-    """Checks that a run fits into memory, before anything is compiled.
-
-    Args:
-      training: traced here; its state is checked first, since too large sizes cannot be traced.
-      processes: that share it evenly.
-
-    Raises:
-      ValueError: the devices of this process have less memory.
-    """
-    from marlx.xla.memory import device_memory
-
-    available = device_memory()
-    if available is None:
-        return
-    _check_fits(sum(training.sizes().values()) * training.num_seeds // processes, available)
-    plan = training.memory_plan()
-    _check_fits(plan.training // processes, available)
-    _check_fits(plan.evaluation // processes, available, "evaluations", "a smaller eval_episodes")
-
-
-def _check_fits(needed: int, available: int, what: str = "this run", give: str = "") -> None:
-    if needed > available:
-        give = give or "fewer seeds, fewer environments or a smaller replay"
-        need = "needs" if what == "this run" else "need"
-        raise ValueError(
-            f"{what} {need} {bytes_text(needed)} and there are {bytes_text(available)}; give it "
-            f"{give}"
-        )
 
 
 def _memory_lines(training: Run, checkpoints: Checkpoints | None) -> Iterator[str]:

@@ -711,6 +711,11 @@ def test_completion_completes_commands_names_and_options(capsys, tmp_path):
     assert complete("marlx", "train", "qmix", "x", "--total") == ["--total-steps"]
     assert complete("marlx", "train", "ippo", "x", "--learner.clip") == ["--learner.clip"]
     assert complete("marlx", "eval", "x", "--epi") == ["--episodes"]
+    assert complete("marlx", "train", "qmix,vd") == ["qmix,vdn"]
+    assert complete("marlx", "train", "ippo,qmix", "x", "--learner.clip") == ["--learner.clip"]
+    assert complete("marlx", "train", "qmix,ippo", "x", "--learner.clip") == []
+    found = complete("marlx", "train", "a,b", "matrix/climbing,matrix/pen")
+    assert found[0].startswith("matrix/climbing,matrix/penalty-")
     assert cli.run(["completion", "zsh"]) == 0 and "bashcompinit" in capsys.readouterr().out
     assert cli.run(["completion", "fihs"]) == 2
 
