@@ -123,7 +123,7 @@ def _count_not_finite(transitions: Transition) -> dict[str, Array]:
 
     def count(x: Array) -> Array:
         if not jnp.issubdtype(x.dtype, jnp.inexact):
-            return jnp.float32(0)
+            return jnp.zeros(())
         wrong: Array = jnp.sum(~jnp.isfinite(x), dtype=jnp.float32)
         return wrong
 
