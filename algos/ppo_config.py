@@ -7,12 +7,13 @@ from typing import Literal
 
 from marlx.learning.distributions import Bounded
 from marlx.nets.agents import SharingMode
-from marlx.settings import check_settings, setting
+from marlx.settings import check_settings, nearest_names, setting
 
 RewardOf = Literal["team", "group", "own"]
 Trunk = Literal["separate", "shared"]
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PPOConfig:
     """Settings of every policy-gradient learner."""
@@ -83,6 +84,7 @@ class PPOConfig:
         check_settings(self)
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class A2CConfig(PPOConfig):
     """Settings of advantage actor-critic: one pass over the whole rollout."""

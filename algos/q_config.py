@@ -6,9 +6,10 @@ import dataclasses
 from typing import Literal
 
 from marlx.nets.agents import SharingMode
-from marlx.settings import check_settings, require, setting
+from marlx.settings import check_settings, nearest_names, require, setting
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QConfig:
     """Settings of every Q-learner."""

@@ -27,9 +27,12 @@ import math
 import re
 import textwrap
 import typing
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, cast
 
-from marlx.text import shortened
+from marlx.text import shortened, unknown
+
+T = TypeVar("T")
 
 BOUNDS = ("at_least", "above", "at_most", "below")
 LARGEST = 2**31 - 1
@@ -69,6 +72,25 @@ def setting(
     return dataclasses.field(
         default=default, metadata={**given, "traced": traced, "finite": finite}
     )
+
+
+def nearest_names(cls: type[T]) -> type[T]:
+    """Makes a dataclass answer a misspelt keyword with the nearest setting, as a `ValueError`.
+
+    Put it above `dataclasses.dataclass`.
+    """
+    known = [field.name for field in dataclasses.fields(cast("Any", cls))]
+    init: Callable[..., None] = cast("Any", cls).__init__
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        for name in kwargs:
+            if name not in known:
+                raise unknown("setting", name, known, cls.__name__)
+        init(self, *args, **kwargs)
+
+    cast("Any", cls).__init__ = checked
+    return cls
 
 
 def check_settings(config: Any) -> None:

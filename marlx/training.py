@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from marlx.environment import Environment, EnvParams, require_environment
 from marlx.learner import Learner
 from marlx.loop import multihost
+from marlx.loop.capacity import require_memory
 from marlx.loop.drive import Save, drive
 from marlx.loop.placement import Devices
 from marlx.loop.program import loop
@@ -38,6 +40,7 @@ def train(
     checkpoints: str | Path | None = None,
     resume: bool = False,
     devices: Devices = "auto",
+    check_finite: bool = False,
     **settings: Unpack[TrainSettings],
 ) -> Result:
     """Trains `learner` in `env`, several seeds at once.
@@ -56,6 +59,9 @@ def train(
         seeds first; or groups and the devices of each, as in `2x4`. The devices of a group share
         the environments of its seeds. Of several processes (`jax.distributed`) all make the same
         call; `report` is called and `checkpoints` are written in the first.
+      check_finite: look for NaN and infinity in the rewards and observations of every step, not
+        only at the end of a block. The program is another one, so the last bits of the training
+        are, too.
       **settings: fields of `TrainConfig`, over those of `config`.
 
     Returns:
@@ -77,7 +83,11 @@ def train(
     params = env.default_params if params is None else params
     require_types(env, params)
     _require_fit(env.spec(params), learner)
-    run, save, history = _make_run(env, params, learner, config, checkpoints, resume, devices)
+    make_run = functools.partial(
+        Run, env, params, learner, devices=devices, check_finite=check_finite
+    )
+    run, save, history = _start(make_run, learner, config, checkpoints, resume)
+    require_memory(run)
     logger = together(report if multihost.is_first() else None)
     final = None
     try:
@@ -91,7 +101,7 @@ def train(
 
 def _configured(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
     """Returns `config` with `settings` over it."""
-    own = ("config", "report", "checkpoints", "resume", "devices")
+    own = ("config", "report", "checkpoints", "resume", "devices", "check_finite")
     known = [field.name for field in dataclasses.fields(TrainConfig)]
     for name in settings:
         if name not in known:
@@ -136,21 +146,19 @@ def _require_fit(spec: EnvSpec, learner: Learner) -> None:
             )
 
 
-def _make_run(
-    env: Environment[Any, Any],
-    params: EnvParams,
+def _start(
+    make_run: Callable[[TrainConfig], Run],
     learner: Learner,
     config: TrainConfig,
     checkpoints: str | Path | None,
     resume: bool,
-    devices: Devices,
 ) -> tuple[Run, Save | None, list[Progress]]:
     """Returns a run, new or restored, what saves its checkpoints, and its history so far."""
     if checkpoints is None:
         if resume:
             raise ValueError("resume is True; name the folder of its checkpoints")
-        return Run(env, params, learner, config, devices=devices), None, []
+        return make_run(config), None, []
     from marlx.runs.checkpoints import resumable  # orbax takes a second to import
 
-    run, store, history = resumable(env, params, learner, config, checkpoints, resume, devices)
+    run, store, history = resumable(make_run, learner, config, checkpoints, resume)
     return run, store.step, history

@@ -1,6 +1,7 @@
 """Settings that declare their bounds: the checks, and that every setting of marlx has them."""
 
 import dataclasses
+import inspect
 from typing import Literal
 
 import jax
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 from marlx import registry
+from marlx.algos.agent_modelling.config import CLAMConfig
+from marlx.algos.ppo_config import PPOConfig
+from marlx.algos.subgoals.config import GMAHConfig
+from marlx.algos.switching.config import SwitchConfig
 from marlx.loop.settings import TrainConfig
 from marlx.settings import bounds_of, check_settings, require, setting, traced_settings
 
@@ -124,3 +129,16 @@ def test_a_subclass_declares_a_setting_as_its_base_does(cls):
         for field in dataclasses.fields(cls):
             if field.name in fields:
                 assert field.metadata == fields[field.name].metadata, field.name
+
+
+@pytest.mark.parametrize("make", [TrainConfig, PPOConfig, GMAHConfig, SwitchConfig, CLAMConfig])
+def test_a_misspelt_setting_of_a_config_gets_the_nearest_name(make):
+    name = dataclasses.fields(make)[0].name
+    with pytest.raises(
+        ValueError, match=rf"unknown setting '{name}x' in {make.__name__}; .*{name}"
+    ):
+        make(**{f"{name}x": 1})
+    with pytest.raises(ValueError, match=f"did you mean .*{name}"):
+        dataclasses.replace(make(), **{f"{name}x": 1})
+    assert make() == make(**{name: getattr(make(), name)})
+    assert name in inspect.signature(make).parameters

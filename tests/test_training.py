@@ -69,6 +69,23 @@ def test_names_where_objects_are_expected(env, learner, message, never_compiles)
     assert "\n" not in str(error.value)
 
 
+def test_what_does_not_fit_into_memory_is_refused(never_compiles, monkeypatch):
+    """The plan of the command line, whose message it is."""
+    from marlx.loop import capacity
+
+    learner = marlx.algos.iql(CLIMBING, hidden=8)
+    monkeypatch.setattr(capacity, "device_memory", lambda: 1_000_000)
+    with pytest.raises(ValueError, match=r"this run needs .* and there are 1 MB; give it fewer"):
+        marlx.train(CLIMBING, learner, total_steps=100_000)
+    small = marlx.algos.iql(CLIMBING, hidden=8, capacity=800, warmup=80, batch=4)
+    monkeypatch.setattr(capacity, "device_memory", lambda: 30_000_000)
+    with pytest.raises(ValueError, match=r"evaluations need .* give it a smaller eval_episodes"):
+        marlx.train(CLIMBING, small, total_steps=2000, eval_episodes=2**20)
+    monkeypatch.setattr(capacity, "device_memory", lambda: None)  # not known
+    with pytest.raises(AssertionError, match="it was compiled"):
+        marlx.train(CLIMBING, small, total_steps=2000)
+
+
 def test_a_learner_of_subgoals_says_which_environment_it_takes(never_compiles):
     env, params = marlx.make("Foraging-5x5-2p-1f-coop-v3")
     with pytest.raises(ValueError, match=r"obs_size is .* train in marlx.with_subgoals\(env\)"):

@@ -6,12 +6,13 @@ import dataclasses
 from typing import Literal
 
 from marlx.algos.ppo_config import PPOConfig
-from marlx.settings import check_settings, require, setting
+from marlx.settings import check_settings, nearest_names, require, setting
 
 ModelKind = Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"]
 TokenKind = Literal["own", "change", "code"]
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Size of CLAM's encoder."""
@@ -30,6 +31,7 @@ class EncoderConfig:
         require("width", self.width, self.width % 2 == 0, "even")
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContrastConfig:
     """Contrastive training of CLAM's encoder."""
@@ -67,6 +69,7 @@ class ContrastConfig:
         require("longest", self.longest, ordered, f"at least shortest ({self.shortest})")
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiamConfig:
     """Settings of LIAM's encoder and decoder."""
@@ -84,6 +87,7 @@ class LiamConfig:
         check_settings(self)
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CLAMConfig:
     """Settings of PPO with a model of its partners."""
@@ -119,6 +123,7 @@ class CLAMConfig:
         check_settings(self)
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LIAMConfig(CLAMConfig):
     """Settings of PPO with LIAM's model of its partners: those of `clam`, with that model."""

@@ -8,9 +8,10 @@ from typing import Literal
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.subgoals.options import Refresh
-from marlx.settings import check_settings, setting
+from marlx.settings import check_settings, nearest_names, setting
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HierarchicalConfig:
     """Settings of every hierarchical learner, beside those of its two levels."""
@@ -71,6 +72,7 @@ class HierarchicalConfig:
             )
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GMAHConfig(HierarchicalConfig):
     """Settings of `gmah`: QMIX over subgoals above PPO."""
@@ -81,6 +83,7 @@ class GMAHConfig(HierarchicalConfig):
     """Settings of the level that acts; its reward is always that of the agent's own subgoal."""
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GMAHQConfig(HierarchicalConfig):
     """Settings of `gmah_q`: QMIX over subgoals above independent Q-learning."""

@@ -7,12 +7,13 @@ from typing import Literal
 
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
-from marlx.settings import check_settings, require, setting
+from marlx.settings import check_settings, nearest_names, require, setting
 
 Switching = Literal["learned", "disagreement", "always", "never", "random", "first"]
 Execution = Literal["switched", "independent", "centralised"]
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SwitchConfig(QConfig):
     """Settings of the switch: a Q-learner with two actions that sees the global state."""
@@ -30,6 +31,7 @@ class SwitchConfig(QConfig):
     """Share of calls among the random choices."""
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CallConfig:
     """When to call the centralised learner, whichever two learners there are."""
@@ -83,6 +85,7 @@ class CallConfig:
             )
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MansaConfig(CallConfig):
     """Settings of `mansa`: two Q-learners."""
@@ -101,6 +104,7 @@ class MansaConfig(CallConfig):
         check_lasts(self.lasts, self.switching, self.switch)
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MansaPPOConfig(CallConfig):
     """Settings of `mansa_ppo`: IPPO and MAPPO."""

@@ -33,6 +33,10 @@ JSONS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+LARGEST = 10_000_000
+"""Bytes of the largest file whose content is changed."""
+
+
 def make_run(folder: Path) -> Path:
     """Trains the run whose copies are damaged, and returns its folder."""
     from marlx import cli
@@ -71,6 +75,8 @@ def _target(rng: random.Random, files: list[Path]) -> Path:
 
 def _node(rng: random.Random, path: Path) -> None:
     """Replaces a value somewhere in a JSON file, or in a line of one."""
+    if path.stat().st_size > LARGEST:  # an earlier change of the same case made it so
+        return
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     text = "\n".join(lines) if path.suffix == ".json" else rng.choice(lines)
     try:
@@ -98,7 +104,7 @@ def _node(rng: random.Random, path: Path) -> None:
 
 
 def _content(rng: random.Random, path: Path) -> None:
-    if path.stat().st_size < 10_000_000:
+    if path.stat().st_size < LARGEST:
         path.write_bytes(rng.choice(DAMAGES)(rng, path.read_bytes()))
 
 

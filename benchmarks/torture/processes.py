@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judge import RAW
+from judge import RAW, slowness
 
 CHILD = str(Path(__file__).with_name("child.py"))
 SMALL = {
@@ -27,7 +27,9 @@ LOOP = "--total-steps 900 --num-envs 8 --rollout-length 16 --evals 3 --eval-epis
 TASKS = ("matrix/climbing", "Foraging-5x5-2p-1f-coop-v3")
 TINY = f"train iql matrix/climbing {LOOP} --learner.hidden 8 --learner.warmup 128 --learner.batch 4"
 STUCK = 240.0
-"""Seconds after which a process is killed; the machine may be busy."""
+"""Seconds after which a process is killed; times `slowness` on a busy machine."""
+LEAVES = 5.0
+"""Seconds after which a signal has to have ended a process; likewise."""
 
 
 class Done(NamedTuple):
@@ -56,12 +58,16 @@ def ended(process: subprocess.Popen[str], codes: Sequence[int] = (0,)) -> Done:
     Raises:
       Faulty: it hangs, shows a traceback or a control code, or leaves with another code.
     """
-    try:
-        out, err = process.communicate(timeout=STUCK)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise Faulty("hang") from None
+    began = time.monotonic()
+    while True:
+        try:
+            out, err = process.communicate(timeout=STUCK)
+            break
+        except subprocess.TimeoutExpired:
+            if time.monotonic() - began > STUCK * slowness():
+                process.kill()
+                process.communicate()
+                raise Faulty("hang") from None
     done = Done(process.returncode, out or "", err or "")
     if "Traceback (most recent call last)" in done.out + done.err:
         raise Faulty(f"traceback | {done.err.strip().splitlines()[-1][:150]}")
@@ -140,7 +146,7 @@ def check_full_output(rng: random.Random, at: Path, which: str) -> None:
 
 
 def check_signal(rng: random.Random, at: Path, number: signal.Signals) -> None:
-    """Stops a run a moment after it says that it compiles: out within 5 s, with the right code."""
+    """Stops a run a moment after it says that it compiles: out at once, with the right code."""
     process = start([*small("qmix"), "--out", str(at / "run")])
     for line in process.stdout or ():
         if line.strip() == "compiling":
@@ -148,9 +154,26 @@ def check_signal(rng: random.Random, at: Path, number: signal.Signals) -> None:
     time.sleep(rng.uniform(0.05, 1.0))
     process.send_signal(number)
     began = time.monotonic()
-    done = ended(process, (0, 128 + number))
-    if done.code and time.monotonic() - began > 10:  # twice what is wanted; the machine is busy
-        raise Faulty(f"{time.monotonic() - began:.0f} s until {number.name} took effect")
+    done, seconds = ended(process, (0, 128 + number)), time.monotonic() - began
+    if done.code and seconds > LEAVES * slowness():
+        raise Faulty(f"{seconds:.0f} s until {number.name} took effect")
+
+
+def check_two_signals(rng: random.Random, at: Path) -> None:
+    """Interrupts a training twice: out at once, and what is there can be resumed."""
+    words = [*small("ippo"), "--total-steps", "2000000", "--out", str(at / "run")]
+    process = start(words)
+    for line in process.stdout or ():
+        if " steps/s" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    time.sleep(rng.uniform(0.0, 0.3))
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    ended(process, (128 + signal.SIGINT,))
+    if time.monotonic() - began > LEAVES * slowness():
+        raise Faulty(f"{time.monotonic() - began:.0f} s until the second signal took effect")
+    ended(start(["train", "--resume", str(at / "run"), "--dry-run"]))
 
 
 def check_same_second(rng: random.Random, at: Path) -> None:
@@ -179,20 +202,61 @@ def check_open_files(rng: random.Random, at: Path, limit: int) -> None:
     ended(subprocess.Popen(shell, text=True, **pipes), (0, 1, 2))  # type: ignore[call-overload]
 
 
-def check_disk(rng: random.Random, at: Path, options: str) -> None:
-    """Trains into a disk that is small or read-only; needs the right to mount one."""
-    disk = at / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(disk)]
+def check_memory(rng: random.Random, at: Path) -> None:
+    """Trains with little memory and resumes with all of it: the result of an undisturbed run.
+
+    A refused allocation ends the process where it happens, often inside XLA, which aborts. What
+    marlx answers for is that the run folder can be resumed.
+    """
+    words = " ".join([sys.executable, CHILD, "none", TINY, "--out", str(at / "run")])
+    limit = rng.randrange(1300, 2200) * 1000
+    shell = ["bash", "-c", f"ulimit -c 0 -v {limit}; exec {words}"]
+    subprocess.run(shell, capture_output=True, check=False, timeout=STUCK * slowness())
+    ended(start([*TINY.split(), "--out", str(at / "whole")]))
+    if (at / "run" / "config.yaml").exists():
+        ended(start(["train", "--resume", str(at / "run")]))
+        if result(at / "run") != result(at / "whole"):
+            raise Faulty("the result after running out of memory is not that of an undisturbed run")
+
+
+@contextlib.contextmanager
+def disk(at: Path, options: str) -> Iterator[Path | None]:
+    """Mounts a disk inside a `with` block; None where this process may not."""
+    path = at / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(path)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
         return
     try:
-        codes = (2,) if options == "ro" else (0, 1, 2)
-        done = ended(start([*TINY.split(), "--out", str(disk / "run")]), codes)
-        if done.code and not done.err.startswith("marlx: "):
-            raise Faulty(f"no plain line | {done.err[:150]}")
+        yield path
     finally:
-        subprocess.run(["umount", "-l", str(disk)], capture_output=True, check=False)
+        subprocess.run(["umount", "-l", str(path)], capture_output=True, check=False)
+
+
+def check_disk(rng: random.Random, at: Path, options: str) -> None:
+    """Trains into a disk that is small or read-only; needs the right to mount one."""
+    with disk(at, options) as path:
+        if path is not None:
+            codes = (2,) if options == "ro" else (0, 1, 2)
+            done = ended(start([*TINY.split(), "--out", str(path / "run")]), codes)
+            if done.code and not done.err.startswith("marlx: "):
+                raise Faulty(f"no plain line | {done.err[:150]}")
+
+
+def check_full_log(rng: random.Random, at: Path) -> None:
+    """Trains with all output on a disk that is full, and has room again a moment later."""
+    with disk(at, "size=16k") as path:
+        if path is not None:
+            filling = path / "filling"
+            with contextlib.suppress(OSError):
+                filling.write_bytes(bytes(1 << 20))
+            with open(path / "log", "wb") as log:
+                process = start([*TINY.split(), "--out", str(at / "run")], stdout=log, stderr=log)
+                time.sleep(rng.uniform(0, 8))
+                filling.unlink()
+                ended(process)
+            result(at / "run")
 
 
 def check_locked_study(rng: random.Random, at: Path) -> None:
@@ -227,28 +291,48 @@ def checks(rng: random.Random) -> Iterator[tuple[str, Callable[..., None], tuple
             *((f"disk {options}", check_disk, (options,))
               for options in ("ro", "size=8k", "size=80k", "size=300k")),
             ("locked study", check_locked_study, ()),
+            ("memory", check_memory, ()),
+            ("full log", check_full_log, ()),
+            ("two signals", check_two_signals, ()),
         ]  # fmt: skip
         rng.shuffle(found)
         yield from found
 
 
-def attend(seed: int, seconds: float, folder: Path) -> tuple[int, list[dict[str, Any]]]:
-    """Runs checks one after another; returns their number and the failures."""
+def attend(
+    seed: int, seconds: float, folder: Path, named: str = ""
+) -> tuple[int, list[dict[str, Any]]]:
+    """Runs checks one after another; returns their number and the failures.
+
+    Args:
+      seed: of their order.
+      seconds: after which no other is begun.
+      folder: they are run in.
+      named: only those whose names have this text, each once; all, again and again, if empty.
+    """
     rng = random.Random(seed)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     count, failures, until = 0, [], time.time() + seconds
+    seen: set[str] = set()
     for name, check, args in checks(rng):
-        if time.time() > until:
+        if time.time() > until or (named and name in seen):
             break
+        seen.add(name)
+        if named not in name:
+            continue
         at = folder / "case"
         shutil.rmtree(at, ignore_errors=True)
         at.mkdir(parents=True)
+        began = time.monotonic()
         try:
             check(rng, at, *args)
-        except Faulty as fault:
+        except (Faulty, subprocess.TimeoutExpired) as fault:
             what = str(fault).split("|")[0].split(",")[0].strip()
             failures.append({"end": count, "words": [name], "faults": [what], "error": str(fault)})
+            print(f"  {name}: {str(fault)[:300]}", flush=True)
         count += 1
+        with open(folder / "checks.txt", "a", encoding="utf-8") as log:
+            log.write(f"{name}: {time.monotonic() - began:.0f} s\n")
     return count, failures

@@ -11,7 +11,6 @@ a DeprecationWarning about a line of marlx is a failure. Prints a table; exit co
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENVS = ROOT / ".cache" / "versions"
 EXTRAS = ("sweep", "tensorboard")
+EXPECTED = ("3.11", "3.12", "3.13", "3.14")
+"""Versions of Python that the table names even where there is no interpreter of them."""
 SHOWN = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "wandb", "optuna")
 
 
@@ -85,15 +86,16 @@ def installed(python: str, name: str, needed: list[str]) -> Path:
     return inside
 
 
-def versions(python: Path) -> dict[str, str]:
-    """Returns the installed versions that the table shows."""
+def versions(python: Path) -> str:
+    """Returns the installed versions that the table shows; of a broken venv why there are none."""
     code = (
-        "import importlib.metadata as m, json, platform\n"
-        "print(json.dumps({'python': platform.python_version()} | "
-        f"{{name: m.version(name) for name in {SHOWN!r}}}))"
+        "import importlib.metadata as m, platform\n"
+        "have = {one.metadata['Name'].lower(): one.version for one in m.distributions()}\n"
+        "print('python', platform.python_version(), end='')\n"
+        f"for name in {SHOWN!r}: print(f', {{name}} {{have.get(name, \"missing\")}}', end='')"
     )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout or f"{python} fails: {done.stderr.strip()[-100:]}"
 
 
 def smoke(python: Path, *options: str) -> tuple[bool, float]:
@@ -114,6 +116,7 @@ def main() -> int:
     """Runs what the command line names, `low` and `new`, and prints the table."""
     kinds = sys.argv[1:] or ["low", "new"]
     pythons, needed, rows = interpreters(), requirements(), []
+    rows += [["newest", f"python {one}", "not found", ""] for one in EXPECTED if one not in pythons]
     jobs = [("lowest", next(iter(pythons)), lowest, ())] if "low" in kinds else []
     if "new" in kinds:
         jobs += [("newest", version, newest, ("--strict",)) for version in pythons]
@@ -122,15 +125,22 @@ def main() -> int:
         print(f"{kind}, Python {version}: installing and running", flush=True)
         try:
             inside = installed(python, name, wanted)
-        except subprocess.CalledProcessError:
+        except (subprocess.CalledProcessError, OSError) as error:
+            print(f"  {error}")
             rows.append([kind, f"python {version}", "cannot be installed", ""])
             continue
         passed, seconds = smoke(inside, *options)
-        shown = ", ".join(f"{name} {version}" for name, version in versions(inside).items())
-        rows.append([kind, shown, "passed" if passed else "FAILED", f"{seconds:.0f} s"])
+        rows.append([kind, versions(inside), "passed" if passed else "FAILED", f"{seconds:.0f} s"])
+        print_table(rows)
+    print_table(rows)
+    return 0 if all(row[2] in ("passed", "not found") for row in rows) else 1
+
+
+def print_table(rows: list[list[str]]) -> None:
+    """Prints what was run so far: a later part may fail, or be stopped."""
+    print()
     for row in rows:
-        print("  ".join(row))
-    return 0 if all(row[2] == "passed" for row in rows) else 1
+        print("  ".join(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ from marlx.xla.memory import is_key
 
 UNLIMITED = 1000
 """Steps per episode of environments that have no time limit of their own."""
+LARGEST_SIZE = 10_000
+"""Largest number in arguments of another library's environment: of agents, cells, rewards, ...
+Memory is checked later, against the plan of the whole run."""
 NEVER = 2**30
 """A time limit that no episode reaches."""
 Aggregation = Literal["auto", "sum", "mean"]
@@ -84,7 +87,7 @@ def read_arguments(text: str, setting: str) -> dict[str, Any]:
     """Returns the keyword arguments in a setting that holds JSON text.
 
     Raises:
-      ValueError: it is not a JSON object.
+      ValueError: it is not a JSON object, or a number in it is not finite or too large.
     """
     try:
         found = parse_json(text, setting) if text else {}
@@ -95,7 +98,30 @@ def read_arguments(text: str, setting: str) -> dict[str, Any]:
             f"{setting} is {shortened(repr(text))}; it must be a JSON object of arguments, e.g. "
             '{"max_steps": 50}'
         )
+    _check_sizes(found, setting)
     return found
+
+
+def _check_sizes(content: Any, name: str) -> None:
+    """Checks the numbers in arguments, before a library makes arrays or loops of such sizes.
+
+    Raises:
+      ValueError: one is not finite, or larger than `LARGEST_SIZE`; of steps, times and seeds, than
+        `LONGEST_EPISODE`.
+    """
+    if isinstance(content, dict):
+        for key, value in content.items():
+            _check_sizes(value, f"{name}.{key}")
+    elif isinstance(content, list):
+        for i, value in enumerate(content):
+            _check_sizes(value, f"{name}[{i}]")
+    elif isinstance(content, int | float):
+        last = name.rpartition(".")[2].lower()
+        counts = any(word in last for word in ("step", "time", "limit", "horizon", "seed"))
+        most = LONGEST_EPISODE if counts else LARGEST_SIZE
+        if not abs(content) <= most:  # NaN is not
+            shown = shortened(repr(content))
+            raise ValueError(f"{shortened(name)} is {shown}; it must be at most {most}")
 
 
 def call(what: str, function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -29,15 +29,17 @@ def grid_views(env: ForagingSettings, state: ForagingState) -> Array:
         return pos[:, 0] + env.view, pos[:, 1] + env.view
 
     # Of two agents in one cell the later one shows; an empty slot writes a 0 beyond the board.
-    order = jnp.arange(env.num_agents) << 10
+    order = jnp.arange(env.num_agents, dtype=jnp.int32) << 10
     code = order | (state.agent_level if env.observe_levels else 1)
-    agents = blank.at[cells(state.agent_pos)].max(code) & 1023
-    foods = blank.at[cells(state.food_pos)].add(state.food_level)
+    agents = blank.at[cells(state.agent_pos)].max(code.astype(jnp.int32)) & 1023
+    foods = blank.at[cells(state.food_pos)].add(state.food_level.astype(jnp.int32))
     on_board = jnp.pad(jnp.ones(env.size, bool), env.view)
     free = on_board & (agents == 0) & (foods == 0)
     board = jnp.stack([agents, foods, free.astype(jnp.int32)])
 
     def cut(row: Array, col: Array) -> Array:
-        return jax.lax.dynamic_slice(board, (0, row, col), (3, wide, wide)).reshape(3 * wide**2)
+        return jax.lax.dynamic_slice(
+            board, (jnp.zeros_like(row), row, col), (3, wide, wide)
+        ).reshape(3 * wide**2)
 
     return jax.vmap(cut)(*state.agent_pos.T).astype(jnp.float32)

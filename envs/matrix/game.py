@@ -193,13 +193,14 @@ class MatrixGame(Environment[MatrixState, EnvParams]):
         """Returns the same observation for every agent; see `observation`."""
         del params
         stages, num_agents = self._payoff.shape[0], self._payoff.shape[-1]
-        stage = jax.nn.one_hot(state.stage, stages)
+        one_hot = functools.partial(jax.nn.one_hot, dtype=jnp.float32)  # of 64 bits, if JAX is
+        stage = one_hot(state.stage, stages)
         if self.observation == "none":
-            seen = jnp.zeros(num_agents)
+            seen = jnp.zeros(num_agents, jnp.float32)
         elif self.observation == "stage":
             seen = stage
         else:
-            hots = [jax.nn.one_hot(state.last_action[i], n) for i, n in enumerate(self.num_actions)]
+            hots = [one_hot(state.last_action[i], n) for i, n in enumerate(self.num_actions)]
             seen = jnp.concatenate(hots)
         legal = np.arange(max(self.num_actions)) < np.array(self.num_actions)[:, None]
         return Observation(

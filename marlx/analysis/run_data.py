@@ -14,10 +14,13 @@ from marlx.config.layers import Layer, merge
 from marlx.config.tree import as_stored, flatten
 from marlx.config.yaml_text import parse
 from marlx.files import (
+    ANY_NUMBER,
     LARGEST_ARRAYS,
     LARGEST_JSON,
     CannotRead,
+    Kind,
     check_regular,
+    checked,
     is_number,
     parse_json,
     read_text,
@@ -27,13 +30,15 @@ from marlx.runs.facts import read_facts
 from marlx.runs.result import read_result
 from marlx.settings import LARGEST_SEED, MOST_SEEDS
 from marlx.statistics import Array
-from marlx.text import printable
+from marlx.text import printable, shortened
 
 if TYPE_CHECKING:  # JAX takes a second to import, and most readers need no environment
     from marlx.types import EnvSpec
 
 LARGEST_STEPS = 2**53
 """Environment steps are below this: whole numbers that a float64 holds exactly."""
+VALUE = Kind("a number or null", lambda value: value is None or ANY_NUMBER.holds(value))
+"""Schema of a metric of a seed; NaN is one, as other programs write it."""
 MOST_NUMBERS = 100_000_000
 """Most numbers in the metrics of a run, over evaluations, seeds and names."""
 
@@ -223,6 +228,7 @@ def _read_metrics(path: Path, seeds: int) -> tuple[Array, dict[str, Array]]:
     for number, line in enumerate(lines, 1):
         record = _record(line)
         if record is not None:
+            _check_values(record, seeds, f"{path}, line {number}")
             records[float(record["steps"])] = record
         elif number < len(lines):  # the last line may be cut off
             raise ValueError(f"{path}, line {number} is not a line of metrics")
@@ -253,6 +259,19 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if is_number(steps) and 0 <= steps < LARGEST_STEPS else None
 
 
+def _check_values(record: Mapping[str, Any], seeds: int, source: str) -> None:
+    """Raises ValueError for a metric that is neither a number nor a list of one for each seed."""
+    for name, value in record.items():
+        if name == "phases":
+            continue
+        if isinstance(value, list) and len(value) != seeds:
+            raise ValueError(
+                f"{shortened(name)} in {source} has {len(value)} values; it must have {seeds}, one "
+                "for each seed"
+            )
+        checked(value, [VALUE] if isinstance(value, list) else VALUE, source, name)
+
+
 def _safe(content: Any) -> Any:
     """`content` with all text `printable`."""
     if isinstance(content, str):
@@ -265,8 +284,6 @@ def _safe(content: Any) -> Any:
 
 
 def _per_seed(value: Any, seeds: int) -> Array:
-    """Values f64 [seeds]; a single number is repeated, and anything else is NaN."""
+    """Values f64 [seeds]; a single number is repeated, and null is NaN."""
     values = value if isinstance(value, list) else [value] * seeds
-    if len(values) != seeds:
-        values = [None] * seeds
     return np.array([x if is_number(x) else np.nan for x in values], float)

@@ -31,7 +31,7 @@ from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import stoppable
 from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
-from marlx.text import unknown
+from marlx.text import shortened, unknown
 from marlx.xla.options import backend_error
 
 USAGE = """\
@@ -122,6 +122,22 @@ def _run(argv: Sequence[str]) -> int:
         return done if isinstance(done, int) else done()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except (OSError, MemoryError, RuntimeError) as error:
+        # no memory, disk, file or process left: a traceback would not say more
+        if os.environ.get("MARLX_DEBUG") or (reason := _exhausted(error)) is None:
+            raise
+        complain(reason)
+        return 1
+
+
+def _exhausted(error: Exception) -> str | None:
+    """Returns the line about an error of the system or of its memory; None for any other."""
+    text = in_one_line(error)
+    if isinstance(error, OSError):
+        return f"{text} (MARLX_DEBUG=1 shows where)"
+    if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):  # NumPy's, XLA's
+        return f"out of memory: {shortened(text, 200) or 'no more is given to this process'}"
+    return None
 
 
 def _nothing() -> None:

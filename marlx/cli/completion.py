@@ -43,7 +43,7 @@ _BASH = """\
 # completion of marlx, written by `marlx completion`
 _marlx() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}}
-  local algorithm=${{COMP_WORDS[2]}} words=
+  local algorithm=${{COMP_WORDS[2]%%,*}} words= before=
   if [ "$COMP_CWORD" -eq 1 ]; then
     words="{commands}"
   elif [ "${{word#-}}" != "$word" ]; then
@@ -70,7 +70,11 @@ _marlx() {{
   elif [ "$command $COMP_CWORD" = "render 2" ] || [ "$command $COMP_CWORD" = "train 3" ]; then
     words="{environments}"
   fi
-  COMPREPLY=($(compgen -W "$words" -- "$word"))
+  case "$command $COMP_CWORD $word" in
+  "train "[23]" "*,*)  # after a comma another name, which is completed alone
+    before=${{word%,*}}, word=${{word##*,}} ;;
+  esac
+  COMPREPLY=($(compgen -P "$before" -W "$words" -- "$word"))
 }}
 complete -o default -F _marlx marlx
 """

@@ -64,7 +64,8 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
     names, rest = positionals(argv)
     resumed = value_of(rest, "resume")
     if resumed is not None and (Path(resumed) / FILE).is_file():
-        return functools.partial(_run, _read(Path(resumed), names, _without(rest, "resume")))
+        grid, output = _read(Path(resumed), names, _without(rest, "resume"))
+        return _loud(functools.partial(_plan if output.dry_run else _run, grid), output)
     if not any("," in name for name in names):
         return train.train_command(argv)
     if len(names) != 2:
@@ -91,7 +92,12 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
         replace_file(folder / FILE, json.dumps(content, indent=2) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
-    return functools.partial(_run, Grid(folder, algorithms, environments, words, []))
+    return _loud(functools.partial(_run, Grid(folder, algorithms, environments, words, [])), output)
+
+
+def _loud(run: Callable[[], int], output: Output) -> Callable[[], int]:
+    """Returns `run`, which prints nothing but errors if `--quiet` says so."""
+    return functools.partial(train.quietly, run) if output.quiet else run
 
 
 def _parts(name: str) -> list[str]:
@@ -125,8 +131,8 @@ def _check(algorithms: Sequence[str], environments: Sequence[str], words: Sequen
     return output
 
 
-def _read(folder: Path, names: Sequence[str], more: list[str]) -> Grid:
-    """Returns the grid of a folder, to be resumed.
+def _read(folder: Path, names: Sequence[str], more: list[str]) -> tuple[Grid, Output]:
+    """Returns the grid of a folder, to be resumed, and the output options.
 
     Raises:
       ValueError: the file is damaged, or other pairs are asked for.
@@ -143,8 +149,7 @@ def _read(folder: Path, names: Sequence[str], more: list[str]) -> Grid:
         if value_of(more, option) is not None:
             raise ValueError(f"--{option} cannot be given with --resume: the runs have their own")
     grid = Grid(folder, algorithms, environments, words, more)
-    _check(algorithms, environments, [*_located(grid), *more])
-    return grid
+    return grid, _check(algorithms, environments, [*_located(grid), *more])
 
 
 def _located(grid: Grid) -> list[str]:
@@ -179,6 +184,13 @@ def _new_folder(given: str | None) -> Path:
     raise AssertionError("there is always a next number")
 
 
+def _plan(grid: Grid) -> int:
+    """Prints what a resumed grid would go on with, and writes nothing; the exit code."""
+    for path, (algorithm, env_id) in grid.pairs().items():
+        _start(grid, path, algorithm, env_id)
+    return 0
+
+
 def _run(grid: Grid) -> int:
     """Trains the pairs that are not finished, and writes report and curves; the exit code."""
     pairs = grid.pairs()
@@ -209,15 +221,17 @@ def _run(grid: Grid) -> int:
     return 1 if any(codes.values()) or not reported else 0
 
 
+def _start(grid: Grid, path: Path, algorithm: str, env_id: str) -> int | Callable[[], int]:
+    """Returns the training of a pair, new or resumed, as `marlx train` does."""
+    if (path / "config.yaml").is_file():
+        return train.train_command(["--resume", str(path), *grid.more])
+    words = [*_located(grid), *grid.more, "--out", str(path)]
+    return train.train_command([algorithm, env_id, *words])
+
+
 def _train_pair(grid: Grid, path: Path, algorithm: str, env_id: str) -> int:
     """Trains or resumes one run; an error of it is one line, and code 1."""
-
-    def start() -> int | Callable[[], int]:
-        if (path / "config.yaml").is_file():
-            return train.train_command(["--resume", str(path), *grid.more])
-        words = [*_located(grid), *grid.more, "--out", str(path)]
-        return train.train_command([algorithm, env_id, *words])
-
+    start = functools.partial(_start, grid, path, algorithm, env_id)
     return train_one(path, f"{algorithm} on {env_id}", start)
 
 

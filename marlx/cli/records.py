@@ -58,6 +58,9 @@ class Output:
     """Least seconds between two; the first and the last evaluation always have one."""
     keep_checkpoints: int = 2
     """Number of newest checkpoints kept during the run; at its end only the last is kept."""
+    check_finite: bool = False
+    """Look for NaN and infinity in rewards and observations of every step, not only at the end of a
+    block. The program is another one, and so are the last bits of the training."""
     quiet: bool = False
     """Print nothing but errors."""
     dry_run: bool = False

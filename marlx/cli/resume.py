@@ -158,7 +158,7 @@ def reopen(
     if experiment != was:
         folder.write("config.yaml", config_text(experiment))
         # it holds the old settings; it is written again with the arrays below
-        (path / "policy" / "policy.json").unlink(missing_ok=True)
+        folder.remove("policy/policy.json")
     folder.remove("failure.json")
     folder.cut("metrics.jsonl", metrics_text(history))
     if history:

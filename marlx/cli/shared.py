@@ -33,7 +33,8 @@ def in_one_line(error: Exception) -> str:
     """Returns the message of an error in one line that is safe to print, not too long."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{shortened(error.filename, 300)}: {error.strerror or type(error).__name__}"
-    return shortened(" ".join(str(error).split()), LONGEST_LINE)
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return shortened(" ".join(text.split()), LONGEST_LINE)
 
 
 def complain(line: str) -> None:

@@ -31,7 +31,7 @@ from marlx.cli.resume import (
     reopen_to_follow,
     steps_of,
 )
-from marlx.cli.shared import complain, print_returns, quoted, use_compilation_cache
+from marlx.cli.shared import complain, in_one_line, print_returns, quoted, use_compilation_cache
 from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
@@ -111,10 +111,10 @@ def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
         train = None if train is None else functools.partial(leave_together, train)
     if train is None:
         return 0
-    return functools.partial(_quietly, train) if output.quiet else train
+    return functools.partial(quietly, train) if output.quiet else train
 
 
-def _quietly(train: Callable[[], int]) -> int:
+def quietly(train: Callable[[], int]) -> int:
     """Trains without a word on stdout."""
     with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
         return train()
@@ -158,6 +158,7 @@ def _prepared(
       ValueError: settings that do not go together, or a folder that cannot be used.
     """
     from marlx.loop import multihost
+    from marlx.loop.capacity import require_memory
     from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
     from marlx.runs.folder import RunFolder, config_text, make_folder
@@ -166,8 +167,10 @@ def _prepared(
     use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
     require_types(env, params)
-    training = Run(env, params, learner, experiment.train, devices=output.devices)
-    _check_memory(training, multihost.num_processes())
+    check = output.check_finite
+    train, devices = experiment.train, output.devices
+    training = Run(env, params, learner, train, devices=devices, check_finite=check)
+    require_memory(training)
     if output.dry_run:
         if multihost.is_first():
             _print_plan(experiment, training, output)
@@ -249,7 +252,7 @@ def _train(
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
     job = _Job(experiment, training, folder, checkpoints, history, optimum, console, loggers)
-    result, content, failure, no_picture = None, None, None, None
+    result, content, failure, missing = None, None, None, {}
     try:
         with stoppable(lambda: complain(WAITING), lambda: _leave(job)) as stop:
             result = _drive(job, stop)
@@ -264,7 +267,7 @@ def _train(
         folder.write_json("failure.json", {"message": str(error), **vars(error)})
     finally:
         console.close(content)
-        no_picture = _draw(job, finished=content is not None)  # loggers upload it when closed
+        missing = _draw(job, finished=content is not None)  # loggers upload pictures when closed
         loggers.close(content)
         folder.unlock()
     if checkpoints is not None and checkpoints.failed:
@@ -276,8 +279,8 @@ def _train(
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
     _print_result(job, result)
-    if no_picture:
-        print(f"  no episode.gif: {no_picture}")
+    for name, reason in missing.items():
+        print(f"  no {name}: {reason}")
     return 1 if folder.failed else 0
 
 
@@ -380,46 +383,68 @@ def _describe(
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
-def _draw(job: _Job, *, finished: bool) -> str | None:
+def _draw(job: _Job, *, finished: bool) -> dict[str, str]:
     """Draws the learning curve, and of a finished run also an episode.
 
+    Pictures are optional. Whatever keeps one from being drawn, such as an environment's own error
+    or no file left for a font, is no error of the run.
+
     Returns:
-      Why there is no picture of an episode; None if there is one or the run did not finish.
+      Names of the pictures that there are not, with the reason.
     """
+    missing = {}
+    pictures = {"curve.png": _draw_curve, "episode.gif": _draw_episode}
+    for name in pictures if finished else ("curve.png",):
+        try:
+            pictures[name](job)
+        except Exception as error:
+            if os.environ.get("MARLX_DEBUG"):
+                raise
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            missing[name] = f"{kind}{in_one_line(error)}"
+    return missing
+
+
+def _draw_curve(job: _Job) -> None:
+    """Draws the learning curve, if there is a finite evaluation."""
     history = [one for one in job.history if math.isfinite(one.metrics["return"].sum())]
     if not history or job.console.random_return is None:
-        return None
-    import jax
+        return
     import numpy as np
 
     from marlx.analysis.plots import learning_curve
-    from marlx.analysis.video import episode_frames, record_episode, write_gif
 
-    experiment, training, folder = job.experiment, job.training, job.folder
-    returns = np.array([progress.metrics["return"] for progress in history])
     draw_curve = functools.partial(
         learning_curve,
         steps=[progress.steps for progress in history],
-        returns=returns,
-        title=f"{experiment.algorithm} on {experiment.environment}",
+        returns=np.array([progress.metrics["return"] for progress in history]),
+        title=f"{job.experiment.algorithm} on {job.experiment.environment}",
         random_return=job.console.random_return,
         optimum=job.optimum,
-        judged=training.modes[0],
+        judged=job.training.modes[0],
     )
-    folder.write("curve.png", draw_curve)
-    if not finished:
-        return None
-    best = int(np.argmax(returns[-1]))
-    policy = jax.tree.map(lambda x: x[best], jax.device_get(history[-1].policies()))
+    job.folder.write("curve.png", draw_curve)
+
+
+def _draw_episode(job: _Job) -> None:
+    """Draws a greedy episode of the best seed.
+
+    Raises:
+      ValueError: the environment draws no pictures.
+    """
+    import jax
+    import numpy as np
+
+    from marlx.analysis.video import episode_frames, record_episode, write_gif
+
+    experiment, training, last = job.experiment, job.training, job.history[-1]
+    best = int(np.argmax(last.metrics["return"]))
+    policy = jax.tree.map(lambda x: x[best], jax.device_get(last.policies()))
     key = jax.random.key(experiment.train.seed)
     acting = training.learner, policy, key, training.modes[0]
     episode = record_episode(training.env, training.params, *acting)
-    try:
-        frames = episode_frames(training.env, training.params, episode)
-    except ValueError as error:
-        return str(error)
-    folder.write("episode.gif", lambda path: write_gif(path, frames))
-    return None
+    frames = episode_frames(training.env, training.params, episode)
+    job.folder.write("episode.gif", lambda path: write_gif(path, frames))
 
 
 def _print_result(job: _Job, result: Result) -> None:
@@ -456,37 +481,6 @@ def _print_files(folder: RunFolder) -> None:
     for name, text in about.items():
         if (folder.path / name).exists():
             print(f"    {name:<17} {text}")
-
-
-def _check_memory(training: Run, processes: int) -> None:
-    """Checks that a run fits into memory, before anything is compiled.
-
-    Args:
-      training: traced here; its state is checked first, since too large sizes cannot be traced.
-      processes: that share it evenly.
-
-    Raises:
-      ValueError: the devices of this process have less memory.
-    """
-    from marlx.xla.memory import device_memory
-
-    available = device_memory()
-    if available is None:
-        return
-    _check_fits(sum(training.sizes().values()) * training.num_seeds // processes, available)
-    plan = training.memory_plan()
-    _check_fits(plan.training // processes, available)
-    _check_fits(plan.evaluation // processes, available, "evaluations", "a smaller eval_episodes")
-
-
-def _check_fits(needed: int, available: int, what: str = "this run", give: str = "") -> None:
-    if needed > available:
-        give = give or "fewer seeds, fewer environments or a smaller replay"
-        need = "needs" if what == "this run" else "need"
-        raise ValueError(
-            f"{what} {need} {bytes_text(needed)} and there are {bytes_text(available)}; give it "
-            f"{give}"
-        )
 
 
 def _memory_lines(training: Run, checkpoints: Checkpoints | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marlx.loop import capacity as capacity
     from marlx.loop import cpu_devices as cpu_devices
     from marlx.loop import drive as drive
     from marlx.loop import evaluation as evaluation

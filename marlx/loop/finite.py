@@ -4,6 +4,10 @@ Looked at, on the host: returns of the block and of the evaluation, running retu
 observations of all environments, losses, and the arrays of the policy. The compiled programs are
 not changed. Only when something is found, random play tells whether the environment is the cause.
 
+So NaN in an observation that the learner does not read, or masks, is missed if no episode has it at
+the end of a block. With `check_finite` the block's program looks at the rewards and observations of
+every step (`marlx.loop.program.NOT_FINITE`), those of the warm-up aside.
+
 Other metrics of a learner may be NaN, since a block can pass without an update.
 """
 
@@ -98,6 +102,32 @@ def watch(run: Run) -> Callable[[Sequence[Progress]], None]:
     return check
 
 
+def watch_variants(run: Run) -> Callable[[Progress], list[str | None]]:
+    """Returns a function of each `Progress` of a run with variants.
+
+    It says for each variant which array has NaN or infinity, in words; None where none has.
+    """
+    infinite: set[str] | None = None
+
+    def check(progress: Progress) -> list[str | None]:
+        nonlocal infinite
+        if infinite is None:
+            infinite = _infinite(progress.policies(), run.num_seeds)
+        found, seeds = _find(run, progress, infinite), run.config.seeds
+        said: list[str | None] = []
+        for first in range(0, run.num_seeds, seeds):
+            own = slice(first, first + seeds)
+            bad = [name for name, seeds_ in found.environment.items() if seeds_[own].any()]
+            worse = [name for name, seeds_ in found.learner.items() if seeds_[own].any()]
+            if bad:
+                said.append(f"the environment's {bad[0]} is NaN or infinite")
+            else:
+                said.append(f"the learner has NaN or infinity in {worse[0]}" if worse else None)
+        return said
+
+    return check
+
+
 def check_returns(run: Run, returns: np.ndarray[Any, Any], history: Sequence[Progress]) -> None:
     """Checks returns [seeds, episodes] of the run, or [episodes] of random play.
 
@@ -135,11 +165,16 @@ def _find(run: Run, progress: Progress, infinite: set[str]) -> _Found:
             ~np.isfinite(metrics["train_return"]) & played
         )
     seeds = run.num_seeds
+    for name, bad in run.not_finite.items():
+        environment[name] = environment.get(name, False) | bad
     if not is_multihost():  # else this process sees only a part of them
         actors = run.state.actors
         environment["reward"] = environment["reward"] | _bad(actors.episode_return, seeds)
-        environment["observation"] = _bad(actors.obs.local, seeds)
-        environment["global state"] = _bad(actors.obs.global_state, seeds)
+        for name, array in (
+            ("observation", actors.obs.local),
+            ("global state", actors.obs.global_state),
+        ):
+            environment[name] = environment.get(name, False) | _bad(array, seeds)
     for name, value in metrics.items():
         if "loss" in name:
             learner[name] = np.isinf(value)

@@ -14,7 +14,7 @@ from marlx.learner import Learner, example_rollout
 from marlx.loop.evaluation import evaluate_modes, modes_of
 from marlx.loop.rollout import Actors, Finished, rollout, start
 from marlx.loop.settings import TrainConfig, schedule
-from marlx.types import Array, Tree
+from marlx.types import Array, Transition, Tree
 from marlx.xla.memory import nbytes
 
 
@@ -24,6 +24,10 @@ class RunState(NamedTuple):
     learner: Tree
     actors: Actors
     key: Array
+
+
+NOT_FINITE = ("reward", "observation", "global state")
+"""Arrays of the environment in which NaN and infinity are counted, over every step of a block."""
 
 
 class Loop(NamedTuple):
@@ -40,7 +44,12 @@ class Loop(NamedTuple):
 
 
 def loop(
-    env: Environment[Any, Any], params: EnvParams, learner: Learner, config: TrainConfig
+    env: Environment[Any, Any],
+    params: EnvParams,
+    learner: Learner,
+    config: TrainConfig,
+    *,
+    check_finite: bool = False,
 ) -> Loop:
     """Returns the training loop of one seed.
 
@@ -49,6 +58,8 @@ def loop(
       params: its parameters.
       learner: built for `env.spec(params)`.
       config: settings of the loop.
+      check_finite: blocks count NaN and infinity in the environment's arrays, at every step, and
+        return the counts among their metrics (`NOT_FINITE`).
 
     Raises:
       ValueError: there are no steps left after the warm-up.
@@ -56,13 +67,14 @@ def loop(
     c = config
     length = schedule(learner, config)
 
-    def collect(run: RunState, key: Array) -> tuple[RunState, Finished]:
+    def collect(run: RunState, key: Array) -> tuple[RunState, Finished, dict[str, Array]]:
         policy = learner.policy(run.learner)
         actors, transitions, ended = rollout(
             env, params, learner, policy, run.actors, key, c.rollout_length
         )
         state = learner.observe(run.learner, transitions)
-        return run._replace(learner=state, actors=actors), ended
+        counts = _count_not_finite(transitions) if check_finite else {}
+        return run._replace(learner=state, actors=actors), ended, counts
 
     def init(key: Array) -> RunState:
         key, key_learner, key_actors = jax.random.split(key, 3)
@@ -73,21 +85,23 @@ def loop(
     def warm_up(run: RunState) -> RunState:
         key, key_collect = jax.random.split(run.key)
         keys = jax.random.split(key_collect, length.warm_up_rollouts)
-        run, _ = jax.lax.scan(collect, run._replace(key=key), keys)
+        run, _ = jax.lax.scan(
+            lambda run, key: (collect(run, key)[0], None), run._replace(key=key), keys
+        )
         return run
 
-    def iteration(run: RunState, key: Array) -> tuple[RunState, tuple[Finished, dict[str, Array]]]:
+    def iteration(run: RunState, key: Array) -> tuple[RunState, tuple[Any, ...]]:
         key_collect, key_update = jax.random.split(key)
-        run, ended = collect(run, key_collect)
+        run, ended, counts = collect(run, key_collect)
         state, metrics = learner.update(run.learner, key_update)
-        return run._replace(learner=state), (ended, metrics)
+        return run._replace(learner=state), (ended, metrics, counts)
 
     def block(run: RunState) -> tuple[RunState, dict[str, Array]]:
         key, key_block = jax.random.split(run.key)
         keys = jax.random.split(key_block, length.block_rollouts)
-        run, (ended, metrics) = jax.lax.scan(iteration, run._replace(key=key), keys)
+        run, (ended, metrics, counts) = jax.lax.scan(iteration, run._replace(key=key), keys)
         totals = {} if learner.totals is None else learner.totals(run.learner)
-        return run, _block_metrics(metrics, totals, ended)
+        return run, _block_metrics(metrics, totals, ended) | jax.tree.map(jnp.sum, counts)
 
     modes = modes_of(learner.judged, c.eval)
 
@@ -99,6 +113,24 @@ def loop(
         return learner.policy(run.learner)
 
     return Loop(init, warm_up, block, evaluate_run, policies, *length)
+
+
+def _count_not_finite(transitions: Transition) -> dict[str, Array]:
+    """Counts NaN and infinity in a rollout: f32 [] for each of `NOT_FINITE`, by that name.
+
+    It sums over arrays that are in memory already, outside the loop over steps. The compiler fuses
+    other operations into that loop then, and the last bits of a training are others.
+    """
+    obs = transitions.obs
+    arrays = (transitions.reward, obs.local, obs.global_state)
+
+    def count(x: Array) -> Array:
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            return jnp.zeros(())
+        wrong: Array = jnp.sum(~jnp.isfinite(x), dtype=jnp.float32)
+        return wrong
+
+    return {name: count(x) for name, x in zip(NOT_FINITE, arrays, strict=True)}
 
 
 def _block_metrics(

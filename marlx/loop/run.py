@@ -17,7 +17,7 @@ from marlx.learner import Judged, Learner
 from marlx.loop import multihost, programs
 from marlx.loop.evaluation import episodes_of_each, modes_of, random_evaluation
 from marlx.loop.placement import Devices, Variants, place
-from marlx.loop.program import Loop, RunState, loop, state_shape, state_sizes
+from marlx.loop.program import NOT_FINITE, Loop, RunState, loop, state_shape, state_sizes
 from marlx.loop.programs import Programs
 from marlx.loop.progress import Progress
 from marlx.loop.settings import MIN_FINAL_EPISODES, TrainConfig
@@ -61,15 +61,18 @@ class Run:
         config: TrainConfig,
         variants: Variants | None = None,
         devices: Devices = "auto",
+        *,
+        check_finite: bool = False,
     ) -> None:
-        """Checks all settings; nothing is compiled yet.
+        """Checks all settings; nothing is compiled yet. `check_finite` is that of `loop`.
 
         Raises:
           ValueError: settings that cannot work.
         """
         check_options()
         self.env, self.params, self.learner, self.config = env, params, learner, config
-        self.loop = loop(env, params, learner, config)
+        self._check_finite = check_finite
+        self.loop = loop(env, params, learner, config, check_finite=check_finite)
         self.phases = dict.fromkeys(("compile", "rollout", "update", "evaluation"), 0.0)
         self._has_variants = variants is not None
         self._variants = variants or Variants({}, lambda values: learner, np.array([config.seed]))
@@ -89,6 +92,9 @@ class Run:
         self._traced: dict[str, Any] = {}
         self._gathered_policies: Tree = None
         self._blocks, self._evaluations, self._rollout_seconds = 0, 0, 0.0
+        self.not_finite: dict[str, np.ndarray[Any, Any]] = {}
+        """Of the last block: bool [seeds], whether an array of the environment (`NOT_FINITE`) had
+        NaN or infinity at any step; empty without `check_finite`, and before the first block."""
         episodes = max(MIN_FINAL_EPISODES, config.eval_episodes)
         self._evaluate_random = random_evaluation(env, params, episodes)
         self._random_returns: dict[int, np.ndarray[Any, Any]] = {}
@@ -201,7 +207,9 @@ class Run:
         began = time.perf_counter()
 
         def make_loop(values: dict[str, Array]) -> Loop:
-            return loop(self.env, self.params, self._variants.make_learner(values), self.config)
+            learner = self._variants.make_learner(values)
+            check = self._check_finite
+            return loop(self.env, self.params, learner, self.config, check_finite=check)
 
         self._traced |= programs.trace_programs(
             make_loop,
@@ -254,6 +262,11 @@ class Run:
 
     def _progress(self, metrics: dict[str, Array]) -> Progress:
         """Evaluates, and puts what it finds before the learner's `metrics` of the block."""
+        self.not_finite = {
+            name: np.asarray(metrics.pop(name))[: self._count] > 0
+            for name in NOT_FINITE
+            if name in metrics
+        }
         evaluated = {name: values.mean(-1) for name, values in self._evaluate().items()}
         metrics = {**evaluated, **metrics}
         self._gathered_policies = None

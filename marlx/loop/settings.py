@@ -12,6 +12,7 @@ from marlx.settings import (
     LARGEST_SEED,
     MOST_SEEDS,
     check_settings,
+    nearest_names,
     require,
     setting,
 )
@@ -24,6 +25,7 @@ MOST_ENVIRONMENTS = 2**20
 """Most environments, steps of a rollout and episodes of an evaluation."""
 
 
+@nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of the training loop; the learner has settings of its own."""

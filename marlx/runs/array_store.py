@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import os
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -50,13 +52,27 @@ def is_array_type(value: Any) -> bool:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes arrays, by name, into the folder `path` with orbax."""
+    """Writes arrays, by name, into the folder `path` with orbax.
+
+    Raises:
+      OSError: they cannot be written. What orbax raised is not chained to it, so that the writes
+        that it left unfinished end here, in silence.
+    """
     import orbax.checkpoint as ocp
 
-    with _quiet(), _checkpointer() as checkpointer:
-        # an array of no size has nothing to save, and orbax refuses it
-        full = {name: x for name, x in arrays.items() if x.size}
-        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(full))
+    reason = None
+    with _quiet():
+        try:
+            with _checkpointer() as checkpointer:
+                # an array of no size has nothing to save, and orbax refuses it
+                full = {name: x for name, x in arrays.items() if x.size}
+                checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(full))
+        except Exception as error:  # of many kinds
+            reason = reason_of(error)
+        if reason is not None:
+            gc.collect()  # the tasks that are left go while nothing is said about them
+    if reason is not None:
+        raise OSError(reason)
 
 
 def _checkpointer() -> Any:
@@ -80,31 +96,40 @@ def _checkpointer() -> Any:
 def _quiet() -> Iterator[None]:
     """Silences orbax's log: its errors are raised as well, and reported once.
 
-    Where one write of several fails, as on a full disk, the others end later and print tracebacks
-    about the closed event loop that they belonged to. After an error those stay silent, too.
+    Where one write of several fails, as on a full disk, the others end later, in threads of their
+    own. They log that, and print tracebacks about the event loop that they belonged to and that is
+    closed. Those stay silent, too.
     """
-    logger, hook = logging.getLogger("absl"), sys.excepthook
+    logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
+    logger.addFilter(_is_not_of_orbax)
     logging.getLogger("asyncio").addFilter(_is_not_left_over)
-    if not isinstance(hook, _WithoutLeftOver):
-        sys.excepthook = _WithoutLeftOver(hook)
+    if not isinstance(sys.unraisablehook, _WithoutLeftOver):
+        sys.unraisablehook = _WithoutLeftOver(sys.unraisablehook)
     try:
-        yield
-        sys.excepthook = hook
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            yield
     finally:
         logger.setLevel(level)
 
 
 class _WithoutLeftOver:
-    """An exception hook that passes on all but what writes print after their loop was closed."""
+    """An `unraisablehook` that passes on all but what writes raise after their loop was closed."""
 
     def __init__(self, hook: Callable[..., Any]) -> None:
         self._hook = hook
 
-    def __call__(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            self._hook(kind, error, trace)
+    def __call__(self, unraisable: Any) -> None:
+        text = str(unraisable.exc_value)
+        if "Event loop is closed" not in text and "_UnixSelectorEventLoop" not in text:
+            self._hook(unraisable)
+
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    """Whether a line of absl's log is of another library."""
+    return "orbax" not in Path(record.pathname).parts
 
 
 def _is_not_left_over(record: logging.LogRecord) -> bool:

@@ -33,7 +33,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from marlx.environment import Environment, EnvParams
 from marlx.files import (
     ANY_NUMBER,
     ANYTHING,
@@ -51,7 +50,6 @@ from marlx.files import (
 )
 from marlx.learner import Learner
 from marlx.loop import multihost
-from marlx.loop.placement import Devices
 from marlx.loop.progress import Progress
 from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig, with_total_steps
@@ -289,25 +287,21 @@ class Checkpoints:
 
 
 def resumable(
-    env: Environment[Any, Any],
-    params: EnvParams,
+    make_run: Callable[[TrainConfig], Run],
     learner: Learner,
     config: TrainConfig,
     folder: str | Path,
     resume: bool,
-    devices: Devices = "auto",
 ) -> tuple[Run, Checkpoints, list[Progress]]:
     """Makes a run with a folder of checkpoints, restored from the newest one if `resume`.
 
     Args:
-      env: the environment.
-      params: its parameters.
-      learner: built for `env.spec(params)`.
+      make_run: makes a run with settings of the loop.
+      learner: of the run.
       config: settings of the loop; with other `total_steps` than the checkpoint's, blocks keep
         their length.
       folder: of the checkpoints.
       resume: restore from the newest one, if there is any.
-      devices: see `marlx.loop.placement.layout`.
 
     Returns:
       The run, its checkpoints, and its history so far.
@@ -321,14 +315,15 @@ def resumable(
         checkpoints.begin()
     newest = checkpoints.newest() if resume else None
     if newest is None:
-        return Run(env, params, learner, config, devices=devices), checkpoints, []
-    old = {name: newest.state["settings"].get(name) for name in settings_of(TrainConfig)}
+        return make_run(config), checkpoints, []
+    names = settings_of(TrainConfig)
+    old = {name: newest.state["settings"].get(name) for name in names}
     old["eval"] = config.eval  # compared by `check_settings`
     if config.total_steps != old["total_steps"] and config == dataclasses.replace(
         TrainConfig(**old), total_steps=config.total_steps
     ):
         config = with_total_steps(TrainConfig(**old), learner, config.total_steps)
-    run = Run(env, params, learner, config, devices=devices)
+    run = make_run(config)
     return run, checkpoints, checkpoints.restore(run, newest)
 
 

@@ -83,7 +83,7 @@ class RunFolder:
           name: of the file, relative to the folder.
           content: its text or bytes, or a function that writes it to a given path.
         """
-        with self._guard(name):
+        with self.guard(name):
             target = self.path / name
             if target.parent != self.path:
                 target.parent.mkdir(exist_ok=True)  # fails where the run folder was deleted
@@ -97,7 +97,7 @@ class RunFolder:
 
     def append(self, name: str, line: Mapping[str, Any]) -> None:
         """Appends a whole line of JSON, or nothing, and flushes it."""
-        with self._guard(name), open(self.path / name, "ab", buffering=0) as file:
+        with self.guard(name), open(self.path / name, "ab", buffering=0) as file:
             size = file.tell()
             text = (json.dumps(finite(line)) + "\n").encode("utf-8")
             try:
@@ -110,7 +110,7 @@ class RunFolder:
     def cut(self, name: str, content: str) -> None:
         """Truncates a file to `content` if it begins with that, else replaces it by `content`."""
         expected = content.encode("utf-8")
-        with self._guard(name):
+        with self.guard(name):
             path = self.path / name
             if path.is_file():
                 with open(path, "rb") as file:  # it may be larger than the memory
@@ -122,7 +122,7 @@ class RunFolder:
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
-        with self._guard(name):
+        with self.guard(name):
             (self.path / name).unlink(missing_ok=True)
 
     def lock(self) -> None:
@@ -151,7 +151,8 @@ class RunFolder:
             self._lock = None
 
     @contextlib.contextmanager
-    def _guard(self, name: str) -> Iterator[None]:
+    def guard(self, name: str) -> Iterator[None]:
+        """Reports an `OSError` inside a `with` block as that of a file; it is not raised."""
         try:
             yield
         except OSError as error:

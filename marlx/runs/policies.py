@@ -60,7 +60,9 @@ def save_policy(
             "settings": experiment.settings(),
         }
         folder.write_json("policy/policy.json", content)
-    described = path.read_bytes() if path.is_file() else b""  # the folder has reported why
+    described = b""
+    with folder.guard("policy/policy.json"):  # if it is not there, the folder has said why
+        described = path.read_bytes()
     arrays = {name: np.ascontiguousarray(array) for name, array in named(policies).items()}
     returns = np.asarray(progress.metrics["return"], float)
     metadata = {

@@ -134,6 +134,7 @@ def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Expe
     import jax
 
     from marlx.loop.drive import drive
+    from marlx.loop.finite import watch_variants
 
     going: list[Trial] = []
     for place, (trial, experiment) in enumerate(members):
@@ -144,9 +145,12 @@ def _train_part(work: Work, run: Run, members: Sequence[tuple[optuna.Trial, Expe
     if not going:
         return
 
+    check = watch_variants(run)
+
     def log(progress: Progress) -> None:
+        found = check(progress)
         for one in going:
-            one.log(progress)
+            one.log(progress, found[one.place])
 
     began = time.perf_counter()
     try:
@@ -201,8 +205,13 @@ class Trial:
         self.folder.write_json("environment.json", environment_facts())
         self._logger = JsonLines(self.folder)
 
-    def log(self, progress: Progress) -> None:
-        """Writes an evaluation of all trials' program, and stops if the pruner says so."""
+    def log(self, progress: Progress, wrong: str | None = None) -> None:
+        """Writes an evaluation of all trials' program, and stops if the pruner says so.
+
+        Args:
+          progress: of the program.
+          wrong: where this trial has NaN or infinity, which fails it; None if it has none.
+        """
         import numpy as np
 
         from marlx.sweeps.vmapped import share
@@ -212,6 +221,10 @@ class Trial:
         own = share(progress, self.place, self.experiment.train.seeds)
         self.history.append(own)
         self._logger.log(own)
+        if wrong is not None:
+            self.stopped = True
+            _failed(self.work, self.trial, ValueError(f"{wrong}, found at {own.steps:,} steps"))
+            return
         done = len(self.history) - 1  # blocks; the first evaluation is before any
         if done == 0:
             return

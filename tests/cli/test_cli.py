@@ -516,6 +516,52 @@ def test_a_full_disk_does_not_cost_the_training(tiny_algorithm, capsys, monkeypa
     assert len(lines) == len(set(lines)) == 7, "each file is told of once, and checkpoints are"
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files (MARLX_DEBUG=1 shows where)"),
+        (OSError(28, "No space left", "x"), "x: No space left (MARLX_DEBUG=1 shows where)"),
+        (MemoryError(), "out of memory: no more is given to this process"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), "out of memory: RESOURCE_EXHAUSTED: 9 GB"),
+    ],
+)
+def test_a_system_with_nothing_left_costs_a_line(tiny_algorithm, capsys, monkeypatch, error, line):
+    from marlx.loop.run import Run
+
+    def refused(*_):
+        raise error
+
+    monkeypatch.setattr(Run, "compile", refused)
+    assert cli.run([*RUN, "--out", "run", "--quiet"]) == 1
+    assert capsys.readouterr().err == f"marlx: {line}\n"
+    monkeypatch.setattr(cli, "_command", refused)
+    named = getattr(error, "filename", None) is not None
+    assert cli.run(["list"]) == (2 if named else 1), "about a named file it may be the input"
+    monkeypatch.setenv("MARLX_DEBUG", "1")
+    with pytest.raises(type(error)):
+        cli.run(["list"])
+
+
+def test_pictures_that_cannot_be_drawn_cost_a_line(tiny_algorithm, capsys, monkeypatch):
+    from marlx.analysis import plots, video
+
+    def fails(*_, **__):
+        raise OSError(24, "Too many open files", "DejaVuSans.ttf")
+
+    monkeypatch.setattr(plots, "learning_curve", lambda *_, **__: {}["bug"])
+    monkeypatch.setattr(video, "record_episode", fails)
+    assert cli.run([*RUN, "--out", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-2:] == [
+        "  no curve.png: KeyError: 'bug'",
+        "  no episode.gif: OSError: DejaVuSans.ttf: Too many open files",
+    ]
+    assert not err and Path("run/result.json").exists()
+    monkeypatch.setenv("MARLX_DEBUG", "1")
+    with pytest.raises(KeyError):
+        cli.run([*RUN, "--out", "again"])
+
+
 def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_path, monkeypatch):
     from marlx.loop.run import Run
 
@@ -667,6 +713,11 @@ def test_completion_completes_commands_names_and_options(capsys, tmp_path):
     assert complete("marlx", "train", "qmix", "x", "--total") == ["--total-steps"]
     assert complete("marlx", "train", "ippo", "x", "--learner.clip") == ["--learner.clip"]
     assert complete("marlx", "eval", "x", "--epi") == ["--episodes"]
+    assert complete("marlx", "train", "qmix,vd") == ["qmix,vdn"]
+    assert complete("marlx", "train", "ippo,qmix", "x", "--learner.clip") == ["--learner.clip"]
+    assert complete("marlx", "train", "qmix,ippo", "x", "--learner.clip") == []
+    found = complete("marlx", "train", "a,b", "matrix/climbing,matrix/pen")
+    assert found[0].startswith("matrix/climbing,matrix/penalty-")
     assert cli.run(["completion", "zsh"]) == 0 and "bashcompinit" in capsys.readouterr().out
     assert cli.run(["completion", "fihs"]) == 2
 

@@ -89,8 +89,13 @@ def test_a_stopped_grid_goes_on_with_its_settings(capfd, monkeypatch):
     err = capfd.readouterr().err
     assert f"marlx: stopped; go on with: marlx train --resume {folder}\n" in err
     Path("mine.yaml").unlink()
+    before = sorted(folder.rglob("*"))
+    assert cli.run(["train", "--resume", str(folder), "--dry-run"]) == 0
+    assert sorted(folder.rglob("*")) == before, "a dry run writes nothing"
+    assert capfd.readouterr().out.count("dry run: nothing was trained") == 2
     monkeypatch.setattr(grid, "_report", lambda folder: True)  # the test above has one
-    assert cli.run(["train", "--resume", str(folder)]) == 0
+    assert cli.run(["train", "--resume", str(folder), "--quiet"]) == 0
+    assert capfd.readouterr().out == ""
     results = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
     assert [result["seeds"] for result in results] == [[7], [7]]
     assert "lr: 0.25" in (folder / "tiny-matrix-penalty-0" / "config.yaml").read_text()

@@ -70,7 +70,27 @@ CONTENTS = [
     ("environment.json", {"devices": {"a": 1}}, "devices in .*environment.json is an object"),
     ("metrics.jsonl", f'{{"steps": {HUGE}, "return": [1, 2]}}\n{{}}\n', "line 1 is not a line of"),
     ("metrics.jsonl", f'{{"steps": 1, "x": {DEEP}}}\n{{}}\n', "line 1 is not a line of metrics"),
-    ("metrics.jsonl", '{"steps": 1, "return": "x"}\n{}\n{}\n', "line 2 is not a line of metrics"),
+    ("metrics.jsonl", '{"steps": 1, "return": [1, 2]}\n{}\n{}\n', "line 2 is not a line of met"),
+    (
+        "metrics.jsonl",
+        '{"steps": 1, "return": "x"}\n',
+        "return in .*line 1 is 'x'; it must be a ",
+    ),
+    (
+        "metrics.jsonl",
+        '{"steps": 1, "a": [1, {}]}\n',
+        r"a\[1\] in .*line 1 is an object; it",
+    ),
+    (
+        "metrics.jsonl",
+        '{"steps": 1, "a": [1]}\n',
+        "a in .*line 1 has 1 values; it must have 2",
+    ),
+    (
+        "metrics.jsonl",
+        f'{{"steps": 1, "a": {HUGE}}}\n',
+        "a in .*line 1 is 10+ ... 0+; it must",
+    ),
 ]
 
 

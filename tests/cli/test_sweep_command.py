@@ -119,6 +119,16 @@ def test_called_again_it_does_nothing_more_and_the_folder_shows_it(tiny_algorith
     assert "holds a sweep of another file" in capfd.readouterr().err
 
 
+def test_a_trial_with_nan_fails_by_name_and_the_others_go_on(tiny_algorithm, capfd):
+    write({"learner.lr": {"values": [0.5, 3e38]}})
+    assert cli.run(["sweep", "s.yaml", "--vmap", "2"]) in (0, 1)
+    err = capfd.readouterr().err
+    assert "failed: the learner has NaN or infinity in logits, found at" in err
+    assert sorted(row["state"] for row in table("runs/sweep-s")) == ["failed", "finished"]
+    (failed,) = (row for row in table("runs/sweep-s") if row["state"] == "failed")
+    assert float(failed["learner.lr"]) == 3e38
+
+
 def test_worse_trials_are_stopped_early(tiny_algorithm, capfd):
     write(
         {"learner.lr": {"values": [2.0, -1.0, -1.1]}},

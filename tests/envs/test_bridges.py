@@ -148,6 +148,15 @@ def test_gymnax_settings_reach_it():
         from_gymnax("CartPole-v1", parameters='{"gravty": 1}')
     with pytest.raises(ValueError, match="kwargs is '3'; it must be a JSON object"):
         from_gymnax("CartPole-v1", kwargs="3")
+    for text, said in (
+        ('{"size": 2147483647}', "kwargs.size is 2147483647; it must be at most 10000"),
+        ('{"a": [{"b": -1e9}]}', r"kwargs.a\[0\].b is -1000000000.0; it must be at most 10000"),
+        ('{"size": NaN}', "kwargs.size is nan"),
+        ('{"max_steps": 1e9}', "kwargs.max_steps is 1000000000.0; it must be at most 100000"),
+        ('{"size": 1' + "0" * 4000 + "}", "kwargs.size is 1000.* 0+; it must be at most 10000"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            from_gymnax("DeepSea-bsuite", kwargs=text)
     with pytest.raises(ValueError, match="horizon is 0"):
         from_gymnax("CartPole-v1", horizon=0)
 

@@ -68,6 +68,24 @@ def test_training_stops_at_the_block_and_logs_it():
     assert isinstance(error, FloatingPointError) and "\n" not in str(error)
 
 
+class Gone(Broken):
+    """Has `value` at step `at` alone."""
+
+    def observe(self, state, params):
+        return super().observe(state.replace(time=jnp.where(state.time == self.at, 99, 0)), params)
+
+
+@pytest.mark.parametrize("array", ["observation", "global state"])
+def test_what_is_gone_at_the_end_of_a_block_is_found(array):
+    """Every block ends with episodes, at a reset, and the learner reads no observation."""
+    env = Gone(array=array, at=3, horizon=SMALL["rollout_length"])
+    logged = []
+    with pytest.raises(NotFinite, match=f"{array} is NaN at step 3 of an episode") as raised:
+        train(env, learner_of(env), report=logged.append, check_finite=True, **SMALL)
+    assert raised.value.source == "environment" and len(logged) == 2, "the first has no block"
+    assert set(logged[1].metrics) == {"return", "loss", "train_return", "episode_length"}
+
+
 def test_a_learner_is_named_and_other_seeds_are_fine(tmp_path):
     """One seed gets NaN in the second block; infinity by design is no reason."""
     env, broken = Constant(), jax.random.split(jax.random.key(7), 3)[1]

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -471,13 +472,39 @@ def test_what_a_failed_write_leaves_running_stays_silent(monkeypatch, caplog):
     from marlx.runs import array_store
 
     seen = []
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(error))
+    monkeypatch.setattr(sys, "unraisablehook", lambda about: seen.append(about.exc_value))
     with pytest.raises(OSError), array_store._quiet():
         raise OSError("disk full")
-    for error in (RuntimeError("Event loop is closed"), RuntimeError("other"), KeyError("x")):
-        sys.excepthook(type(error), error, None)
+    for error in (
+        RuntimeError("Event loop is closed"),
+        AttributeError("'_UnixSelectorEventLoop' object has no attribute '_ssock'"),
+        RuntimeError("other"),
+        KeyError("x"),
+    ):
+        sys.unraisablehook(SimpleNamespace(exc_value=error))
     assert [str(error) for error in seen] == ["other", "'x'"]
     log = logging.getLogger("asyncio")
     log.error("Task exception was never retrieved\nfuture: <Task defined at orbax/x.py:1>")
     log.error("Task exception was never retrieved\nfuture: <Task defined at my.py:1>")
-    assert len(caplog.records) == 1
+    log = logging.getLogger("absl")
+    for path in ("/lib/orbax/checkpoint/x.py", "/lib/other/x.py"):
+        log.handle(logging.LogRecord("absl", logging.ERROR, path, 1, path, (), None))
+    assert [one.pathname for one in caplog.records[1:]] == ["/lib/other/x.py"]
+
+
+def test_a_write_that_orbax_gives_up_is_one_plain_error(tmp_path, monkeypatch, recwarn):
+    import orbax.checkpoint as ocp
+
+    from marlx.runs import array_store
+
+    async def write():
+        pass
+
+    def gives_up(self, *args, **kwargs):
+        left = write()  # noqa: F841
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing local file: No space left on device")
+
+    monkeypatch.setattr(ocp.Checkpointer, "save", gives_up)
+    with pytest.raises(OSError, match="No space left") as caught:
+        array_store.save_arrays(tmp_path / "arrays", {"x": np.ones(3)})
+    assert caught.value.__context__ is None and not recwarn.list

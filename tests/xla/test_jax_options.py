@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 import marlx
@@ -69,3 +70,23 @@ def test_a_backend_that_is_not_there_is_one_line(monkeypatch):
         pytest.skip("there is a CUDA device")
     assert done.returncode == 2 and "JAX cannot start" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "env_id", ["Foraging-grid-8x8-2p-2f-coop-v3", "Foraging-5x5-2p-1f-coop-v3", "matrix/climbing"]
+)
+def test_environments_step_in_a_program_of_64_bits(env_id, recwarn):
+    """Training refuses it; a program of one's own may step them. Particles then have 64 bits."""
+    env, params = marlx.make(env_id)
+    action = np.zeros(env.spec(params).num_agents, np.int32)
+    usual = jax.config.jax_enable_x64
+    try:
+        jax.config.update("jax_enable_x64", True)
+        key = jax.random.key(0)
+        first, state = jax.eval_shape(env.reset, key, params)
+        obs, after, reward, *_ = jax.eval_shape(env.step, key, state, action, params)
+    finally:
+        jax.config.update("jax_enable_x64", usual)
+    assert (first.local.dtype, obs.global_state.dtype, reward.dtype) == (np.float32,) * 3
+    same = jax.tree.map(lambda x, y: (x.shape, x.dtype) == (y.shape, y.dtype), state, after)
+    assert all(jax.tree.leaves(same)) and not recwarn.list
