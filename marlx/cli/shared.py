@@ -67,7 +67,7 @@ def print_returns(
 
     Args:
       evaluated: f64 [seeds, episodes] by name: `return`, and `greedy_return` or `drawn_return`
-        where it was measured too; others are not printed.
+        where it was measured too; rates of wins or success are printed as well, others are not.
       random_returns: f64 [episodes].
       optimum: best possible team return, if known.
       judged: the actions of `return`.
@@ -88,5 +88,11 @@ def print_returns(
         print(f"  {label:<13}   {returns.mean():.3f}   {interval}")
         if seeds > 1:
             print(f"  by seed         {'  '.join(f'{value:.3f}' for value in returns.mean(1))}")
+    for name in (name for name in ("win_rate", "success_rate") if name in evaluated):
+        rates = [f"{evaluated[name].mean():.3f}"]
+        for mode in ("drawn", "greedy"):
+            if f"{mode}_{name}" in evaluated:
+                rates.append(f"{evaluated[f'{mode}_{name}'].mean():.3f} with {mode} actions")
+        print(f"  {name.replace('_', ' '):<13}   {', '.join(rates)}")
     print(f"  random policy   {random_returns.mean():.3f}")
     print(f"  optimum         {known}")

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from marlx.environment import Environment, EnvParams, require_environment
 from marlx.learner import Judged, Learner, acting, stateless
 from marlx.learning.returns import uniform_action
-from marlx.loop.rollout import Actors, rollout, start
+from marlx.loop.rollout import Actors, rollout_with_outcomes, start
 from marlx.loop.settings import Eval
 from marlx.types import Array, EnvSpec, Observation, Tree
 
@@ -52,9 +52,12 @@ def evaluate_modes(
     episodes: int,
     modes: Sequence[Judged],
 ) -> dict[str, Array]:
-    """Returns f32 [episodes of each mode], team returns by the metric's name.
+    """Returns metrics of fresh episodes by name, each f32 [episodes of a mode].
 
-    That of the first mode is `return`, of another `greedy_return` or `drawn_return`. Two modes cost
+    Those of the first mode have plain names: `return`, `agent_0_return` and so on where agents'
+    rewards may differ, and `EnvSpec.outcomes`; those of another begin with `greedy_` or `drawn_`.
+
+    Two modes cost
     what one costs: the halves are stepped as one batch, and each mode acts on its own. (Both modes
     on the whole batch, one picked per row, is slower: of a recurrent network XLA does not merge the
     two calls.)
@@ -69,9 +72,8 @@ def evaluate_modes(
       modes: one or two, see `modes_of`.
     """
     if len(modes) == 1:
-        explore = modes[0] == "drawn"
-        returns = evaluate(env, params, learner, policy, key, episodes, explore=explore)
-        return {"return": returns}
+        played = play(env, params, learner, policy, key, episodes, modes[0])
+        return metrics_of(played)
     each = episodes_of_each(episodes, modes)
     rows = slice(0, each), slice(each, 2 * each)
     halves = list(zip((acting(learner, mode) for mode in modes), rows, strict=True))
@@ -87,8 +89,25 @@ def evaluate_modes(
         return action, memory, ()
 
     mixed = learner._replace(act=act, act_drawn=None)
-    returns = evaluate(env, params, mixed, policy, key, 2 * each, explore=False)
-    return {"return": returns[:each], f"{modes[1]}_return": returns[each:]}
+    played = play(env, params, mixed, policy, key, 2 * each, "greedy")
+    first, second = (metrics_of(jax.tree.map(lambda x, r=r: x[r], played)) for r in rows)
+    return {**first, **{f"{modes[1]}_{name}": values for name, values in second.items()}}
+
+
+class Played(NamedTuple):
+    """What each of E whole episodes came to."""
+
+    returns: Array  # f32 [E], of the team
+    agent_returns: Tree  # f32 [E, N], of each agent; () where `EnvSpec.rewards_differ` is False
+    outcomes: dict[str, Array]  # f32 [E] by name, see `EnvSpec.outcomes`
+
+
+def metrics_of(played: Played) -> dict[str, Array]:
+    """Returns `played` as metrics by name, each f32 [E]."""
+    agents = played.agent_returns
+    each = () if isinstance(agents, tuple) else jnp.unstack(agents, axis=1)
+    by_agent = {f"agent_{i}_return": values for i, values in enumerate(each)}
+    return {"return": played.returns, **by_agent, **played.outcomes}
 
 
 def evaluate(
@@ -115,17 +134,29 @@ def evaluate(
       episodes: number of episodes, all at once.
       explore: True draws the actions, False acts greedily; None is what the learner is judged by.
     """
+    judged: Judged = learner.judged if explore is None else "drawn" if explore else "greedy"
+    return play(env, params, learner, policy, key, episodes, judged).returns
+
+
+def play(
+    env: Environment[Any, Any],
+    params: EnvParams,
+    learner: Learner,
+    policy: Tree,
+    key: Array,
+    episodes: int,
+    judged: Judged,
+) -> Played:
+    """Returns what `episodes` fresh episodes of drawn or greedy actions came to; see `evaluate`."""
     require_environment(env)
     spec = env.spec(params)
-    explore = learner.judged == "drawn" if explore is None else explore
-    if explore and learner.act_drawn is not None:
-        learner = learner._replace(act=learner.act_drawn)
+    learner = learner._replace(act=acting(learner, judged))
 
     class Carry(NamedTuple):
         actors: Actors
         key: Array
         alive: Array  # bool [episodes]
-        returns: Array  # f32 [episodes]
+        played: Played
         time: Array  # int32 []
 
     def unfinished(carry: Carry) -> Array:
@@ -133,19 +164,37 @@ def evaluate(
 
     def step(carry: Carry) -> Carry:
         key, key_step = jax.random.split(carry.key)
-        actors, transition, _ = rollout(
-            env, params, learner, policy, carry.actors, key_step, 1, explore=explore
+        actors, transition, _, outcomes = rollout_with_outcomes(
+            env, params, learner, policy, carry.actors, key_step, 1
         )
-        step_of = (transition.reward, transition.obs.active)
-        reward = spec.team_reward(*jax.tree.map(lambda x: x[0], step_of))
-        returns = carry.returns + jnp.where(carry.alive, reward, 0.0)
-        return Carry(actors, key, carry.alive & ~transition.done[0], returns, carry.time + 1)
+        now = jax.tree.map(lambda x: x[0], (transition.reward, transition.obs.active))
+        ended = jax.tree.map(lambda x: x[0], outcomes)
+        alive = carry.alive
+        played = Played(
+            carry.played.returns + jnp.where(alive, spec.team_reward(*now), 0.0),
+            _added(carry.played.agent_returns, alive, *now),
+            {
+                name: jnp.where(alive, ended[name].astype(jnp.float32), value)
+                for name, value in carry.played.outcomes.items()
+            },
+        )
+        return Carry(actors, key, alive & ~transition.done[0], played, carry.time + 1)
 
     key_start, key = jax.random.split(key)
     actors = start(env, params, learner, key_start, episodes)
-    alive, returns = jnp.ones(episodes, bool), jnp.zeros(episodes)
-    first = Carry(actors, key, alive, returns, jnp.int32(0))
-    return jax.lax.while_loop(unfinished, step, first).returns
+    alive, zeros = jnp.ones(episodes, bool), jnp.zeros(episodes)
+    played = Played(zeros, actors.agent_return, dict.fromkeys(spec.outcomes, zeros))
+    actors = actors._replace(agent_return=())  # summed here
+    first = Carry(actors, key, alive, played, jnp.int32(0))
+    return jax.lax.while_loop(unfinished, step, first).played
+
+
+def _added(total: Tree, alive: Array, reward: Array, active: Array | None) -> Tree:
+    """Returns the agents' returns [E, N] with the rewards of a step; () stays ()."""
+    if isinstance(total, tuple):
+        return ()
+    counted = alive[:, None] if active is None else alive[:, None] & active
+    return total + jnp.where(counted, reward, 0.0)
 
 
 def random_learner(spec: EnvSpec) -> Learner:

@@ -105,12 +105,16 @@ def _block_metrics(
     metrics: dict[str, Array], totals: dict[str, Array], ended: Finished
 ) -> dict[str, Array]:
     """Returns the metrics of a block from those of its rollouts, leading axis [rollouts]."""
-    ended = jax.tree.map(jnp.sum, ended)
+    ended = jax.tree.map(lambda x: x.sum(0), ended)
+    each = () if isinstance(ended.agent_return, tuple) else jnp.unstack(ended.agent_return)
+    sums = {f"train_agent_{i}_return": total for i, total in enumerate(each)}
+    sums |= {f"train_{name}": total for name, total in ended.outcomes.items()}
     return {
         **jax.tree.map(jnp.nanmean, metrics),
         **totals,
         "train_return": ended.total_return / ended.episodes,
         "episode_length": ended.total_length / ended.episodes,
+        **{name: total / ended.episodes for name, total in sums.items()},
     }
 
 

@@ -34,8 +34,10 @@ class Progress(NamedTuple):
       seconds: time of training so far, without compilation.
       metrics: each f64 [seeds]; `return` is the team return, of drawn or of greedy actions as
         `Result.judged` says; with both, `greedy_return` or `drawn_return` stands beside it.
-        `train_return` and `episode_length` are means over the exploring episodes since the
-        evaluation before, the rest are the learner's own.
+        `agent_0_return` and so on are each agent's, where they may differ; `success_rate`,
+        `win_rate` and the like are the environment's (`EnvSpec.outcomes`). With `train_` before
+        them, they and `episode_length` are means over the exploring episodes since the evaluation
+        before. The rest are the learner's own.
       phases: seconds so far by `compile`, `rollout`, `update`, `evaluation`.
       policies: returns the policies (`Learner.policy`), leading axis [seeds]; it must be called
         before the next block starts, and in the process that trains.
@@ -64,7 +66,8 @@ class Result(NamedTuple):
       judged: the actions of `returns` and of the metric `return`: `drawn` from the policy, or
         `greedy`.
       evaluated: metrics f64 [seeds, episodes] of the same evaluation by name: `return`, which is
-        `returns`, and `greedy_return` or `drawn_return` where both were measured.
+        `returns`, `greedy_return` or `drawn_return` where both were measured, and the others of
+        `Progress.metrics` that an evaluation has.
       learner: the learner that was trained. After pickle it is made again from its name, settings
         and environment; a learner of your own functions that pickle refuses becomes None.
     """

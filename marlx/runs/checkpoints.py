@@ -109,6 +109,8 @@ STATE = Record(
     }
 )
 """Schema of `state.json`."""
+NEWER = ("actors/agent_return",)
+"""Arrays that older checkpoints may not have; they go on from zero, which only metrics notice."""
 WAIT_FACTOR = 20
 """The next checkpoint waits for this many times the seconds that one took: at most 5 % of a run."""
 WRITING = 0.6
@@ -434,6 +436,8 @@ def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
     """
     shape = run.replicas_shape()
     needed = {n: (str(x.dtype), tuple(x.shape)) for n, x in _stored_shapes(shape).items()}
+    older = [n for n in NEWER if n in needed and n not in checkpoint.state["arrays"]]
+    needed = {n: type_ for n, type_ in needed.items() if n not in older}
     saved = {n: (dtype, tuple(dims)) for n, (dtype, dims) in checkpoint.state["arrays"].items()}
     for name in sorted(needed.keys() | saved.keys()):
         was, now = _type_of(saved.get(name)), _type_of(needed.get(name))
@@ -444,6 +448,10 @@ def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
                 f"and is {now}"
             )
     arrays = read_arrays(checkpoint)
+    count = len(next(iter(arrays.values())))
+    for name in older:
+        x = named(shape)[name]
+        arrays[name] = np.zeros((count, *x.shape[1:]), x.dtype)
     leaves = [restored_as(arrays[name], x) for name, x in named(shape).items()]
     return jax.tree.unflatten(jax.tree.structure(shape), leaves)
 
