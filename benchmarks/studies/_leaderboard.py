@@ -72,13 +72,14 @@ def draw(name: str) -> Any:
     for panel, env in zip(figure.subplots(high, wide, squeeze=False).flat, shown, strict=False):
         _draw_panel(panel, study, env)
         for record in protocol_rows.published(card):
-            if record["env"] == env and record["steps"] and record["measure"] == "return":
+            if record["env"] == env and record["steps"] and record["measure"] == card.measure:
                 label = f"{record['method']} ({record['code']})"
                 panel.plot(record["steps"], record["curve"], "o:", ms=3, lw=1, label=label)
         _plots.legend(panel)
     for panel in figure.axes[len(shown) :]:
         panel.remove()
-    figure.supylabel(f"return ({card.unit}), interquartile mean and 95% interval over seeds")
+    measured = f"return ({card.unit})" if card.measure == "return" else card.measure
+    figure.supylabel(f"{measured}, interquartile mean and 95% interval over seeds")
     return figure
 
 

@@ -54,6 +54,7 @@ class Card:
       eval_episodes: episodes of each evaluation and seed; the last has at least 100.
       judged: `drawn`: actions are drawn by learners that train a policy; a Q-learner has none, and
         is greedy. `greedy`: every learner is.
+      measure: what is compared: `return`, or a rate that the environment tells, e.g. `win_rate`.
       unit: the return of a team: the agents' returns added (`sum`) or averaged (`mean`), or the one
         of the two that is the environment's own (`team`).
       algorithm: whether settings of algorithms are `free`, or those of the `preset`.
@@ -73,6 +74,7 @@ class Card:
     eval_episodes: int = setting(0, at_least=1, at_most=LARGEST)
     judged: Literal["drawn", "greedy"]
     unit: Literal["sum", "mean", "team"]
+    measure: Literal["return", "win_rate", "success_rate"] = "return"
     algorithm: Literal["free", "preset"] = "free"
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -87,8 +89,16 @@ class Card:
 
     @property
     def hash(self) -> str:
-        """12 hexadecimal digits of the SHA-256 of what a run has to satisfy."""
-        given = {k: v for k, v in dataclasses.asdict(self).items() if k not in WORDS_ONLY}
+        """12 hexadecimal digits of the SHA-256 of what a run has to satisfy.
+
+        Keys at their defaults are left out, so that a new key changes no card without it.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        given = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in WORDS_ONLY and value != defaults[name] and value != {}
+        }
         text = json.dumps(given, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -63,17 +63,16 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
         "judged": run.judged,
         "measured": {"card": protocol.hash},
     }
-    curves = {"curve": run.metrics["return"], "train_curve": run.metrics.get("train_return")}
+    curves = _curves(protocol, run)
+    final = _final(protocol, run)
     rows = []
     for i, seed in enumerate(run.seeds):
         own = {name: None if x is None else _rounded(x[:, i], factor) for name, x in curves.items()}
         if own["train_curve"] is not None:
             own["train_curve"] = own["train_curve"][1:]
-        final = round(float(run.final[i]) * factor, DIGITS)
-        rows.append(
-            dict.fromkeys(COLUMNS) | shared | finite(own | {"final": final}) | {"seed": int(seed)}
-        )
-    entry = dict.fromkeys(RUN) | about | _summary(run, factor)
+        last = {"final": round(final[i] * factor, DIGITS), "seed": int(seed)}
+        rows.append(dict.fromkeys(COLUMNS) | shared | finite(own | last))
+    entry = dict.fromkeys(RUN) | about | _summary(protocol, run, factor)
     entry |= {
         "judged": run.judged,
         "seeds": [row["seed"] for row in rows],
@@ -81,13 +80,13 @@ def run_rows(protocol: Card, run: RunData) -> tuple[list[Row], dict[str, Any]]:
     }
     record = dict.fromkeys(SETTINGS) | {"settings": settings, "runs": [finite(entry)]}
     record |= {key: shared[key] for key in ("config_hash", "algorithm", "env")}
-    optimum = env.spec(params).optimum
+    optimum = env.spec(params).optimum if protocol.measure == "return" else 1.0
     return rows, record | {"optimum": None if optimum is None else optimum * factor}
 
 
 def unit_factor(protocol: Card, spec: EnvSpec) -> float:
     """Returns what a team return of marlx is multiplied by to be in the card's unit."""
-    if protocol.unit in ("team", spec.reward_aggregation):
+    if protocol.measure != "return" or protocol.unit in ("team", spec.reward_aggregation):
         return 1.0
     return float(spec.num_agents) if protocol.unit == "sum" else 1.0 / spec.num_agents
 
@@ -128,15 +127,39 @@ def _about(run: RunData) -> dict[str, Any]:
     }
 
 
-def _summary(run: RunData, factor: float) -> dict[str, Any]:
+def _curves(protocol: Card, run: RunData) -> dict[str, Any]:
+    """Returns what the card measures, f64 [evaluations, seeds], in evaluations and in training.
+
+    Raises:
+      ValueError: the run did not measure it.
+    """
+    if protocol.measure not in run.metrics:
+        raise ValueError(
+            f"{run.path} has no {protocol.measure}, which card {protocol.name} compares"
+        )
+    train = run.metrics.get(f"train_{protocol.measure}")
+    return {"curve": run.metrics[protocol.measure], "train_curve": train}
+
+
+def _final(protocol: Card, run: RunData) -> list[float]:
+    """Returns what the card measures after training, of each seed."""
+    if protocol.measure == "return":
+        return [float(value) for value in run.final]
+    per_seed = run.result.get(protocol.measure, {}).get("per_seed")
+    return [float(x) for x in (per_seed or run.metrics[protocol.measure][-1])]
+
+
+def _summary(protocol: Card, run: RunData, factor: float) -> dict[str, Any]:
     """Returns the summary of a run over its seeds, as `result.json` has it."""
+    measured = run.result.get(protocol.measure)
+    if not measured:
+        final = _final(protocol, run)
+        return {"mean": sum(final) / len(final) * factor, "extra": {"unfinished": True}}
     result = run.result
-    if not result:
-        return {"mean": float(run.final.mean()) * factor, "extra": {"unfinished": True}}
-    low, high = result["return"]["interval_95"]
-    random = result.get("random_return")
+    low, high = measured["interval_95"]
+    random = result.get("random_return") if protocol.measure == "return" else None
     return {
-        "mean": result["return"]["mean"] * factor,
+        "mean": measured["mean"] * factor,
         "interval": [low * factor, high * factor],
         "episodes_per_seed": result.get("episodes_per_seed"),
         "random_return": None if random is None else random * factor,

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
       judged: how actions were chosen, `drawn` or `greedy`.
       differs: what there is less of than the card asks for.
       source: of a published number; None for a result of marlx.
-      measure: what a published number measures; `return` compares with the card's.
+      measure: what it is a number of; that of the card compares.
       deviation: of a published mean, over seeds.
     """
 
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     judged: str
     differs: Mapping[str, Any] | None = None
     source: str | None = None
-    measure: str = "return"
+    measure: str = ""
     deviation: float | None = None
 
     @property
@@ -73,7 +73,7 @@ def entries(
     for env in protocol.environments:
         rows = [row for row in study.rows if row["env"] == env]
         beside = [_published(protocol, record) for record in published if record["env"] == env]
-        level = _level(study, rows, beside)
+        level = _level(protocol, study, rows, beside)
         groups = {digest: study.rows_of(digest) for digest in _hashes(rows)}
         own = [_entry(protocol, group, level) for group in groups.values()]
         own.sort(key=lambda one: (not one.ranked, -one.value))
@@ -83,7 +83,8 @@ def entries(
 
 def table_cells(protocol: Card, found: Iterable[Entry]) -> list[list[str]]:
     """Returns the cells of a table, its header first."""
-    head = ["environment", "method", f"return ({protocol.unit})", "95% interval", "seeds"]
+    value = f"return ({protocol.unit})" if protocol.measure == "return" else protocol.measure
+    head = ["environment", "method", value, "95% interval", "seeds"]
     head += [f"steps to {LEVEL:.0%}", *(f"at {short(step)}" for step in protocol.report), "notes"]
     return [head, *(_cells(protocol, one) for one in found)]
 
@@ -119,7 +120,7 @@ def _cells(protocol: Card, one: Entry) -> list[str]:
     notes += [f"{one.judged} actions"] if one.judged != protocol.judged else []
     notes += ["one seed"] if one.seeds == 1 else []
     notes += [f"published: {one.source}"] if one.source is not None else []
-    measured = "" if one.measure == "return" else f" ({one.measure})"
+    measured = "" if one.measure == protocol.measure else f" ({one.measure})"
     return [
         one.env,
         one.method,
@@ -156,6 +157,7 @@ def _entry(protocol: Card, rows: Sequence[Row], level: tuple[float, float] | Non
         reached=reached,
         at=_at(protocol, steps, curve),
         judged=rows[0]["judged"],
+        measure=protocol.measure,
         differs=rows[0]["differs"],
     )
 
@@ -195,9 +197,11 @@ def _at(protocol: Card, steps: Any, curve: Any) -> dict[int, float]:
 
 
 def _level(
-    study: Study, rows: Sequence[Row], beside: Sequence[Entry]
+    protocol: Card, study: Study, rows: Sequence[Row], beside: Sequence[Entry]
 ) -> tuple[float, float] | None:
     """Returns the returns that score 0 and 1: of random play, and the optimum or the best one."""
+    if protocol.measure != "return":
+        return 0.0, 1.0  # a share of episodes
     records = [study.settings[digest] for digest in _hashes(rows)]
     runs = [run for record in records for run in record["runs"]]
     random = [run["random_return"] for run in runs if run["random_return"] is not None]

@@ -1,6 +1,7 @@
 """Protocol cards, their rows and tables, from files written by hand."""
 
 import dataclasses
+import json
 
 import pytest
 from run_folders import write_run
@@ -193,6 +194,21 @@ def test_returns_are_in_the_cards_unit(tmp_path):
         tmp_path / "lbf", environment="Foraging-5x5-2p-1f-coop-v3", returns=((1.0,),) * 2
     )
     assert run_rows(lbf, read_run(run))[0][0]["final"] == 0.5, "each of two agents earned a half"
+
+
+def test_a_card_may_compare_a_rate(tmp_path):
+    """What the environment tells of an episode, e.g. whether a battle was won; it has no unit."""
+    card = dataclasses.replace(protocol_cards.card("quick"), measure="success_rate", unit="mean")
+    board = "Foraging-5x5-2p-1f-coop-v3"
+    run = write_run(tmp_path / "run", "qmix", board, success_rate=[[0.25, 0.25], [0.5, 0.5]])
+    result = json.loads((run / "result.json").read_text())
+    rate = {"mean": 0.75, "interval_95": [0.5, 1.0], "per_seed": [0.75, 0.75]}
+    (run / "result.json").write_text(json.dumps(result | {"success_rate": rate}))
+    with pytest.raises(ValueError, match="has no win_rate, which card quick compares"):
+        run_rows(dataclasses.replace(card, measure="win_rate"), read_run(run))
+    (row, _), record = run_rows(card, read_run(run))
+    assert (row["final"], record["optimum"], record["runs"][0]["mean"]) == (0.75, 1.0, 0.75)
+    assert row["curve"] == [0.25, 0.5]
 
 
 def test_a_table_has_the_numbers_of_the_rows(tmp_path):
