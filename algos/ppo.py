@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.inspecting import inspect_ppo
 from marlx.algos.last_action import with_last_action
 from marlx.algos.ppo_batch import (
     Batch,
@@ -207,6 +208,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         update=functools.partial(update, spec, config, nets),
         config=config,
         extras=functools.partial(extras, spec, nets),
+        inspect=inspect_ppo(spec, nets),
     )
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.inspecting import inspect_q
 from marlx.algos.last_action import with_last_action
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import check_window, pack, unpack
@@ -193,6 +194,7 @@ def q_learner(
         update=update,
         warmup=c.warmup,
         config=c,
+        inspect=inspect_q(parts.net),
     )
 
 
@@ -236,7 +238,8 @@ def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Le
     c = _configured(config, settings)
     if c.mixing_delay:
         raise ValueError(f"mixing_delay is {c.mixing_delay}; a joint action has no single values")
-    return q_learner(spec, c, mixers.joint(spec, features=c.hidden, hidden=c.mixer_hidden))
+    mixer = mixers.joint(spec, features=c.hidden, hidden=c.mixer_hidden)
+    return q_learner(spec, c, mixer)._replace(inspect=None)  # an agent has no values of its own
 
 
 ALGORITHMS = tuple(

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals
 
 
 @flax.struct.dataclass
@@ -97,6 +97,11 @@ class Environment(abc.ABC, Generic[S, P]):
           ValueError: this environment has no picture.
         """
         raise ValueError(f"{type(self).__name__} draws no pictures: it has no `render` method")
+
+    def scene(self, params: P | None = None) -> Scene | None:
+        """Returns what a viewer draws; None: it shows the pictures of `render`."""
+        del params
+        return None
 
     def subgoals(self, params: P | None = None) -> Subgoals | None:
         """Returns the subgoals that this environment declares; None where it declares none."""

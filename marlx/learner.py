@@ -84,6 +84,10 @@ class Learner(NamedTuple):
         block of updates, where other metrics are averaged over the block. None: no counts.
       extras: `(B) -> extras`, arrays of the shapes and dtypes that `act` adds to transitions while
         exploring; `()` where it adds nothing. Storage is sized by them.
+      inspect: `(policy, memory, obs, extras) -> dict of arrays`, what a viewer shows of a step, for
+        a batch: the arguments of `act` and the extras that it returned. Names that viewers know:
+        `q` or `probability` f32 [B, N, A], of the actions; `subgoal` int32 [B, N]; `called`
+        bool [B], a centralised learner acts; `embedding` f32 [B, N, E]. None: nothing is shown.
       recipe: how it was made by name; pickle makes it again from that. None: it is pickled as it
         is, which works where its functions are those of modules.
     """
@@ -99,6 +103,7 @@ class Learner(NamedTuple):
     describe: Callable[[Tree, Tree], str] | None = None
     totals: Callable[[Tree], dict[str, Array]] | None = None
     extras: Callable[[int], Tree] = no_extras
+    inspect: Callable[[Tree, Tree, Observation, Tree], dict[str, Array]] | None = None
     recipe: Recipe | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -25,6 +25,7 @@ from marlx.algos.switching.acting import (
     describe,
     empty_extras,
     initial_memory,
+    inspect,
     switch_key,
 )
 from marlx.algos.switching.config import CallConfig, MansaConfig, MansaPPOConfig
@@ -94,6 +95,7 @@ def mansa(
         describe=partial(describe, config, parts),
         totals=totals,
         extras=partial(empty_extras, parts),
+        inspect=partial(inspect, parts),
     )
 
 

@@ -43,8 +43,8 @@ commands:
   train A,B ENV1,ENV2        every algorithm in every environment, with one report
   train --resume RUN         go on with a run, or a folder of several, that was stopped or killed
   eval RUN [options]         returns of a trained policy on fresh episodes
-  render RUN [options]       an episode of a trained policy as a GIF
-  render ENV [options]       an episode of random play as a GIF
+  render RUN [options]       an episode of a trained policy as a GIF, or a page to step through
+  render ENV [options]       the same with random play
   doctor RUN                 likely problems of a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals

@@ -9,6 +9,8 @@ from marlx.settings import LARGEST_SEED, setting
 
 MOST_EPISODES = 2**20
 """Most episodes of an evaluation."""
+MOST_SHOWN = 100
+"""Most episodes on a page."""
 MOST_TRIALS = 100_000
 """Most trials of a sweep."""
 
@@ -137,6 +139,10 @@ class ReportOptions:
 class PlayOptions:
     """An episode of random play."""
 
+    to: str | None = None
+    """File to write, by its ending: .html is a page to step through episodes; others as `out`."""
+    episodes: int = setting(3, at_least=1, at_most=MOST_SHOWN)
+    """Episodes on the page."""
     out: str | None = None
     """Picture to write, .gif, or .mp4 where ffmpeg is there; a GIF named after the environment, in
     this folder, if not given."""
@@ -148,8 +154,13 @@ class PlayOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """An episode of a trained policy as a GIF."""
+    """An episode of a trained policy: a GIF, or a page to step through several."""
 
+    to: str | None = None
+    """File to write, by its ending: .html is a page to step through episodes of the run's seeds,
+    with what the agents value; others as `out`."""
+    episodes: int = setting(3, at_least=1, at_most=MOST_SHOWN)
+    """Episodes of each seed on the page."""
     out: str | None = None
     """Picture to write, .gif, or .mp4 where ffmpeg is there; episode.gif in the run folder if not
     given."""

@@ -292,6 +292,16 @@ def load_policy(path: str | Path, policy_seed: int | None = None) -> Policy:
     return Policy(experiment, env, params, learner, policy, files.seeds[index], files.steps)
 
 
+def policy_seeds(path: str | Path) -> dict[int, float | None]:
+    """Returns the seeds of a run's policies, each with its return; None where it has none.
+
+    Raises:
+      ValueError: there is no policy, or a file is damaged.
+    """
+    files = _read(path)
+    return dict(zip(files.seeds, files.returns, strict=True))
+
+
 class _Files(NamedTuple):
     """Checked content of the two files."""
 

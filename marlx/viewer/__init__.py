@@ -1,0 +1,13 @@
+"""Pages in which a team is watched, and the JavaScript that draws them."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marlx.viewer import data as data
+    from marlx.viewer import page as page
+    from marlx.viewer import recording as recording
+    from marlx.viewer import team as team
+else:
+    from marlx._modules import lazy
+
+    __getattr__, __dir__ = lazy(__name__)
