@@ -285,11 +285,16 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
             "colored": self.COLORED,
             "walls": None if self.WALLS is None else list(self.WALLS),
         }
-        both = any(agent.movable and agent.speaks for agent in self.agents)
-        moves = ("stay", "left", "right", "down", "up")
+        moves = ["stay", "left", "right", "down", "up"]
+        if self.action_signs == "openai":
+            moves = ["stay", "right", "left", "up", "down"]
         symbols = [chr(ord("A") + k) for k in range(self.DIM_C)]
-        said = tuple(f"{move} + {symbol}" for symbol in symbols for move in moves)
-        return Scene("particles", facts, self._frame, said if both else moves)
+        said = [f"{move} + {symbol}" for symbol in symbols for move in moves]
+        facts["agent_actions"] = [
+            said if agent.movable and agent.speaks else moves if agent.movable else symbols
+            for agent in self.agents
+        ]
+        return Scene("particles", facts, self._frame)
 
     def _frame(self, state: ParticleState) -> dict[str, Any]:
         """Returns what a viewer draws of a state; `goals` int32 [K, 2] are landmark and agent."""

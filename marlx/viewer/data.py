@@ -63,23 +63,29 @@ def scene_of(env: Environment[Any, Any], params: EnvParams) -> Scene:
 def board(env: Environment[Any, Any], params: EnvParams, spec: EnvSpec) -> dict[str, Any]:
     """Returns what is the same in all episodes: the scene, the agents and their actions."""
     scene = scene_of(env, params)
-    names = [
-        scene.actions[a] if a < len(scene.actions) else str(a) for a in range(spec.num_actions)
-    ]
     goals = () if spec.subgoals is None else spec.subgoals.names
-    ego = scene.facts.get("ego", range(spec.num_agents))
+    ego = [int(agent) for agent in scene.facts.get("ego", range(spec.num_agents))]
+    known = scene.facts.get("agent_actions") or [scene.actions] * (1 + max(ego))
     return {
         "kind": scene.kind,
         "facts": _plain(scene.facts),
         "id": printable(spec.id),
-        "agents": [{"seat": int(a), "name": agent_name(int(a))} for a in ego],
-        "actions": [printable(name) for name in names],
+        "agents": [{"seat": seat, "name": agent_name(seat)} for seat in ego],
+        "names": [
+            action_names(known[seat], count)
+            for seat, count in zip(ego, spec.action_sizes, strict=True)
+        ],
         "sizes": list(spec.action_sizes),
         "continuous": spec.continuous,
         "subgoals": [printable(name) for name in goals],
         "horizon": spec.horizon,
         "optimum": spec.optimum,
     }
+
+
+def action_names(known: Sequence[str], count: int) -> list[str]:
+    """Returns the names of `count` actions: numbers where no name is known."""
+    return [printable(known[a]) if a < len(known) else str(a) for a in range(count)]
 
 
 def agent_name(index: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
@@ -107,8 +106,3 @@ class Recorder:
             {name: values[:length] for name, values in shown.items()},
             captions,
         )
-
-
-def team_returns(recordings: list[Recording]) -> list[float]:
-    """Returns the team return of each episode."""
-    return [float(jnp.sum(recording.reward)) for recording in recordings]

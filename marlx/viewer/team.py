@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from marlx.text import printable, short
 from marlx.types import Tree
 from marlx.viewer import data
 from marlx.viewer.page import WATCHING, page
-from marlx.viewer.recording import Recorder
+from marlx.viewer.recording import Recorder, Recording
 
 MOST_SEEDS = 8
 """Most seeds of a run on one page."""
@@ -84,24 +85,27 @@ def team_page(subject: Subject, key: jax.Array, episodes: int) -> str:
       key: consumed; every policy plays from the same first states.
       episodes: of each policy.
     """
+    recorder = Recorder(
+        subject.env, subject.params, subject.learner, explore=explores(subject.learner)
+    )
+    played = [recorder.record(arrays, key, episodes) for _, arrays in subject.policies]
+    return recordings_page(subject, played)
+
+
+def recordings_page(subject: Subject, played: Sequence[Sequence[Recording]]) -> str:
+    """Returns a page to step through episodes; `played` has those of each policy of `subject`."""
     env, params = subject.env, subject.params
-    spec = env.spec(params)
-    recorder = Recorder(env, params, subject.learner, explore=explores(subject.learner))
     seeds = []
-    for seed, arrays in subject.policies:
-        played = recorder.record(arrays, key, episodes)
-        returns = [float(one.reward.sum()) for one in played]
-        seeds.append(
-            {
-                "seed": "random play" if seed is None else seed,
-                "mean": _number(sum(returns) / len(returns)),
-                "episodes": [
-                    {**data.episode(env, params, one), "return": _number(total)}
-                    for one, total in zip(played, returns, strict=True)
-                ],
-            }
-        )
-    content = {"board": data.board(env, params, spec), "seeds": seeds}
+    for (seed, _), recordings in zip(subject.policies, played, strict=True):
+        returns = [float(one.reward.sum()) for one in recordings]
+        shown = [
+            {**data.episode(env, params, one), "return": _number(total)}
+            for one, total in zip(recordings, returns, strict=True)
+        ]
+        mean = _number(sum(returns) / len(returns))
+        name = "random play" if seed is None else seed
+        seeds.append({"seed": name, "mean": mean, "episodes": shown})
+    content = {"board": data.board(env, params, env.spec(params)), "seeds": seeds}
     return page(printable(subject.title), printable(subject.subtitle), content, WATCHING)
 
 

@@ -117,7 +117,7 @@ class Browser:
     def press(self, *keys: str) -> None:
         """Presses keys, one after the other."""
         for key in keys:
-            code, number = KEYS.get(key, (f"Key{key.upper()}", ord(key.upper())))
+            code, number = KEYS[key] if key in KEYS else (f"Key{key.upper()}", ord(key.upper()))
             text = {"text": key} if len(key) == 1 else {}
             about = {"key": key, "code": code, "windowsVirtualKeyCode": number}
             self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
