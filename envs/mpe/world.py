@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
+from marlx.envs import sketch
 from marlx.envs.checks import at_least, check_not_negative, numbers, one_of
 from marlx.envs.mpe.bodies import Agent, Landmark
 from marlx.envs.mpe.geometry import Number, Point, contact, nonzero, one_hot, square, uniform
@@ -48,6 +49,18 @@ class ParticleState(EnvState):
     landmark_pos: Array  # f32 [L, 2]
     comm: Array  # f32 [K, C], the last message of each of the K speakers, 0 at reset
     goal: Array  # int32 [G], drawn at reset, see `Particles.goals`
+
+    def _drawing(self) -> str:
+        """Returns an SVG: agents are numbered, landmarks are grey."""
+        marks = [(float(x), float(y), "", "#8c909c") for x, y in self.landmark_pos]
+        colors = sketch.COLORS
+        return sketch.plane(
+            marks
+            + [
+                (float(x), float(y), str(i), colors[i % len(colors)])
+                for i, (x, y) in enumerate(self.agent_pos)
+            ]
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,11 @@ class RolesState(EnvState):
     memory: Tree  # the partners' acting memories
     did: Tree  # f32 [M, A], the partners' last actions, one-hot; `()` unless `privileged`
 
+    def _drawing(self) -> str:
+        """Returns the drawing of the inner environment's state."""
+        drawing: str = self.env_state._drawing() if isinstance(self.env_state, EnvState) else ""
+        return drawing
+
 
 class Roles(Environment[RolesState, EnvParams]):
     """An environment in which the learner controls only some agents; see `with_partners`."""

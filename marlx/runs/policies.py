@@ -21,7 +21,7 @@ import numpy as np
 from marlx._version import __version__
 from marlx.files import LARGEST_ARRAYS, CannotRead, check_regular, is_number, parse_json, read_bytes
 from marlx.runs.folder import RunFolder, experiment_of
-from marlx.text import shortened
+from marlx.text import printable, shortened
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -112,6 +112,26 @@ class Policy:
         where = (self.env, self.params) if self._elsewhere else None
         leaves = [np.asarray(x) for x in jax.tree.leaves(self.arrays)]
         return _unpickled, (self.experiment.settings(), where, leaves, self.seed, self.steps)
+
+    def _repr_html_(self) -> str:
+        """Returns how a notebook shows it: where it comes from, and its arrays by name."""
+        from html import escape
+
+        facts = {
+            "algorithm": self.experiment.algorithm,
+            "environment": self.spec.id,
+            "seed": self.seed,
+            "steps": f"{self.steps:,}",
+        }
+        arrays = named(self.arrays)
+        rows = [(name, str(value)) for name, value in facts.items()]
+        rows += [(name, f"{x.dtype}[{','.join(map(str, x.shape))}]") for name, x in arrays.items()]
+        cells = "".join(
+            f"<tr><th>{escape(printable(name))}</th><td>{escape(printable(value))}</td></tr>"
+            for name, value in rows
+        )
+        total = sum(x.size for x in arrays.values())
+        return f"<table>{cells}</table><p>{len(arrays)} arrays, {total:,} numbers</p>"
 
     @property
     def spec(self) -> EnvSpec:

@@ -333,6 +333,19 @@
       return sides.map(([x, y, w, h]) => svg("rect", { class: "wall", x: x - w, y: y - h, width: 2 * w, height: 2 * h }));
     }
 
+    // The view grows in steps, so that it rests while bodies move about.
+    function fit(frame) {
+      let reach = facts.walls ? facts.walls[0] + facts.walls[2] + 0.06 : 1.12;
+      let wanted = reach;
+      const farthest = (values, sizes) => values.forEach((v, k) => {
+        wanted = Math.max(wanted, Math.abs(v) + sizes[k >> 1] + 0.03);
+      });
+      farthest(frame.agent_pos, facts.sizes);
+      farthest(frame.landmark_pos, facts.landmarks.map((one) => one.size));
+      while (reach < wanted) reach *= 1.25;
+      root.setAttribute("viewBox", `${-reach} ${-reach} ${2 * reach} ${2 * reach}`);
+    }
+
     function body(size, i) {
       const kind = facts.names[i].replace(/_\d+$/, "");
       const number = (facts.names[i].match(/_(\d+)$/) || [])[1];
@@ -353,16 +366,9 @@
 
     return {
       root,
-      begin(frames) {
-        let reach = facts.walls ? facts.walls[0] + facts.walls[2] + 0.06 : 1.12;
-        const farthest = (values, sizes) => values.forEach((v, k) => {
-          reach = Math.max(reach, Math.abs(v) + sizes[(k >> 1) % sizes.length] + 0.03);
-        });
-        farthest(frames.agent_pos.values, facts.sizes);
-        if (facts.landmarks.length) farthest(frames.landmark_pos.values, facts.landmarks.map((m) => m.size));
-        root.setAttribute("viewBox", `${-reach} ${-reach} ${2 * reach} ${2 * reach}`);
-      },
+      begin() {},
       draw(frame, hints) {
+        fit(frame);
         marks.forEach((node, k) => {
           node.setAttribute("cx", frame.landmark_pos[2 * k]);
           node.setAttribute("cy", frame.landmark_pos[2 * k + 1]);

@@ -90,6 +90,9 @@ BAD = [
     (["render", FORAGING, "--env.sigth", "3"], "did you mean --env.sight"),
     (["render", FORAGING, "--env.sight", "0"], "sight is 0; it must be 1"),
     (["render", FORAGING, "--fps", "0"], "--fps is 0.0; it must be above 0"),
+    (["render", FORAGING, "--to", "x.html", "--out", "x.gif"], "give one of them"),
+    (["render", FORAGING, "--to", "/nowhere/x.html"], "there is no folder /nowhere"),
+    (["render", FORAGING, "--to", "x.html", "--episodes", "0"], "--episodes is 0; it must be"),
 ]
 
 
@@ -198,6 +201,15 @@ def test_render_of_random_play(capsys, tmp_path):
     assert "Foraging-5x5-2p-1f-v3.gif: 3 steps" in capsys.readouterr().out
     with Image.open(tmp_path / "Foraging-5x5-2p-1f-v3.gif") as gif:
         assert gif.n_frames == 4
+
+
+def test_render_of_random_play_as_a_page(capsys, tmp_path):
+    options = ["--env.horizon", "3", "--episodes", "2", "--to", "play.html"]
+    assert cli.run(["render", "matrix/climbing", *options]) == 0
+    assert "play.html: 2 episodes" in capsys.readouterr().out
+    text = (tmp_path / "play.html").read_text()
+    assert text.count('"frames"') == 2
+    assert "random legal actions" in text
 
 
 def test_help_of_a_pair_shows_every_setting_and_its_value(capsys, monkeypatch):
@@ -342,6 +354,9 @@ def test_a_run_from_start_to_end(tiny_algorithm, tmp_path, capsys):
     assert cli.run(["render", "again"]) == 0
     assert (tmp_path / "again" / "episode.gif").read_bytes().startswith(b"GIF89a")
     assert "3 steps" in capsys.readouterr().out
+    assert cli.run(["render", "again", "--to", "team.html", "--episodes", "1"]) == 0
+    assert "1 episode of each of 2 seeds" in capsys.readouterr().out
+    assert (tmp_path / "team.html").read_text().count('"frames"') == 2
     assert cli.run(["eval", "again", "--policy-seed", "5"]) == 2
     assert "no seed 5; it has 0, 1" in capsys.readouterr().err
 
