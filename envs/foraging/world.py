@@ -201,7 +201,20 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
     def scene(self, params: EnvParams | None = None) -> Scene:
         """Returns the board; foods and agents are in each frame."""
         del params
-        facts = {"size": list(self.size), "view": self.view, "agents": self.num_agents}
+        facts: dict[str, Any] = {
+            "size": list(self.size),
+            "view": self.view,
+            "agents": self.num_agents,
+        }
+        if self.subgoal_kind == "beside":  # what a page needs to play it
+            facts["rules"] = {
+                "food": self.num_food,
+                "view": self.view,
+                "normalize": self.normalize_reward,
+                "penalty": self.penalty,
+                "observation": self.observation,
+                "levels": self.observe_levels,
+            }
         return Scene("foraging", facts, _frame, ACTIONS)
 
     def make_state(
@@ -258,4 +271,5 @@ def _frame(state: ForagingState) -> dict[str, Array]:
         "agent_level": state.agent_level,
         "food_pos": state.food_pos,
         "food_level": state.food_level,
+        "food_spawned": state.food_spawned,
     }

@@ -234,6 +234,11 @@ class MatrixGame(Environment[MatrixState, EnvParams]):
             "per_agent": self.per_agent,
             "sizes": list(self.num_actions),
             "agents": self._payoff.shape[-1],
+            "rules": {
+                "observation": self.observation,
+                "end": self.end_at_horizon,
+                "horizon": self.horizon,
+            },
         }
 
         def frame(state: MatrixState) -> dict[str, Array]:
