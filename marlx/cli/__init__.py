@@ -24,6 +24,7 @@ from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
+from marlx.cli.playing import play_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
 from marlx.cli.shared import complain, in_one_line
@@ -45,6 +46,7 @@ commands:
   eval RUN [options]         returns of a trained policy on fresh episodes
   render RUN [options]       an episode of a trained policy as a GIF, or a page to step through
   render ENV [options]       the same with random play
+  play RUN [options]         take a seat in a trained team, in a browser
   doctor RUN                 likely problems of a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
@@ -65,7 +67,7 @@ commands:
 
 TRAINING = ("train", "sweep", "pool", "reproduce")
 """Commands that train for long and whose results are in files."""
-COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
+COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay")
 """Commands that a signal ends at once, also while XLA compiles."""
 
 
@@ -141,6 +143,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "play": play_command,
         "doctor": doctor_command,
         "export": export_command,
         "plot": plot_command,

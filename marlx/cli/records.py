@@ -173,6 +173,27 @@ class RenderOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PlayWithOptions:
+    """A game in a browser: you take a seat in a trained team, which plays the others.
+
+    A server on this computer steps the environment, or a single file plays by itself (`--to`).
+    """
+
+    to: str | None = None
+    """Write one file, .html, that needs no server: for foraging and matrix games, with networks of
+    Q-learning and PPO."""
+    port: int = setting(0, at_least=0, at_most=65_535)
+    """Port of the server on this computer; a free one if 0."""
+    record: str | None = None
+    """File to which finished episodes are added, as JSON lines; played.jsonl in the run folder if
+    not given."""
+    policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
+    """The run's seed that acts; a choice between the best ones if not given."""
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
+    """Seed of first states and drawn actions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """Options of a sweep."""
 

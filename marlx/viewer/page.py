@@ -18,7 +18,14 @@ def asset(name: str) -> str:
     return (resources.files("marlx.viewer") / name).read_text("utf-8")
 
 
-def page(title: str, subtitle: str, data: Mapping[str, Any], scripts: Sequence[str]) -> str:
+def page(
+    title: str,
+    subtitle: str,
+    data: Mapping[str, Any],
+    scripts: Sequence[str],
+    *,
+    asks: bool = False,
+) -> str:
     """Returns a page that needs no network and asks for nothing.
 
     Its policy forbids every request, so that a name in the data cannot cause one either. Text of
@@ -29,12 +36,14 @@ def page(title: str, subtitle: str, data: Mapping[str, Any], scripts: Sequence[s
       subtitle: a line below it.
       data: what the scripts read, as JSON has it.
       scripts: files of this folder, in the order in which they run.
+      asks: the page may ask the server that it came from, and no other.
     """
     parts = {
         "TITLE": escape(title),
         "SUBTITLE": escape(subtitle),
         "STYLE": asset("viewer.css"),
         "DATA": json_text(data),
+        "MAY": "; connect-src 'self'" if asks else "",
         "SCRIPTS": "\n".join(f"<script>\n{asset(name)}</script>" for name in scripts),
     }
     text = asset("page.html")

@@ -24,6 +24,7 @@
       chip.style.color = ink(color);
       const name = element("span", { class: "who", text: nameOf(agent) });
       const level = element("span", { class: "quiet level" });
+      const you = element("span", { class: "you", text: "you", hidden: true });
       const action = element("span", { class: "action" });
       const bars = element("div", { class: "bars" });
       const notes = element("div", { class: "notes" });
@@ -31,9 +32,9 @@
       const head = element("button", {
         class: "head", type: "button", "aria-pressed": "false", title: "show this agent on the board",
         onclick: () => select(i),
-      }, [chip, name, level, action]);
+      }, [chip, name, you, level, action]);
       const root = element("section", { class: "card", "aria-label": `agent ${agent.name}` }, [head, bars, notes, strip]);
-      return { root, head, level, action, bars, notes, strip, color, rows: [], cells: [] };
+      return { root, head, name, you, level, action, bars, notes, strip, color, rows: [], cells: [] };
     }
 
     function nameOf(agent) {
@@ -41,14 +42,13 @@
       return names ? names[agent.seat].replace(/_/g, " ") : `agent ${agent.seat}`;
     }
 
-    function showBars(one, i, step, shown) {
+    function showBars(one, i, step, shown, chosen) {
       const kind = shown.q ? "q" : "probability";
       const values = shown[kind];
       if (!values || !step) return one.bars.replaceChildren();
       const count = Math.min(board.sizes[i], values.length / agents.length);
       const mine = Array.from(values.slice(i * (values.length / agents.length)).slice(0, count));
       const legal = step.legal.slice(i * (step.legal.length / agents.length));
-      const chosen = step.action[i];
       const listed = mostTelling(mine, legal, chosen);
       while (one.rows.length < listed.length) one.rows.push(row());
       one.bars.replaceChildren(...one.rows.slice(0, listed.length).map((r) => r.root));
@@ -69,7 +69,7 @@
       const all = values.map((_, a) => a);
       if (all.length <= MOST_ROWS) return all;
       const best = all.filter((a) => legal[a]).sort((a, b) => values[b] - values[a]).slice(0, MOST_ROWS - 1);
-      return [...new Set([...best, chosen])].sort((a, b) => a - b);
+      return [...new Set(chosen >= 0 ? [...best, chosen] : best)].sort((a, b) => a - b);
     }
 
     function row() {
@@ -109,6 +109,18 @@
     // Embeddings of unit length have entries of about 1 / sqrt(width).
     const scaleOf = (width) => 2 / Math.sqrt(width);
 
+    // Where the episode is not known beforehand, the scale grows with what was seen.
+    function widen(q, legal) {
+      range = range || agents.map(() => [Infinity, -Infinity]);
+      const width = q.length / agents.length;
+      q.forEach((value, k) => {
+        if (!legal[k]) return;
+        const one = range[Math.floor(k / width)];
+        one[0] = Math.min(one[0], value - 0.01);
+        one[1] = Math.max(one[1], value);
+      });
+    }
+
     return {
       root,
       // Q-values of an agent share one scale over the episode, so that bars can be compared.
@@ -129,14 +141,20 @@
         });
       },
       // step: {action, legal} of the step that starts here, null at the end of the episode.
-      draw(frame, step, shown, selected) {
+      // person: where one plays, {seat, hidden, plain}: its card shows no values while `hidden`, and
+      // with `plain` actions are those of the last step, so that none is marked among the values.
+      draw(frame, step, shown, selected, person) {
+        if (person && shown.q) widen(shown.q, step.legal);
         cards.forEach((one, i) => {
+          const mine = Boolean(person && person.seat === i);
           const seat = agents[i].seat;
           one.level.textContent = frame.agent_level ? `level ${frame.agent_level[seat]}` : "";
           one.action.textContent = step ? actionText(step, i) : "";
           one.root.classList.toggle("chosen", selected === i);
           one.head.setAttribute("aria-pressed", String(selected === i));
-          showBars(one, i, step, shown);
+          one.you.hidden = !mine;
+          one.name.hidden = mine;
+          showBars(one, i, step, mine && person.hidden ? {} : shown, person ? -1 : step && step.action[i]);
           showNotes(one, i, shown);
           showStrip(one, i, shown);
         });
@@ -144,7 +162,7 @@
     };
 
     function actionText(step, i) {
-      if (!board.continuous) return board.names[i][step.action[i]];
+      if (!board.continuous) return board.names[i][step.action[i]] || "";
       const width = step.action.length / agents.length;
       return Array.from(step.action.slice(i * width, (i + 1) * width), (x) => number(x, 1)).join(" ");
     }

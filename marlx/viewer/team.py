@@ -55,13 +55,11 @@ def run_subject(path: str | Path, policy_seed: int | None = None) -> Subject:
     Raises:
       ValueError: see `load_policy`.
     """
-    returns = policy_seeds(path)
-    order = sorted(returns, key=lambda seed: -_ordered(returns[seed]))[:MOST_SEEDS]
-    seeds = order if policy_seed is None else [policy_seed]
+    seeds = best_seeds(path) if policy_seed is None else [policy_seed]
     policies = [load_policy(path, seed) for seed in seeds]
     first = policies[0]
     how = "drawn" if explores(first.learner) else "greedy"
-    count = f"{len(returns)} seed{'s' * (len(returns) != 1)}"
+    count = f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
     return Subject(
         env=first.env,
         params=first.params,
@@ -70,6 +68,12 @@ def run_subject(path: str | Path, policy_seed: int | None = None) -> Subject:
         title=title_of(first),
         subtitle=f"{Path(path).name}: {count}, {short(first.steps)} steps, {how} actions",
     )
+
+
+def best_seeds(path: str | Path) -> list[int]:
+    """Returns the seeds of a run with the best returns, best first, at most `MOST_SEEDS`."""
+    returns = policy_seeds(path)
+    return sorted(returns, key=lambda seed: -_ordered(returns[seed]))[:MOST_SEEDS]
 
 
 def title_of(policy: Policy) -> str:
