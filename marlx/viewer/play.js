@@ -40,6 +40,7 @@
     const how = choice("their actions", ["greedy", "drawn"], (k) => { now.drawn = k === 1; fresh(); });
     how.select.selectedIndex = now.drawn ? 1 : 0;
     policy.root.hidden = data.networks.length < 2;
+    how.root.hidden = !data.chances;
     document.getElementById("choices").append(seat.root, policy.root, how.root);
     const hints = element("input", { type: "checkbox", id: "hints", onchange: () => { now.hints = hints.checked; draw(); } });
     const save = element("button", { type: "button", class: "wide", text: "Save episodes", title: "as JSON lines", onclick: download });

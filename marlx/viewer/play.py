@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from marlx.registry import algorithm
 from marlx.runs.policies import Policy, load_policy
 from marlx.text import printable
 from marlx.viewer import data
-from marlx.viewer.network import described_network
+from marlx.viewer.network import CHANCES, described_network
 from marlx.viewer.page import page
 from marlx.viewer.team import best_seeds, explores, title_of
 
@@ -59,7 +60,14 @@ def common(path: str | Path, policy: Policy) -> dict[str, Any]:
         "board": data.board(policy.env, policy.params, policy.spec),
         "run": printable(Path(path).name),
         "drawn": explores(policy.learner),
+        "chances": has_chances(policy),
     }
+
+
+def has_chances(policy: Policy) -> bool:
+    """Returns whether the team may also draw its actions, instead of taking the likeliest."""
+    preset = algorithm(policy.experiment.algorithm).preset
+    return preset in CHANCES or explores(policy.learner)
 
 
 def not_in_a_page(policy: Policy) -> str | None:

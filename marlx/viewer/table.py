@@ -19,8 +19,8 @@ from marlx.text import printable
 from marlx.types import Tree
 from marlx.viewer import data
 from marlx.viewer.page import page
-from marlx.viewer.play import PLAYING, common
-from marlx.viewer.team import best_seeds, explores, title_of
+from marlx.viewer.play import PLAYING, common, has_chances
+from marlx.viewer.team import best_seeds, title_of
 
 MOST_GAMES = 100
 """Games that are kept; the oldest are forgotten."""
@@ -152,7 +152,7 @@ class Table:
         """Returns what the page shows."""
         policy = game["policy"]
         game["key"], key = jax.random.split(game["key"])
-        explore = game["drawn"] and explores(policy.learner)
+        explore = game["drawn"] and has_chances(policy)
         seen, game["after"] = self._look(policy.arrays, game["state"], game["memory"], key, explore)
         local, legal, wants, shown = jax.device_get(seen)
         game.update(local=local, legal=legal, wants=wants)
