@@ -11,6 +11,7 @@
     const panel = marlx.panel(board, (i) => select(i));
     const now = { seed: 0, episode: 0, t: 0, playing: false, speed: 4, selected: null, parts: null };
     let clock = 0;
+    let shownAt = -Infinity;
 
     // --- the parts of the page ---
 
@@ -120,6 +121,9 @@
     }
 
     function show(t) {
+      const time = performance.now();
+      stage.classList.toggle("quick", time - shownAt < 150); // no gliding from cell to cell then
+      shownAt = time;
       now.t = Math.max(0, Math.min(length(), t));
       draw();
       if (now.t === length()) pause();
