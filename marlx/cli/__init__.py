@@ -31,6 +31,7 @@ from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import stoppable
 from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
+from marlx.cli.watch import watch_command
 from marlx.text import unknown
 from marlx.xla.options import backend_error
 
@@ -47,6 +48,7 @@ commands:
   render RUN [options]       an episode of a trained policy as a GIF, or a page to step through
   render ENV [options]       the same with random play
   play RUN [options]         take a seat in a trained team, in a browser
+  watch [FOLDER] [options]   all runs under a folder as they go, in the terminal or a browser
   doctor RUN                 likely problems of a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
@@ -144,6 +146,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "eval": eval_command,
         "render": render_command,
         "play": play_command,
+        "watch": watch_command,
         "doctor": doctor_command,
         "export": export_command,
         "plot": plot_command,

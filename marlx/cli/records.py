@@ -194,6 +194,23 @@ class PlayWithOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """All runs under a folder, as they go: `runs` if none is given. Nothing is written.
+
+    In a terminal until Ctrl-C; elsewhere they are printed once.
+    """
+
+    web: bool = False
+    """Show them on a page in a browser, with their curves, from a server on this computer."""
+    port: int = setting(0, at_least=0, at_most=65_535)
+    """Port of that server; a free one if 0."""
+    every: float = setting(2.0, at_least=0.2, at_most=3600)
+    """Seconds between two looks."""
+    once: bool = False
+    """Print them once and end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """Options of a sweep."""
 
