@@ -89,21 +89,36 @@ def _live(watcher: Watcher, every: float) -> int:
         return 0
 
 
+COLUMNS = {"run": 10, "trained": 12, "steps": 10, "return": 18, "left": 7, "curve": SPARK}
+"""Of the table in the terminal, with the least width of each."""
+
+
 def _table(rows: list[Row]) -> Any:
     """Returns a rich table; cells are text, never markup."""
     from rich.table import Table
     from rich.text import Text
 
+    if not rows:
+        return Text("no runs yet")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    heads = ("", "run", "", "steps", "return", "left", "curve", "doctor")
-    for head in heads:
-        table.add_column(
-            head, overflow="fold" if head == "run" else "ellipsis", no_wrap=head != "run"
-        )
+    table.add_column("", no_wrap=True, min_width=max(len(state) for state in COLORS) + 2)
+    for name, width in COLUMNS.items():
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
+    table.add_column("doctor", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
-        state, *others = cells(row)
-        table.add_row(Text(state, COLORS.get(row.state, "")), *map(Text, others))
-    return table if rows else Text("no runs yet")
+        value = "" if row.value is None else f"{row.value:.3g}"
+        spread = f" {row.low:.3g}..{row.high:.3g}" if row.low != row.high else ""
+        table.add_row(
+            Text(f"{SIGNS.get(row.state, '?')} {row.state}", COLORS.get(row.state, "")),
+            Text(row.name),
+            Text(f"{row.algorithm} {row.environment}"),
+            Text(f"{short(row.steps)}/{short(row.total)}" if row.total else ""),
+            Text(value + spread),
+            Text("" if row.left is None else duration(row.left)),
+            Text(sparkline([mean for _, mean, _, _ in row.curve])),
+            Text("; ".join(row.warnings), "yellow"),
+        )
+    return table
 
 
 def _serve(watcher: Watcher, options: WatchOptions) -> int:

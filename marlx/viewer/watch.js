@@ -17,12 +17,22 @@
   const charts = element("div", { class: "charts" });
   const main = document.getElementById("main");
   main.classList.add("watch");
-  main.append(summary, charts, element("div", { class: "scroll" }, [table]));
+  main.append(summary, element("div", { class: "scroll" }, [table]), charts);
 
   function short(value) {
     const units = [[1e6, "M"], [1e3, "k"]];
     for (const [size, letter] of units) if (value >= size) return `${+(value / size).toPrecision(3)}${letter}`;
     return String(+value.toPrecision(3));
+  }
+
+  // Round numbers from low to high, about five.
+  function ticks(low, high) {
+    const rough = (high - low) / 5;
+    const ten = 10 ** Math.floor(Math.log10(rough));
+    const step = ten * [1, 2, 2.5, 5, 10].find((m) => m * ten >= rough);
+    const out = [];
+    for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) out.push(k * step);
+    return out;
   }
 
   function time(seconds) {
@@ -72,13 +82,15 @@
     const x = (steps) => L + ((W - L - 10) * steps) / most;
     const y = (value) => H - B - (H - B - 14) * ((value - low) / (high - low));
     const root = svg("svg", { viewBox: `0 0 ${W} ${H}`, class: "plot", role: "img", "aria-label": `returns in ${environment}` });
-    for (let k = 0; k <= 4; k++) {
-      const value = low + ((high - low) * k) / 4;
+    for (const value of ticks(low, high)) {
       root.append(
         svg("path", { d: `M${L} ${y(value)}H${W - 10}`, class: "lines" }),
-        label(L - 6, y(value), number(value), 11.5, { class: "quiet", style: "text-anchor: end" }),
+        label(L - 6, y(value), String(+value.toPrecision(4)).replace("-", "\u2212"), 11.5, { class: "quiet", style: "text-anchor: end" }),
       );
-      root.append(label(x((most * k) / 4), H - 9, short((most * k) / 4), 11.5, { class: "quiet" }));
+    }
+    for (const steps of ticks(0, most)) {
+      const edge = x(steps) > W - 30 ? "text-anchor: end" : "";
+      root.append(label(x(steps), H - 9, short(steps), 11.5, { class: "quiet", style: edge }));
     }
     for (const run of runs) {
       const { color, dash } = look(run);

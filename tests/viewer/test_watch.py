@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import subprocess
@@ -204,6 +205,19 @@ def test_watch_prints_once_where_there_is_no_terminal(twelve, capsys):
     assert "\x1b" not in out and SHOWN in out
     assert cli.run(["watch", str(folder / "nothing")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_the_table_of_the_terminal_keeps_names_as_text(twelve):
+    from rich.console import Console
+
+    from marlx.cli.watch import _table
+
+    console = Console(width=130, record=True, file=io.StringIO(), force_terminal=True)
+    console.print(_table(Watcher(twelve[0]).rows()))
+    text = console.export_text(styles=False)
+    assert "\u25cf live" in text and "300/400" in text and "0.7 0.5..0.9" in text
+    assert "<script>" in text and "\x1b[31m" not in text
+    assert max(map(len, text.splitlines())) <= 130
 
 
 def test_sparklines_go_from_the_lowest_to_the_highest():
