@@ -112,6 +112,18 @@ class PlotOptions:
 
     out: str = "curves.png"
     """Picture to write: .png, .svg or .pdf."""
+    format: Literal["png", "svg", "pdf"] | None = None
+    """Format of the picture, instead of the ending of `out`."""
+    width: Literal["screen", "column", "text"] = "screen"
+    """Width and sizes: for a `screen`, or a `column` (3.35 inches) or the `text` (6.9 inches) of a
+    paper."""
+    palette: Literal["marlx", "safe"] = "marlx"
+    """Colours; `safe` ones are told apart by colour-blind people, and each method has its own line
+    style, for prints without colour."""
+    style: str | None = None
+    """Style file of matplotlib, whose fonts, sizes and line widths are used."""
+    csv: bool = False
+    """Write the numbers of the figure beside it, with the ending .csv."""
     metric: str = "return"
     """Metric on the y axis, a name in metrics.jsonl."""
     x: str = "steps"

@@ -706,3 +706,31 @@ def test_report_and_plot_say_when_they_replace_a_file(capsys, tmp_path):
         assert all(
             "; replaces the file that was there" in line for line in lines[: len(words) // 2]
         )
+
+
+def test_figures_for_papers(capsys, tmp_path):
+    sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+    from run_folders import write_run
+
+    write_run(tmp_path / "run")
+    paper = ["--width", "column", "--palette", "safe", "--format", "pdf", "--csv"]
+    assert cli.run(["plot", "run", *paper]) == 0
+    out = capsys.readouterr().out
+    assert "curves.csv: the numbers of the figure" in out
+    assert "caption: Interquartile mean over 2 seeds of the greedy team return, over 200 " in out
+    assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "curves.csv").read_text().splitlines()[-1].endswith("200.0,0.6,0.5,0.7")
+    (tmp_path / "good").write_text("font.size: 6\nlines.linewidth: 3\n")
+    assert cli.run(["plot", "run", "--style", "good", "--format", "svg"]) == 0
+    (tmp_path / "bad").write_text("font.sizes: 6\n")
+    (tmp_path / "worse").write_text("font.size: wide\n")
+    for words, said in (
+        (["--style", "bad"], "Bad key font.sizes"),
+        (["--style", "worse"], "--style worse: "),
+        (["--style", "nothing"], "cannot read nothing"),
+        (["--format", "pdf", "--out", "a.png"], "give one of them"),
+    ):
+        capsys.readouterr()
+        assert cli.run(["plot", "run", *words]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
