@@ -1,6 +1,7 @@
 """Figures."""
 
 import csv
+import itertools
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def test_safe_methods_have_line_styles_of_their_own():
     labels = list("abcdefgh")
     looks = [plots.style(labels, label, safe=True) for label in labels]
     assert len({look["color"] for look in looks}) == 8
-    assert all(a["linestyle"] != b["linestyle"] for a, b in zip(looks, looks[1:], strict=False))
+    assert all(a["linestyle"] != b["linestyle"] for a, b in itertools.pairwise(looks))
 
 
 def test_a_figure_for_a_column_is_as_wide_and_its_panels_stand_below_each_other(tmp_path):
