@@ -98,11 +98,19 @@ def with_last_action(spec: EnvSpec, build: Callable[[EnvSpec], Learner]) -> Lear
         last = jnp.zeros((num_envs, spec.num_agents, spec.num_actions))
         return LastActionMemory(learner.memory(num_envs), last)
 
+    def inspect(
+        policy: Tree, memory: LastActionMemory, obs: Observation, extras: Tree
+    ) -> dict[str, Array]:
+        assert learner.inspect is not None
+        seen = append_action(spec, obs, memory.last)
+        return learner.inspect(policy, memory.learner, seen, extras)
+
     return learner._replace(
         init=lambda key, example: learner.init(key, jax.eval_shape(widen, example)),
         memory=memory,
         act=act,
         observe=lambda state, t: learner.observe(state, widen(t)),
+        inspect=None if learner.inspect is None else inspect,
     )
 
 

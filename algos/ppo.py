@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.inspecting import inspect_ppo
 from marlx.algos.last_action import with_last_action
 from marlx.algos.ppo_batch import (
     Batch,
@@ -167,6 +168,7 @@ def ppo_learner(
         config=config,
         extras=functools.partial(extras, spec, nets),
         judged="drawn",
+        inspect=inspect_ppo(spec, nets),
     )
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.inspecting import inspect_q
 from marlx.algos.last_action import with_last_action
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import check_window, pack, unpack
@@ -203,6 +204,7 @@ def q_learner(
         update=update,
         warmup=c.warmup,
         config=c,
+        inspect=inspect_q(parts.net),
     )
 
 
@@ -236,7 +238,8 @@ def qplex(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Lear
 
 def joint_q(spec: EnvSpec, config: QConfig | None = None, **settings: Any) -> Learner:
     """One Q over joint actions, centralised in training and acting: the upper bound."""
-    return _learner("joint_q", spec, config, settings)
+    learner = _learner("joint_q", spec, config, settings)
+    return learner._replace(inspect=None)  # an agent has no values of its own
 
 
 ALGORITHMS = tuple(

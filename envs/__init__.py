@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from marlx.envs import mpe as mpe
     from marlx.envs import partners as partners
     from marlx.envs import raster as raster
+    from marlx.envs import sketch as sketch
     from marlx.envs import trashgrid as trashgrid
 else:
     from marlx._modules import lazy

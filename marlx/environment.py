@@ -14,12 +14,15 @@ at the end. Arrays whose last axis is 2 or 3 do not vectorise.
 from __future__ import annotations
 
 import abc
+import dataclasses
+import html
 from typing import Any, Generic, TypeVar
 
 import flax.struct
+import jax
 import numpy as np
 
-from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals
 from marlx.xla.auto_reset import Inputs, auto_reset_step
 
 
@@ -28,6 +31,31 @@ class EnvState:
     """Base of environment states; subclasses add their fields."""
 
     time: Array  # int32 [], steps since reset
+
+    def _repr_html_(self) -> str:
+        """Returns how a notebook shows it: a drawing of a single state, and its arrays."""
+        plain = all(isinstance(x, np.ndarray | jax.Array) for x in jax.tree.leaves(self))
+        known = plain and not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(self))
+        drawing = self._drawing() if known and np.ndim(self.time) == 0 else ""
+        rows = [_row(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]
+        return f"{drawing}<table>{''.join(rows)}</table>"
+
+    def _drawing(self) -> str:
+        """Returns an SVG of one state; empty for states that have no drawing."""
+        return ""
+
+
+def _row(name: str, value: Any) -> str:
+    """Returns a row of the table of a state's fields: few numbers are listed, of more the shape."""
+    leaves = jax.tree.leaves(value)
+    if len(leaves) != 1:
+        shown = f"{len(leaves)} arrays"
+    else:
+        (x,) = leaves
+        shape = f"{x.dtype}[{','.join(map(str, x.shape))}]"
+        few = x.size <= 16 and not isinstance(x, jax.core.Tracer)
+        shown = f"{np.asarray(x).tolist()} {shape}" if few else shape
+    return f"<tr><th>{html.escape(name)}</th><td>{html.escape(shown)}</td></tr>"
 
 
 @flax.struct.dataclass
@@ -96,6 +124,11 @@ class Environment(abc.ABC, Generic[S, P]):
           ValueError: this environment has no picture.
         """
         raise ValueError(f"{type(self).__name__} draws no pictures: it has no `render` method")
+
+    def scene(self, params: P | None = None) -> Scene | None:
+        """Returns what a viewer draws; None: it shows the pictures of `render`."""
+        del params
+        return None
 
     def subgoals(self, params: P | None = None) -> Subgoals | None:
         """Returns the subgoals that this environment declares; None where it declares none."""

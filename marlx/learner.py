@@ -91,6 +91,10 @@ class Learner(NamedTuple):
         optimises the return of drawn actions, as policy gradients do, else `greedy`.
       act_drawn: how it acts in an evaluation of drawn actions, called with `explore` True. None: as
         `act` does, which also explores; a learner of several parts may have to tell the two apart.
+      inspect: `(policy, memory, obs, extras) -> dict of arrays`, what a viewer shows of a step, for
+        a batch: the arguments of `act` and the extras that it returned. Names that viewers know:
+        `q` or `probability` f32 [B, N, A], of the actions; `subgoal` int32 [B, N]; `called`
+        bool [B], a centralised learner acts; `embedding` f32 [B, N, E]. None: nothing is shown.
       recipe: how it was made by name; pickle makes it again from that. None: it is pickled as it
         is, which works where its functions are those of modules.
     """
@@ -108,6 +112,7 @@ class Learner(NamedTuple):
     extras: Callable[[int], Tree] = no_extras
     judged: Judged = "greedy"
     act_drawn: Act | None = None
+    inspect: Callable[[Tree, Tree, Observation, Tree], dict[str, Array]] | None = None
     recipe: Recipe | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:

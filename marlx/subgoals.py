@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, require_environment
-from marlx.types import Array, EnvSpec, Observation, SubgoalLayout, Subgoals, Tree
+from marlx.types import Array, EnvSpec, Observation, Scene, SubgoalLayout, Subgoals, Tree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +83,10 @@ class WithSubgoals(Environment[Any, EnvParams]):
     def render(self, state: Tree, params: EnvParams | None = None) -> np.ndarray[Any, Any]:
         """Returns the environment's picture of a state."""
         return self.env.render(state, params)
+
+    def scene(self, params: EnvParams | None = None) -> Scene | None:
+        """Returns what a viewer draws of the environment."""
+        return self.env.scene(params)
 
     def subgoals(self, params: EnvParams | None = None) -> Subgoals:
         """Returns the environment's subgoals; `choices` takes the observations of this wrapper."""

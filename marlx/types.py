@@ -202,6 +202,23 @@ class Subgoals(NamedTuple):
     choices: Callable[[Array], Array]
 
 
+class Scene(NamedTuple):
+    """What a viewer draws of an environment: numbers, which it turns into shapes by itself.
+
+    Attributes:
+      kind: how it is drawn: `foraging`, `matrix`, `doorkey`, `trashgrid` or `particles`.
+      facts: what is the same in every state, as JSON has it: numbers, text, lists, dictionaries.
+      frame: `(state) -> dict of arrays`, what changes. The state is of one episode, without a batch
+        axis; names and shapes of the arrays are the same for every state.
+      actions: name of each action.
+    """
+
+    kind: str
+    facts: dict[str, Any]
+    frame: Callable[[Any], dict[str, Any]]
+    actions: tuple[str, ...] = ()
+
+
 class SubgoalLayout(NamedTuple):
     """Layout of observations with subgoals, and the facts about subgoals that a learner may know.
 

@@ -27,6 +27,7 @@ ORDER = (
     "training",
     "analysis",
     "sweeps",
+    "viewer",
     "cli",
 )
 """Parts of `marlx`, lowest first; those of one line do not import each other."""

@@ -83,6 +83,14 @@ def ppo_with_model(spec: EnvSpec, config: PPOConfig, model: AgentModel, size: in
         extras = ClamExtras(actor_extras, embedding, following)
         return action, ClamMemory(actor_memory, model_memory), extras
 
+    def inspect(
+        policy: ClamPolicy, memory: ClamMemory, obs: Observation, extras: ClamExtras
+    ) -> dict[str, Array]:
+        seen, shown = append_embedding(spec, obs, extras.embedding), dict[str, Array]()
+        if ppo.inspect is not None:
+            shown = ppo.inspect(policy.actor, memory.actor, seen, extras.actor)
+        return {**shown, "embedding": extras.embedding}
+
     def extras(num_envs: int) -> ClamExtras:
         embedding = jnp.zeros((num_envs, spec.num_agents, size))
         return ClamExtras(ppo.extras(num_envs), embedding, embedding)
@@ -107,6 +115,7 @@ def ppo_with_model(spec: EnvSpec, config: PPOConfig, model: AgentModel, size: in
         warmup=ppo.warmup,
         extras=extras,
         judged=ppo.judged,
+        inspect=inspect,
     )
 
 

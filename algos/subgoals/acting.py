@@ -104,6 +104,23 @@ def act(
     return action, HierarchicalMemory(memory_high, memory_low, option.after_step()), extras
 
 
+def inspect(
+    config: HierarchicalConfig,
+    parts: Parts,
+    policy: HierarchicalPolicy,
+    memory: HierarchicalMemory,
+    obs: Observation,
+    extras: SubgoalExtras,
+) -> dict[str, Array]:
+    """Returns `Learner.inspect`: the subgoal of each agent, and what the low level shows."""
+    goal, shown = extras.option.goal, dict[str, Array]()
+    if parts.low.inspect is not None:
+        rule = termination(config, parts, policy.sources)
+        seen = with_goals(rule, one_hot_value(parts.spec), obs, goal)
+        shown = parts.low.inspect(policy.low, memory.low, seen, extras.low)
+    return {**shown, "subgoal": goal}
+
+
 def initial_memory(config: HierarchicalConfig, parts: Parts, num_envs: int) -> HierarchicalMemory:
     """Returns the acting memory at the start of an episode."""
     rule = Termination(parts.layout, config.period, config.refresh)

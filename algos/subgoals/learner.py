@@ -21,7 +21,14 @@ from marlx.algos.last_action import refuse_last_action
 from marlx.algos.ppo import ippo
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import iql, qmix
-from marlx.algos.subgoals.acting import Parts, act, describe, empty_extras, initial_memory
+from marlx.algos.subgoals.acting import (
+    Parts,
+    act,
+    describe,
+    empty_extras,
+    initial_memory,
+    inspect,
+)
 from marlx.algos.subgoals.config import GMAHConfig, GMAHQConfig, HierarchicalConfig
 from marlx.algos.subgoals.novelty import change_detector, no_detector
 from marlx.algos.subgoals.regions import learned_regions
@@ -88,6 +95,7 @@ def hierarchical(
         extras=partial(empty_extras, config, parts),
         judged=judged,
         act_drawn=None if judged == "greedy" else drawn_by_parts(acting),
+        inspect=partial(inspect, config, parts),
     )
 
 

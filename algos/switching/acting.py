@@ -131,6 +131,23 @@ def act_alone(
     return action, memory, MansaExtras((), extras, (), called, called, called)
 
 
+def inspect(
+    parts: Parts, policy: MansaPolicy, memory: MansaMemory, obs: Observation, extras: MansaExtras
+) -> dict[str, Array]:
+    """Returns `Learner.inspect`: `called`, and what is shown of the learner that acts."""
+    called, shown = extras.called, list[dict[str, Array]]()
+    for part, own, seen, added in zip(
+        (parts.independent, parts.centralised), policy[:2], memory[:2], extras[:2], strict=True
+    ):
+        shown.append({} if part.inspect is None else part.inspect(own, seen, obs, added))
+    independent, centralised = shown
+    both = {
+        name: where_done(called, centralised[name], independent[name])
+        for name in independent.keys() & centralised.keys()
+    }
+    return {**both, "called": called}
+
+
 def switch_key(key: Array) -> Array:
     """Returns the switch's key, made from the one that both learners get."""
     return jax.random.fold_in(key, 1_000_003)

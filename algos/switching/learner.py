@@ -26,6 +26,7 @@ from marlx.algos.switching.acting import (
     describe,
     empty_extras,
     initial_memory,
+    inspect,
     switch_key,
 )
 from marlx.algos.switching.config import CallConfig, MansaConfig, MansaPPOConfig
@@ -101,6 +102,7 @@ def mansa(
         extras=partial(empty_extras, parts),
         judged=judged,
         act_drawn=None if judged == "greedy" else drawn_by_parts(acting),
+        inspect=partial(inspect, parts),
     )
 
 

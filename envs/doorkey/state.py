@@ -8,6 +8,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from marlx.environment import EnvState
+from marlx.envs import sketch
 from marlx.envs.grid import ahead, rows_and_cols
 from marlx.types import Array
 
@@ -34,6 +35,18 @@ class DoorKeyState(EnvState):
     key_pos: Array  # int32 [2], (row, column); (-1, -1) while it is carried
     carrier: Array  # int32 [], the agent that carries the key, or -1
     goal_pos: Array  # int32 [2], (row, column)
+
+    def _drawing(self) -> str:
+        """Returns an SVG: the door `D` (`O` when open), the key `k`, the goal `G`, agents."""
+        door = "O" if int(self.door) == OPEN else "D"
+        things = [
+            sketch.Thing(int(self.door_row), int(self.wall_col), door, "#8a6500", False),
+            sketch.Thing(int(self.key_pos[0]), int(self.key_pos[1]), "k", "#b98900"),
+            sketch.Thing(int(self.goal_pos[0]), int(self.goal_pos[1]), "G", "#2a7d4f"),
+        ]
+        return sketch.board(
+            [*things, *sketch.agents(self.agent_pos, sketch.headings(self.agent_dir))]
+        )
 
 
 class Pose(NamedTuple):

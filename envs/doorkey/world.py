@@ -38,7 +38,10 @@ from marlx.envs.doorkey.state import (
 from marlx.envs.doorkey.views import local_view
 from marlx.envs.grid import positions
 from marlx.envs.integers import below
-from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals
+
+ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")
+"""Names of the actions."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -333,6 +336,12 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
 
         return picture.draw(self.size, self.view_size, state, self.spec(params).horizon)
 
+    def scene(self, params: EnvParams | None = None) -> Scene:
+        """Returns the board; everything on it is in each frame."""
+        del params
+        facts = {"size": self.size, "agents": self.num_agents}
+        return Scene("doorkey", facts, _frame, ACTIONS)
+
     def make_state(
         self,
         agent_pos: Any,
@@ -400,3 +409,17 @@ def _distinct(draws: list[Array], count: Array) -> list[Array]:
             used[k], number = jnp.minimum(other, number), jnp.maximum(other, number)
         used.append(number)
     return numbers
+
+
+def _frame(state: DoorKeyState) -> dict[str, Array]:
+    """Returns what a viewer draws of a state."""
+    return {
+        "agent_pos": state.agent_pos,
+        "agent_dir": state.agent_dir,
+        "wall_col": state.wall_col,
+        "door_row": state.door_row,
+        "door": state.door,
+        "key_pos": state.key_pos,
+        "carrier": state.carrier,
+        "goal_pos": state.goal_pos,
+    }

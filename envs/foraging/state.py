@@ -8,6 +8,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from marlx.environment import EnvState
+from marlx.envs import sketch
 from marlx.envs.foraging.settings import ForagingSettings
 from marlx.types import Array
 
@@ -29,6 +30,15 @@ class ForagingState(EnvState):
     food_level: Array  # int32 [F], 0 in an empty slot
     food_spawned: Array  # int32 [], sum of the food levels at the start of the episode
     tried: Array | None = None  # int32 [N], the visible food each agent just tried to load, or -1
+
+    def _drawing(self) -> str:
+        """Returns an SVG: foods are discs and agents tiles, with their levels."""
+        foods = [
+            sketch.Thing(int(row), int(col), str(int(level)), "#b3342c")
+            for (row, col), level in zip(self.food_pos, self.food_level, strict=True)
+            if level > 0
+        ]
+        return sketch.board([*foods, *sketch.agents(self.agent_pos, self.agent_level.tolist())])
 
 
 class Entity(NamedTuple):

@@ -14,9 +14,11 @@ from marlx.envs.checks import integers
 from marlx.envs.foraging import arrays, boards, checks, unrolled
 from marlx.envs.foraging.settings import ForagingSettings
 from marlx.envs.foraging.state import ForagingState
-from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals
 
 NUM_ACTIONS = 6
+ACTIONS = ("stay", "north", "south", "west", "east", "load")
+"""Names of the actions."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,6 +202,25 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
 
         return picture.draw(self, state, self.spec(params).horizon)
 
+    def scene(self, params: EnvParams | None = None) -> Scene:
+        """Returns the board; foods and agents are in each frame."""
+        del params
+        facts: dict[str, Any] = {
+            "size": list(self.size),
+            "view": self.view,
+            "agents": self.num_agents,
+        }
+        if self.subgoal_kind == "beside":  # what a page needs to play it
+            facts["rules"] = {
+                "food": self.num_food,
+                "view": self.view,
+                "normalize": self.normalize_reward,
+                "penalty": self.penalty,
+                "observation": self.observation,
+                "levels": self.observe_levels,
+            }
+        return Scene("foraging", facts, _frame, ACTIONS)
+
     def make_state(
         self,
         agent_pos: Any,
@@ -245,3 +266,14 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
         empty = jnp.zeros(self.size, jnp.int32)
         # The position (-1, -1) of an empty slot is the last cell, which gets its level 0 added.
         return empty.at[state.food_pos[:, 0], state.food_pos[:, 1]].add(state.food_level)
+
+
+def _frame(state: ForagingState) -> dict[str, Array]:
+    """Returns what a viewer draws of a state."""
+    return {
+        "agent_pos": state.agent_pos,
+        "agent_level": state.agent_level,
+        "food_pos": state.food_pos,
+        "food_level": state.food_level,
+        "food_spawned": state.food_spawned,
+    }

@@ -15,7 +15,7 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.checks import at_least, one_of
-from marlx.types import Array, EnvSpec, Observation
+from marlx.types import Array, EnvSpec, Observation, Scene
 
 if TYPE_CHECKING:
     Table = Any  # nested lists or tuples, a numpy or jax array, or text such as "[[1, 0], [0, 1]]"
@@ -226,6 +226,27 @@ class MatrixGame(Environment[MatrixState, EnvParams]):
                 last_action=tuple(int(action) for action in state.last_action),
             )
         )
+
+    def scene(self, params: EnvParams | None = None) -> Scene:
+        """Returns the payoff tables; the stage and the last joint action are in each frame."""
+        del params
+        facts = {
+            "payoff": self._payoff.tolist(),
+            "next": self._next.tolist(),
+            "per_agent": self.per_agent,
+            "sizes": list(self.num_actions),
+            "agents": self._payoff.shape[-1],
+            "rules": {
+                "observation": self.observation,
+                "end": self.end_at_horizon,
+                "horizon": self.horizon,
+            },
+        }
+
+        def frame(state: MatrixState) -> dict[str, Array]:
+            return {"stage": state.stage, "played": state.played, "last_action": state.last_action}
+
+        return Scene("matrix", facts, frame)
 
     def make_state(
         self, step: int = 0, last_action: Any = None, stage: int = 0, played: int | None = None

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
+from marlx.envs import sketch
 from marlx.envs.checks import at_least, check_not_negative, numbers, one_of
 from marlx.envs.mpe.bodies import Agent, Landmark
 from marlx.envs.mpe.geometry import Number, Point, contact, nonzero, one_hot, square, uniform
-from marlx.types import Array, EnvSpec, Observation
+from marlx.types import Array, EnvSpec, Observation, Scene
 from marlx.xla.materialise import call_materialised
 
 STEP = 0.1
@@ -48,6 +49,18 @@ class ParticleState(EnvState):
     landmark_pos: Array  # f32 [L, 2]
     comm: Array  # f32 [K, C], the last message of each of the K speakers, 0 at reset
     goal: Array  # int32 [G], drawn at reset, see `Particles.goals`
+
+    def _drawing(self) -> str:
+        """Returns an SVG: agents are numbered, landmarks are grey."""
+        marks = [(float(x), float(y), "", "#8c909c") for x, y in self.landmark_pos]
+        colors = sketch.COLORS
+        return sketch.plane(
+            marks
+            + [
+                (float(x), float(y), str(i), colors[i % len(colors)])
+                for i, (x, y) in enumerate(self.agent_pos)
+            ]
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -269,6 +282,44 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
                 horizon=spec.horizon,
             )
         )
+
+    def scene(self, params: EnvParams | None = None) -> Scene:
+        """Returns the bodies; their places, messages and goals are in each frame."""
+        spec = self.spec(params)
+        names = [name for name, _ in spec.groups]
+        facts = {
+            "agents": len(self.agents),
+            "names": [agent.name for agent in self.agents],
+            "sizes": [agent.size for agent in self.agents],
+            "groups": [names.index(agent.group) for agent in self.agents],
+            "group_names": names,
+            "landmarks": [{"size": mark.size, "kind": mark.kind} for mark in self.landmarks],
+            "speakers": list(self.speakers),
+            "colored": self.COLORED,
+            "walls": None if self.WALLS is None else list(self.WALLS),
+        }
+        moves = ["stay", "left", "right", "down", "up"]
+        if self.action_signs == "openai":
+            moves = ["stay", "right", "left", "up", "down"]
+        symbols = [chr(ord("A") + k) for k in range(self.DIM_C)]
+        said = [f"{move} + {symbol}" for symbol in symbols for move in moves]
+        facts["agent_actions"] = [
+            said if agent.movable and agent.speaks else moves if agent.movable else symbols
+            for agent in self.agents
+        ]
+        return Scene("particles", facts, self._frame)
+
+    def _frame(self, state: ParticleState) -> dict[str, Any]:
+        """Returns what a viewer draws of a state; `goals` int32 [K, 2] are landmark and agent."""
+        goals = self.goal_landmarks([int(k) for k in state.goal])
+        rows = [(mark, -1 if agent is None else agent) for mark, agent in goals]
+        return {
+            "agent_pos": state.agent_pos,
+            "agent_vel": state.agent_vel,
+            "landmark_pos": state.landmark_pos,
+            "comm": state.comm,
+            "goals": np.array(rows, np.int32).reshape(-1, 2),
+        }
 
     def goal_landmarks(self, goal: Sequence[int]) -> list[tuple[int, int | None]]:
         """Returns, for pictures, the goal landmarks, each with the agent that must reach it.

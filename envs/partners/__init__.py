@@ -6,7 +6,7 @@ partner is drawn for each episode, stays for all of it, and is not observed. By 
 
 A `Partner` is a record of pure functions. `heuristics(env)` lists those that fit an environment;
 they act on observations only, not on the state. `from_runs` makes partners of trained policies,
-and `pretrained` is a trained opponent that comes with marlx.
+`from_episodes` of people who played, and `pretrained` is a trained opponent that comes with marlx.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from marlx.envs.partners.particles import (
     spread_heuristics,
 )
 from marlx.envs.partners.partner import Partner, no_memory
+from marlx.envs.partners.people import from_episodes
 from marlx.envs.partners.roles import Roles, RolesState, with_partners
 from marlx.envs.partners.stored import from_policy, from_runs
 from marlx.envs.partners.trained import has_pretrained, pretrained
@@ -38,6 +39,7 @@ __all__ = [
     "Roles",
     "RolesState",
     "foraging_heuristics",
+    "from_episodes",
     "from_policy",
     "from_runs",
     "game_heuristics",

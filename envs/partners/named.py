@@ -15,6 +15,7 @@ from marlx.envs.checks import check_probability
 from marlx.envs.partners.cast import make_cast
 from marlx.envs.partners.choice import default_ego, heuristics
 from marlx.envs.partners.partner import Partner
+from marlx.envs.partners.people import ENDING, from_episodes
 from marlx.envs.partners.roles import Roles
 from marlx.envs.partners.stored import from_runs
 from marlx.envs.partners.trained import NAME as PRETRAINED
@@ -54,8 +55,8 @@ SETTINGS = {
         tuple[str, ...],
         (),
         "partners, one of which is drawn for each episode: names of heuristics (h1), pretrained, "
-        "run folders, and folders of run folders. Empty: all heuristics of the environment, or "
-        "random if it has none.",
+        "run folders, folders of run folders, and files of played episodes (.jsonl). Empty: all "
+        "heuristics of the environment, or random if it has none.",
     ),
     "ego": Setting(tuple[int, ...], (0,), "agents that learn; partners play the others."),
     "every_seed": Setting(bool, False, "put all seeds of a run into the pool, not only the best."),
@@ -84,8 +85,9 @@ def pool_of(
 
     Args:
       env: the environment in which they play.
-      pool: names of `heuristics(env)`, `pretrained` if there is one, run folders, and folders of
-        run folders. Empty: all heuristics of `env`, or `random` if it has none.
+      pool: names of `heuristics(env)`, `pretrained` if there is one, run folders, folders of run
+        folders, and .jsonl files of episodes that people played (`from_episodes`). Empty: all
+        heuristics of `env`, or `random` if it has none.
       every_seed: all seeds of a run, not only its best one.
       epsilon: probability with which agents of trained policies act at random; see `from_runs`.
 
@@ -99,8 +101,10 @@ def pool_of(
     if PRETRAINED in pool and has_pretrained(env):
         known[PRETRAINED] = pretrained(env, epsilon=epsilon)
     for name in pool:
+        if name not in known and name.endswith(ENDING) and Path(name).is_file():
+            known[name] = from_episodes(name, env)
         if name not in known and not Path(name).is_dir():
-            where = f"the pool of {env.spec().id} (heuristics, or run folders)"
+            where = f"the pool of {env.spec().id} (heuristics, run folders, or played episodes)"
             raise unknown("partner", name, known, where)
     paths = [path for name in pool if name not in known for path in _runs_in(name)]
     trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)

@@ -15,7 +15,7 @@ from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.partners.cast import Cast, act_cast, initial_memory, make_cast
 from marlx.envs.partners.partner import Partner
 from marlx.text import unknown
-from marlx.types import Array, EnvSpec, Observation, Subgoals, Tree
+from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals, Tree
 from marlx.xla.materialise import materialise
 
 
@@ -27,6 +27,11 @@ class RolesState(EnvState):
     draw: Array  # int32 [], index of the team (or single partner) drawn at reset
     memory: Tree  # the partners' acting memories
     did: Tree  # f32 [M, A], the partners' last actions, one-hot; `()` unless `privileged`
+
+    def _drawing(self) -> str:
+        """Returns the drawing of the inner environment's state."""
+        drawing: str = self.env_state._drawing() if isinstance(self.env_state, EnvState) else ""
+        return drawing
 
 
 class Roles(Environment[RolesState, EnvParams]):
@@ -179,6 +184,21 @@ class Roles(Environment[RolesState, EnvParams]):
         strip = raster.Canvas(width, foot)
         strip.text(width / 2, foot / 2 - 2, words, min(13.0, 1.8 * width / len(words)))
         return np.concatenate([picture, strip.pixels()])
+
+    def scene(self, params: EnvParams | None = None) -> Scene | None:
+        """Returns what a viewer draws of the inner environment, and who plays."""
+        inner = self.cast.env.scene(params)
+        if inner is None:
+            return None
+        frame = inner.frame
+        facts = {**inner.facts, "ego": list(self.cast.ego), "partners": list(self.cast.names)}
+        return inner._replace(
+            facts=facts,
+            frame=lambda state: {
+                **frame(state.env_state.replace(time=state.time)),
+                "partner": state.draw,
+            },
+        )
 
     def subgoals(self, params: EnvParams | None = None) -> Subgoals | None:
         """Returns those of the inner environment, for the learner's agents."""

@@ -8,6 +8,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from marlx.environment import EnvState
+from marlx.envs import sketch
 from marlx.envs.grid import ahead, rows_and_cols
 from marlx.types import Array
 
@@ -31,6 +32,18 @@ class TrashGridState(EnvState):
     trash_pos: Array  # int32 [M, 2], (row, column) where it is or was picked up
     trash_kind: Array  # int32 [M], 1 small, 2 big
     holder: Array  # int32 [M], -1 on the board, i carried by agent i, N in the bin
+
+    def _drawing(self) -> str:
+        """Returns an SVG: `s` and `b` are small and big trash, arrows are agents."""
+        trash = [
+            sketch.Thing(int(row), int(col), "sb"[int(kind) - 1], "#6d7686")
+            for (row, col), kind, holder in zip(
+                self.trash_pos, self.trash_kind, self.holder, strict=True
+            )
+            if holder == ON_BOARD
+        ]
+        people = sketch.agents(self.agent_pos, sketch.headings(self.agent_dir))
+        return sketch.board([*trash, *people])
 
 
 class Robot(NamedTuple):

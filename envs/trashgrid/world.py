@@ -31,10 +31,13 @@ from marlx.envs.trashgrid.state import (
     robots_of,
     trash_here,
 )
-from marlx.types import Array, EnvSpec, Observation, Subgoals
+from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals
 
 PER_AGENT = 5
 """Numbers in an agent's entry of an observation."""
+
+ACTIONS = ("forward", "left", "right", "pick up", "split", "put down")
+"""Names of the actions."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -348,6 +351,12 @@ class TrashGrid(Environment[TrashGridState, EnvParams]):
 
         return picture.draw(self.size, state, self.spec(params).horizon)
 
+    def scene(self, params: EnvParams | None = None) -> Scene:
+        """Returns the board; everything on it is in each frame."""
+        del params
+        facts = {"size": list(self.size), "agents": self.num_agents, "bin": [BIN_ROWS, BIN_COLS]}
+        return Scene("trashgrid", facts, _frame, ACTIONS)
+
     def make_state(
         self,
         agent_pos: Any,
@@ -391,3 +400,14 @@ class TrashGrid(Environment[TrashGridState, EnvParams]):
             trash_kind=jnp.asarray(kind),
             holder=jnp.asarray(held),
         )
+
+
+def _frame(state: TrashGridState) -> dict[str, Array]:
+    """Returns what a viewer draws of a state."""
+    return {
+        "agent_pos": state.agent_pos,
+        "agent_dir": state.agent_dir,
+        "trash_pos": state.trash_pos,
+        "trash_kind": state.trash_kind,
+        "holder": state.holder,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import io
 import math
@@ -121,6 +122,29 @@ DASHES = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 """Line styles; each round of `COLORS` takes the next one."""
 
 
+SAFE_COLORS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#785ef0", "#5a5a64"
+)  # fmt: skip
+"""Colours that colour-blind people tell apart (Okabe & Ito 2008, and two more)."""
+COLUMN, TEXT = 3.35, 6.9
+"""Widths of a column and of the text in papers of two columns, in inches."""
+
+
+class Look(NamedTuple):
+    """How a figure of learning curves looks.
+
+    Attributes:
+      width: in inches; None for one that suits a screen.
+      size: of the tick labels in points, from which other sizes follow; None for matplotlib's own
+        settings, e.g. those of a style file.
+      safe: `SAFE_COLORS`, and a line style of its own for each method.
+    """
+
+    width: float | None = None
+    size: float | None = 9.0
+    safe: bool = False
+
+
 class Line(NamedTuple):
     """A line with a band: x [K], and y [K] of the line and of the band's lower and upper end."""
 
@@ -148,9 +172,18 @@ class Dot(NamedTuple):
     high: float
 
 
-def style(labels: Sequence[str], label: str) -> dict[str, Any]:
-    """Returns colour and line style of a method, the same in every figure of a report."""
+def style(labels: Sequence[str], label: str, safe: bool = False) -> dict[str, Any]:
+    """Returns colour and line style of a method, the same in every figure of a report.
+
+    Args:
+      labels: of all methods.
+      label: of this one.
+      safe: see `Look`.
+    """
     place = list(labels).index(label)
+    if safe:
+        color = SAFE_COLORS[place % len(SAFE_COLORS)]
+        return {"color": color, "linestyle": DASHES[place % len(DASHES)]}
     dashes = DASHES[place // len(COLORS) % len(DASHES)]
     return {"color": COLORS[place % len(COLORS)], "linestyle": dashes}
 
@@ -162,6 +195,7 @@ def panels(
     x_label: str,
     y_label: str,
     x_in_steps: bool = False,
+    look: Look | None = None,
 ) -> Figure:
     """Returns a figure with the given panels and a common legend.
 
@@ -171,46 +205,88 @@ def panels(
       x_label: label of each x axis.
       y_label: label of the first y axis in each row.
       x_in_steps: label ticks as `20k` instead of 20,000.
+      look: sizes and colours; that of a screen if None.
     """
-    across = min(len(contents), 3)
+    look = look or Look()
+    across = min(len(contents), 1 if look.width == COLUMN else 3)
     down = math.ceil(len(contents) / across)
     shown = [label for label in labels if any(label == x.label for p in contents for x in p.lines)]
-    wide = {1: 7.2, 2: 9.6, 3: 12.0}[across]
-    drawn = figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / 3) + 0.3, pad=PAD)
+    ncols = min(max(len(shown), 1), 4 if across > 1 else 3)
+    if look.width is None:
+        wide = {1: 7.2, 2: 9.6, 3: 12.0}[across]
+        drawn = figure(wide, 3.5 * down + 0.28 * math.ceil(len(shown) / 3) + 0.3, pad=PAD)
+    else:
+        ncols = min(ncols, 2 if look.width == COLUMN else 4)
+        high = 0.68 * look.width / across
+        rows = math.ceil(len(shown) / ncols)
+        drawn = figure(look.width, max(high, 1.9) * down + 0.2 * rows, pad=PAD / 2)
     for place, panel in enumerate(contents):
         axes: Any = drawn.add_subplot(down, across, place + 1)
-        _draw(axes, panel, labels)
-        axes.set_xlabel(plain_label(x_label))
+        _draw(axes, panel, labels, look)
+        axes.set_xlabel(plain_label(x_label), fontsize=look.size)
         if place % across == 0:
-            axes.set_ylabel(plain_label(y_label))
+            axes.set_ylabel(plain_label(y_label), fontsize=look.size)
         if x_in_steps:
             axes.xaxis.set_major_formatter(_tick)
-    handles = [_handle(label, style(labels, label)) for label in shown]
+    handles = [_handle(label, style(labels, label, look.safe)) for label in shown]
     drawn.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(max(len(shown), 1), 4 if across > 1 else 3),
+        ncols=ncols,
         frameon=False,
         labelcolor=INK,
-        fontsize=9,
+        fontsize=look.size,
+        handlelength=3.2 if look.safe else None,  # a whole period of every line style
     )
     return drawn
 
 
-def _draw(axes: Any, panel: Panel, labels: Sequence[str]) -> None:
+def _draw(axes: Any, panel: Panel, labels: Sequence[str], look: Look) -> None:
     """Draws one panel."""
+    small = look.width is not None
     for line in panel.lines:
-        look = style(labels, line.label)
-        axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, lw=0)
+        own = style(labels, line.label, look.safe)
+        axes.fill_between(line.x, line.low, line.high, color=own["color"], alpha=0.16, lw=0)
         marker = "o" if len(line.x) < 3 else None
-        axes.plot(line.x, line.middle, lw=2.0, marker=marker, **look)
+        width = None if look.size is None else 1.4 if small else 2.0
+        axes.plot(line.x, line.middle, lw=width, marker=marker, **own)
     for name, level in panel.levels.items():
-        _level(axes, name, level)
-    _plain(axes)
-    axes.set_title(plain_label(panel.title), fontsize=10.5)
+        _level(axes, name, level, 8 if look.size is None else look.size - 1)
+    _plain(axes, look.size)
+    size = None if look.size is None else look.size + (0.5 if small else 1.5)
+    axes.set_title(plain_label(panel.title), fontsize=size)
+    if small:
+        axes.locator_params(axis="x", nbins=4)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.1 * (high - low))  # room for the name of a level at the top
     if panel.lines:
         ends = [x for line in panel.lines for x in (line.x.min(), line.x.max())]
         axes.set_xlim(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
+
+
+def lines_csv(contents: Sequence[Panel], names: Sequence[str]) -> str:
+    """Returns the numbers of a figure as CSV: a row for each point of each line.
+
+    Args:
+      contents: the panels.
+      names: of the columns x, middle, low and high.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["task", "method", *names])
+    for panel in contents:
+        for line in panel.lines:
+            rows = zip(line.x, line.middle, line.low, line.high, strict=True)
+            for row in rows:
+                numbers = [repr(float(number)) for number in row]
+                writer.writerow([_cell(panel.title), _cell(line.label), *numbers])
+    return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Returns text that a spreadsheet does not take for a formula."""
+    shown = printable(text)
+    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
 
 
 def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Figure:
@@ -223,7 +299,7 @@ def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Fi
             color = style(labels, dot.label)["color"]
             axes.barh(row, dot.high - dot.low, 0.5, dot.low, color=color, alpha=0.35, lw=0)
             axes.plot([dot.value] * 2, [row - 0.25, row + 0.25], color=color, lw=2.4)
-        _plain(axes)
+        _plain(axes, 9.0)
         axes.set_title(plain_label(title), fontsize=10.5)
         names = [plain_label(dot.label) for dot in dots] if place == 0 else []
         axes.set_yticks(range(rows), names)
@@ -238,7 +314,13 @@ def intervals(columns: Mapping[str, Sequence[Dot]], labels: Sequence[str]) -> Fi
 
 def write_figure(path: str | Path, drawn: Figure) -> None:
     """Writes a figure as PNG, SVG or PDF, by the ending of `path`."""
-    drawn.savefig(path, format=Path(path).suffix.lstrip(".") or "png", dpi=160)
+    import matplotlib
+
+    kind = Path(path).suffix.lstrip(".") or "png"
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+    # whole fonts, which journals ask for; and no dates, so that the same figure is the same file
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "marlx"}):
+        drawn.savefig(path, format=kind, dpi=160, metadata=metadata)
 
 
 def inline_svg(drawn: Figure, title: str, salt: str) -> str:
@@ -279,7 +361,7 @@ def _handle(name: str, look: Mapping[str, Any]) -> Any:
     return Line2D([], [], lw=2.4, label=plain_label(name), **look)
 
 
-def _level(axes: Any, name: str, level: float) -> None:
+def _level(axes: Any, name: str, level: float, size: float) -> None:
     """Draws a dotted horizontal line with its name at the right."""
     axes.axhline(level, color=QUIET, ls=":", lw=1.2)
     axes.annotate(
@@ -289,18 +371,20 @@ def _level(axes: Any, name: str, level: float) -> None:
         xytext=(-3, 2),
         textcoords="offset points",
         ha="right",
-        fontsize=8,
+        fontsize=size,
         color=QUIET,
     )
 
 
-def _plain(axes: Any) -> None:
+def _plain(axes: Any, size: float | None) -> None:
     """Removes the frame of the axes, and sets text and grid to `INK` and `QUIET`."""
     axes.grid(color=QUIET, alpha=0.22, lw=0.8)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(QUIET)
-    axes.tick_params(color=QUIET, labelsize=9, labelcolor=INK)
+    axes.tick_params(color=QUIET, labelcolor=INK)
+    if size is not None:
+        axes.tick_params(labelsize=size)
     for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
         text.set_color(INK)

@@ -24,6 +24,7 @@ from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
 from marlx.cli.play import eval_command, export_command, render_command
+from marlx.cli.playing import play_command
 from marlx.cli.protocol import protocol_command
 from marlx.cli.report import plot_command, report_command
 from marlx.cli.reproduce import reproduce_command
@@ -31,6 +32,7 @@ from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import stoppable
 from marlx.cli.streams import guarded_streams, open_closed_streams
 from marlx.cli.sweep import sweep_command
+from marlx.cli.watch import watch_command
 from marlx.text import shortened, unknown
 from marlx.xla.options import backend_error
 
@@ -44,8 +46,10 @@ commands:
   train A,B ENV1,ENV2        every algorithm in every environment, with one report
   train --resume RUN         go on with a run, or a folder of several, that was stopped or killed
   eval RUN [options]         returns of a trained policy on fresh episodes
-  render RUN [options]       an episode of a trained policy as a GIF
-  render ENV [options]       an episode of random play as a GIF
+  render RUN [options]       an episode of a trained policy as a GIF, or a page to step through
+  render ENV [options]       the same with random play
+  play RUN [options]         take a seat in a trained team, in a browser
+  watch [FOLDER] [options]   all runs under a folder as they go, in the terminal or a browser
   doctor RUN                 likely problems of a run, and the settings to look at
   export RUN [options]       a trained policy as StableHLO, for programs without marlx
   plot RUN... [options]      learning curves of several runs, with intervals
@@ -67,7 +71,7 @@ commands:
 
 TRAINING = ("train", "sweep", "pool", "reproduce", "protocol run")
 """Commands that train for long and whose results are in files."""
-COMPILING = ("eval", "render", "export", "embeddings", "crossplay")
+COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay")
 """Commands that a signal ends at once, also while XLA compiles."""
 
 
@@ -160,6 +164,8 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "train": train_command,
         "eval": eval_command,
         "render": render_command,
+        "play": play_command,
+        "watch": watch_command,
         "doctor": doctor_command,
         "export": export_command,
         "plot": plot_command,

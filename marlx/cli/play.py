@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import env_options, parse_play, positionals, run_and_options, with_settings
-from marlx.cli.records import EvalOptions, ExportOptions, RenderOptions
+from marlx.cli.records import EvalOptions, ExportOptions, PlayOptions, RenderOptions
 from marlx.cli.shared import like_path, print_returns, use_compilation_cache
-from marlx.text import nearest, printable, shortened
+from marlx.text import bytes_text, nearest, printable, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from marlx.environment import Environment, EnvParams
     from marlx.learner import Learner
     from marlx.runs.policies import Policy
+    from marlx.viewer.team import Subject
 
 SEE_LIST = "; marlx list shows how ids are formed"
 """End of an error about an environment that nothing is like."""
@@ -125,8 +126,12 @@ def render_command(argv: Sequence[str]) -> int:
     if len(names) == 1 and not Path(names[0]).is_dir():
         return _render_random(names[0], rest)
     path, options = run_and_options(argv, "render", RenderOptions)
-    out = _video(options.out or Path(path) / "episode.gif", options.fps)
+    out = _output(options, Path(path) / "episode.gif")
     use_compilation_cache()
+    if is_page(out):
+        from marlx.viewer.team import run_subject
+
+        return _write_page(out, run_subject(path, options.policy_seed), options)
     from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
@@ -147,12 +152,65 @@ def _render_random(env_id: str, argv: Sequence[str]) -> int:
             f"{shortened(env_id)} is neither a run folder nor an environment{hint or SEE_LIST}"
         )
     env, options = parse_play(env_id, argv)
-    out = _video(options.out or f"{env_id.replace('/', '-')}.gif", options.fps)
+    out = _output(options, f"{env_id.replace('/', '-')}.gif")
     use_compilation_cache()
     from marlx.loop.evaluation import random_learner
 
-    acting = random_learner(env.spec(env.default_params)), ()
+    spec = env.spec(env.default_params)
+    acting = random_learner(spec), ()
+    if is_page(out):
+        from marlx.viewer.team import Subject
+
+        subject = Subject(
+            env=env,
+            params=env.default_params,
+            learner=acting[0],
+            policies=((None, ()),),
+            title=spec.id,
+            subtitle="random legal actions",
+        )
+        return _write_page(out, subject, options)
     return _write(out, env, env.default_params, acting, options.seed, options.fps)
+
+
+def _output(options: RenderOptions | PlayOptions, usual: str | Path) -> Path:
+    """Returns the file that `--to` or `--out` names, after checking that it can be written.
+
+    Raises:
+      ValueError: it cannot be written, or both are given.
+    """
+    if options.to is not None and options.out is not None:
+        raise ValueError("--to and --out both name the file to write; give one of them")
+    if options.to is None or not is_page(options.to):
+        return _video(options.to or options.out or usual, options.fps)
+    out = Path(options.to)
+    if not out.parent.is_dir():
+        raise ValueError(f"cannot write {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise ValueError(f"cannot write {out}: it is a folder")
+    return out
+
+
+def is_page(path: str | Path) -> bool:
+    """Returns whether a file of this name is written as a page."""
+    return Path(path).suffix.lower() in (".html", ".htm")
+
+
+def _write_page(out: Path, subject: Subject, options: RenderOptions | PlayOptions) -> int:
+    """Play episodes and write the page that shows them."""
+    import jax
+
+    from marlx.viewer.team import team_page
+
+    text = team_page(subject, jax.random.key(options.seed), options.episodes)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
+    count = f"{options.episodes} episode{'s' * (options.episodes != 1)}"
+    seeds = "" if len(subject.policies) == 1 else f" of each of {len(subject.policies)} seeds"
+    print(f"{printable(out)}: {count}{seeds}, {bytes_text(len(text))}; open it in a browser")
+    return 0
 
 
 def _video(path: str | Path, fps: float) -> Path:

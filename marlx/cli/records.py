@@ -9,6 +9,8 @@ from marlx.settings import LARGEST_SEED, setting
 
 MOST_EPISODES = 2**20
 """Most episodes of an evaluation."""
+MOST_SHOWN = 100
+"""Most episodes on a page."""
 MOST_TRIALS = 100_000
 """Most trials of a sweep."""
 
@@ -116,6 +118,18 @@ class PlotOptions:
 
     out: str = "curves.png"
     """Picture to write: .png, .svg or .pdf."""
+    format: Literal["png", "svg", "pdf"] | None = None
+    """Format of the picture, instead of the ending of `out`."""
+    width: Literal["screen", "column", "text"] = "screen"
+    """Width and sizes: for a `screen`, or a `column` (3.35 inches) or the `text` (6.9 inches) of a
+    paper."""
+    palette: Literal["marlx", "safe"] = "marlx"
+    """Colours; `safe` ones are told apart by colour-blind people, and each method has its own line
+    style, for prints without colour."""
+    style: str | None = None
+    """Style file of matplotlib, whose fonts, sizes and line widths are used."""
+    csv: bool = False
+    """Write the numbers of the figure beside it, with the ending .csv."""
     metric: str = "return"
     """Metric on the y axis, a name in metrics.jsonl."""
     x: str = "steps"
@@ -143,6 +157,10 @@ class ReportOptions:
 class PlayOptions:
     """An episode of random play."""
 
+    to: str | None = None
+    """File to write, by its ending: .html is a page to step through episodes; others as `out`."""
+    episodes: int = setting(3, at_least=1, at_most=MOST_SHOWN)
+    """Episodes on the page."""
     out: str | None = None
     """Picture to write, .gif, or .mp4 where ffmpeg is there; a GIF named after the environment, in
     this folder, if not given."""
@@ -154,8 +172,13 @@ class PlayOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """An episode of a trained policy as a GIF."""
+    """An episode of a trained policy: a GIF, or a page to step through several."""
 
+    to: str | None = None
+    """File to write, by its ending: .html is a page to step through episodes of the run's seeds,
+    with what the agents value; others as `out`."""
+    episodes: int = setting(3, at_least=1, at_most=MOST_SHOWN)
+    """Episodes of each seed on the page."""
     out: str | None = None
     """Picture to write, .gif, or .mp4 where ffmpeg is there; episode.gif in the run folder if not
     given."""
@@ -168,6 +191,44 @@ class RenderOptions:
     """Seed of the episode."""
     fps: float = setting(4.0, above=0, at_most=1000)
     """Steps per second."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlayWithOptions:
+    """A game in a browser: you take a seat in a trained team, which plays the others.
+
+    A server on this computer steps the environment, or a single file plays by itself (`--to`).
+    """
+
+    to: str | None = None
+    """Write one file, .html, that needs no server: for foraging and matrix games, with networks of
+    Q-learning and PPO."""
+    port: int = setting(0, at_least=0, at_most=65_535)
+    """Port of the server on this computer; a free one if 0."""
+    record: str | None = None
+    """File to which finished episodes are added, as JSON lines; played.jsonl in the run folder if
+    not given."""
+    policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
+    """The run's seed that acts; a choice between the best ones if not given."""
+    seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
+    """Seed of first states and drawn actions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """All runs under a folder, as they go: `runs` if none is given. Nothing is written.
+
+    In a terminal until Ctrl-C; elsewhere they are printed once.
+    """
+
+    web: bool = False
+    """Show them on a page in a browser, with their curves, from a server on this computer."""
+    port: int = setting(0, at_least=0, at_most=65_535)
+    """Port of that server; a free one if 0."""
+    every: float = setting(2.0, at_least=0.2, at_most=3600)
+    """Seconds between two looks."""
+    once: bool = False
+    """Print them once and end."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

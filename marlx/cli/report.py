@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import runs_and_options
 from marlx.cli.records import PlotOptions, ReportOptions
-from marlx.text import printable
+from marlx.text import printable, short
 
 if TYPE_CHECKING:
     from marlx.analysis.comparison import Comparison
+    from marlx.analysis.plots import Look
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -20,35 +22,115 @@ PICTURES = (".png", ".svg", ".pdf")
 def plot_command(argv: Sequence[str]) -> int:
     """`marlx plot RUN... [options]`."""
     paths, options = runs_and_options(argv, "plot", PlotOptions)
-    out = _writable(options.out)
-    again = _again(out)
-    if out.suffix not in PICTURES:
-        raise ValueError(f"--out is {out}; it must end in {', '.join(PICTURES)}")
+    out = _picture(options)
+    numbers = _writable(str(out.with_suffix(".csv"))) if options.csv else None
+    again, numbers_again = _again(out), _again(numbers)
     from marlx.analysis.comparison import compare, return_label, task_bounds
-    from marlx.analysis.plots import panels, write_figure
+    from marlx.analysis.plots import lines_csv, panels, write_figure
     from marlx.analysis.reading import read_all
     from marlx.analysis.scores import curve_panels
 
     comparison = compare(*read_all(paths))
-    figure = panels(
-        curve_panels(
-            comparison, options.metric, options.x, options.statistic, task_bounds(comparison)
-        ),
-        comparison.methods,
-        x_label="environment steps per seed" if options.x == "steps" else _words(options.x),
-        y_label=return_label(comparison.runs)
-        if options.metric == "return"
-        else _words(options.metric),
-        x_in_steps=options.x != "seconds",
+    contents = curve_panels(
+        comparison, options.metric, options.x, options.statistic, task_bounds(comparison)
     )
-    try:
-        write_figure(out, figure)
-    except OSError as error:
-        raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
+    with _styled(options.style):
+        figure = panels(
+            contents,
+            comparison.methods,
+            x_label="environment steps per seed" if options.x == "steps" else _words(options.x),
+            y_label=return_label(comparison.runs)
+            if options.metric == "return"
+            else _words(options.metric),
+            x_in_steps=options.x != "seconds",
+            look=_look(options),
+        )
+        try:
+            write_figure(out, figure)
+        except OSError as error:
+            raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
     name = {"iqm": "interquartile mean"}.get(options.statistic, options.statistic)
     print(f"{printable(out)}: {_summary(comparison)}, {name} and 95% band over seeds{again}")
+    if numbers is not None:
+        _write(numbers, lines_csv(contents, (options.x, options.statistic, "low", "high")))
+        print(f"{printable(numbers)}: the numbers of the figure{numbers_again}")
+    if options.width != "screen":
+        print(f"caption: {printable(_caption(comparison, options, name))}")
     _print_notes(comparison)
     return 0
+
+
+def _picture(options: PlotOptions) -> Path:
+    """Returns the file of the figure.
+
+    Raises:
+      ValueError: it cannot be written, or has another ending than `--format`.
+    """
+    out = Path(options.out)
+    if options.format is not None:
+        if options.out == PlotOptions().out:
+            out = out.with_suffix(f".{options.format}")
+        if out.suffix != f".{options.format}":
+            raise ValueError(f"--out is {out} and --format {options.format}; give one of them")
+    out = _writable(str(out))
+    if out.suffix not in PICTURES:
+        raise ValueError(f"--out is {out}; it must end in {', '.join(PICTURES)}")
+    return out
+
+
+def _look(options: PlotOptions) -> Look:
+    from marlx.analysis.plots import COLUMN, TEXT, Look
+
+    width = {"column": COLUMN, "text": TEXT}.get(options.width)
+    size = None if options.style is not None else 9.0 if width is None else 7.5
+    return Look(width, size, safe=options.palette == "safe")
+
+
+@contextlib.contextmanager
+def _styled(path: str | None) -> Iterator[None]:
+    """Use a style file of matplotlib.
+
+    Raises:
+      ValueError: it cannot be read, or has a setting that matplotlib does not know.
+    """
+    if path is None:
+        yield
+        return
+    import logging
+
+    import matplotlib.style
+
+    from marlx.files import read_text
+
+    read_text(path)
+    said, settings = list[str](), dict[Any, Any]()
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("matplotlib")
+    logger.addHandler(handler)
+    try:
+        settings.update(matplotlib.rc_params_from_file(path, use_default_template=False))
+    except Exception as error:  # a value of the wrong kind may raise anything
+        said.append(str(error))
+    finally:
+        logger.removeHandler(handler)
+    if said:
+        raise ValueError(f"--style {path}: {' '.join(said[0].split())}")
+    with matplotlib.style.context(settings):
+        yield
+
+
+def _caption(comparison: Comparison, options: PlotOptions, name: str) -> str:
+    """Returns a caption for a paper: what is drawn, of how many seeds, over how many steps."""
+    what = "greedy team return" if options.metric == "return" else _words(options.metric)
+    counts = sorted({len(sample.final) for sample in comparison.samples.values()})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    steps = max(float(run.steps[-1]) for run in comparison.runs)
+    over = f"{short(steps)} environment steps per seed" if options.x == "steps" else options.x
+    return (
+        f"{name.capitalize()} over {seeds} seeds of the {what}, over {_words(over)}; bands are 95% "
+        "stratified bootstrap intervals."
+    )
 
 
 def report_command(argv: Sequence[str]) -> int:

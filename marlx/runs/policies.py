@@ -21,7 +21,7 @@ import numpy as np
 from marlx._version import __version__
 from marlx.files import LARGEST_ARRAYS, CannotRead, check_regular, is_number, parse_json, read_bytes
 from marlx.runs.folder import RunFolder, experiment_of
-from marlx.text import shortened
+from marlx.text import printable, shortened
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -119,6 +119,26 @@ class Policy:
         where = (self.env, self.params) if self._elsewhere else None
         leaves = [np.asarray(x) for x in jax.tree.leaves(self.arrays)]
         return _unpickled, (self.experiment.settings(), where, leaves, self.seed, self.steps)
+
+    def _repr_html_(self) -> str:
+        """Returns how a notebook shows it: where it comes from, and its arrays by name."""
+        from html import escape
+
+        facts = {
+            "algorithm": self.experiment.algorithm,
+            "environment": self.spec.id,
+            "seed": self.seed,
+            "steps": f"{self.steps:,}",
+        }
+        arrays = named(self.arrays)
+        rows = [(name, str(value)) for name, value in facts.items()]
+        rows += [(name, f"{x.dtype}[{','.join(map(str, x.shape))}]") for name, x in arrays.items()]
+        cells = "".join(
+            f"<tr><th>{escape(printable(name))}</th><td>{escape(printable(value))}</td></tr>"
+            for name, value in rows
+        )
+        total = sum(x.size for x in arrays.values())
+        return f"<table>{cells}</table><p>{len(arrays)} arrays, {total:,} numbers</p>"
 
     @property
     def spec(self) -> EnvSpec:
@@ -312,6 +332,16 @@ def load_policy(path: str | Path, policy_seed: int | None = None) -> Policy:
     leaves = [jax.numpy.asarray(files.arrays[name][index]) for name in expected]
     policy = jax.tree.unflatten(jax.tree.structure(shape), leaves)
     return Policy(experiment, env, params, learner, policy, files.seeds[index], files.steps)
+
+
+def policy_seeds(path: str | Path) -> dict[int, float | None]:
+    """Returns the seeds of a run's policies, each with its return; None where it has none.
+
+    Raises:
+      ValueError: there is no policy, or a file is damaged.
+    """
+    files = _read(path)
+    return dict(zip(files.seeds, files.returns, strict=True))
 
 
 class _Files(NamedTuple):

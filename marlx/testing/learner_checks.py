@@ -188,6 +188,7 @@ def _check_shapes(case: _Case) -> None:
         if explore:
             declared = jax.eval_shape(lambda: learner.extras(NUM_ENVS))
             case.expect_shapes(extras, declared, "what act adds, held against Learner.extras,")
+    _check_inspect(case)
     for x in jax.tree.leaves((memory, extras)):
         case.expect(x.shape[:1] == (NUM_ENVS,), "memory and extras must begin with the axis [B]")
 
@@ -203,6 +204,29 @@ def _check_shapes(case: _Case) -> None:
     case.expect_shapes(updated, state, "the state that update returns")
     for name, x in {**metrics, **totals}.items():
         case.expect(isinstance(name, str) and x.shape == (), f"metric {name} must be one number")
+
+
+def _check_inspect(case: _Case) -> None:
+    """What `inspect` shows begins with the axis [B], and known names have their shapes."""
+    learner, spec = case.learner, case.spec
+    if learner.inspect is None:
+        return
+    inspect = learner.inspect
+
+    def shown(explore: bool) -> Tree:
+        memory, policy = learner.memory(NUM_ENVS), learner.policy(case.initial(case.key))
+        obs = jax.tree.map(lambda x: jnp.ones(x.shape[1:], x.dtype), case.example.obs)
+        _, _, extras = learner.act(policy, memory, obs, case.key, explore)
+        return inspect(policy, memory, obs, extras)
+
+    agents = (NUM_ENVS, spec.num_agents)
+    values = (*agents, spec.num_actions)
+    known = {"q": values, "probability": values, "subgoal": agents, "called": agents[:1]}
+    for explore in (True, False):
+        for name, x in jax.eval_shape(functools.partial(shown, explore)).items():
+            wanted = known.get(name, x.shape)
+            fits = x.shape == wanted and x.shape[:1] == (NUM_ENVS,)
+            case.expect(fits, f"inspect shows {name} {list(x.shape)}; it must be {list(wanted)}")
 
 
 def _check_training(case: _Case, tolerance: float) -> Tree:

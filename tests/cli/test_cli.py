@@ -90,6 +90,9 @@ BAD = [
     (["render", FORAGING, "--env.sigth", "3"], "did you mean --env.sight"),
     (["render", FORAGING, "--env.sight", "0"], "sight is 0; it must be 1"),
     (["render", FORAGING, "--fps", "0"], "--fps is 0.0; it must be above 0"),
+    (["render", FORAGING, "--to", "x.html", "--out", "x.gif"], "give one of them"),
+    (["render", FORAGING, "--to", "/nowhere/x.html"], "there is no folder /nowhere"),
+    (["render", FORAGING, "--to", "x.html", "--episodes", "0"], "--episodes is 0; it must be"),
 ]
 
 
@@ -200,6 +203,15 @@ def test_render_of_random_play(capsys, tmp_path):
     assert "Foraging-5x5-2p-1f-v3.gif: 3 steps" in capsys.readouterr().out
     with Image.open(tmp_path / "Foraging-5x5-2p-1f-v3.gif") as gif:
         assert gif.n_frames == 4
+
+
+def test_render_of_random_play_as_a_page(capsys, tmp_path):
+    options = ["--env.horizon", "3", "--episodes", "2", "--to", "play.html"]
+    assert cli.run(["render", "matrix/climbing", *options]) == 0
+    assert "play.html: 2 episodes" in capsys.readouterr().out
+    text = (tmp_path / "play.html").read_text()
+    assert text.count('"frames"') == 2
+    assert "random legal actions" in text
 
 
 def test_help_of_a_pair_shows_every_setting_and_its_value(capsys, monkeypatch):
@@ -344,6 +356,9 @@ def test_a_run_from_start_to_end(tiny_algorithm, tmp_path, capsys):
     assert cli.run(["render", "again"]) == 0
     assert (tmp_path / "again" / "episode.gif").read_bytes().startswith(b"GIF89a")
     assert "3 steps" in capsys.readouterr().out
+    assert cli.run(["render", "again", "--to", "team.html", "--episodes", "1"]) == 0
+    assert "1 episode of each of 2 seeds" in capsys.readouterr().out
+    assert (tmp_path / "team.html").read_text().count('"frames"') == 2
     assert cli.run(["eval", "again", "--policy-seed", "5"]) == 2
     assert "no seed 5; it has 0, 1" in capsys.readouterr().err
 
@@ -744,3 +759,31 @@ def test_report_and_plot_say_when_they_replace_a_file(capsys, tmp_path):
         assert all(
             "; replaces the file that was there" in line for line in lines[: len(words) // 2]
         )
+
+
+def test_figures_for_papers(capsys, tmp_path):
+    sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+    from run_folders import write_run
+
+    write_run(tmp_path / "run")
+    paper = ["--width", "column", "--palette", "safe", "--format", "pdf", "--csv"]
+    assert cli.run(["plot", "run", *paper]) == 0
+    out = capsys.readouterr().out
+    assert "curves.csv: the numbers of the figure" in out
+    assert "caption: Interquartile mean over 2 seeds of the greedy team return, over 200 " in out
+    assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "curves.csv").read_text().splitlines()[-1].endswith("200.0,0.6,0.5,0.7")
+    (tmp_path / "good").write_text("font.size: 6\nlines.linewidth: 3\n")
+    assert cli.run(["plot", "run", "--style", "good", "--format", "svg"]) == 0
+    (tmp_path / "bad").write_text("font.sizes: 6\n")
+    (tmp_path / "worse").write_text("font.size: wide\n")
+    for words, said in (
+        (["--style", "bad"], "Bad key font.sizes"),
+        (["--style", "worse"], "--style worse: "),
+        (["--style", "nothing"], "cannot read nothing"),
+        (["--format", "pdf", "--out", "a.png"], "give one of them"),
+    ):
+        capsys.readouterr()
+        assert cli.run(["plot", "run", *words]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1

@@ -21,6 +21,16 @@ from marlx.runs import policies
 CLIMBING, FORAGING = "matrix/climbing", "Foraging-8x8-2p-2f-coop-v3"
 
 
+def test_a_policy_shows_itself_in_a_notebook(saved):
+    text = policies.load_policy(saved[0])._repr_html_()
+    for words in ("tiny", CLIMBING, "<td>11</td>", "640", "logits", "float32[2,3]", "6 numbers"):
+        assert words in text
+
+
+def test_the_seeds_of_a_run_are_listed_with_their_returns(saved):
+    assert policies.policy_seeds(saved[0]) == {10: 0.1, 11: 0.9, 12: None}
+
+
 @pytest.fixture
 def saved(tiny_algorithm, tmp_path):
     """A run folder with the policies of three seeds, of which seed 11 is best."""

@@ -1,0 +1,1 @@
+globalThis.marlx.viewer = globalThis.marlx.start(JSON.parse(document.getElementById("data").textContent));

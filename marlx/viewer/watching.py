@@ -1,0 +1,194 @@
+"""The state of all runs under a folder, read again and again, and never written."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marlx.analysis.doctor import examine
+from marlx.analysis.run_data import EmptyRun, RunData, read_run
+from marlx.text import printable, shortened
+from marlx.viewer.liveness import Locks
+
+DEPTH = 3
+"""Folders below the given one that may be runs: runs, runs of a grid, trials of a sweep in it."""
+MOST_RUNS = 1000
+"""Most runs that are shown."""
+MOST_POINTS = 200
+"""Most points of a curve on the page."""
+FILES = ("config.yaml", "metrics.jsonl", "result.json", "failure.json", "checkpoints", "policy")
+"""What changes while a run goes on."""
+STATES = ("live", "failed", "stopped", "finished", "unreadable")
+"""Of a run, in the order in which they are shown."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """A run as it is shown; all text is printable.
+
+    Attributes:
+      name: path of the folder below the one that is watched.
+      state: one of `STATES`.
+      algorithm: its name.
+      environment: its id.
+      steps: environment steps of each seed so far.
+      total: those it will make.
+      value: mean return over seeds at the last evaluation; None before the first.
+      low: return of the lowest seed.
+      high: return of the highest.
+      left: seconds to the end, of a live run; None where that is not known.
+      curve: `(steps, mean, lowest, highest)` of each evaluation, thinned.
+      warnings: what `marlx doctor` finds, or why the run cannot be read.
+    """
+
+    name: str
+    state: str
+    algorithm: str = ""
+    environment: str = ""
+    steps: float = 0.0
+    total: float = 0.0
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    left: float | None = None
+    curve: tuple[tuple[float, float, float, float], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Watcher:
+    """Reads runs under a folder; files that have not changed are not read again.
+
+    Args:
+      folder: a run folder, or one that has run folders in it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._read: dict[Path, tuple[Any, Row]] = {}
+
+    def rows(self) -> list[Row]:
+        """Returns the runs there are now: live ones first, then by name."""
+        locks, now, rows = Locks(), time.time(), []
+        kept = {}
+        for path in sorted(self._folders())[:MOST_RUNS]:
+            try:
+                stamp, changed = _stamp(path)
+                live = locks.live(path, changed, now)
+                before = self._read.get(path)
+                row = before[1] if before and before[0] == stamp else self._row(path)
+            except OSError:
+                continue  # it was deleted just now
+            kept[path] = stamp, row
+            if row.state == "stopped" and live:
+                passed = max(0.0, now - changed)
+                left = None if row.left is None else max(0.0, row.left - passed)
+                row = dataclasses.replace(row, state="live", left=left)
+            elif row.left is not None:
+                row = dataclasses.replace(row, left=None)
+            rows.append(row)
+        self._read = kept
+        return sorted(rows, key=lambda row: (STATES.index(row.state), row.name))
+
+    def _folders(self) -> Iterator[Path]:
+        """Folders with settings, at most `DEPTH` below."""
+        patterns = ["config.yaml", *("/".join(["*"] * k) + "/config.yaml" for k in range(1, DEPTH))]
+        for pattern in patterns:
+            yield from (file.parent for file in self.folder.glob(pattern))
+
+    def _row(self, path: Path) -> Row:
+        """Returns a run that is not known to be live."""
+        name = path.relative_to(self.folder).as_posix()
+        name = shortened(name if name != "." else path.resolve().name, 60)
+        try:
+            run = read_run(path)
+        except EmptyRun:
+            return Row(name=name, state="stopped", warnings=("no evaluation yet",))
+        except (ValueError, OSError) as error:
+            return Row(name=name, state="unreadable", warnings=(shortened(error, 120),))
+        failed = (path / "failure.json").is_file()
+        state = "finished" if run.finished else "failed" if failed else "stopped"
+        returns = run.metrics["return"]
+        with np.errstate(all="ignore"):
+            band = [_over_seeds(row) for row in returns]
+        mean, low, high = band[-1]
+        return Row(
+            name=name,
+            state=state,
+            algorithm=run.algorithm,
+            environment=run.environment,
+            steps=float(run.steps[-1]),
+            total=run.total_steps,
+            value=mean,
+            low=low,
+            high=high,
+            left=_seconds_left(run),
+            curve=tuple(_thinned(run.steps, band)),
+            warnings=tuple(shortened(finding.title, 60) for finding in _findings(run)),
+        )
+
+
+def _findings(run: RunData) -> list[Any]:
+    try:
+        return examine(run)
+    except (ValueError, OSError, ArithmeticError):  # numbers of others
+        return []
+
+
+def _over_seeds(returns: np.ndarray[Any, Any]) -> tuple[float | None, ...]:
+    """Returns mean, lowest and highest of the seeds that have a number; None without any."""
+    known = returns[np.isfinite(returns)]
+    if not known.size:
+        return None, None, None
+    return float(known.mean()), float(known.min()), float(known.max())
+
+
+def _thinned(
+    steps: np.ndarray[Any, Any], band: list[tuple[float | None, ...]]
+) -> Iterator[tuple[float, float, float, float]]:
+    """Yields the points of a curve that have numbers, about evenly over it, always the last."""
+    there = [i for i, point in enumerate(band) if point[0] is not None]
+    kept = {there[round(k)] for k in np.linspace(0, len(there) - 1, MOST_POINTS)} if there else ()
+    for i in sorted(kept):
+        mean, low, high = (float(x) for x in band[i] if x is not None)
+        yield float(steps[i]), mean, low, high
+
+
+def _seconds_left(run: RunData) -> float | None:
+    """Returns the seconds to the end at the speed between the last two evaluations."""
+    seconds = run.metrics.get("seconds")
+    if run.finished or seconds is None or len(run.steps) < 2:
+        return None
+    made, took = run.steps[-1] - run.steps[-2], float(seconds[-1, 0] - seconds[-2, 0])
+    if not (made > 0 and took > 0):
+        return None
+    return max(0.0, (run.total_steps - float(run.steps[-1])) * took / float(made))
+
+
+def _stamp(path: Path) -> tuple[tuple[Any, ...], float]:
+    """Returns what changes when a run writes, and when it last did."""
+    stamp: list[tuple[int, int] | None] = []
+    changed = 0.0
+    for name in FILES:
+        try:
+            about = (path / name).stat()
+        except FileNotFoundError:
+            stamp.append(None)
+            continue
+        stamp.append((about.st_mtime_ns, about.st_size))
+        changed = max(changed, about.st_mtime)
+    return tuple(stamp), changed
+
+
+def as_json(rows: list[Row]) -> dict[str, Any]:
+    """Returns the rows for the page."""
+    return {"runs": [dataclasses.asdict(row) for row in rows], "states": list(STATES)}
+
+
+def title_of(folder: Path) -> str:
+    """Returns the heading for a folder that is watched."""
+    return f"runs in {printable(folder)}"
