@@ -1042,6 +1042,7 @@ def clam(
     *,
     model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "clam",
     embedding: int = 20,
+    standardise: bool = True,
     token: Literal["own", "change", "code"] = "own",
     inputs: tuple[int, ...] = (),
     encoder: EncoderConfig | Mapping[str, Any] = ...,
@@ -1062,6 +1063,9 @@ def clam(
         `random`: control, an untrained encoder.
         `shuffled`: control, the embedding of another episode.
       embedding: Size of the embedding, the same for all models.
+      standardise: The policy reads embeddings less their running mean, over their running
+        deviation (not those
+        of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
         `change`: the change of that since the step before.
@@ -1078,6 +1082,7 @@ def liam(
     *,
     model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "liam",
     embedding: int = 20,
+    standardise: bool = True,
     token: Literal["own", "change", "code"] = "own",
     inputs: tuple[int, ...] = (),
     encoder: EncoderConfig | Mapping[str, Any] = ...,
@@ -1092,6 +1097,9 @@ def liam(
       model: Model of the partners; see `clam`. `liam`: an encoder of the own trajectory that
         reconstructs what the partners see and do.
       embedding: Size of the embedding, the same for all models.
+      standardise: The policy reads embeddings less their running mean, over their running
+        deviation (not those
+        of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
         `change`: the change of that since the step before.

@@ -105,11 +105,14 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None
         keys = jax.random.split(jax.random.key(2**20), experiment.train.seeds)
         return np.asarray(play(result.policies, keys), float)
 
-    measured: list[dict[str, Any]] = []
+    steps = [p.steps for p in result.history]
+    curves = np.stack([p.metrics["return"] for p in result.history], -1)
+    measured = [{"area": round(statistics.area_under_curve(steps, curve), 4)} for curve in curves]
     extra: dict[str, Any] = {"seen": {"pool": task.seen}, "unseen": {"pool": task.unseen}}
     if model != "oracle":  # its inputs would mean other partners
         unseen = judged(task.unseen)
-        measured = [{"unseen_return": mean} for mean in unseen.mean(1).round(4).tolist()]
+        for row, mean in zip(measured, unseen.mean(1).round(4).tolist(), strict=True):
+            row["unseen_return"] = mean
         extra["unseen"]["mean"] = statistics.mean(unseen)
         extra["unseen"]["interval"] = list(statistics.bootstrap_interval(unseen))
         print(f"{task.name} {model} unseen: {extra['unseen']}")
@@ -138,6 +141,29 @@ def mark_controls() -> None:
     result_rows.write_study(_study.RESULTS, "clam", stored)
 
 
+def mark_speed() -> None:
+    """Sets `steps_to_90` in the rows of tasks with an oracle.
+
+    It is the first step at which a seed's curve is 90% of the way from the random policy to the
+    oracle's final mean; null if it never is.
+    """
+    stored = _study.read("clam")
+    oracles: dict[str, list[result_rows.Row]] = {}
+    for row in stored.rows:
+        if row["arm"] == "oracle":
+            oracles.setdefault(row["comparison"], []).append(row)
+    for row in stored.rows:
+        best = oracles.get(row["comparison"])
+        if not best or not row["curve"] or row["measured"].get("area") is None:
+            continue
+        record = stored.settings[best[0]["config_hash"]]
+        random = record["runs"][-1]["random_return"]
+        target = random + 0.9 * (np.mean([one["final"] for one in best]) - random)
+        reached = statistics.first_reached(row["steps"], row["curve"], target)
+        row["measured"]["steps_to_90"] = None if reached is None else round(reached)
+    result_rows.write_study(_study.RESULTS, "clam", stored)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
@@ -153,6 +179,7 @@ def main() -> None:
         for model in args.models if task.name in args.tasks else ():
             run(task, model, settings, args.episodes)
     mark_controls()
+    mark_speed()
 
 
 if __name__ == "__main__":
