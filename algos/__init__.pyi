@@ -1048,6 +1048,7 @@ def clam(
     encoder: EncoderConfig | Mapping[str, Any] = ...,
     contrast: ContrastConfig | Mapping[str, Any] = ...,
     liam: LiamConfig | Mapping[str, Any] = ...,
+    policy_steps: int = 0,
     ppo: PPOConfig | Mapping[str, Any] = ...,
 ) -> Learner:
     """Returns a learner of clam: PPO with a contrastive model of its partners.
@@ -1074,6 +1075,9 @@ def clam(
       encoder: Size of CLAM's encoder.
       contrast: Training of CLAM's encoder.
       liam: Settings of LIAM.
+      policy_steps: Steps after which the policy's memory is reset and its returns are cut, as
+        if an episode had
+        ended, while the model of the partner goes on; 0: at the end of an episode only.
       ppo: Settings of the policy.
     """
 
@@ -1088,6 +1092,7 @@ def liam(
     encoder: EncoderConfig | Mapping[str, Any] = ...,
     contrast: ContrastConfig | Mapping[str, Any] = ...,
     liam: LiamConfig | Mapping[str, Any] = ...,
+    policy_steps: int = 0,
     ppo: PPOConfig | Mapping[str, Any] = ...,
 ) -> Learner:
     """Returns a learner of liam: PPO with LIAM's model of its partners, by reconstruction.
@@ -1108,5 +1113,8 @@ def liam(
       encoder: Size of CLAM's encoder.
       contrast: Training of CLAM's encoder.
       liam: Settings of LIAM.
+      policy_steps: Steps after which the policy's memory is reset and its returns are cut, as
+        if an episode had
+        ended, while the model of the partner goes on; 0: at the end of an episode only.
       ppo: Settings of the policy.
     """

@@ -116,6 +116,9 @@ class CLAMConfig:
     """Training of CLAM's encoder."""
     liam: LiamConfig = dataclasses.field(default_factory=LiamConfig)
     """Settings of LIAM."""
+    policy_steps: int = setting(0, at_least=0)
+    """Steps after which the policy's memory is reset and its returns are cut, as if an episode had
+    ended, while the model of the partner goes on; 0: at the end of an episode only."""
     ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
     """Settings of the policy."""
 

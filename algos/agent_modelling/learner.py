@@ -23,6 +23,7 @@ from marlx.algos.agent_modelling.policy_inputs import (
     append_embedding,
     model_rollout,
     ppo_rollout,
+    round_ends,
     with_embeddings,
 )
 from marlx.algos.agent_modelling.standardise import no_moments, with_embeddings_of
@@ -30,7 +31,7 @@ from marlx.algos.agent_modelling.tokens import tokenizer
 from marlx.algos.ppo import PPOState, ppo_learner
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.ppo_networks import PPOExtras
-from marlx.learner import Learner
+from marlx.learner import Learner, where_done
 from marlx.learning.running_moments import Moments
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -49,6 +50,7 @@ class ClamMemory(NamedTuple):
 
     actor: Array
     model: Tree
+    time: Array  # int32 [B], steps of the episode
 
 
 class ClamExtras(NamedTuple):
@@ -68,7 +70,13 @@ class ClamState(NamedTuple):
 
 
 def ppo_with_model(
-    spec: EnvSpec, config: PPOConfig, model: AgentModel, size: int, *, standardise: bool = True
+    spec: EnvSpec,
+    config: PPOConfig,
+    model: AgentModel,
+    size: int,
+    *,
+    standardise: bool = True,
+    policy_steps: int = 0,
 ) -> Learner:
     """Returns PPO that reads each agent's observation and the model's embedding f32 [size].
 
@@ -83,12 +91,13 @@ def ppo_with_model(
       size: of an embedding.
       standardise: by running moments. Those that a rollout was acted with are those that PPO
         learns from it with.
+      policy_steps: see `CLAMConfig.policy_steps`.
     """
     ppo = ppo_learner(with_embeddings(spec, size), config, central=False)
 
     def init(key: Array, example: Transition) -> ClamState:
         key_ppo, key_model = jax.random.split(key)
-        rollout = jax.eval_shape(lambda t: ppo_rollout(spec, None, t), example)
+        rollout = jax.eval_shape(lambda t: ppo_rollout(spec, None, policy_steps, t), example)
         return ClamState(
             ppo.init(key_ppo, rollout),
             model.init(key_model, model_rollout(example)),
@@ -109,14 +118,17 @@ def ppo_with_model(
         model_memory = model.advance(policy.model, memory.model, obs, action)
         following = model.embed(policy.model, model_memory, obs)
         extras = ClamExtras(actor_extras, embedding, following)
-        return action, ClamMemory(actor_memory, model_memory), extras
+        time = memory.time + 1
+        over = round_ends(policy_steps, memory.time)
+        actor_memory = where_done(over, ppo.memory(len(time)), actor_memory)
+        return action, ClamMemory(actor_memory, model_memory, time), extras
 
     def extras(num_envs: int) -> ClamExtras:
         embedding = jnp.zeros((num_envs, spec.num_agents, size))
         return ClamExtras(ppo.extras(num_envs), embedding, embedding)
 
     def observe(state: ClamState, rollout: Transition) -> ClamState:
-        ppo_state = ppo.observe(state.ppo, ppo_rollout(spec, state.moments, rollout))
+        ppo_state = ppo.observe(state.ppo, ppo_rollout(spec, state.moments, policy_steps, rollout))
         moments = state.moments
         if moments is not None:
             moments = with_embeddings_of(moments, rollout.extras.embedding)
@@ -130,7 +142,9 @@ def ppo_with_model(
 
     return Learner(
         init=init,
-        memory=lambda num_envs: ClamMemory(ppo.memory(num_envs), model.memory(num_envs)),
+        memory=lambda num_envs: ClamMemory(
+            ppo.memory(num_envs), model.memory(num_envs), jnp.zeros(num_envs, jnp.int32)
+        ),
         policy=lambda state: ClamPolicy(
             ppo.policy(state.ppo), model.params(state.model), state.moments
         ),
@@ -190,6 +204,7 @@ def clam(spec: EnvSpec, config: CLAMConfig | None = None, **settings: Any) -> Le
         model_of(spec, config),
         config.embedding,
         standardise=config.standardise and not exact,
+        policy_steps=config.policy_steps,
     )
     return learner._replace(config=config)
 

@@ -36,12 +36,26 @@ def append_embedding(
     return obs._replace(local=jnp.concatenate([local, embedding * spec.scale], -1))
 
 
-def ppo_rollout(spec: EnvSpec, moments: Moments | None, rollout: Transition) -> Transition:
-    """Returns the rollout for PPO, with embeddings in its observations."""
+def round_ends(policy_steps: int, time: Array) -> Array:
+    """Returns bool [...], whether the policy's memory is reset after step int32 [...] `time`."""
+    if not policy_steps:
+        return jnp.zeros_like(time, bool)
+    return (time + 1) % policy_steps == 0
+
+
+def ppo_rollout(
+    spec: EnvSpec, moments: Moments | None, policy_steps: int, rollout: Transition
+) -> Transition:
+    """Returns the rollout for PPO, with embeddings in its observations.
+
+    Where the policy's memory is reset within an episode, PPO's is truncated: its value goes on.
+    """
+    over = round_ends(policy_steps, rollout.memory.time) & ~rollout.terminated
     append = functools.partial(append_embedding, spec, moments)
     return rollout._replace(
         obs=append(rollout.obs, rollout.extras.embedding),
         next_obs=append(rollout.next_obs, rollout.extras.next_embedding),
+        truncated=rollout.truncated | over,
         memory=rollout.memory.actor,
         extras=rollout.extras.actor,
     )

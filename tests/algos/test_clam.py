@@ -30,6 +30,7 @@ from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.partners import Partner, with_partners
 from marlx.learner import example_rollout
 from marlx.loop.program import loop
+from marlx.loop.rollout import rollout
 from marlx.loop.settings import TrainConfig
 from marlx.nets.set_attention import PooledEncoder
 from marlx.types import EnvSpec, Observation
@@ -267,10 +268,32 @@ def test_the_policy_reads_standardised_embeddings_and_learns_from_the_same(acted
     moved = policy._replace(moments=seen)
     plain = policy._replace(moments=None)
     np.testing.assert_allclose(act(moved, embedding), act(plain, standardised(seen, embedding)))
-    view = ppo_rollout(SPEC, seen, t)
+    view = ppo_rollout(SPEC, seen, 0, t)
     expected = standardised(seen, t.extras.embedding) * SPEC.scale
     np.testing.assert_array_equal(view.obs.local[..., -4:], expected)
     assert jnp.abs(expected).max() > 1
+
+
+def test_the_policys_memory_is_reset_while_the_models_goes_on():
+    """Every two steps; for PPO an episode is then cut, and its value goes on."""
+    settings = dataclasses.replace(TINY, policy_steps=2)
+    ppo = dataclasses.replace(TINY.ppo, recurrent=True, window=5)
+    learner = clam(SPEC, settings, ppo=ppo)
+    state = jax.jit(loop(ENV, PARAMS, learner, TRAIN).init)(jax.random.key(3))
+    policy = learner.policy(state.learner)
+    t = jax.jit(lambda key: rollout(ENV, PARAMS, learner, policy, state.actors, key, 20)[1])(
+        jax.random.key(4)
+    )
+    time, memory = np.asarray(t.memory.time), np.asarray(t.memory.actor)
+    fresh = time % 2 == 0
+    assert time.max() >= 3 and (time[0] == 0).all()
+    assert not memory[fresh].any() and memory[~fresh].any(-1).all()
+    assert np.asarray(t.memory.model.time)[(time == 2)].min() == 2
+    view = ppo_rollout(SPEC, None, 2, t)
+    np.testing.assert_array_equal(
+        view.truncated, np.asarray(t.truncated) | (~fresh & ~np.asarray(t.terminated))
+    )
+    np.testing.assert_array_equal(view.terminated, t.terminated)
 
 
 @pytest.mark.parametrize(
