@@ -1246,11 +1246,13 @@ def clam(
     *,
     model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "clam",
     embedding: int = 20,
+    standardise: bool = True,
     token: Literal["own", "change", "code"] = "own",
     inputs: tuple[int, ...] = (),
     encoder: EncoderConfig | Mapping[str, Any] = ...,
     contrast: ContrastConfig | Mapping[str, Any] = ...,
     liam: LiamConfig | Mapping[str, Any] = ...,
+    policy_steps: int = 0,
     ppo: PPOConfig | Mapping[str, Any] = ...,
 ) -> Learner:
     """Returns a learner of clam: PPO with a contrastive model of its partners.
@@ -1266,6 +1268,9 @@ def clam(
         `random`: control, an untrained encoder.
         `shuffled`: control, the embedding of another episode.
       embedding: Size of the embedding, the same for all models.
+      standardise: The policy reads embeddings less their running mean, over their running
+        deviation (not those
+        of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
         `change`: the change of that since the step before.
@@ -1274,6 +1279,9 @@ def clam(
       encoder: Size of CLAM's encoder.
       contrast: Training of CLAM's encoder.
       liam: Settings of LIAM.
+      policy_steps: Steps after which the policy's memory is reset and its returns are cut, as
+        if an episode had
+        ended, while the model of the partner goes on; 0: at the end of an episode only.
       ppo: Settings of the policy.
     """
 
@@ -1282,11 +1290,13 @@ def liam(
     *,
     model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "liam",
     embedding: int = 20,
+    standardise: bool = True,
     token: Literal["own", "change", "code"] = "own",
     inputs: tuple[int, ...] = (),
     encoder: EncoderConfig | Mapping[str, Any] = ...,
     contrast: ContrastConfig | Mapping[str, Any] = ...,
     liam: LiamConfig | Mapping[str, Any] = ...,
+    policy_steps: int = 0,
     ppo: PPOConfig | Mapping[str, Any] = ...,
 ) -> Learner:
     """Returns a learner of liam: PPO with LIAM's model of its partners, by reconstruction.
@@ -1296,6 +1306,9 @@ def liam(
       model: Model of the partners; see `clam`. `liam`: an encoder of the own trajectory that
         reconstructs what the partners see and do.
       embedding: Size of the embedding, the same for all models.
+      standardise: The policy reads embeddings less their running mean, over their running
+        deviation (not those
+        of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
         `change`: the change of that since the step before.
@@ -1304,5 +1317,8 @@ def liam(
       encoder: Size of CLAM's encoder.
       contrast: Training of CLAM's encoder.
       liam: Settings of LIAM.
+      policy_steps: Steps after which the policy's memory is reset and its returns are cut, as
+        if an episode had
+        ended, while the model of the partner goes on; 0: at the end of an episode only.
       ppo: Settings of the policy.
     """

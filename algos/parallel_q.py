@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.inspecting import inspect_q
 from marlx.algos.last_action import with_last_action
 from marlx.algos.parallel_q_config import PQNConfig
 from marlx.algos.q_config import QConfig
@@ -183,6 +184,7 @@ def parallel_q_learner(spec: EnvSpec, config: PQNConfig, mixer: Mixer) -> Learne
         act=act,
         observe=lambda state, t: state._replace(rollout=store(t), steps=state.steps + t.done.size),
         update=functools.partial(update, parts),
+        inspect=inspect_q(parts.net),
         config=config,
     )
 

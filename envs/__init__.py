@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marlx.envs import acquaint as acquaint
     from marlx.envs import bridges as bridges
     from marlx.envs import checks as checks
     from marlx.envs import doorkey as doorkey

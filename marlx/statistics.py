@@ -209,6 +209,22 @@ def first_reached(x: ArrayLike, y: ArrayLike, threshold: float) -> float | None:
     return float(xs[i - 1] + part * (xs[i] - xs[i - 1]))
 
 
+def area_under_curve(x: ArrayLike, y: ArrayLike) -> float:
+    """Returns the mean height of a curve over its x: its area by trapezoids, over its width.
+
+    Of returns by steps it is the return of the whole training, not only of its end.
+
+    Args:
+      x: [points], increasing, at least two.
+      y: [points]; one that is not finite is left out, with its x.
+    """
+    xs, ys = np.asarray(x, float), np.asarray(y, float)
+    xs, ys = xs[np.isfinite(ys)], ys[np.isfinite(ys)]
+    if len(xs) < 2:
+        return float("nan")
+    return float(((ys[1:] + ys[:-1]) / 2 * np.diff(xs)).sum() / (xs[-1] - xs[0]))
+
+
 def rate_by(
     feature: ArrayLike, happened: ArrayLike
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:

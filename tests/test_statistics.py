@@ -5,6 +5,7 @@ from marlx.statistics import (
     aggregate_iqm,
     aggregate_mean,
     aggregate_median,
+    area_under_curve,
     bootstrap_interval,
     first_reached,
     iqm,
@@ -204,3 +205,11 @@ def test_a_rate_by_feature_by_hand():
     np.testing.assert_array_equal(values, [1, 3, 7])
     np.testing.assert_allclose(rate, [1 / 3, 1, 0])
     np.testing.assert_array_equal(seen, [3, 2, 1])
+
+
+def test_the_area_under_a_curve_is_its_mean_height():
+    """A rise from 0 to 1 over half of the steps, then 1: three quarters."""
+    assert area_under_curve([0, 10, 20], [0, 1, 1]) == pytest.approx(0.75)
+    assert area_under_curve([0, 5, 20], [2, 2, 2]) == pytest.approx(2)
+    assert area_under_curve([0, 5, 10, 20], [0, np.nan, 1, 1]) == pytest.approx(0.75)
+    assert np.isnan(area_under_curve([0], [1]))

@@ -38,8 +38,8 @@ class ContrastConfig:
 
     lr: float = setting(3e-3, above=0, at_most=1e6, traced=True)
     """Adam's step size."""
-    updates: float = setting(0.5, above=0, at_most=1000, traced=True)
-    """Gradient updates per rollout; 0.5 is one after every other rollout."""
+    updates: float = setting(4.0, above=0, at_most=1000, traced=True)
+    """Gradient updates per rollout, as many as LIAM's; 0.5 is one after every other rollout."""
     batch: int = setting(64, at_least=2, at_most=1_000_000)
     """Trajectories per gradient update; learning begins when as many have ended."""
     capacity: int = setting(10_000, at_least=1)
@@ -56,8 +56,9 @@ class ContrastConfig:
     """Share of the first view's steps that are masked."""
     prefix: float = setting(0.5, at_least=0, at_most=1, traced=True)
     """Probability that the second view is a prefix of any length instead, as in acting."""
-    momentum: float = setting(0.99, at_least=0, at_most=1, traced=True)
-    """Momentum of the encoder that acts: its share that stays at each gradient update."""
+    momentum: float = setting(0.95, at_least=0, at_most=1, traced=True)
+    """Momentum of the encoder that acts: its share that stays at each gradient update. What was
+    there at the start is forgotten after `3 / (1 - momentum)` updates."""
     projection: int = setting(64, at_least=1, at_most=16_384)
     """Width of the space in which views are compared."""
 
@@ -103,6 +104,9 @@ class CLAMConfig:
     `shuffled`: control, the embedding of another episode."""
     embedding: int = setting(20, at_least=1, at_most=16_384)
     """Size of the embedding, the same for all models."""
+    standardise: bool = True
+    """The policy reads embeddings less their running mean, over their running deviation (not those
+    of `oracle` and `none`)."""
     token: TokenKind = "own"
     """Input of the encoder at each step:
     `own`: the agent's observation and action.
@@ -116,6 +120,9 @@ class CLAMConfig:
     """Training of CLAM's encoder."""
     liam: LiamConfig = dataclasses.field(default_factory=LiamConfig)
     """Settings of LIAM."""
+    policy_steps: int = setting(0, at_least=0)
+    """Steps after which the policy's memory is reset and its returns are cut, as if an episode had
+    ended, while the model of the partner goes on; 0: at the end of an episode only."""
     ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
     """Settings of the policy."""
 

@@ -19,11 +19,20 @@ from marlx.algos.agent_modelling.clam_encoder import contrastive_model, encoder_
 from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, LIAMConfig, ModelKind
 from marlx.algos.agent_modelling.liam_encoder import reconstruction_model
 from marlx.algos.agent_modelling.models import AgentModel, oracle, shuffled, untrained, zeros
+from marlx.algos.agent_modelling.policy_inputs import (
+    append_embedding,
+    model_rollout,
+    ppo_rollout,
+    round_ends,
+    with_embeddings,
+)
+from marlx.algos.agent_modelling.standardise import no_moments, with_embeddings_of
 from marlx.algos.agent_modelling.tokens import tokenizer
 from marlx.algos.ppo import PPOState, ppo_learner
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.ppo_networks import PPOExtras
-from marlx.learner import Learner
+from marlx.learner import Learner, where_done
+from marlx.learning.running_moments import Moments
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -33,6 +42,7 @@ class ClamPolicy(NamedTuple):
 
     actor: Tree  # PPO's
     model: Tree  # parameters of the agent model
+    moments: Moments | None  # f32 [E], of the embeddings; None: they are read as they are
 
 
 class ClamMemory(NamedTuple):
@@ -40,13 +50,14 @@ class ClamMemory(NamedTuple):
 
     actor: Array
     model: Tree
+    time: Array  # int32 [B], steps of the episode
 
 
 class ClamExtras(NamedTuple):
     """Extras of a transition."""
 
     actor: PPOExtras
-    embedding: Array  # f32 [N, E], acted with
+    embedding: Array  # f32 [N, E], acted with, not standardised
     next_embedding: Array  # f32 [N, E], for the next step of the same episode
 
 
@@ -55,38 +66,68 @@ class ClamState(NamedTuple):
 
     ppo: PPOState
     model: Tree
+    moments: Moments | None  # see `ClamPolicy`
 
 
-def ppo_with_model(spec: EnvSpec, config: PPOConfig, model: AgentModel, size: int) -> Learner:
+def ppo_with_model(
+    spec: EnvSpec,
+    config: PPOConfig,
+    model: AgentModel,
+    size: int,
+    *,
+    standardise: bool = True,
+    policy_steps: int = 0,
+) -> Learner:
     """Returns PPO that reads each agent's observation and the model's embedding f32 [size].
 
     The embedding is computed once, when acting, and is data from then on: no gradient of PPO
     reaches the model. A time limit is bootstrapped with the embedding of the step that would have
     followed.
+
+    Args:
+      spec: the environment's.
+      config: PPO's settings.
+      model: gives the embeddings.
+      size: of an embedding.
+      standardise: by running moments. Those that a rollout was acted with are those that PPO
+        learns from it with.
+      policy_steps: see `CLAMConfig.policy_steps`.
     """
     ppo = ppo_learner(with_embeddings(spec, size), config, central=False)
 
     def init(key: Array, example: Transition) -> ClamState:
         key_ppo, key_model = jax.random.split(key)
-        rollout = jax.eval_shape(lambda t: ppo_rollout(spec, t), example)
-        return ClamState(ppo.init(key_ppo, rollout), model.init(key_model, model_rollout(example)))
+        rollout = jax.eval_shape(lambda t: ppo_rollout(spec, None, policy_steps, t), example)
+        return ClamState(
+            ppo.init(key_ppo, rollout),
+            model.init(key_model, model_rollout(example)),
+            no_moments(size) if standardise else None,
+        )
 
     def act(
         policy: ClamPolicy, memory: ClamMemory, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, ClamMemory, ClamExtras]:
         embedding = model.embed(policy.model, memory.model, obs)
         action, actor_memory, actor_extras = ppo.act(
-            policy.actor, memory.actor, append_embedding(spec, obs, embedding), key, explore
+            policy.actor,
+            memory.actor,
+            append_embedding(spec, policy.moments, obs, embedding),
+            key,
+            explore,
         )
         model_memory = model.advance(policy.model, memory.model, obs, action)
         following = model.embed(policy.model, model_memory, obs)
         extras = ClamExtras(actor_extras, embedding, following)
-        return action, ClamMemory(actor_memory, model_memory), extras
+        time = memory.time + 1
+        over = round_ends(policy_steps, memory.time)
+        actor_memory = where_done(over, ppo.memory(len(time)), actor_memory)
+        return action, ClamMemory(actor_memory, model_memory, time), extras
 
     def inspect(
         policy: ClamPolicy, memory: ClamMemory, obs: Observation, extras: ClamExtras
     ) -> dict[str, Array]:
-        seen, shown = append_embedding(spec, obs, extras.embedding), dict[str, Array]()
+        seen = append_embedding(spec, policy.moments, obs, extras.embedding)
+        shown: dict[str, Array] = {}
         if ppo.inspect is not None:
             shown = ppo.inspect(policy.actor, memory.actor, seen, extras.actor)
         return {**shown, "embedding": extras.embedding}
@@ -96,19 +137,26 @@ def ppo_with_model(spec: EnvSpec, config: PPOConfig, model: AgentModel, size: in
         return ClamExtras(ppo.extras(num_envs), embedding, embedding)
 
     def observe(state: ClamState, rollout: Transition) -> ClamState:
-        ppo_state = ppo.observe(state.ppo, ppo_rollout(spec, rollout))
-        return ClamState(ppo_state, model.observe(state.model, model_rollout(rollout)))
+        ppo_state = ppo.observe(state.ppo, ppo_rollout(spec, state.moments, policy_steps, rollout))
+        moments = state.moments
+        if moments is not None:
+            moments = with_embeddings_of(moments, rollout.extras.embedding)
+        return ClamState(ppo_state, model.observe(state.model, model_rollout(rollout)), moments)
 
     def update(state: ClamState, key: Array) -> tuple[ClamState, dict[str, Array]]:
         key_ppo, key_model = jax.random.split(key)
         ppo_state, ppo_metrics = ppo.update(state.ppo, key_ppo)
         model_state, model_metrics = model.update(state.model, key_model)
-        return ClamState(ppo_state, model_state), {**ppo_metrics, **model_metrics}
+        return ClamState(ppo_state, model_state, state.moments), {**ppo_metrics, **model_metrics}
 
     return Learner(
         init=init,
-        memory=lambda num_envs: ClamMemory(ppo.memory(num_envs), model.memory(num_envs)),
-        policy=lambda state: ClamPolicy(ppo.policy(state.ppo), model.params(state.model)),
+        memory=lambda num_envs: ClamMemory(
+            ppo.memory(num_envs), model.memory(num_envs), jnp.zeros(num_envs, jnp.int32)
+        ),
+        policy=lambda state: ClamPolicy(
+            ppo.policy(state.ppo), model.params(state.model), state.moments
+        ),
         act=act,
         observe=observe,
         update=update,
@@ -117,41 +165,6 @@ def ppo_with_model(spec: EnvSpec, config: PPOConfig, model: AgentModel, size: in
         judged=ppo.judged,
         inspect=inspect,
     )
-
-
-def with_embeddings(spec: EnvSpec, size: int) -> EnvSpec:
-    """Returns `spec` with observations that end with an embedding of `size` numbers."""
-    return dataclasses.replace(
-        spec,
-        obs_size=spec.obs_size + size,
-        # padding stays in the middle: what an agent does not see is zero there as well
-        obs_sizes=(spec.obs_size + size,) * spec.num_agents,
-        storage="float32",
-    )
-
-
-def append_embedding(spec: EnvSpec, obs: Observation, embedding: Array) -> Observation:
-    """Returns `obs` with `embedding` f32 [..., N, E] behind each agent's observation.
-
-    Observations are divided by `spec.scale` later; the embedding is multiplied by it beforehand.
-    """
-    local = obs.local.astype(jnp.float32)
-    return obs._replace(local=jnp.concatenate([local, embedding * spec.scale], -1))
-
-
-def ppo_rollout(spec: EnvSpec, rollout: Transition) -> Transition:
-    """Returns the rollout for PPO, with embeddings in its observations."""
-    return rollout._replace(
-        obs=append_embedding(spec, rollout.obs, rollout.extras.embedding),
-        next_obs=append_embedding(spec, rollout.next_obs, rollout.extras.next_embedding),
-        memory=rollout.memory.actor,
-        extras=rollout.extras.actor,
-    )
-
-
-def model_rollout(rollout: Transition) -> Transition:
-    """Returns the rollout for the agent model."""
-    return rollout._replace(memory=rollout.memory.model, extras=())
 
 
 def model_of(spec: EnvSpec, config: CLAMConfig) -> AgentModel:
@@ -195,7 +208,15 @@ def model_of(spec: EnvSpec, config: CLAMConfig) -> AgentModel:
 def clam(spec: EnvSpec, config: CLAMConfig | None = None, **settings: Any) -> Learner:
     """PPO with an agent model; see `model_of` and `ppo_with_model`."""
     config = dataclasses.replace(config or CLAMConfig(), **settings)
-    learner = ppo_with_model(spec, config.ppo, model_of(spec, config), config.embedding)
+    exact = config.model in ("oracle", "none")  # one-hot, or zeros
+    learner = ppo_with_model(
+        spec,
+        config.ppo,
+        model_of(spec, config),
+        config.embedding,
+        standardise=config.standardise and not exact,
+        policy_steps=config.policy_steps,
+    )
     return learner._replace(config=config)
 
 

@@ -1,6 +1,7 @@
 """Study `clam`: returns with partners, by model: CLAM, bounds, controls, LIAM and a GRU.
 
     python benchmarks/studies/clam_returns.py            # 5 seeds of each; many hours on two cores
+    python benchmarks/studies/clam_returns.py --tasks acquaint/delay-16 --window 8 --seeds 10
 
 Each model trains with the seen partners, with the same PPO and networks of the same size. It is
 evaluated greedily with those (`final` of a row) and with partners that it never met
@@ -10,6 +11,7 @@ evaluated greedily with those (`final` of a row) and with partners that it never
 from __future__ import annotations
 
 import argparse
+import math
 import os
 
 import jax
@@ -28,11 +30,15 @@ import marlx
 from marlx import statistics, training
 from marlx.analysis import make_rows, result_rows
 from marlx.config import layers as config_layers
+from marlx.envs import acquaint
 from marlx.envs.partners import LIAM_CODES
 from marlx.loop.evaluation import evaluate
 from marlx.registry import algorithm
 
 MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels", "recurrent")
+MEMORIES = ("recurrent", "recurrent-horizon")
+"""Models that are a memory of the policy's own, trained on windows of `--window` steps, or as long
+as an episode."""
 CONTROLS = ("random", "shuffled")
 """Models that are controls of `clam`: an untrained encoder, and representations of others."""
 CODES = tuple(f"code_{''.join(map(str, code))}" for code in LIAM_CODES)
@@ -77,18 +83,34 @@ TASKS = (
 )  # fmt: skip
 
 
-def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None:
-    """Trains a model, evaluates it with seen and with unseen partners, and stores its rows."""
+def task_of(name: str) -> Task:
+    """Returns a task by its name, or that of a game of getting to know a partner, by its id."""
+    known = {task.name: task for task in TASKS}
+    return known.get(name) or Task(name, name, (), ())
+
+
+def experiment_of(
+    task: Task, model: str, settings: dict[str, Any], window: int
+) -> config_layers.Experiment:
+    """Returns the experiment of a model on a task; `kept` games reset the policy's memory."""
+    horizon = marlx.make(task.env)[0].default_params.max_steps_in_episode
+    long = horizon if model == "recurrent-horizon" else window
     learner: dict[str, Any] = {"model": model}
-    if model == "recurrent":  # no model, but a policy with a memory of its own
-        learner = {"model": "none", "ppo": {"recurrent": True, "window": 25}}
-    experiment = config_layers.experiment(
-        "clam",
-        task.env,
-        learner=learner,
-        env={"pool": task.seen, "privileged": True},
-        **settings,
-    )
+    if model in MEMORIES:  # no model, but a policy with a memory of its own
+        learner = {"model": "none", "ppo": {"recurrent": True, "window": long}}
+    settings = dict(settings)
+    if task.seen:
+        settings["env"] = {"pool": task.seen, "privileged": True}
+    else:
+        settings.setdefault("rollout_length", math.lcm(horizon, long))
+        if task.env.startswith("acquaint/kept"):
+            learner["policy_steps"] = acquaint.ROUND
+    return config_layers.experiment("clam", task.env, learner=learner, **settings)
+
+
+def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window: int) -> None:
+    """Trains a model, evaluates it with seen and with unseen partners, and stores its rows."""
+    experiment = experiment_of(task, model, settings, window)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=_study.report)
 
@@ -105,17 +127,22 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None
         keys = jax.random.split(jax.random.key(2**20), experiment.train.seeds)
         return np.asarray(play(result.policies, keys), float)
 
-    measured: list[dict[str, Any]] = []
+    steps = [p.steps for p in result.history]
+    curves = np.stack([p.metrics["return"] for p in result.history], -1)
+    measured = [{"area": round(statistics.area_under_curve(steps, curve), 4)} for curve in curves]
     extra: dict[str, Any] = {"seen": {"pool": task.seen}, "unseen": {"pool": task.unseen}}
-    if model != "oracle":  # its inputs would mean other partners
+    if task.env.startswith("acquaint/"):
+        extra["bounds"] = bounds(env, window)
+    if model != "oracle" and task.unseen:  # its inputs would mean other partners
         unseen = judged(task.unseen)
-        measured = [{"unseen_return": mean} for mean in unseen.mean(1).round(4).tolist()]
+        for row, mean in zip(measured, unseen.mean(1).round(4).tolist(), strict=True):
+            row["unseen_return"] = mean
         extra["unseen"]["mean"] = statistics.mean(unseen)
         extra["unseen"]["interval"] = list(statistics.bootstrap_interval(unseen))
         print(f"{task.name} {model} unseen: {extra['unseen']}")
     rows, record = make_rows.training_rows(
         experiment,
-        result._replace(returns=judged(task.seen)),
+        result._replace(returns=judged(task.seen)) if task.seen else result,
         study="clam",
         comparison=task.name,
         arm=model,
@@ -125,6 +152,17 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int) -> None
         keep_returns=False,
     )
     _study.add(rows, record)
+
+
+def bounds(env: Any, window: int) -> dict[str, float]:
+    """Returns what memories are worth at most in a game of getting to know a partner, exactly."""
+    return {
+        "knows": env.horizon - env.pay_from,
+        "remembers_all": env.best_return(),
+        "window": env.best_return(window=window),
+        "present_only": env.best_return(window=1),
+        "reset": env.best_return(reset_every=acquaint.ROUND),
+    }
 
 
 def mark_controls() -> None:
@@ -138,21 +176,50 @@ def mark_controls() -> None:
     result_rows.write_study(_study.RESULTS, "clam", stored)
 
 
+def mark_speed() -> None:
+    """Sets `steps_to_90` in the rows of tasks with an oracle.
+
+    It is the first step at which a seed's curve is 90% of the way from the random policy to the
+    oracle's final mean; null if it never is.
+    """
+    stored = _study.read("clam")
+    oracles: dict[str, list[result_rows.Row]] = {}
+    for row in stored.rows:
+        if row["arm"] == "oracle":
+            oracles.setdefault(row["comparison"], []).append(row)
+    for row in stored.rows:
+        best = oracles.get(row["comparison"])
+        if not best or not row["curve"] or row["measured"].get("area") is None:
+            continue
+        record = stored.settings[best[0]["config_hash"]]
+        random = record["runs"][-1]["random_return"]
+        target = random + 0.9 * (np.mean([one["final"] for one in best]) - random)
+        reached = statistics.first_reached(row["steps"], row["curve"], target)
+        row["measured"]["steps_to_90"] = None if reached is None else round(reached)
+    result_rows.write_study(_study.RESULTS, "clam", stored)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--episodes", type=int, default=500, help="per seed and pool")
     parser.add_argument("--tasks", nargs="*", default=[task.name for task in TASKS])
-    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    every = (*MODELS, "recurrent-horizon")
+    parser.add_argument("--models", nargs="*", default=MODELS, choices=every)
+    parser.add_argument("--window", type=int, default=25, help="steps that a GRU is trained on")
+    parser.add_argument("--evals", type=int, help="evaluations, if not the preset's")
     args = parser.parse_args()
     settings = {"seeds": args.seeds}
     if args.total_steps is not None:
         settings["total_steps"] = args.total_steps
-    for task in TASKS:
-        for model in args.models if task.name in args.tasks else ():
-            run(task, model, settings, args.episodes)
+    if args.evals is not None:
+        settings["evals"] = args.evals
+    for task in map(task_of, args.tasks):
+        for model in args.models:
+            run(task, model, settings, args.episodes, args.window)
     mark_controls()
+    mark_speed()
 
 
 if __name__ == "__main__":

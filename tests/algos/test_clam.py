@@ -20,15 +20,19 @@ from marlx.algos.agent_modelling.clam_encoder import (
 from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, EncoderConfig, LiamConfig
 from marlx.algos.agent_modelling.learner import clam, model_of
 from marlx.algos.agent_modelling.liam_encoder import reconstruction_loss
+from marlx.algos.agent_modelling.policy_inputs import ppo_rollout
+from marlx.algos.agent_modelling.standardise import no_moments, standardised, with_embeddings_of
 from marlx.algos.agent_modelling.tokens import tokenizer
 from marlx.algos.agent_modelling.trajectory_encoder import encode, unit
 from marlx.algos.agent_modelling.views import blank_mask, sample_pair, sample_view
 from marlx.algos.ppo_config import PPOConfig
 from marlx.analysis import embeddings
+from marlx.config import layers as config_layers
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.partners import Partner, with_partners
 from marlx.learner import example_rollout
 from marlx.loop.program import loop
+from marlx.loop.rollout import rollout
 from marlx.loop.settings import TrainConfig
 from marlx.nets.set_attention import PooledEncoder
 from marlx.types import EnvSpec, Observation
@@ -241,6 +245,74 @@ def test_the_policy_reads_observation_and_embedding(acted):
     assert (learner.act(policy, moved, obs, key, False)[2].actor.log_prob != log_prob).all()
 
 
+def test_the_policy_reads_standardised_embeddings_and_learns_from_the_same(acted):
+    """Of a common offset of 0.9 and differences of 0.01 it reads the differences, at size one.
+
+    Acted with the moments of before the rollout, which PPO's view of the rollout has as well.
+    """
+    learner, policy, t = acted
+    small = 0.9 + 0.01 * jax.random.normal(jax.random.key(0), (20, 8, 2, 4))
+    small = small.at[0].set(0.0)  # the first step of an episode
+    seen = with_embeddings_of(no_moments(4), small)
+    np.testing.assert_allclose(seen.mean, 0.9, atol=0.002)
+    read = standardised(seen, small)
+    assert not read[0].any() and abs(float(read[1:].std()) - 1) < 0.1
+    np.testing.assert_array_equal(standardised(no_moments(4), small), small)
+
+    obs, memory = jax.tree.map(lambda x: x[5], t.obs), learner.memory(8)
+    key, embedding = jax.random.key(0), small[5, :, :1]
+
+    def act(policy, embedding):
+        model = memory.model._replace(embedding=embedding)
+        extras = learner.act(policy, memory._replace(model=model), obs, key, True)[2]
+        return extras.actor.log_prob
+
+    moved = policy._replace(moments=seen)
+    plain = policy._replace(moments=None)
+    np.testing.assert_allclose(act(moved, embedding), act(plain, standardised(seen, embedding)))
+    view = ppo_rollout(SPEC, seen, 0, t)
+    expected = standardised(seen, t.extras.embedding) * SPEC.scale
+    np.testing.assert_array_equal(view.obs.local[..., -4:], expected)
+    assert jnp.abs(expected).max() > 1
+
+
+def test_the_policys_memory_is_reset_while_the_models_goes_on():
+    """Every two steps; for PPO an episode is then cut, and its value goes on."""
+    settings = dataclasses.replace(TINY, policy_steps=2)
+    ppo = dataclasses.replace(TINY.ppo, recurrent=True, window=5)
+    learner = clam(SPEC, settings, ppo=ppo)
+    state = jax.jit(loop(ENV, PARAMS, learner, TRAIN).init)(jax.random.key(3))
+    policy = learner.policy(state.learner)
+    t = jax.jit(lambda key: rollout(ENV, PARAMS, learner, policy, state.actors, key, 20)[1])(
+        jax.random.key(4)
+    )
+    time, memory = np.asarray(t.memory.time), np.asarray(t.memory.actor)
+    fresh = time % 2 == 0
+    assert time.max() >= 3 and (time[0] == 0).all()
+    assert not memory[fresh].any() and memory[~fresh].any(-1).all()
+    assert np.asarray(t.memory.model.time)[(time == 2)].min() == 2
+    view = ppo_rollout(SPEC, None, 2, t)
+    np.testing.assert_array_equal(
+        view.truncated, np.asarray(t.truncated) | (~fresh & ~np.asarray(t.terminated))
+    )
+    np.testing.assert_array_equal(view.terminated, t.terminated)
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["partners/matrix/coordination-5", "partners/mpe/simple_spread_v3",
+     "partners/Foraging-8x8-2p-2f-v3"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["clam", "liam"])
+def test_the_acting_encoder_forgets_its_start_within_a_tenth_of_a_run(name, task):
+    """With half an update per rollout and a momentum of 0.99 it was 45% initial at the *end*."""
+    made = config_layers.experiment(name, task)
+    c, train = made.learner, made.train
+    rollouts = train.total_steps / (train.num_envs * train.rollout_length)
+    assert c.contrast.momentum ** (c.contrast.updates * rollouts / 10) < 0.05
+    assert c.contrast.updates == c.liam.updates and c.contrast.updates * rollouts >= 600
+
+
 def test_controls_read_what_they_should(acted):
     _, policy, t = acted
     obs = jax.tree.map(lambda x: x[5], t.obs)
@@ -397,8 +469,8 @@ def test_a_step_lowers_the_loss_and_the_target_follows():
     )
     loss = contrastive_loss(parts, after.params, views)[0]
     assert loss < contrastive_loss(parts, before.params, views)[0]
-    jax.tree.map(  # from 0, a hundredth of the way
-        lambda target, new: np.testing.assert_allclose(target, 0.01 * new, atol=1e-7),
+    jax.tree.map(  # from 0, a twentieth of the way
+        lambda target, new: np.testing.assert_allclose(target, 0.05 * new, atol=1e-7),
         after.target,
         after.params.encoder,
     )
