@@ -22,7 +22,7 @@ from marlx.algos.q_items import check_window, pack, unpack
 from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
 from marlx.algos.q_mixers import mixer_of
 from marlx.algos.q_network import unroll_after
-from marlx.algos.q_parts import QParts, make_parts
+from marlx.algos.q_parts import QParts, act, make_parts
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
 from marlx.algos.td_equations import (
@@ -36,12 +36,11 @@ from marlx.algos.td_equations import (
 from marlx.data.replay import Sample
 from marlx.data.ring import Rollout
 from marlx.learner import Learner
-from marlx.learning.returns import epsilon_greedy
 from marlx.learning.running_moments import extend, moments
 from marlx.learning.schedule import due_updates, repeat_updates
-from marlx.nets.mixers import Mixer, greedy_actions, mixed_after, window_values
+from marlx.nets.mixers import Mixer, mixed_after, window_values
 from marlx.registry import Algorithm
-from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Transition
 
 # --- schedules ---
 
@@ -167,15 +166,6 @@ def q_learner(
         check_window(c.window, example.terminated.shape[0])
         return initial_state(parts, key, jax.eval_shape(store, example))
 
-    def act(
-        policy: QPolicy, memory: Array, obs: Observation, key: Array, explore: bool
-    ) -> tuple[Array, Array, Tree]:
-        utilities, memory = parts.net.step(policy.params.agents, memory, obs)
-        action = greedy_actions(mixer, policy.params.mixer, utilities)
-        if explore:
-            action = epsilon_greedy(key, action, obs.action_mask, exploration(c, policy.steps))
-        return action, memory, ()
-
     def observe(state: QState, t: Transition) -> QState:
         rollout = store(t)
         counted = t.obs.active if c.reward == "own" else None
@@ -199,7 +189,7 @@ def q_learner(
         init=init,
         memory=parts.net.memory,
         policy=lambda state: QPolicy(state.params, state.steps),
-        act=act,
+        act=functools.partial(act, parts, functools.partial(exploration, c)),
         observe=observe,
         update=update,
         warmup=c.warmup,

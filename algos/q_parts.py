@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import optax
 
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_network import QNetwork, q_network
+from marlx.algos.q_state import QPolicy
 from marlx.algos.td_credit import Adjust
 from marlx.algos.td_equations import Backup
 from marlx.data.replay import Replay, prioritised, uniform
-from marlx.nets.mixers import Mixer
-from marlx.types import EnvSpec
+from marlx.learning.returns import epsilon_greedy
+from marlx.nets.mixers import Mixer, greedy_actions
+from marlx.types import Array, EnvSpec, Observation, Tree
 
 
 class QParts(NamedTuple):
@@ -65,3 +68,23 @@ def _check_mixer(c: QConfig, mixer: Mixer) -> None:
         raise ValueError("reward is 'own'; only independent learners can learn from their own")
     if c.mixing_delay and mixer.per_agent:
         raise ValueError(f"mixing_delay is {c.mixing_delay}; independent learners mix nothing")
+
+
+def act(
+    parts: QParts,
+    epsilon: Callable[[Array], Array],
+    policy: QPolicy,
+    memory: Array,
+    obs: Observation,
+    key: Array,
+    explore: bool,
+) -> tuple[Array, Array, Tree]:
+    """Returns greedy actions, or if `explore` epsilon-greedy ones; see `Learner.act`.
+
+    `epsilon` gives the share of random actions after so many environment steps.
+    """
+    utilities, memory = parts.net.step(policy.params.agents, memory, obs)
+    action = greedy_actions(parts.mixer, policy.params.mixer, utilities)
+    if explore:
+        action = epsilon_greedy(key, action, obs.action_mask, epsilon(policy.steps))
+    return action, memory, ()

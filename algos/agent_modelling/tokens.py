@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
     if not all(0 <= i < spec.obs_size for i in inputs):
         raise ValueError(f"inputs are {inputs}; observations have numbers 0 to {spec.obs_size - 1}")
     components = jnp.array(inputs or range(spec.obs_size))
-    agents, actions = spec.num_agents, spec.num_actions
+    actions = spec.num_actions
     change = kind == "change"
     partner = spec.state_part("partner_action") if kind == "code" else slice(0, 0)
     partner_width = partner.stop - partner.start
@@ -77,13 +78,7 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
     partner_type = jnp.dtype("float32" if spec.continuous else "int8")
     action_type = jnp.dtype("int8" if actions <= 127 else "int32")
 
-    def start(num_envs: int) -> PreviousStep:
-        action = jnp.full((num_envs, agents), -1, jnp.int32)
-        if spec.continuous:
-            action = jnp.zeros((num_envs, agents, actions))
-        width = len(components) if change else 0
-        obs = jnp.zeros((num_envs, agents, width))
-        return PreviousStep(action, obs, jnp.zeros(num_envs, bool))
+    start = functools.partial(_before_first, spec, len(components) if change else 0)
 
     def pack(previous: PreviousStep, obs: Observation) -> PackedStep:
         own = zero_inactive(obs.local[..., components].astype(jnp.float32), obs.active)
@@ -112,3 +107,19 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
 
     width = len(components) + own_width + partner_width
     return Tokenizer(width, start, pack, advance, unpack)
+
+
+def _before_first(spec: EnvSpec, width: int, num_envs: int) -> PreviousStep:
+    """Returns what stands for the step before an episode's first.
+
+    Args:
+      spec: the environment's.
+      width: of the observation that is kept.
+      num_envs: batch size.
+    """
+    agents = spec.num_agents
+    action = jnp.full((num_envs, agents), -1, jnp.int32)
+    if spec.continuous:
+        action = jnp.zeros((num_envs, agents, spec.num_actions))
+    obs = jnp.zeros((num_envs, agents, width))
+    return PreviousStep(action, obs, jnp.zeros(num_envs, bool))
