@@ -34,6 +34,7 @@ class Entry(NamedTuple):
       source: of a published number; None for a result of marlx.
       measure: what it is a number of; that of the card compares.
       deviation: of a published mean, over seeds.
+      stored: it is one of the results that come with marlx.
     """
 
     env: str
@@ -49,6 +50,7 @@ class Entry(NamedTuple):
     source: str | None = None
     measure: str = ""
     deviation: float | None = None
+    stored: bool = False
 
     @property
     def ranked(self) -> bool:
@@ -57,9 +59,12 @@ class Entry(NamedTuple):
 
 
 def entries(
-    protocol: Card, study: Study, published: Sequence[Mapping[str, Any]] = ()
+    protocol: Card,
+    study: Study,
+    published: Sequence[Mapping[str, Any]] = (),
+    stored: Study | None = None,
 ) -> list[Entry]:
-    """Returns the methods of a study and the published ones.
+    """Returns the methods of a study, those that are stored with marlx, and the published ones.
 
     They are in the order of the card's environments; there, results of marlx that satisfy the card
     come first, the best before the others, then partial ones, then published ones.
@@ -68,14 +73,18 @@ def entries(
       protocol: the card.
       study: rows under it, marked as `protocol_rows.marked` does.
       published: records, from `protocol_rows.published`.
+      stored: rows that stand beside those of `study`, and are not pooled with them.
     """
     found = []
+    studies = [study] if stored is None else [study, stored]
     for env in protocol.environments:
-        rows = [row for row in study.rows if row["env"] == env]
         beside = [_published(protocol, record) for record in published if record["env"] == env]
-        level = _level(protocol, study, rows, beside)
-        groups = {digest: study.rows_of(digest) for digest in _hashes(rows)}
-        own = [_entry(protocol, group, level) for group in groups.values()]
+        level = _level(protocol, studies, env, beside)
+        own = [
+            _entry(protocol, one.rows_of(digest), level)._replace(stored=one is stored)
+            for one in studies
+            for digest in _hashes(one, env)
+        ]
         own.sort(key=lambda one: (not one.ranked, -one.value))
         found += [*own, *sorted(beside, key=lambda one: -one.value)]
     return found
@@ -118,6 +127,7 @@ def _cells(protocol: Card, one: Entry) -> list[str]:
         interval = f"s.d. {rounded(one.deviation, digits)}"
     notes = [] if not one.differs else [less(protocol, one.differs)]
     notes += [f"{one.judged} actions"] if one.judged != protocol.judged else []
+    notes += ["stored with marlx"] if one.stored else []
     notes += ["one seed"] if one.seeds == 1 else []
     notes += [f"published: {one.source}"] if one.source is not None else []
     measured = "" if one.measure == protocol.measure else f" ({one.measure})"
@@ -133,8 +143,9 @@ def _cells(protocol: Card, one: Entry) -> list[str]:
     ]
 
 
-def _hashes(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["config_hash"] for row in rows))
+def _hashes(study: Study, env: str) -> list[str]:
+    """Returns the configurations of a study that are of an environment."""
+    return list(dict.fromkeys(row["config_hash"] for row in study.rows if row["env"] == env))
 
 
 def _entry(protocol: Card, rows: Sequence[Row], level: tuple[float, float] | None) -> Entry:
@@ -197,17 +208,18 @@ def _at(protocol: Card, steps: Any, curve: Any) -> dict[int, float]:
 
 
 def _level(
-    protocol: Card, study: Study, rows: Sequence[Row], beside: Sequence[Entry]
+    protocol: Card, studies: Sequence[Study], env: str, beside: Sequence[Entry]
 ) -> tuple[float, float] | None:
     """Returns the returns that score 0 and 1: of random play, and the optimum or the best one."""
     if protocol.measure != "return":
         return 0.0, 1.0  # a share of episodes
-    records = [study.settings[digest] for digest in _hashes(rows)]
+    pairs = [(study, digest) for study in studies for digest in _hashes(study, env)]
+    records = [study.settings[digest] for study, digest in pairs]
     runs = [run for record in records for run in record["runs"]]
     random = [run["random_return"] for run in runs if run["random_return"] is not None]
     if not random:
         return None
     optima = [record["optimum"] for record in records if record["optimum"] is not None]
-    best = [np.mean([row["final"] for row in study.rows_of(digest)]) for digest in _hashes(rows)]
+    best = [np.mean([row["final"] for row in study.rows_of(digest)]) for study, digest in pairs]
     best += [one.value for one in beside if one.measure == "return"]
     return float(np.mean(random)), float(optima[0] if optima else max(best))

@@ -50,17 +50,18 @@ def print_table(protocol: Card, paths: Sequence[str | Path], options: TableOptio
     """
     from marlx.analysis import protocol_rows, protocol_tables, result_rows
 
-    study = protocol_rows.stored(protocol) if options.stored else result_rows.Study([], {})
+    none = result_rows.Study([], {})
+    study, stored = none, protocol_rows.stored(protocol) if options.stored else none
     if paths:
-        study, notes = protocol_rows.with_runs(protocol, study, _runs(paths, protocol.environments))
+        study, notes = protocol_rows.with_runs(protocol, none, _runs(paths, protocol.environments))
         for note in notes:
             complain(note)
     if options.format == "jsonl":
-        for row in study.rows:
+        for row in (*study.rows, *stored.rows):
             print(json.dumps(row, allow_nan=False))
         return
     beside = protocol_rows.published(protocol)
-    found = protocol_tables.entries(protocol, study, beside)
+    found = protocol_tables.entries(protocol, study, beside, stored)
     cells = protocol_tables.table_cells(protocol, found)
     if options.format == "markdown":
         for line in protocol_tables.markdown(cells):

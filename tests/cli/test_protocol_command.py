@@ -327,4 +327,7 @@ def test_a_cut_of_quick_ends_with_a_table(home, capfd):
     assert cli.run(["protocol", "run", *words]) == 0
     out = capfd.readouterr().out
     assert "quick: Two minutes on two cores; runs in runs/protocol-quick" in out
-    assert "matrix/climbing  qmix    " in out and "partial: 1 of 2 seeds" in out
+    lines = [line for line in out.splitlines() if line.startswith("  matrix/climbing ")]
+    notes = [line.rpartition("  ")[2] for line in lines]
+    assert notes[0].endswith("stored with marlx"), "a whole result, which is not pooled with this"
+    assert notes[1].startswith("partial: 1 of 2 seeds, ") and " qmix " in lines[1]
