@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import _cells as cells
+import numpy as np
 
 Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
 ALGORITHMS = (*Q_LEARNERS, "ippo", "mappo")
@@ -144,7 +145,35 @@ def _any(task: str, names: Sequence[str]) -> cells.Result:
     return next(one for one in results if one is not None)
 
 
+LOCK = {
+    "base": "the preset: feed-forward, gamma 0.99, entropy bonus 0.01",
+    "gru": "GRU (windows of 25 steps)",
+    "last": "last action as input",
+    "grulast": "GRU and last action",
+    "ent": "entropy bonus falls to 0.001",
+    "neg": "entropy bonus falls to -0.01",
+    "gamma": "gamma 0.97",
+}
+"""Arms of the study `greedy_lock`, each with one change of the preset."""
+
+
+def greedy_lock() -> str:
+    """Drawn and greedy returns of MAPPO, one change of the preset per row."""
+    rows = []
+    for arm, label in LOCK.items():
+        one = cells.result("greedy_lock", "Foraging-10x10-3p-3f-v3", arm)
+        if one is None:
+            continue
+        both = [
+            [row["measured"][f"{how}_return"] for row in one.rows] for how in ("drawn", "greedy")
+        ]
+        gap = cells.number(float(np.mean(both[0]) - np.mean(both[1])))
+        rows.append([label, str(len(one.rows)), *map(cells.spread, both), gap])
+    return cells.table(["MAPPO", "seeds", "drawn", "greedy", "gap"], rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "greedy-lock": greedy_lock,
     "learning-small": small,
     "learning-large": large,
     "learning-gradients": gradients,
