@@ -342,6 +342,40 @@ def test_a_large_board_is_drawn_fast_enough(chrome, tmp_path):
     assert per_second >= 20
 
 
+def test_an_environment_without_a_scene_shows_its_pictures(chrome, tmp_path, monkeypatch):
+    env = marlx.make("matrix/climbing")[0]
+    monkeypatch.setattr(type(env), "scene", lambda self, params=None: None)
+    monkeypatch.setitem(
+        SCENES, "matrix/climbing", lambda env: [env.make_state(), env.make_state(1, [0, 2])]
+    )
+    path = tmp_path / "pictures.html"
+    path.write_text(page_of("matrix/climbing", HOSTILE, 1), "utf-8")
+    chrome.open(path.as_uri())
+    shown = set()
+    for t in (0, 1):
+        chrome.run(f"marlx.viewer.show({t})")
+        chrome.wait("document.querySelector('img.board').naturalWidth > 50")
+        shown.add(chrome.run("document.querySelector('img.board').src"))
+    assert len(shown) == 2
+    assert chrome.problems == []
+    assert all(url.startswith((path.as_uri(), "data:")) for url in chrome.requests)
+
+
+def test_an_environment_without_a_picture_says_so(chrome, tmp_path, monkeypatch):
+    kind = type(marlx.make("matrix/climbing")[0])
+    monkeypatch.setattr(kind, "scene", lambda self, params=None: None)
+    monkeypatch.delattr(kind, "render")
+    monkeypatch.setitem(
+        SCENES, "matrix/climbing", lambda env: [env.make_state(), env.make_state(1, [0, 2])]
+    )
+    path = tmp_path / "nothing.html"
+    path.write_text(page_of("matrix/climbing", "plain", 1), "utf-8")
+    chrome.open(path.as_uri())
+    assert "no picture" in chrome.run("document.querySelector('.board').textContent")
+    assert chrome.run("document.querySelectorAll('.card').length") == 2
+    assert chrome.problems == []
+
+
 def test_a_narrow_page_has_one_column(chrome, pages):
     opened(chrome, pages, GRID, width=390, height=800)
     assert chrome.run("document.documentElement.scrollWidth <= innerWidth")
