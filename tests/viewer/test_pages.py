@@ -324,22 +324,18 @@ def test_keys_and_touch_move_through_an_episode(chrome, pages):
 
 
 def test_a_large_board_is_drawn_fast_enough(chrome, tmp_path):
+    """In processor time of the whole browser, so that it does not matter who else is at work."""
     path = tmp_path / "large.html"
     path.write_text(page_of(LARGE, episodes=1), "utf-8")
     chrome.open(path.as_uri())
-    measure = (
-        "new Promise((done) => { let n = 0; const start = performance.now();"
-        "const tick = () => { marlx.viewer.show(n % 20); n += 1;"
-        "const time = performance.now() - start;"
-        "if (time > 700) done(n * 1000 / time); else requestAnimationFrame(tick); };"
-        "requestAnimationFrame(tick); })"
+    draw = (
+        "new Promise((done) => { let n = 0; const tick = () => { marlx.viewer.show(n % 20);"
+        "n += 1; if (n > FRAMES) done(n); else requestAnimationFrame(tick); }; tick(); })"
     )
-    per_second = 0.0
-    for _ in range(6):  # others may be busy on the same cores for a while
-        per_second = max(per_second, chrome.run(measure))
-        if per_second >= 20:
-            break
-    assert per_second >= 20
+    chrome.run(draw.replace("FRAMES", "5"))
+    before = chrome.cpu_seconds()
+    frames = chrome.run(draw.replace("FRAMES", "40"))
+    assert frames / (chrome.cpu_seconds() - before) >= 20
 
 
 def test_an_environment_without_a_scene_shows_its_pictures(chrome, tmp_path, monkeypatch):
