@@ -30,10 +30,7 @@ def play_command(argv: Sequence[str]) -> int:
         raise ValueError(f"--port {options.port}: {error.strerror or error}") from None
     print(f"{server.url}  open it in a browser on this computer; Ctrl-C ends", flush=True)
     print(f"finished episodes go to {printable(record)}", flush=True)
-    try:
-        server.serve()
-    except KeyboardInterrupt:
-        return 0
+    server.serve()  # until a signal ends the process
     return 0
 
 

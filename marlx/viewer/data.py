@@ -106,7 +106,7 @@ def episode(env: Environment[Any, Any], params: EnvParams, recording: Recording)
         "reward": packed(recording.reward.astype(np.float32)),
         "shown": {name: packed(values, half=True) for name, values in recording.shown.items()},
     }
-    if recording.captions and not recording.shown:
+    if recording.captions and "subgoal" not in recording.shown:  # those stand on the cards
         content["captions"] = [_lines(caption) for caption in recording.captions]
     if scene.kind == "pictures":
         content["pictures"] = _pictures(env, params, recording.states)

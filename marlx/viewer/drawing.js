@@ -63,6 +63,7 @@
     if (!Number.isFinite(value)) return "–";
     const size = Math.abs(value);
     if (size >= 1000) return value.toFixed(0);
-    return value.toFixed(digits === undefined ? (size >= 100 ? 1 : 2) : digits).replace("-", "\u2212");
+    const text = value.toFixed(digits === undefined ? (size >= 100 ? 1 : 2) : digits);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212");
   };
 })();

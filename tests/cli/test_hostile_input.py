@@ -140,7 +140,7 @@ def test_a_policy_that_is_a_pipe_is_not_read(run, capsys):
     for name in ("policy.json", "arrays.safetensors"):
         os.mkfifo(run / "policy" / name)
     answer(["doctor", run], capsys, code=0)
-    for command in ("eval", "render", "export", "crossplay", "embeddings"):
+    for command in ("eval", "render", "export", "play", "crossplay", "embeddings"):
         assert "is damaged: cannot read" in answer([command, run], capsys)
 
 

@@ -324,22 +324,52 @@ def test_keys_and_touch_move_through_an_episode(chrome, pages):
 
 
 def test_a_large_board_is_drawn_fast_enough(chrome, tmp_path):
+    """In processor time of the whole browser, so that it does not matter who else is at work."""
     path = tmp_path / "large.html"
     path.write_text(page_of(LARGE, episodes=1), "utf-8")
     chrome.open(path.as_uri())
-    measure = (
-        "new Promise((done) => { let n = 0; const start = performance.now();"
-        "const tick = () => { marlx.viewer.show(n % 20); n += 1;"
-        "const time = performance.now() - start;"
-        "if (time > 700) done(n * 1000 / time); else requestAnimationFrame(tick); };"
-        "requestAnimationFrame(tick); })"
+    draw = (
+        "new Promise((done) => { let n = 0; const tick = () => { marlx.viewer.show(n % 20);"
+        "n += 1; if (n > FRAMES) done(n); else requestAnimationFrame(tick); }; tick(); })"
     )
-    per_second = 0.0
-    for _ in range(6):  # others may be busy on the same cores for a while
-        per_second = max(per_second, chrome.run(measure))
-        if per_second >= 20:
-            break
-    assert per_second >= 20
+    chrome.run(draw.replace("FRAMES", "5"))
+    before = chrome.cpu_seconds()
+    frames = chrome.run(draw.replace("FRAMES", "40"))
+    assert frames / (chrome.cpu_seconds() - before) >= 20
+
+
+def test_an_environment_without_a_scene_shows_its_pictures(chrome, tmp_path, monkeypatch):
+    env = marlx.make("matrix/climbing")[0]
+    monkeypatch.setattr(type(env), "scene", lambda self, params=None: None)
+    monkeypatch.setitem(
+        SCENES, "matrix/climbing", lambda env: [env.make_state(), env.make_state(1, [0, 2])]
+    )
+    path = tmp_path / "pictures.html"
+    path.write_text(page_of("matrix/climbing", HOSTILE, 1), "utf-8")
+    chrome.open(path.as_uri())
+    shown = set()
+    for t in (0, 1):
+        chrome.run(f"marlx.viewer.show({t})")
+        chrome.wait("document.querySelector('img.board').naturalWidth > 50")
+        shown.add(chrome.run("document.querySelector('img.board').src"))
+    assert len(shown) == 2
+    assert chrome.problems == []
+    assert all(url.startswith((path.as_uri(), "data:")) for url in chrome.requests)
+
+
+def test_an_environment_without_a_picture_says_so(chrome, tmp_path, monkeypatch):
+    kind = type(marlx.make("matrix/climbing")[0])
+    monkeypatch.setattr(kind, "scene", lambda self, params=None: None)
+    monkeypatch.delattr(kind, "render")
+    monkeypatch.setitem(
+        SCENES, "matrix/climbing", lambda env: [env.make_state(), env.make_state(1, [0, 2])]
+    )
+    path = tmp_path / "nothing.html"
+    path.write_text(page_of("matrix/climbing", "plain", 1), "utf-8")
+    chrome.open(path.as_uri())
+    assert "no picture" in chrome.run("document.querySelector('.board').textContent")
+    assert chrome.run("document.querySelectorAll('.card').length") == 2
+    assert chrome.problems == []
 
 
 def test_a_narrow_page_has_one_column(chrome, pages):
