@@ -9,6 +9,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.acquaint.values import accuracy
@@ -170,3 +171,36 @@ class Acquaint(Environment[AcquaintState, EnvParams]):
             action_mask=(jnp.arange(self.kinds + 1) < self.kinds)[None],
             global_state=jnp.concatenate([local, kind, shows[None], shown]),
         )
+
+    def make_state(self, kind: int, step: int = 0, shown: int | None = None) -> AcquaintState:
+        """Returns the state of one (unbatched) episode from numbers.
+
+        Args:
+          kind: the partner's.
+          step: steps since reset.
+          shown: what the partner did at the last step; None for nothing.
+
+        Raises:
+          ValueError: there is no such kind.
+        """
+        for number in (kind, kind if shown is None else shown):
+            if not 0 <= number < self.kinds:
+                raise ValueError(f"kind is {number}; it must be 0 to {self.kinds - 1}")
+        last = self.kinds if shown is None else shown
+        return AcquaintState(time=jnp.int32(step), kind=jnp.int32(kind), shown=jnp.int32(last))
+
+    def render(self, state: AcquaintState, params: EnvParams | None = None) -> np.ndarray:
+        """Returns uint8 [height, width, 3]: the partner's kind, and what it did last, in words."""
+        from marlx.envs import raster  # imported here, since it loads Pillow
+
+        del params
+        shown, step = int(state.shown), int(state.time)
+        lines = (
+            f"partner of kind {int(state.kind)}",
+            f"did {shown if shown < self.kinds else 'nothing'}",
+            f"step {step} of {self.horizon}{', pays' if step >= self.pay_from else ''}",
+        )
+        canvas = raster.Canvas(220, 90)
+        for i, line in enumerate(lines):
+            canvas.text(110, 20 + 25 * i, line, 13.0)
+        return canvas.pixels()

@@ -94,3 +94,12 @@ def test_ids():
     assert marlx.make("acquaint/kept-3")[0].horizon == 15
     with pytest.raises(ValueError, match="acquaint"):
         marlx.make("acquaint/delay-0")
+
+
+def test_a_state_can_be_made_and_drawn():
+    env, params = marlx.make("acquaint/delay-2")
+    state = env.make_state(3, step=1, shown=3)
+    assert env.observe(state, params).local[0, 3] == 1
+    assert env.render(state).shape == (90, 220, 3) and env.render(state).std() > 0
+    with pytest.raises(ValueError, match="kind is 5; it must be 0 to 4"):
+        env.make_state(5)
