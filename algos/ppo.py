@@ -207,6 +207,7 @@ def ppo_learner(spec: EnvSpec, config: PPOConfig, *, central: bool) -> Learner:
         update=functools.partial(update, spec, config, nets),
         config=config,
         extras=functools.partial(extras, spec, nets),
+        judged="drawn",
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+
+Judged = Literal["greedy", "drawn"]
+"""Which actions a return is measured with: the best ones, or those drawn from the policy."""
 
 
 class Act(Protocol):
@@ -84,6 +87,10 @@ class Learner(NamedTuple):
         block of updates, where other metrics are averaged over the block. None: no counts.
       extras: `(B) -> extras`, arrays of the shapes and dtypes that `act` adds to transitions while
         exploring; `()` where it adds nothing. Storage is sized by them.
+      judged: which actions the return of this learner is measured with: `drawn` where training
+        optimises the return of drawn actions, as policy gradients do, else `greedy`.
+      act_drawn: how it acts in an evaluation of drawn actions, called with `explore` True. None: as
+        `act` does, which also explores; a learner of several parts may have to tell the two apart.
       recipe: how it was made by name; pickle makes it again from that. None: it is pickled as it
         is, which works where its functions are those of modules.
     """
@@ -99,6 +106,8 @@ class Learner(NamedTuple):
     describe: Callable[[Tree, Tree], str] | None = None
     totals: Callable[[Tree], dict[str, Array]] | None = None
     extras: Callable[[int], Tree] = no_extras
+    judged: Judged = "greedy"
+    act_drawn: Act | None = None
     recipe: Recipe | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -123,6 +132,47 @@ def stateless(act: Act) -> Learner:
         observe=observe,
         update=lambda state, key: (state, {}),
     )
+
+
+def judged_as(*parts: Learner) -> Judged:
+    """Returns how a learner made of others is judged: `drawn` where one of them is."""
+    return "drawn" if any(part.judged == "drawn" for part in parts) else "greedy"
+
+
+def draws(part: Learner, drawn: bool) -> bool:
+    """Whether a part of a learner draws its actions in an evaluation, of drawn actions or not."""
+    return drawn and part.judged == "drawn"
+
+
+def drawn_by_parts(act: Callable[..., Any]) -> Act:
+    """Returns the `Learner.act_drawn` of a learner made of others.
+
+    Args:
+      act: as `Learner.act`, with a keyword `drawn`: parts for which `draws` holds draw their
+        actions, all others act greedily.
+    """
+
+    def act_drawn(policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool) -> Any:
+        del explore
+        return act(policy, memory, obs, key, False, drawn=True)
+
+    return act_drawn
+
+
+def acting(learner: Learner, judged: Judged) -> Act:
+    """Returns how `learner` acts in an evaluation of greedy or of drawn actions.
+
+    The function does not read `explore`.
+    """
+    act, drawn = learner.act, judged == "drawn"
+    if drawn and learner.act_drawn is not None:
+        act = learner.act_drawn
+
+    def act_as(policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool) -> Any:
+        del explore
+        return act(policy, memory, obs, key, drawn)
+
+    return act_as
 
 
 def where_done(done: Array, new: Tree, old: Tree) -> Tree:

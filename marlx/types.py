@@ -94,6 +94,11 @@ class EnvSpec:
         or fewer than the arrays have room for. An agent that is inactive at a step has no choice at
         that step: its observation, action and reward there count for nothing. An agent's own value
         ends where it becomes inactive; a value of the team goes on while anyone is active.
+      common_reward: every agent gets the same reward at every step; then there is no return of each
+        agent to report.
+      outcomes: names of what an episode ends with, besides its return: `win_rate`, `success_rate`.
+        Each is a key of the `info` of `step_env`, bool [] or f32 [] in [0, 1], which is read at the
+        step where an episode ends. Runs report its mean over episodes under that name.
     """
 
     id: str
@@ -113,6 +118,8 @@ class EnvSpec:
     optimum: float | None = None
     subgoals: SubgoalLayout | None = None
     active_mask: bool = False
+    common_reward: bool = False
+    outcomes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         groups = self.groups or (("agents", tuple(range(self.num_agents))),)
@@ -136,6 +143,11 @@ class EnvSpec:
         total = sum(width for _, width in self.state_parts)
         if self.state_parts and total != self.state_size:
             raise ValueError(f"state_parts hold {total} numbers; state_size is {self.state_size}")
+
+    @property
+    def rewards_differ(self) -> bool:
+        """Whether agents may earn different rewards, so that the return of each is of interest."""
+        return self.num_agents > 1 and not self.common_reward
 
     def state_part(self, name: str) -> slice:
         """Returns the slice of `global_state` that is the part called `name`.

@@ -106,6 +106,7 @@ def ppo_with_model(spec: EnvSpec, config: PPOConfig, model: AgentModel, size: in
         update=update,
         warmup=ppo.warmup,
         extras=extras,
+        judged=ppo.judged,
     )
 
 

@@ -11,7 +11,7 @@ from marlx.algos.subgoals.goals import choose_goal
 from marlx.algos.subgoals.options import ActiveOption, SubgoalExtras, Termination
 from marlx.algos.subgoals.sources import Layout, Source
 from marlx.algos.subgoals.views import one_hot_value, with_goals
-from marlx.learner import Learner
+from marlx.learner import Learner, draws
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 
@@ -69,11 +69,13 @@ def act(
     obs: Observation,
     key: Array,
     explore: bool,
+    drawn: bool = False,
 ) -> tuple[Array, HierarchicalMemory, SubgoalExtras]:
     """Returns the actions of the low level towards subgoals that are chosen where options end.
 
     The high level is asked at every step, so that a recurrent one observes everything; agents whose
-    option goes on have a mask that leaves them only their present subgoal.
+    option goes on have a mask that leaves them only their present subgoal. With `drawn` and without
+    `explore`, the levels that are judged by drawn actions draw, and the rest is greedy.
     """
     key_high, key_goal, key_low = jax.random.split(key, 3)
     rule = termination(config, parts, policy.sources)
@@ -83,7 +85,7 @@ def act(
     # choose
     seen = rule.layout.plain(obs)._replace(action_mask=goal_mask)
     proposed, memory_high, extras_high = parts.high.act(
-        policy.high, memory.high, seen, key_high, explore
+        policy.high, memory.high, seen, key_high, explore or draws(parts.high, drawn)
     )
     goal = choose_goal(
         config, rule.layout, proposed, goal_mask, obs, policy.steps, key_goal, explore
@@ -92,7 +94,11 @@ def act(
     # act
     seen = with_goals(rule, one_hot_value(parts.spec), obs, goal)
     action, memory_low, extras_low = parts.low.act(
-        policy.low, memory.low, seen, key_low, explore or not config.low_greedy
+        policy.low,
+        memory.low,
+        seen,
+        key_low,
+        explore or not config.low_greedy or draws(parts.low, drawn),
     )
     extras = SubgoalExtras(option, outcome.terminates, extras_high, extras_low)
     return action, HierarchicalMemory(memory_high, memory_low, option.after_step()), extras

@@ -28,7 +28,7 @@ from marlx.algos.subgoals.regions import learned_regions
 from marlx.algos.subgoals.sources import Layout, declared_subgoals
 from marlx.algos.subgoals.training import acting_policy, init, observe, update
 from marlx.algos.subgoals.views import high_spec, low_spec
-from marlx.learner import Learner
+from marlx.learner import Learner, drawn_by_parts, judged_as
 from marlx.registry import Algorithm
 from marlx.subgoals import with_declared
 from marlx.types import EnvSpec
@@ -74,17 +74,20 @@ def hierarchical(
     )
     upper, lower = high(high_spec(spec, layout)), low(low_spec(spec, layout))
     parts = Parts(spec, upper, lower, subgoals, changes, layout, hindsight)
+    acting, judged = partial(act, config, parts), judged_as(upper, lower)
     return Learner(
         init=partial(init, config, parts),
         memory=partial(initial_memory, config, parts),
         policy=partial(acting_policy, parts),
-        act=partial(act, config, parts),
+        act=acting,
         observe=partial(observe, config, parts),
         update=partial(update, config, parts),
         warmup=lower.warmup,
         config=config,
         describe=partial(describe, parts),
         extras=partial(empty_extras, config, parts),
+        judged=judged,
+        act_drawn=None if judged == "greedy" else drawn_by_parts(acting),
     )
 
 

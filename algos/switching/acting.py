@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from marlx.algos.switching.config import CallConfig
 from marlx.algos.switching.switch import switch_observation
 from marlx.algos.switching.views import MansaExtras, MansaMemory
-from marlx.learner import Learner, where_done
+from marlx.learner import Learner, draws, where_done
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 
@@ -40,14 +40,18 @@ def act(
     obs: Observation,
     key: Array,
     explore: bool,
+    drawn: bool = False,
 ) -> tuple[Array, MansaMemory, MansaExtras]:
     """Returns the actions of the learner that the switch chooses, in each environment.
+
+    With `drawn` and without `explore`, the learners that are judged by drawn actions draw, and all
+    else is as in a greedy evaluation: the switch, `execution`, and no budget of the run.
 
     Both learners act on every step, so that their memories follow the episode. They get the key
     that each would get alone; with g fixed, the result is one learner or the other to the last bit.
     """
     if not explore and config.execution != "switched":
-        return act_alone(config, parts, policy, memory, obs, key)
+        return act_alone(config, parts, policy, memory, obs, key, drawn)
     # the budget of the run is one of training
     calls_allowed = jnp.broadcast_to(policy.calls_allowed if explore else True, memory.calls.shape)
     seen = switch_observation(
@@ -57,10 +61,10 @@ def act(
         policy.switch, memory.switch, seen, switch_key(key), explore
     )
     independent, independent_memory, independent_extras = parts.independent.act(
-        policy.independent, memory.independent, obs, key, explore
+        policy.independent, memory.independent, obs, key, explore or draws(parts.independent, drawn)
     )
     centralised, centralised_memory, centralised_extras = parts.centralised.act(
-        policy.centralised, memory.centralised, obs, key, explore
+        policy.centralised, memory.centralised, obs, key, explore or draws(parts.centralised, drawn)
     )
     called = choice[:, 0] == 1
     action = where_done(called, centralised, independent)
@@ -84,17 +88,18 @@ def act_alone(
     memory: MansaMemory,
     obs: Observation,
     key: Array,
+    drawn: bool = False,
 ) -> tuple[Array, MansaMemory, MansaExtras]:
-    """Returns the greedy actions of the learner that `execution` names; the other is not run."""
+    """Returns the actions of the learner that `execution` names; the other is not run."""
     if config.execution == "independent":
         action, inner, extras = parts.independent.act(
-            policy.independent, memory.independent, obs, key, False
+            policy.independent, memory.independent, obs, key, draws(parts.independent, drawn)
         )
         called = jnp.zeros(memory.calls.shape, bool)
         memory = memory._replace(independent=inner)
         return action, memory, MansaExtras(extras, (), (), called, called)
     action, inner, extras = parts.centralised.act(
-        policy.centralised, memory.centralised, obs, key, False
+        policy.centralised, memory.centralised, obs, key, draws(parts.centralised, drawn)
     )
     called = jnp.ones(memory.calls.shape, bool)
     memory = memory._replace(centralised=inner, calls=memory.calls + called)

@@ -35,7 +35,7 @@ from marlx.algos.switching.views import (
     independent_view,
     switch_view,
 )
-from marlx.learner import Learner
+from marlx.learner import Learner, drawn_by_parts, judged_as
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Transition, Tree
 
@@ -82,11 +82,12 @@ def mansa(
     parts = Parts(independent, centralised, switch)
     if warmup is None:
         warmup = max(independent.warmup, centralised.warmup, switch.warmup)
+    acting, judged = partial(act, spec, config, parts), judged_as(independent, centralised)
     return Learner(
         init=partial(init, spec, config, parts),
         memory=partial(initial_memory, parts),
         policy=partial(acting_policy, config, parts),
-        act=partial(act, spec, config, parts),
+        act=acting,
         observe=partial(observe, spec, config, parts),
         update=partial(update, parts),
         warmup=warmup,
@@ -94,6 +95,8 @@ def mansa(
         describe=partial(describe, config, parts),
         totals=totals,
         extras=partial(empty_extras, parts),
+        judged=judged,
+        act_drawn=None if judged == "greedy" else drawn_by_parts(acting),
     )
 
 

@@ -74,7 +74,17 @@ def interval(mean: float, low: float, high: float, decimals: int | None = None) 
 
 
 def greedy(found: Result | None, decimals: int | None = None) -> str:
-    """Returns the mean greedy return and its interval.
+    """Returns the mean return of greedy actions and its interval; see `of_actions`."""
+    return of_actions(found, "greedy", decimals)
+
+
+def drawn(found: Result | None, decimals: int | None = None) -> str:
+    """Returns the mean return of drawn actions and its interval; see `of_actions`."""
+    return of_actions(found, "drawn", decimals)
+
+
+def of_actions(found: Result | None, actions: str, decimals: int | None = None) -> str:
+    """Returns the mean return of drawn or greedy actions and its interval, if it was measured.
 
     That of one training was stored with it, over seeds and episodes. That of several trainings is a
     bootstrap over the means of their seeds: not all stored episodes.
@@ -83,24 +93,23 @@ def greedy(found: Result | None, decimals: int | None = None) -> str:
         return MISSING
     if len(found.runs) == 1:
         (run,) = found.runs
-        low, high = run["interval"]
-        return interval(run["mean"], low, high, decimals)
-    return spread(row["final"] for row in found.rows)
+        if run["judged"] == actions:
+            return interval(run["mean"], *run["interval"], decimals)
+        names = [f"{actions}_return", "sampled_return"][: 2 if actions == "drawn" else 1]
+        for name in (name for name in names if name in run["extra"]):
+            low, high = run["extra"][name.replace("sampled_return", "sampled") + "_interval"]
+            return interval(run["extra"][name], low, high, decimals)
+        return MISSING
+    if {row["judged"] for row in found.rows} == {actions}:
+        return spread(row["final"] for row in found.rows)
+    measured = [row["measured"].get(f"{actions}_return") for row in found.rows]
+    return MISSING if None in measured else spread(measured)
 
 
 def spread(values: Iterable[float]) -> str:
     """Returns the mean of one number per seed, with its bootstrap interval."""
     numbers = np.array(list(values), float)
     return interval(float(numbers.mean()), *statistics.bootstrap_interval(numbers))
-
-
-def drawn(found: Result | None) -> str:
-    """Returns the mean return of drawn actions and its interval."""
-    if found is None:
-        return MISSING
-    (run,) = found.runs
-    extra = run["extra"]
-    return interval(extra["sampled_return"], *extra["sampled_interval"])
 
 
 def exploring(found: Result | None) -> str:

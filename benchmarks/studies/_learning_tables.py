@@ -88,8 +88,8 @@ def gradients() -> str:
         machine = "CPU" if "cpu" in some.rows[0]["device"] else "GPU"
         start = [f"{task}{WORDS.get(task, '')}, greedy", machine, millions]
         rows.append([*start, cells.random_return(some), *map(cells.greedy, found)])
-        if any(one is not None and "sampled_return" in one.runs[0]["extra"] for one in found):
-            rows.append(["the same, drawn", "", "", "", *map(_drawn, found)])
+        if any(cells.drawn(one) != cells.MISSING for one in found):
+            rows.append(["the same, drawn", "", "", "", *map(cells.drawn, found)])
     return cells.table(["task", "machine", "million steps", "random", *names], rows)
 
 
@@ -114,7 +114,7 @@ def algorithm(name: str) -> str:
         if found is None:
             continue
         steps = f"{found.records[0]['settings']['total_steps']:,}"
-        values = [cells.greedy(found), *([_drawn(found)] if draws else [])]
+        values = [cells.greedy(found), *([cells.drawn(found)] if draws else [])]
         label = f"`{task}`{WORDS.get(task, '')}"
         rows.append([label, steps, cells.random_return(found), *values, cells.optimum(found)])
     head = ["greedy", "drawn"] if draws else [name]
@@ -123,12 +123,6 @@ def algorithm(name: str) -> str:
 
 def _greedy(task: str, name: str) -> str:
     return cells.greedy(cells.result("learning", task, name)) + NOTES.get((task, name), "")
-
-
-def _drawn(found: cells.Result | None) -> str:
-    if found is None or "sampled_return" not in found.runs[0]["extra"]:
-        return cells.MISSING
-    return cells.drawn(found)
 
 
 def _any(task: str, names: Sequence[str]) -> cells.Result:

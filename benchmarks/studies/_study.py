@@ -42,7 +42,7 @@ def read(study: str) -> result_rows.Study:
 
 
 def report(progress: training.Progress) -> None:
-    """Prints the mean greedy return of an evaluation, and that of training episodes."""
-    greedy, drawn = (progress.metrics.get(name) for name in ("return", "train_return"))
-    line = f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {greedy.mean():.3f}"
-    print(line if drawn is None else f"{line}, exploring {drawn.mean():.3f}", flush=True)
+    """Prints the mean return of an evaluation, and that of training episodes."""
+    found, exploring = (progress.metrics.get(name) for name in ("return", "train_return"))
+    line = f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {found.mean():.3f}"
+    print(line if exploring is None else f"{line}, exploring {exploring.mean():.3f}", flush=True)

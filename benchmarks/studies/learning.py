@@ -14,21 +14,15 @@ import argparse
 import os
 from typing import Any
 
-import jax
-
 from marlx.loop.cpu_devices import use_cpu_devices
 
 use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
 
 import _study
-import numpy as np
 
-from marlx import statistics, training
+from marlx import training
 from marlx.analysis import make_rows, reproduction
 from marlx.config import layers as config_layers
-from marlx.environment import Environment, EnvParams
-from marlx.loop import evaluation, progress
-from marlx.types import Array, Tree
 
 LEARNERS = ("iql", "vdn", "qmix")
 MIXERS = (*LEARNERS, "qplex", "joint_q")
@@ -69,13 +63,6 @@ def run(algorithm: str, task: str, settings: dict[str, int]) -> None:
     experiment = config_layers.experiment(algorithm, task, **settings, env=given)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=_study.report)
-    measured: list[dict[str, Any]] = []
-    extra: dict[str, Any] = {}
-    if algorithm in POLICIES:
-        returns = sampled_returns(env, params, result)
-        measured = [{"sampled_return": mean} for mean in returns.mean(-1).round(4).tolist()]
-        extra["sampled_return"] = statistics.mean(returns)
-        extra["sampled_interval"] = list(statistics.bootstrap_interval(returns))
     options = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
     options += [f"--env.{name} {' '.join(map(str, values))}" for name, values in given.items()]
     rows, record = make_rows.training_rows(
@@ -87,8 +74,6 @@ def run(algorithm: str, task: str, settings: dict[str, int]) -> None:
         about=_study.about(),
         command=" ".join(["marlx train", algorithm, task, *options]),
         result_id=result_id(algorithm, task),
-        measured=measured,
-        extra=extra,
     )
     _study.add(rows, record)
 
@@ -97,24 +82,6 @@ def result_id(algorithm: str, task: str) -> str:
     """Returns the id for `marlx reproduce`, with the pool of opponents where there is one."""
     pool = OPPONENTS.get(task, {}).get("pool", [])
     return "-".join([reproduction.reference_id(algorithm, task), *pool])
-
-
-def sampled_returns(
-    env: Environment[Any, Any], params: EnvParams, result: progress.Result
-) -> np.ndarray[Any, Any]:
-    """Returns [seeds, episodes], with actions drawn from the policy, which is what PPO optimises.
-
-    The policy of the most probable actions is another one. Published results of EPyMARL are of
-    drawn actions too.
-    """
-    episodes = result.returns.shape[1]
-
-    def play(policy: Tree, key: Array) -> Array:
-        return evaluation.evaluate(env, params, result.learner, policy, key, episodes, explore=True)
-
-    seeds = len(result.returns)
-    keys = jax.random.split(jax.random.key(2**31 - 3), seeds)
-    return np.asarray(jax.jit(jax.vmap(play))(result.policies, keys), float)
 
 
 def main() -> None:

@@ -209,6 +209,25 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
         units = np.array([env.agent_ids[agent] for agent in env.agents])
         return lambda inner: (inner.state if wrapped else inner).unit_alive[units]
 
+    @functools.cached_property
+    def _won(self) -> Callable[[Tree], Array] | None:
+        """The function `(inner state) -> bool []`, whether a battle is won; None without one.
+
+        SMAX's rule for its bonus: all enemies are dead, and not all allies are. Its log wrapper has
+        it as `returned_won_episode`.
+        """
+        env = self._inner
+        allies = getattr(env, "num_allies", getattr(getattr(env, "_env", None), "num_allies", None))
+        if self._alive is None or allies is None:
+            return None
+
+        def won(inner: Tree) -> Array:
+            units: Any = getattr(inner, "state", inner)
+            alive: Array = units.unit_alive
+            return ~alive[allies:].any() & alive[:allies].any()
+
+        return won
+
     @property
     def default_params(self) -> EnvParams:
         """JaxMARL's time limit, or `horizon`."""
@@ -231,11 +250,13 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             state_size=state_size,
             horizon=int(params.max_steps_in_episode),
             reward_aggregation=aggregation,
+            common_reward=self.reward_aggregation == "auto" and aggregation == "mean",
             groups=group_by_name(env.agents, list(zip(obs_sizes, action_sizes, strict=True))),
             obs_sizes=obs_sizes,
             action_sizes=action_sizes,
             continuous=limits is not None,
             active_mask=self._alive is not None,
+            outcomes=() if self._won is None else ("win_rate",),
         )
 
     def _observation(self, obs: dict[Any, Any], inner: Tree) -> Observation:
@@ -280,7 +301,10 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             terminated = ended
         after = BridgeState(time=state.time + 1, inner=inner, obs=self._observation(obs, inner))
         rewards = jnp.stack([jnp.asarray(reward[a], jnp.float32).reshape(()) for a in env.agents])
-        return after, rewards, terminated, info_arrays(info)
+        info = info_arrays(info)
+        if self._won is not None:
+            info["win_rate"] = self._won(inner)
+        return after, rewards, terminated, info
 
     def _truly_ended(self, key: Array, before: Tree, chosen: Tree, after: Tree) -> Array:
         """Returns bool [], whether the episode would have ended without a time limit."""

@@ -149,6 +149,7 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
             state_size=state_size,
             horizon=int(params.max_steps_in_episode),
             reward_aggregation=aggregation,
+            common_reward=self.reward_aggregation == "auto" and aggregation == "mean",
         )
 
     def _observation(self, obs: Any) -> Observation:

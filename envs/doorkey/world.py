@@ -164,6 +164,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             storage="int8",
             scale=float(max(AGENT, self.size - 1)),
             optimum=1 - 0.5 * fewest / horizon if possible else None,
+            common_reward=True,
+            outcomes=("success_rate",),
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> DoorKeyState:
@@ -241,7 +243,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             agent_dir=jnp.stack([a.dir for a in agents]),
         )
         reward = jnp.broadcast_to(pay.astype(jnp.float32), (self.num_agents,))
-        return state, reward, reached, {}
+        return state, reward, reached, {"success_rate": reached}
 
     def observe(self, state: DoorKeyState, params: EnvParams) -> Observation:
         """Returns local views, legal actions and the whole board."""

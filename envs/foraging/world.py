@@ -119,6 +119,7 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
             storage="int8" if self._largest < 2**7 else "int16",
             scale=float(self._largest),
             optimum=1.0 if self.normalize_reward and edible else None,
+            outcomes=("success_rate",),
         )
 
     @property
@@ -144,10 +145,13 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
     def step_env(
         self, key: Array, state: ForagingState, action: Array, params: EnvParams
     ) -> tuple[ForagingState, Array, Array, dict[str, Any]]:
-        """Plays one step: all move, then all load. `key` is not used."""
+        """Plays one step: all move, then all load. `key` is not used.
+
+        An episode ends with success if all food was collected, which is its only end but time.
+        """
         del key, params
         state, reward, terminated = self._rules.step(self, state, action)
-        return state, reward, terminated, {}
+        return state, reward, terminated, {"success_rate": terminated}
 
     def observe(self, state: ForagingState, params: EnvParams) -> Observation:
         """Returns local views, legal actions and the whole board."""

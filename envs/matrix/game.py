@@ -150,6 +150,7 @@ class MatrixGame(Environment[MatrixState, EnvParams]):
             reward_aggregation="mean",
             storage="int8",
             optimum=self._optimum(horizon if forever else min(horizon, self.horizon)),
+            common_reward=bool((self._payoff == self._payoff[..., :1]).all()),
         )
 
     def _optimum(self, horizon: int) -> float:

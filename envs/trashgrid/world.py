@@ -166,6 +166,7 @@ class TrashGrid(Environment[TrashGridState, EnvParams]):
             storage="int8",
             scale=float(max(self.size[0] - 1, self.size[1] - 1, self.capacity)),
             optimum=float(self.num_trash) if enough else None,
+            outcomes=("success_rate",),
         )
 
     def reset_env(self, key: Array, params: EnvParams) -> TrashGridState:
@@ -218,7 +219,8 @@ class TrashGrid(Environment[TrashGridState, EnvParams]):
             holder=holder,
         )
         cleared = (holder == self.num_agents).all()
-        return state, jnp.stack(rewards).astype(jnp.float32), cleared, {}
+        reward = jnp.stack(rewards).astype(jnp.float32)
+        return state, reward, cleared, {"success_rate": cleared}
 
     def _move(
         self, robots: list[Robot], actions: Any

@@ -21,9 +21,11 @@ POINTS = 101
 UNFINISHED = " (unfinished)"
 """Suffix of methods whose runs did not finish."""
 UNCOMPARED = (
-    "algorithm", "environment", "seed", "seeds", "evals", "eval_episodes", "total_steps",
+    "algorithm", "environment", "seed", "seeds", "evals", "eval_episodes", "eval", "total_steps",
 )  # fmt: skip
-"""Settings that do not distinguish methods: a run that was made longer is of the same method."""
+"""Settings that do not distinguish methods: a run that was made longer is of the same method.
+
+Of `eval` only what it comes to counts: returns of drawn and of greedy actions are not pooled."""
 
 
 class Sample(NamedTuple):
@@ -107,8 +109,13 @@ def compare(runs: Sequence[RunData], notes: Sequence[str] = ()) -> Comparison:
         alike = [r for r, task in zip(runs, tasks, strict=True) if (r.algorithm, task) == pair]
         keys = [key for key in _differing(alike) if not key.startswith("env.")]
         labelled.setdefault(pair[0], {}).update(dict.fromkeys(keys))
+    mixed = {
+        name for name in labelled if len({r.judged for r in runs if r.algorithm == name} - {""}) > 1
+    }
     methods = [
-        _label(run.algorithm, run, labelled[run.algorithm]) + UNFINISHED * (not run.finished)
+        _label(run.algorithm, run, labelled[run.algorithm])
+        + f" ({run.judged})" * (run.algorithm in mixed)
+        + UNFINISHED * (not run.finished)
         for run in runs
     ]
     places = list(zip(tasks, methods, strict=True))
@@ -126,6 +133,17 @@ def compare(runs: Sequence[RunData], notes: Sequence[str] = ()) -> Comparison:
         tuple(_differing(runs, but=("algorithm", "environment"))),
         tuple(notes),
     )
+
+
+def judged_by(runs: Sequence[RunData]) -> str:
+    """Returns `drawn`, `greedy`, or both: the actions of the runs' returns; "" if not known."""
+    return " and ".join(sorted({run.judged for run in runs} - {""}))
+
+
+def return_label(runs: Sequence[RunData]) -> str:
+    """Returns `team return`, with the actions that it is of where all runs have the same."""
+    judged = judged_by(runs)
+    return f"team return, {judged} actions" if judged in ("drawn", "greedy") else "team return"
 
 
 def only_finished(comparison: Comparison) -> Comparison:

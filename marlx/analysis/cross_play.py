@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.analysis.plots import figure, plain_label
-from marlx.learner import Learner
+from marlx.learner import Learner, acting
 from marlx.loop.evaluation import evaluate
 from marlx.runs.policies import Policy
 from marlx.types import Array, Observation, Tree
@@ -21,27 +21,33 @@ def together(first: Learner, second: Learner, ego: int) -> Learner:
     """Returns a learner for acting only: `first` plays agent `ego`, `second` all others.
 
     Its policy is a pair of their policies. Both act for all agents and keep their own memories;
-    of each only its agents' actions are used.
+    of each only its agents' actions are used. Each takes the actions that it is judged by, whatever
+    `explore` says.
     """
+    plays = acting(first, first.judged), acting(second, second.judged)
 
     def act(
         policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Tree, Tree]:
         keys = jax.random.split(key)
-        mine, own, _ = first.act(policy[0], memory[0], obs, keys[0], explore)
-        theirs, other, _ = second.act(policy[1], memory[1], obs, keys[1], explore)
+        mine, own, _ = plays[0](policy[0], memory[0], obs, keys[0], explore)
+        theirs, other, _ = plays[1](policy[1], memory[1], obs, keys[1], explore)
         chosen = (jnp.arange(mine.shape[1]) == ego).reshape(-1, *[1] * (mine.ndim - 2))
         return jnp.where(chosen, mine, theirs), (own, other), ()
 
     return first._replace(
-        memory=lambda num_envs: (first.memory(num_envs), second.memory(num_envs)), act=act
+        memory=lambda num_envs: (first.memory(num_envs), second.memory(num_envs)),
+        act=act,
+        act_drawn=None,
     )
 
 
 def cross_play(
     policies: Sequence[Policy], ego: int = 0, episodes: int = 100, seed: int = 0
 ) -> np.ndarray[Any, Any]:
-    """Returns greedy team returns f64 [K, K]: row i plays agent `ego`, column j all others.
+    """Returns team returns f64 [K, K]: row i plays agent `ego`, column j all others.
+
+    Each policy takes the actions that it is judged by, drawn or greedy ones.
 
     Args:
       policies: K policies of one environment.
@@ -66,9 +72,11 @@ def cross_play(
     for i, row in enumerate(policies):
         for j, column in enumerate(policies):
             # policies with equal settings share a compiled program
-            which = tuple((type(p.learner.config), p.learner.config) for p in (row, column))
+            pair = row, column
+            which = tuple((type(p.learner.config), p.learner.config, p.judged) for p in pair)
             if which not in programs:
-                learner = together(row.learner, column.learner, ego)
+                first, second = (p.learner._replace(judged=p.judged) for p in pair)
+                learner = together(first, second, ego)
 
                 def play(pair: Tree, key: Array, learner: Learner = learner) -> Array:
                     return evaluate(home.env, home.params, learner, pair, key, episodes).mean()
@@ -96,5 +104,5 @@ def heat_map(
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="plays the others", ylabel="plays the ego")
     axes.set_title(plain_label(title), fontsize=10)
-    drawn.colorbar(image, ax=axes, label="greedy team return", shrink=0.8)
+    drawn.colorbar(image, ax=axes, label="team return", shrink=0.8)
     drawn.savefig(path, format="png")

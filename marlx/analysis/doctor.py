@@ -77,7 +77,7 @@ def stopped_by_nan(run: RunData) -> Finding | None:
 
 
 def rewards_not_finite(run: RunData) -> Finding | None:
-    """A greedy evaluation has no return: the environment's rewards are NaN or infinite."""
+    """An evaluation has no return: the environment's rewards are NaN or infinite."""
     returns = run.metrics.get("return")
     if returns is None or np.isfinite(returns).all() or stopped_by_nan(run):
         return None
@@ -101,7 +101,7 @@ def not_finite(run: RunData) -> Finding | None:
     lost = []
     updates = (run.number("learner.updates_per_step") or 1.0) * np.diff(run.steps[-2:]).sum()
     for name, series in run.metrics.items():
-        if name in ("return", "train_return", "episode_length"):
+        if name in ("return", "episode_length") or name.startswith("train_"):
             continue  # these are NaN where no episode ended
         known = ~np.isnan(series)
         if len(series) >= 3 and updates >= 2 and (known.any(0) & ~known[-2:].any(0)).any():

@@ -17,7 +17,7 @@ import numpy as np
 
 from marlx.analysis.plots import figure, plain_label
 from marlx.environment import Environment, EnvParams
-from marlx.learner import Learner
+from marlx.learner import Learner, acting
 from marlx.loop.vector import vector_reset, vector_step
 from marlx.types import Array, Tree
 
@@ -41,7 +41,7 @@ def embed(
     key: Array,
     episodes: int,
 ) -> Embedded:
-    """Returns the embeddings of greedy episodes.
+    """Returns the embeddings of episodes with the actions that the learner is judged by.
 
     Args:
       env: an environment that samples partners and has their index as `info["partner"]`.
@@ -54,7 +54,7 @@ def embed(
     Raises:
       ValueError: the environment has no partners, or the learner has no embeddings.
     """
-    spec = env.spec(params)
+    spec, act = env.spec(params), acting(learner, learner.judged)
     if not hasattr(env, "partner_names"):
         raise ValueError(f"{spec.id} has no partners; give a run in a partners/... environment")
     key_start, key = jax.random.split(key)
@@ -63,7 +63,7 @@ def embed(
     def step(carry: Tree, key: Array) -> tuple[Tree, tuple[Array, Array, Array]]:
         obs, state, memory, alive = carry
         key_act, key_step = jax.random.split(key)
-        action, memory, extras = learner.act(policy, memory, obs, key_act, False)
+        action, memory, extras = act(policy, memory, obs, key_act, True)
         if not hasattr(extras, "embedding"):
             raise ValueError("this learner has no embeddings; give a run of clam or liam")
         obs, state, _, terminated, truncated, info = vector_step(

@@ -115,14 +115,14 @@ def training_rows(
     rows = []
     for i, seed in enumerate(seeds):
         row = dict.fromkeys(COLUMNS) | shared | {"seed": seed} | _of_seed(result, i)
-        row["measured"] = dict(measured[i]) if measured else {}
+        row["measured"] = _beside(result, i) | (dict(measured[i]) if measured else {})
         rows.append(finite(row if keep_returns else row | {"returns": None}))
     run = {
         "seeds": seeds,
         "command": command,
         **{name: about[name] for name in ("date", "commit", "versions", "device")},
         **_of_all_seeds(result),
-        "extra": dict(extra or {}),
+        "extra": _beside_all(result) | dict(extra or {}),
     }
     return rows, _settings_record(made, result_id, settings, run)
 
@@ -155,15 +155,32 @@ def _of_seed(result: Result, i: int) -> dict[str, Any]:
         "steps": [p.steps for p in result.history],
         "curve": curve("return", result.history),
         "train_curve": curve("train_return", result.history[1:]),
+        "judged": result.judged,
         "final": round(float(result.returns[i].mean()), DIGITS),
         "returns": result.returns[i].round(DIGITS).tolist(),
         "calls": None if all(at is None for at in calls) else calls,
     }
 
 
+def _beside(result: Result, i: int) -> dict[str, float]:
+    """Returns what else the last evaluation of a seed measured, e.g. `greedy_return`."""
+    others = {name: values for name, values in result.evaluated.items() if name != "return"}
+    return {name: round(float(values[i].mean()), DIGITS) for name, values in others.items()}
+
+
+def _beside_all(result: Result) -> dict[str, Any]:
+    """Returns the same over all seeds, with 95% bootstrap intervals."""
+    found: dict[str, Any] = {}
+    for name, values in result.evaluated.items():
+        if name != "return":
+            found |= {name: mean(values), f"{name}_interval": list(bootstrap_interval(values))}
+    return found
+
+
 def _of_all_seeds(result: Result) -> dict[str, Any]:
     """Returns the summary of a training over all its seeds."""
     return {
+        "judged": result.judged,
         "mean": mean(result.returns),
         "interval": list(bootstrap_interval(result.returns)),
         "episodes_per_seed": result.returns.shape[1],

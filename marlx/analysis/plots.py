@@ -62,8 +62,9 @@ def learning_curve(
     title: str = "",
     random_return: float | None = None,
     optimum: float | None = None,
+    judged: str = "greedy",
 ) -> None:
-    """Writes a PNG of greedy returns against environment steps: each seed, mean and 95% band.
+    """Writes a PNG of returns against environment steps: each seed, mean and 95% band.
 
     Args:
       path: the PNG file.
@@ -72,6 +73,7 @@ def learning_curve(
       title: title of the figure.
       random_return: return of the uniform policy, drawn as a dashed line.
       optimum: best possible return if known, drawn as a dashed line.
+      judged: the actions of the returns, `drawn` or `greedy`.
     """
     x, y = np.asarray(steps, float), np.asarray(returns, float)
     drawn = figure(7.2, 4.2, pad=PAD)
@@ -93,7 +95,7 @@ def learning_curve(
         if value is not None:
             axes.axhline(value, color=color, ls="--", lw=1.3, label=f"{name} ({value:.3g})")
     axes.set_xlabel("environment steps per seed")
-    axes.set_ylabel("greedy team return per episode")
+    axes.set_ylabel(f"team return per episode, {judged} actions")
     axes.set_title(plain_label(title), fontsize=11)
     axes.xaxis.set_major_formatter(_tick)
     axes.set_xlim(0 if len(x) < 2 else x.min(), max(x.max(), 1))

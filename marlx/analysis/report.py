@@ -12,7 +12,9 @@ from marlx.analysis.comparison import (
     Bounds,
     Comparison,
     Sample,
+    judged_by,
     only_finished,
+    return_label,
     setting_text,
     task_bounds,
 )
@@ -96,12 +98,13 @@ def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
                     Cell(str(len(sample.final)), number=True),
                     Cell(short(steps), number=True),
                     _estimate_cell(_return_of(sample)),
+                    judged_by(sample.runs) or NOTHING,
                     Cell(_digits(float(aggregate_iqm([sample.final]))), number=True),
                     Cell(_digits(float(np.median(sample.final))), number=True),
                     _estimate_cell(gap),
                 ]
             )
-    header = ["", "seeds", "steps", "greedy return", "IQM", "median", "optimality gap"]
+    header = ["", "seeds", "steps", "return", "actions", "IQM", "median", "optimality gap"]
     return section(
         "Results", table(header, rows), *(paragraph(note, "quiet") for note in comparison.notes)
     )
@@ -109,18 +112,19 @@ def _summary(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
 
 def _curves(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
     """Learning curves, a panel per task."""
+    label = return_label(comparison.runs)
     drawn = plots.panels(
         scores.curve_panels(comparison, bounds=bounds),
         comparison.methods,
         x_label="environment steps per seed",
-        y_label="greedy team return",
+        y_label=label,
         x_in_steps=True,
     )
     return section(
         "Learning curves",
         figure(
-            plots.inline_svg(drawn, "Greedy return against environment steps", "curves"),
-            f"Interquartile mean over seeds of the greedy team return. {BAND}",
+            plots.inline_svg(drawn, "Return against environment steps", "curves"),
+            f"Interquartile mean over seeds of the {label}. {BAND}",
         ),
     )
 
@@ -219,9 +223,7 @@ def _films(comparison: Comparison) -> Iterator[str]:
         shown.append(figure(image(path, f"An episode: {text}"), text))
     if shown:
         films = '<div class="films">' + "\n".join(shown) + "</div>"
-        yield section(
-            "Episodes", films, paragraph("Greedy episodes of the best seed of a run.", "quiet")
-        )
+        yield section("Episodes", films, paragraph("Episodes of the best seed of a run.", "quiet"))
 
 
 def _differences(comparison: Comparison) -> Iterator[str]:
@@ -300,7 +302,8 @@ def _definitions(bounds: Mapping[str, Bounds]) -> str:
         for task, b in bounds.items()
     ]
     text = (
-        "Return: team return of greedy episodes. Score: return normalised by the bounds below. "
+        "Return: team return of fresh episodes, of actions drawn from the policy or of the best "
+        "ones (greedy), as the column says. Score: return normalised by the bounds below. "
         "IQM: mean of the middle half of all runs. Median: over seeds for one task, over task "
         "means for several. Optimality gap: mean distance below a score of 1. Seeds of runs with "
         "the same settings are pooled. The interval of a single seed is over its episodes, or "

@@ -17,7 +17,7 @@ import numpy as np
 
 from marlx.analysis.result_rows import DIGITS, SEED_SETTINGS, Row, Study, read_study
 from marlx.config.layers import Experiment, Layer, build, merge, schema
-from marlx.config.tree import flatten
+from marlx.config.tree import as_stored, flatten
 from marlx.statistics import bootstrap_interval, mean
 from marlx.text import unknown
 
@@ -43,18 +43,19 @@ class Reference:
       config_hash: hash of `settings`.
       settings: every setting but the seeds, in the layout of a YAML file.
       seeds: the seeds that were run.
-      mean: greedy team return over seeds and episodes.
+      judged: the actions of the returns, `drawn` from the policy or `greedy`.
+      mean: team return over seeds and episodes.
       interval: its 95% bootstrap interval over seeds and episodes.
-      per_seed: [seeds], mean greedy return of each seed.
+      per_seed: [seeds], mean return of each seed.
       episodes_per_seed: number of episodes behind each of these.
       random_return: mean return of the uniform random policy.
       optimum: the best possible return, where it is known.
       steps: [evaluations], environment steps per seed.
-      curve: [evaluations][seeds], greedy returns during training.
+      curve: [evaluations][seeds], returns during training.
       train_curve: [evaluations - 1][seeds], returns of training episodes; None where none ended.
-      returns: [seeds][episodes], greedy returns after training.
+      returns: [seeds][episodes], returns after training.
       seconds: wall time by phase, of all seeds together.
-      extra: further results over all seeds, e.g. the return with drawn actions.
+      extra: further results over all seeds, e.g. the return of greedy actions.
       measured: [seeds], further results of each seed.
     """
 
@@ -68,6 +69,7 @@ class Reference:
     config_hash: str
     settings: dict[str, Any]
     seeds: list[int]
+    judged: str
     mean: float
     interval: tuple[float, float]
     per_seed: list[float]
@@ -154,6 +156,7 @@ def _reference(record: Mapping[str, Any], rows: Sequence[Row]) -> Reference:
         environment=record["env"],
         **{name: run[name] for name in ("command", "date", "versions", "device", "seeds", "mean")},
         **{name: run[name] for name in ("episodes_per_seed", "random_return", "seconds", "extra")},
+        judged=run["judged"] or "greedy",
         config_hash=record["config_hash"],
         settings=record["settings"],
         interval=(low, high),
@@ -173,7 +176,8 @@ def stored_experiment(
     """Returns the experiment behind a reference, or its beginning with fewer seeds and steps.
 
     The distance between evaluations stays the same, so that a shorter run is the beginning of the
-    whole one. Settings that did not exist when the reference was made have their defaults.
+    whole one. Settings that did not exist when the reference was made have their defaults, but it
+    is evaluated as it was.
 
     Raises:
       ValueError: more seeds or steps than are stored, or settings that marlx no longer has.
@@ -184,7 +188,8 @@ def stored_experiment(
         raise ValueError(f"--seeds is {seeds}; it must be 1 to {len(stored.seeds)}")
     if total_steps is not None and not 1 <= total_steps <= stored.total_steps:
         raise ValueError(f"--total-steps is {total_steps}; it must be 1 to {stored.total_steps}")
-    given = {k: v for k, v in stored.settings.items() if k not in ("algorithm", "environment")}
+    settings = as_stored(stored.settings)
+    given = {k: v for k, v in settings.items() if k not in ("algorithm", "environment")}
     given |= {"seeds": seeds or len(stored.seeds), "seed": stored.seeds[0]}
     known = schema(stored.algorithm, stored.environment)
     layer = Layer(f"the stored settings of {stored.id}", given)
@@ -237,7 +242,7 @@ def compare(stored: Reference, returns: np.ndarray[Any, Any], steps: int) -> Agr
 
     Args:
       stored: the reference.
-      returns: f64 [seeds, episodes], greedy returns at the end.
+      returns: f64 [seeds, episodes], returns at the end.
       steps: environment steps per seed until then.
     """
     here = (mean(returns), *bootstrap_interval(returns))

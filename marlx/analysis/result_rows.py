@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[type, ...]] = {
     "steps": (list, type(None)),
     "curve": (list, type(None)),
     "train_curve": (list, type(None)),
+    "judged": (str, type(None)),
     "final": (float, int, type(None)),
     "returns": (list, type(None)),
     "calls": (list, type(None)),
@@ -65,6 +66,7 @@ RUN: dict[str, tuple[type, ...]] = {
     "commit": (str, type(None)),
     "versions": (dict,),
     "device": (dict,),
+    "judged": (str, type(None)),
     "mean": (float, int, type(None)),
     "interval": (list, type(None)),
     "episodes_per_seed": (int, type(None)),
@@ -118,7 +120,10 @@ def read_study(folder: Path | Traversable, name: str) -> Study:
       FileNotFoundError: there is no such study.
     """
     records = _read(folder / f"{name}.settings.jsonl")
-    return Study(_read(folder / f"{name}.jsonl"), {r["config_hash"]: r for r in records})
+    rows = [_judged(row, row["final"]) for row in _read(folder / f"{name}.jsonl")]
+    for record in records:
+        record["runs"] = [_judged(run, run["mean"]) for run in record["runs"]]
+    return Study(rows, {r["config_hash"]: r for r in records})
 
 
 def write_study(folder: Path, name: str, study: Study) -> Path:
@@ -202,6 +207,11 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _judged(record: Mapping[str, Any], measured: float | None) -> dict[str, Any]:
+    """Returns a row or a run with `judged`: without it, returns were of greedy actions."""
+    return {"judged": None if measured is None else "greedy", **record}
 
 
 def _check(record: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]], place: str) -> None:

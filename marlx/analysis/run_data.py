@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marlx.config.layers import Layer, merge
-from marlx.config.tree import flatten
+from marlx.config.tree import as_stored, flatten
 from marlx.config.yaml_text import parse
 from marlx.files import (
     ANY_NUMBER,
@@ -92,13 +92,24 @@ class RunData:
         return float(value) if isinstance(value, bool) or is_number(value) else None
 
     @property
+    def judged(self) -> str:
+        """The actions of `return`: `drawn` or `greedy`; empty if that is not known."""
+        named = self.result.get("judged")
+        if named or not self.settings:
+            return str(named or "")
+        how = as_stored(self.settings)["eval"]
+        if how in ("drawn", "greedy"):
+            return str(how)
+        return "drawn" if "greedy_return" in self.metrics else "greedy"
+
+    @property
     def total_steps(self) -> float:
         """Setting `total_steps`; without it, the steps per seed at the last evaluation."""
         return self.number("total_steps") or float(self.steps[-1])
 
     @property
     def largest_return(self) -> float:
-        """Largest absolute return of greedy and exploring episodes; 0 if there is none."""
+        """Largest absolute return of evaluations and of training; 0 if there is none."""
         seen = [self.metrics[name] for name in ("return", "train_return") if name in self.metrics]
         return max((float(np.nanmax(np.abs(x), initial=0.0)) for x in seen), default=0.0)
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
-from marlx.learner import Learner
+from marlx.learner import Judged, Learner, acting
 from marlx.types import Array, Tree
 
 _LINE = 16  # height of a line of caption in pixels
@@ -27,9 +27,14 @@ class Episode(NamedTuple):
 
 
 def record_episode(
-    env: Environment[Any, Any], params: EnvParams, learner: Learner, policy: Tree, key: Array
+    env: Environment[Any, Any],
+    params: EnvParams,
+    learner: Learner,
+    policy: Tree,
+    key: Array,
+    judged: Judged | None = None,
 ) -> Episode:
-    """Returns one greedy episode.
+    """Returns one episode.
 
     Args:
       env: the environment.
@@ -37,15 +42,17 @@ def record_episode(
       learner: learner with `act` and, for captions, `describe`.
       policy: parameters for `learner.act`.
       key: consumed.
+      judged: `drawn` or `greedy` actions; None: those that the learner is judged by.
     """
     spec = env.spec(params)
+    act = acting(learner, judged or learner.judged)
 
     @jax.jit
     def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array]:
         key_act, key_step = jax.random.split(key)
         obs = env.observe(state, params)
         batch = jax.tree.map(lambda x: x[None], obs)
-        action, memory, extras = learner.act(policy, memory, batch, key_act, False)
+        action, memory, extras = act(policy, memory, batch, key_act, True)
         state, reward, terminated, _ = env.step_env(key_step, state, action[0], params)
         return state, memory, extras, spec.team_reward(reward, obs.active), terminated
 

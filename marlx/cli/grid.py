@@ -266,18 +266,19 @@ def _write(path: Path, text: str) -> None:
 def _print_table(pairs: dict[Path, tuple[str, str]], codes: dict[Path, int]) -> None:
     """Prints the final return of every pair."""
     rows: list[tuple[str, ...]] = [
-        ("environment", "algorithm", "greedy return", "95% interval", "random", "optimum")
+        ("environment", "algorithm", "return", "95% interval", "actions", "random", "optimum")
     ]
     for path, (algorithm, env_id) in pairs.items():
         result = read_json(path / "result.json")
         returns = result.get("return")
         if not returns:
-            rows.append((env_id, algorithm, "failed" if codes[path] else "unknown", "", "", ""))
+            rows.append((env_id, algorithm, "failed" if codes[path] else "unknown", "", "", "", ""))
             continue
         low, high = returns["interval_95"]
         interval = f"{_text(low)} to {_text(high)}"
         numbers = (_text(result.get(key)) for key in ("random_return", "optimum"))
-        rows.append((env_id, algorithm, _text(returns["mean"]), interval, *numbers))
+        judged = str(result.get("judged", "greedy"))
+        rows.append((env_id, algorithm, _text(returns["mean"]), interval, judged, *numbers))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
     for row in rows:

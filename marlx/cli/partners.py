@@ -48,7 +48,7 @@ def embeddings_command(argv: Sequence[str]) -> int:
     from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
-    acting = policy.env, policy.params, policy.learner
+    acting = policy.env, policy.params, policy.learner._replace(judged=policy.judged)
 
     @jax.jit
     def play(arrays: Tree, key: Array) -> Embedded:

@@ -35,7 +35,7 @@ def eval_command(argv: Sequence[str]) -> int:
     import jax
     import numpy as np
 
-    from marlx.loop.evaluation import evaluate, random_learner
+    from marlx.loop.evaluation import evaluate, evaluate_modes, modes_of, random_learner
     from marlx.registry import make_env
     from marlx.runs.policies import load_policy
 
@@ -44,48 +44,51 @@ def eval_command(argv: Sequence[str]) -> int:
         policy = policy.on(
             with_settings(make_env(other) if other else policy.env.unwrapped, env_words)
         )
+    how = policy.experiment.train.eval if options.eval == "auto" else options.eval
+    modes = modes_of(policy.learner.judged, how)
     key_play, key_random = jax.random.split(jax.random.key(options.seed))
 
     @jax.jit
     def play(key_play: Any, key_random: Any) -> Any:
         args = policy.env, policy.params
-        chosen = evaluate(
-            *args,
-            policy.learner,
-            policy.arrays,
-            key_play,
-            options.episodes,
-            explore=options.explore,
-        )
+        acting = policy.learner, policy.arrays, key_play
+        evaluated = evaluate_modes(*args, *acting, options.episodes, modes)
         drawn = evaluate(*args, random_learner(policy.spec), (), key_random, options.episodes)
-        return chosen, drawn
+        return evaluated, drawn
 
-    returns, random_returns = (np.asarray(x, float) for x in play(key_play, key_random))
+    evaluated, random_returns = jax.tree.map(
+        lambda x: np.asarray(x, float), play(key_play, key_random)
+    )
     if options.json:
-        print(
-            json.dumps(
-                _evaluation(path, policy, options.explore, returns, random_returns), default=str
-            )
-        )
+        content = _evaluation(path, policy, modes[0], evaluated, random_returns)
+        print(json.dumps(content, default=str))
         return 0
     elsewhere = f", on {' '.join([policy.spec.id, *env_words])}" if other or env_words else ""
     steps = f"after {policy.steps:,} environment steps"
     print(f"{printable(path)}, seed {policy.seed}, {steps}{printable(elsewhere)}")
-    how = "drawn actions" if options.explore else "greedy return"
-    print_returns(returns[None], random_returns, policy.spec.optimum, how)
+    by_name = {name: values[None] for name, values in evaluated.items()}
+    print_returns(by_name, random_returns, policy.spec.optimum, modes[0])
     return 0
 
 
 def _evaluation(
     path: str,
     policy: Policy,
-    explore: bool,
-    returns: np.ndarray[Any, Any],
+    judged: str,
+    evaluated: dict[str, np.ndarray[Any, Any]],
     random_returns: np.ndarray[Any, Any],
 ) -> dict[str, Any]:
-    """Returns the content of `marlx eval --json`."""
+    """Returns the content of `marlx eval --json`; metrics are f64 [episodes]."""
     from marlx.registry import settings_of
     from marlx.statistics import bootstrap_interval, iqm, mean
+
+    def numbers(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+        return {
+            "mean": mean(values),
+            "interval_95": list(bootstrap_interval(values[None])),
+            "iqm": iqm(values),
+            "per_episode": values.tolist(),
+        }
 
     env = policy.env.unwrapped
     return {
@@ -94,13 +97,8 @@ def _evaluation(
         "steps": policy.steps,
         "environment": policy.spec.id,
         "env": {name: getattr(env, name) for name in settings_of(env)},
-        "explore": explore,
-        "return": {
-            "mean": mean(returns),
-            "interval_95": list(bootstrap_interval(returns[None])),
-            "iqm": iqm(returns),
-            "per_episode": returns.tolist(),
-        },
+        "judged": judged,
+        **{name: numbers(values) for name, values in evaluated.items()},
         "random_return": mean(random_returns),
         "optimum": policy.spec.optimum,
     }
@@ -132,7 +130,8 @@ def render_command(argv: Sequence[str]) -> int:
     from marlx.runs.policies import load_policy
 
     policy = load_policy(path, options.policy_seed)
-    acting = policy.learner, policy.arrays
+    judged = policy.judged if options.eval == "auto" else options.eval
+    acting = policy.learner._replace(judged=judged), policy.arrays
     return _write(out, policy.env, policy.params, acting, options.seed, options.fps)
 
 

@@ -76,8 +76,11 @@ class EvalOptions:
 
     episodes: int = setting(100, at_least=1, at_most=MOST_EPISODES)
     """Fresh episodes."""
-    explore: bool = False
-    """Act as in training instead of greedily: policy gradients sample their actions."""
+    eval: Literal["auto", "greedy", "drawn", "both"] = "auto"
+    """Actions:
+    `auto`: as in the evaluations of the run.
+    `drawn`: from the policy, or exploring; `greedy`: the best ones.
+    `both`: half of the episodes each."""
     json: bool = False
     """Print JSON, with every episode's return."""
     policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
@@ -158,6 +161,9 @@ class RenderOptions:
     given."""
     policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
     """The run's seed that acts; the one with the best return if not given."""
+    eval: Literal["auto", "greedy", "drawn"] = "auto"
+    """Actions: `drawn` from the policy or the best (`greedy`); `auto`: those that the run is judged
+    by."""
     seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Seed of the episode."""
     fps: float = setting(4.0, above=0, at_most=1000)

@@ -24,7 +24,7 @@ def plot_command(argv: Sequence[str]) -> int:
     again = _again(out)
     if out.suffix not in PICTURES:
         raise ValueError(f"--out is {out}; it must end in {', '.join(PICTURES)}")
-    from marlx.analysis.comparison import compare, task_bounds
+    from marlx.analysis.comparison import compare, return_label, task_bounds
     from marlx.analysis.plots import panels, write_figure
     from marlx.analysis.reading import read_all
     from marlx.analysis.scores import curve_panels
@@ -36,7 +36,9 @@ def plot_command(argv: Sequence[str]) -> int:
         ),
         comparison.methods,
         x_label="environment steps per seed" if options.x == "steps" else _words(options.x),
-        y_label="greedy team return" if options.metric == "return" else _words(options.metric),
+        y_label=return_label(comparison.runs)
+        if options.metric == "return"
+        else _words(options.metric),
         x_in_steps=options.x != "seconds",
     )
     try:

@@ -30,8 +30,9 @@ options:
   --total-steps N      stop after N steps, and compare with the stored curve there
   --devices N          CPU devices to shard seeds over (default: auto)
 
-Two results agree if their 95% bootstrap intervals of the mean greedy return, over seeds and
-episodes, overlap. Exit code 0: they do; 1: they do not; 2: wrong input.
+Two results agree if their 95% bootstrap intervals of the mean return, over seeds and
+episodes, overlap. Actions are drawn or greedy, as in the stored result. Exit code 0: they do;
+1: they do not; 2: wrong input.
 """
 SHOWN = 4
 """Number of changed settings that are named."""
@@ -87,7 +88,7 @@ def _about(stored: Reference) -> list[str]:
     jax, count = stored.versions.get("jax", "?"), stored.device["count"]
     command = stored.command or "the command was not stored, its settings were"
     lines = [
-        f"{stored.id}: {stored.algorithm} on {stored.environment}",
+        f"{stored.id}: {stored.algorithm} on {stored.environment}, {stored.judged} actions",
         f"  stored {stored.date} with jax {jax} on {count} x {stored.device['kind']}",
         f"  {command}",
     ]
@@ -99,6 +100,7 @@ def _changed(stored: Reference) -> str:
     """Returns a line if the stored command would run something else today, else an empty one."""
     from marlx.analysis.reproduction import changes, stored_experiment
     from marlx.analysis.result_rows import config_hash
+    from marlx.loop.evaluation import modes_of
 
     if stored.command is None:
         return ""
@@ -111,9 +113,11 @@ def _changed(stored: Reference) -> str:
     if now == stored.config_hash:
         return ""
     hashes = f"config hash {stored.config_hash} is now {now}"
-    run = stored_experiment(
-        stored
-    ).settings()  # settings that are newer than the result have their defaults
+    # settings that are newer than the result have their defaults
+    then = stored_experiment(stored)
+    run, judged = then.settings(), then.build()[2].judged
+    if modes_of(judged, run["eval"]) == modes_of(judged, today["eval"]):
+        run["eval"] = today["eval"]
     differing = changes(run, today)
     if not differing:
         return f"settings were added since, {hashes}; they have their defaults and change nothing"
@@ -149,7 +153,8 @@ def _list(word: str) -> int:
     found = [stored for name, stored in references().items() if word.lower() in name.lower()]
     if not found:
         raise ValueError(f"no stored result has {word!r} in its id; see marlx reproduce --list")
-    rows = [("id", "environment", "algorithm", "seeds", "return", "95% interval", "steps", "time")]
+    head = "id", "environment", "algorithm", "seeds", "actions", "return", "95% interval", "steps"
+    rows: list[tuple[str, ...]] = [(*head, "time")]
     for stored in found:
         seconds = stored.wall_seconds
         rows.append(
@@ -158,6 +163,7 @@ def _list(word: str) -> int:
                 stored.environment,
                 stored.algorithm,
                 str(len(stored.seeds)),
+                stored.judged,
                 f"{stored.mean:.4g}",
                 "{:.4g} to {:.4g}".format(*stored.interval),
                 f"{stored.total_steps:,}",

@@ -34,6 +34,9 @@ def parse_resume(
     Raises:
       ValueError: there is no run, or a setting is changed that a run must keep.
     """
+    from marlx.config.tree import as_stored
+    from marlx.config.yaml_text import parse
+    from marlx.files import read_text
     from marlx.loop.settings import with_total_steps
     from marlx.runs.identity import first_change
 
@@ -44,13 +47,16 @@ def parse_resume(
     for option in ("config", "out"):
         if value_of(argv, option) is not None:
             raise ValueError(f"--{option} cannot be given with --resume: the run has its own")
-    was, _ = parse_train([], ["--config", str(config)])
+    # a run without the setting goes on with the evaluations that it began with
+    settings = as_stored(parse(read_text(config), str(config)))
+    stored = ["--config", str(config), "--eval", str(settings["eval"])]
+    was, _ = parse_train([], stored)
     for given, own in zip(names, (was.algorithm, was.environment), strict=False):
         if given != own:
             raise ValueError(f"{run} is a run of {own}, not of {given}")
     together = any(word.split("=")[0] == "--distributed" for word in argv)
     kept = _kept_output(run, None if together else was.train.seeds)
-    now, output = parse_train([], ["--config", str(config), *kept, *argv])
+    now, output = parse_train([], [*stored, *kept, *argv])
     if now.train.total_steps != was.train.total_steps and now.train.evals == was.train.evals:
         learner = was.build()[2]
         longer = with_total_steps(was.train, learner, now.train.total_steps)

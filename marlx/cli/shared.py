@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,27 +59,41 @@ def quoted(path: str | Path) -> str:
 
 
 def print_returns(
-    returns: np.ndarray[Any, Any],
+    evaluated: Mapping[str, np.ndarray[Any, Any]],
     random_returns: np.ndarray[Any, Any],
     optimum: float | None,
-    how: str = "greedy return",
+    judged: str,
 ) -> None:
     """Prints returns with their interval, beside those of a random policy and the optimum.
 
     Args:
-      returns: f64 [seeds, episodes].
+      evaluated: f64 [seeds, episodes] by name: `return`, and `greedy_return` or `drawn_return`
+        where it was measured too; rates of wins or success are printed as well, others are not.
       random_returns: f64 [episodes].
       optimum: best possible team return, if known.
-      how: label of `returns`.
+      judged: the actions of `return`.
     """
     from marlx.statistics import bootstrap_interval
 
-    low, high = bootstrap_interval(returns)
-    seeds, episodes = returns.shape
-    over = f"{seeds} seeds x {episodes} episodes" if seeds > 1 else f"{episodes} episodes"
     known = "unknown" if optimum is None else f"{optimum:.3f}"
-    print(f"  {how}   {returns.mean():.3f}   95% interval {low:.3f} to {high:.3f}, {over}")
-    if seeds > 1:
-        print(f"  by seed         {'  '.join(f'{value:.3f}' for value in returns.mean(1))}")
+    labels = {"return": f"{judged} return"}
+    labels |= {f"{mode}_return": f"{mode} return" for mode in ("drawn", "greedy")}
+    for name, label in labels.items():
+        if name not in evaluated:
+            continue
+        returns = evaluated[name]
+        low, high = bootstrap_interval(returns)
+        seeds, episodes = returns.shape
+        over = f"{seeds} seeds x {episodes} episodes" if seeds > 1 else f"{episodes} episodes"
+        interval = f"95% interval {low:.3f} to {high:.3f}, {over}"
+        print(f"  {label:<13}   {returns.mean():.3f}   {interval}")
+        if seeds > 1:
+            print(f"  by seed         {'  '.join(f'{value:.3f}' for value in returns.mean(1))}")
+    for name in (name for name in ("win_rate", "success_rate") if name in evaluated):
+        rates = [f"{evaluated[name].mean():.3f}"]
+        for mode in ("drawn", "greedy"):
+            if f"{mode}_{name}" in evaluated:
+                rates.append(f"{evaluated[f'{mode}_{name}'].mean():.3f} with {mode} actions")
+        print(f"  {name.replace('_', ' '):<13}   {', '.join(rates)}")
     print(f"  random policy   {random_returns.mean():.3f}")
     print(f"  optimum         {known}")

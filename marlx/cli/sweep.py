@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from marlx.cli.options import parse_train, run_and_options
 from marlx.cli.records import SweepOptions
@@ -101,8 +101,13 @@ def _check_metric(sweep: Sweep, base: Experiment) -> None:
     from marlx.loop.program import loop
 
     functions = loop(*base.build(), base.train)
-    _, metrics = jax.eval_shape(lambda key: functions.block(functions.init(key)), jax.random.key(0))
-    known = ["return", *metrics]
+
+    def first(key: Any) -> tuple[Any, Any]:
+        state = functions.init(key)
+        return functions.evaluate(state, key), functions.block(state)[1]
+
+    evaluated, metrics = jax.eval_shape(first, jax.random.key(0))
+    known = list(dict.fromkeys(["return", *evaluated, *metrics]))
     if sweep.metric.name not in known:
         raise unknown("metric", sweep.metric.name, known, sweep.source)
 

@@ -421,12 +421,13 @@ def _draw_curve(job: _Job) -> None:
         title=f"{job.experiment.algorithm} on {job.experiment.environment}",
         random_return=job.console.random_return,
         optimum=job.optimum,
+        judged=job.training.modes[0],
     )
     job.folder.write("curve.png", draw_curve)
 
 
 def _draw_episode(job: _Job) -> None:
-    """Draws a greedy episode of the best seed.
+    """Draws an episode of the best seed, acting as it is judged.
 
     Raises:
       ValueError: the environment draws no pictures.
@@ -440,7 +441,8 @@ def _draw_episode(job: _Job) -> None:
     best = int(np.argmax(last.metrics["return"]))
     policy = jax.tree.map(lambda x: x[best], jax.device_get(last.policies()))
     key = jax.random.key(experiment.train.seed)
-    episode = record_episode(training.env, training.params, training.learner, policy, key)
+    acting = training.learner, policy, key, training.modes[0]
+    episode = record_episode(training.env, training.params, *acting)
     frames = episode_frames(training.env, training.params, episode)
     job.folder.write("episode.gif", lambda path: write_gif(path, frames))
 
@@ -448,7 +450,7 @@ def _draw_episode(job: _Job) -> None:
 def _print_result(job: _Job, result: Result) -> None:
     experiment, steps = job.experiment, steps_of(result.history)
     print(f"\n{experiment.algorithm} on {experiment.environment}, {steps:,} steps per seed")
-    print_returns(result.returns, result.random_returns, job.optimum)
+    print_returns(result.evaluated, result.random_returns, job.optimum, result.judged)
     _print_times(result.phases, result.history[-1], experiment.train.seeds)
     _print_files(job.folder)
 
@@ -471,7 +473,7 @@ def _print_files(folder: RunFolder) -> None:
         "policy": f"marlx.load_policy({json.dumps(str(folder.path), ensure_ascii=False)})",
         "result.json": "the numbers above",
         "curve.png": "learning curve",
-        "episode.gif": "a greedy episode of the best seed",
+        "episode.gif": "an episode of the best seed",
         "tensorboard": f"tensorboard --logdir {path}/tensorboard",
         "wandb": f"Weights & Biases; what is offline: wandb sync {path}/wandb/offline-run-*",
     }

@@ -26,6 +26,14 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of a stored run, with those that its files may not have as they were then.
+
+    Every run was evaluated greedily before there was a setting for it.
+    """
+    return {"eval": "greedy", **settings}
+
+
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the nested mapping whose leaves have the dotted names of `flat`.
 

@@ -261,14 +261,21 @@ def _id_name(options: WandbOptions, key: int | None) -> str:
     return "all" if key is None else str(options.seeds[key])
 
 
+BESIDE = ("greedy_return", "drawn_return")
+"""Metrics that an evaluation may have beside `return`."""
+
+
 def _summary(result: Mapping[str, Any] | None) -> dict[str, Any]:
     """The numbers of a result under `final/`."""
     if not result:
         return {}
     returns = result["return"]
     low, high = returns["interval_95"]
+    others = {name: (result.get(name) or {}).get("mean") for name in BESIDE}
     numbers = {
         "return": returns["mean"],
+        "judged": result.get("judged"),
+        **others,
         "iqm": returns["iqm"],
         "return_low": low,
         "return_high": high,

@@ -59,10 +59,19 @@ def drive(
             save(run, history, now=stopping)
         if stopping and progress.steps < progress.total_steps:
             return None
-    returns = run.final_returns()
+    evaluated = run.final_evaluation()
+    returns = evaluated["return"]
     check_returns(run, returns, history)
-    policies = jax.device_get(run.policies())
-    return Result(history, policies, returns, run.random_returns(), run.phases, run.learner)
+    return Result(
+        history,
+        jax.device_get(run.policies()),
+        returns,
+        run.random_returns(),
+        run.phases,
+        run.modes[0],
+        evaluated,
+        run.learner,
+    )
 
 
 def variant_result(run: Run, result: Result, variant: int, history: list[Progress]) -> Result:
@@ -79,5 +88,6 @@ def variant_result(run: Run, result: Result, variant: int, history: list[Progres
         history=history,
         policies=jax.tree.map(lambda x: x[seeds], result.policies),
         returns=result.returns[seeds],
+        evaluated={name: values[seeds] for name, values in result.evaluated.items()},
         random_returns=run.random_returns(variant),
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner, example_rollout
-from marlx.loop.evaluation import evaluate
+from marlx.loop.evaluation import evaluate_modes, modes_of
 from marlx.loop.rollout import Actors, Finished, rollout, start
 from marlx.loop.settings import TrainConfig, schedule
 from marlx.types import Array, Transition, Tree
@@ -36,7 +36,7 @@ class Loop(NamedTuple):
     init: Callable[[Array], RunState]
     warm_up: Callable[[RunState], RunState]
     block: Callable[[RunState], tuple[RunState, dict[str, Array]]]
-    evaluate: Callable[[RunState, Array], Array]
+    evaluate: Callable[[RunState, Array], dict[str, Array]]
     policies: Callable[[RunState], Tree]
     warm_up_rollouts: int
     block_rollouts: int
@@ -103,8 +103,11 @@ def loop(
         totals = {} if learner.totals is None else learner.totals(run.learner)
         return run, _block_metrics(metrics, totals, ended) | jax.tree.map(jnp.sum, counts)
 
-    def evaluate_run(run: RunState, key: Array) -> Array:
-        return evaluate(env, params, learner, learner.policy(run.learner), key, c.eval_episodes)
+    modes = modes_of(learner.judged, c.eval)
+
+    def evaluate_run(run: RunState, key: Array) -> dict[str, Array]:
+        policy = learner.policy(run.learner)
+        return evaluate_modes(env, params, learner, policy, key, c.eval_episodes, modes)
 
     def policies(run: RunState) -> Tree:
         return learner.policy(run.learner)
@@ -134,12 +137,16 @@ def _block_metrics(
     metrics: dict[str, Array], totals: dict[str, Array], ended: Finished
 ) -> dict[str, Array]:
     """Returns the metrics of a block from those of its rollouts, leading axis [rollouts]."""
-    ended = jax.tree.map(jnp.sum, ended)
+    ended = jax.tree.map(lambda x: x.sum(0), ended)
+    each = () if isinstance(ended.agent_return, tuple) else jnp.unstack(ended.agent_return)
+    sums = {f"train_agent_{i}_return": total for i, total in enumerate(each)}
+    sums |= {f"train_{name}": total for name, total in ended.outcomes.items()}
     return {
         **jax.tree.map(jnp.nanmean, metrics),
         **totals,
         "train_return": ended.total_return / ended.episodes,
         "episode_length": ended.total_length / ended.episodes,
+        **{name: total / ended.episodes for name, total in sums.items()},
     }
 
 

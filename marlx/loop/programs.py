@@ -44,7 +44,7 @@ class Programs(NamedTuple):
 
     Attributes:
       block: `(state) -> state, metrics`, donates its argument.
-      evaluate: `(state, keys) -> returns f32 [replicas, episodes]`.
+      evaluate: `(state, keys) -> metrics`, each f32 [replicas, episodes].
       init: `(keys) -> state`; None in a restored run, which does not call it.
       warm_up: `(state) -> state`, donates its argument; None in a restored run.
       policies: `(state) -> policies` that every process can read; None where there is one process,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from marlx.learner import Learner
+from marlx.learner import Judged, Learner
 from marlx.types import Tree
 
 
@@ -32,9 +32,12 @@ class Progress(NamedTuple):
       steps: environment steps so far, per seed.
       total_steps: those at the end of the run.
       seconds: time of training so far, without compilation.
-      metrics: each f64 [seeds]; `return` is the greedy team return, `train_return` and
-        `episode_length` are means over the exploring episodes since the evaluation before, the rest
-        are the learner's own.
+      metrics: each f64 [seeds]; `return` is the team return, of drawn or of greedy actions as
+        `Result.judged` says; with both, `greedy_return` or `drawn_return` stands beside it.
+        `agent_0_return` and so on are each agent's, where they may differ; `success_rate`,
+        `win_rate` and the like are the environment's (`EnvSpec.outcomes`). With `train_` before
+        them, they and `episode_length` are means over the exploring episodes since the evaluation
+        before. The rest are the learner's own.
       phases: seconds so far by `compile`, `rollout`, `update`, `evaluation`.
       policies: returns the policies (`Learner.policy`), leading axis [seeds]; it must be called
         before the next block starts, and in the process that trains.
@@ -57,9 +60,14 @@ class Result(NamedTuple):
     Attributes:
       history: one `Progress` per evaluation, the first before any update.
       policies: trained, leading axis [seeds]; `learner.act` takes one of them.
-      returns: f64 [seeds, episodes], greedy team returns of fresh episodes at the end.
+      returns: f64 [seeds, episodes], team returns of fresh episodes at the end.
       random_returns: f64 [episodes], team returns of the uniform policy over legal actions.
       phases: seconds by `compile`, `rollout`, `update`, `evaluation`.
+      judged: the actions of `returns` and of the metric `return`: `drawn` from the policy, or
+        `greedy`.
+      evaluated: metrics f64 [seeds, episodes] of the same evaluation by name: `return`, which is
+        `returns`, `greedy_return` or `drawn_return` where both were measured, and the others of
+        `Progress.metrics` that an evaluation has.
       learner: the learner that was trained. After pickle it is made again from its name, settings
         and environment; a learner of your own functions that pickle refuses becomes None.
     """
@@ -69,6 +77,8 @@ class Result(NamedTuple):
     returns: np.ndarray[Any, Any]
     random_returns: np.ndarray[Any, Any]
     phases: dict[str, float]
+    judged: Judged
+    evaluated: dict[str, np.ndarray[Any, Any]]
     learner: Learner
 
     def __reduce__(self) -> tuple[Any, ...]:

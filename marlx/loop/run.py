@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
-from marlx.learner import Learner
+from marlx.learner import Judged, Learner
 from marlx.loop import multihost, programs
-from marlx.loop.evaluation import random_evaluation
+from marlx.loop.evaluation import episodes_of_each, modes_of, random_evaluation
 from marlx.loop.placement import Devices, Variants, place
 from marlx.loop.program import NOT_FINITE, Loop, RunState, loop, state_shape, state_sizes
 from marlx.loop.programs import Programs
@@ -241,10 +241,16 @@ class Run:
             self.phases["update"] += seconds - rolling
             yield self._progress(metrics)
 
-    def final_returns(self) -> np.ndarray[Any, Any]:
-        """f64 [seeds, episodes], greedy returns of at least 100 fresh episodes per seed."""
-        rounds = math.ceil(MIN_FINAL_EPISODES / self.config.eval_episodes)
-        return np.concatenate([self._evaluate() for _ in range(rounds)], axis=-1)
+    @property
+    def modes(self) -> tuple[Judged, ...]:
+        """How the run is evaluated; `return` is measured in the first mode."""
+        return modes_of(self.learner.judged, self.config.eval)
+
+    def final_evaluation(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Metrics f64 [seeds, episodes] of at least 100 fresh episodes per seed and mode."""
+        each = episodes_of_each(self.config.eval_episodes, self.modes)
+        rounds = [self._evaluate() for _ in range(math.ceil(MIN_FINAL_EPISODES / each))]
+        return {name: np.concatenate([one[name] for one in rounds], -1) for name in rounds[0]}
 
     def random_returns(self, variant: int = 0) -> np.ndarray[Any, Any]:
         """f64 [episodes], returns of the uniform policy on at least 100 episodes."""
@@ -255,13 +261,14 @@ class Run:
         return self._random_returns[variant]
 
     def _progress(self, metrics: dict[str, Array]) -> Progress:
-        """Evaluates, and puts the returns before the learner's `metrics` of the block."""
+        """Evaluates, and puts what it finds before the learner's `metrics` of the block."""
         self.not_finite = {
             name: np.asarray(metrics.pop(name))[: self._count] > 0
             for name in NOT_FINITE
             if name in metrics
         }
-        metrics = {"return": self._evaluate().mean(-1), **metrics}
+        evaluated = {name: values.mean(-1) for name, values in self._evaluate().items()}
+        metrics = {**evaluated, **metrics}
         self._gathered_policies = None
         if multihost.is_multihost():
             self.policies()  # gathered now by all processes; later a single one may ask for them
@@ -278,13 +285,14 @@ class Run:
         rollouts = self.loop.warm_up_rollouts + blocks * self.loop.block_rollouts
         return rollouts * self.config.num_envs * self.config.rollout_length
 
-    def _evaluate(self) -> np.ndarray[Any, Any]:
-        """f64 [seeds, eval_episodes], greedy returns now."""
+    def _evaluate(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Metrics f64 [seeds, episodes] of the policies now."""
         keys = self.placement.put(evaluation_keys(self._seeds, self._evaluations))
-        returns, seconds = _timed(self.programs.evaluate, self.state, keys)
+        evaluated, seconds = _timed(self.programs.evaluate, self.state, keys)
         self._evaluations += 1
         self.phases["evaluation"] += seconds
-        return np.asarray(returns, float)[: self._count]
+        names = sorted(evaluated, key=lambda name: name != "return")  # it comes first
+        return {name: np.asarray(evaluated[name], float)[: self._count] for name in names}
 
 
 def evaluation_keys(seeds: Array, evaluation: int) -> Array:

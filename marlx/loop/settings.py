@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from marlx.learner import Learner
 from marlx.settings import (
@@ -17,6 +17,8 @@ from marlx.settings import (
     setting,
 )
 
+Eval = Literal["auto", "greedy", "drawn", "both"]
+"""Values of the setting `eval`, see `marlx.loop.evaluation.modes`."""
 MIN_FINAL_EPISODES = 100
 """Least number of episodes per seed in the last evaluation."""
 MOST_ENVIRONMENTS = 2**20
@@ -39,9 +41,14 @@ class TrainConfig:
     seed: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """First seed; run i of several equals the single run with seed + i."""
     evals: int = setting(20, at_least=1, at_most=LARGEST)
-    """Greedy evaluations during training."""
+    """Evaluations during training."""
     eval_episodes: int = setting(128, at_least=1, at_most=MOST_ENVIRONMENTS)
     """Fresh episodes per evaluation and seed; the last evaluation has at least 100."""
+    eval: Eval = "auto"
+    """Actions of evaluations:
+    `auto`: drawn and greedy ones for policy gradients, greedy ones for Q-learners.
+    `drawn`: from the policy, or exploring; `greedy`: the best ones.
+    `both`: half of the episodes each; `return` is what the algorithm is judged by."""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -59,6 +66,7 @@ class TrainSettings(TypedDict, total=False):
     seed: int
     evals: int
     eval_episodes: int
+    eval: Eval
 
 
 class Schedule(NamedTuple):

@@ -38,6 +38,7 @@ from marlx.files import (
     ANYTHING,
     LARGEST_JSON,
     NUMBER,
+    TEXT,
     WHOLE,
     Each,
     Kind,
@@ -52,6 +53,7 @@ from marlx.loop import multihost
 from marlx.loop.progress import Progress
 from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig, with_total_steps
+from marlx.registry import settings_of
 from marlx.runs.array_store import (
     Checkpoint,
     checksum,
@@ -94,7 +96,10 @@ STATE = Record(
         "format": WHOLE,
         "steps": WHOLE,
         "counters": Record(_COUNTERS),
-        "settings": Record({field.name: WHOLE for field in dataclasses.fields(TrainConfig)}),
+        "settings": Record(
+            {name: WHOLE for name in settings_of(TrainConfig) if name != "eval"},
+            {"eval": TEXT},  # not there in checkpoints of greedy evaluations
+        ),
         "schedule": Each(WHOLE),
         "facts": Each(ANYTHING),
         "arrays": Each(Kind("a dtype and a shape", is_array_type)),
@@ -102,6 +107,8 @@ STATE = Record(
     }
 )
 """Schema of `state.json`."""
+NEWER = ("actors/agent_return",)
+"""Arrays that older checkpoints may not have; they go on from zero, which only metrics notice."""
 WAIT_FACTOR = 20
 """The next checkpoint waits for this many times the seconds that one took: at most 5 % of a run."""
 WRITING = 0.6
@@ -311,8 +318,8 @@ def resumable(
     newest = checkpoints.newest() if resume else None
     if newest is None:
         return make_run(config), checkpoints, []
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
-    old = {name: newest.state["settings"].get(name) for name in names}
+    old = {name: newest.state["settings"].get(name) for name in settings_of(TrainConfig)}
+    old["eval"] = config.eval  # compared by `check_settings`
     if config.total_steps != old["total_steps"] and config == dataclasses.replace(
         TrainConfig(**old), total_steps=config.total_steps
     ):
@@ -423,6 +430,8 @@ def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
     """
     shape = run.replicas_shape()
     needed = {n: (str(x.dtype), tuple(x.shape)) for n, x in _stored_shapes(shape).items()}
+    older = [n for n in NEWER if n in needed and n not in checkpoint.state["arrays"]]
+    needed = {n: type_ for n, type_ in needed.items() if n not in older}
     saved = {n: (dtype, tuple(dims)) for n, (dtype, dims) in checkpoint.state["arrays"].items()}
     for name in sorted(needed.keys() | saved.keys()):
         was, now = _type_of(saved.get(name)), _type_of(needed.get(name))
@@ -433,6 +442,10 @@ def read_state(run: Run, checkpoint: Checkpoint) -> Tree:
                 f"and is {now}"
             )
     arrays = read_arrays(checkpoint)
+    count = len(next(iter(arrays.values())))
+    for name in older:
+        x = named(shape)[name]
+        arrays[name] = np.zeros((count, *x.shape[1:]), x.dtype)
     leaves = [restored_as(arrays[name], x) for name, x in named(shape).items()]
     return jax.tree.unflatten(jax.tree.structure(shape), leaves)
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from marlx.config.layers import Experiment, Layer, build, merge, schema
+from marlx.config.tree import as_stored
 from marlx.config.yaml_text import dump, parse
 from marlx.files import CannotRead, read_text
 from marlx.runs.files import Content, finite, replace_file
@@ -224,7 +225,7 @@ def experiment_of(settings: Mapping[str, Any], source: str) -> Experiment:
             raise ValueError(f"{source} names no {name}")
     algorithm, env_id = settings["algorithm"], settings["environment"]
     values = {k: v for k, v in settings.items() if k not in ("algorithm", "environment")}
-    merged = merge(schema(algorithm, env_id), [Layer(source, values)])
+    merged = merge(schema(algorithm, env_id), [Layer(source, as_stored(values))])
     return build(algorithm, env_id, merged)
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from marlx.config.tree import plain
+from marlx.config.tree import as_stored, plain
+from marlx.loop.evaluation import modes_of
 from marlx.runs.facts import environment_facts
 from marlx.text import shortened
 from marlx.xla.memory import is_key
@@ -48,12 +49,14 @@ def check_settings(run: Run, checkpoint: Checkpoint) -> None:
     """Checks that a run has the settings of a checkpoint.
 
     `total_steps` and `evals` may differ, as long as blocks keep their length: they then only decide
-    when the run ends.
+    when the run ends. So may `eval` where it comes to the same for this learner.
 
     Raises:
       ValueError: another setting differs, or the checkpoint is beyond the end of the run.
     """
-    old, new = dict(checkpoint.state["settings"]), settings_of_run(run)
+    old, new = as_stored(checkpoint.state["settings"]), settings_of_run(run)
+    if modes_of(run.learner.judged, old["eval"]) == run.modes:
+        old["eval"] = new["eval"]
     schedule = checkpoint.state["schedule"]
     if schedule == schedule_of(run):
         for settings in (old, new):

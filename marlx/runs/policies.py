@@ -84,6 +84,8 @@ class Policy:
       arrays: parameters, the first argument of `apply` and of `learner.act`.
       seed: training seed.
       steps: environment steps of the training.
+      judged: the actions that its return was measured with, and that it takes by default: `drawn`
+        from the policy, or `greedy`.
 
     A policy can be pickled.
     """
@@ -103,8 +105,11 @@ class Policy:
         """Use `load_policy`; `elsewhere`: `env` is not the environment of the training."""
         import jax
 
+        from marlx.loop.evaluation import modes_of
+
         self.experiment, self.env, self.params, self.learner = experiment, env, params, learner
         self.arrays, self.seed, self.steps = arrays, seed, steps
+        self.judged = modes_of(learner.judged, experiment.train.eval)[0]
         self._elsewhere = elsewhere
         self._apply = jax.jit(self.apply, static_argnames="explore")
 
@@ -128,7 +133,12 @@ class Policy:
         return jax.tree.map(lambda x: x[0], memory) if batch is None else memory
 
     def act(
-        self, obs: Observation, memory: Tree, key: Array | None = None, *, explore: bool = False
+        self,
+        obs: Observation,
+        memory: Tree,
+        key: Array | None = None,
+        *,
+        explore: bool | None = None,
     ) -> tuple[Array, Tree]:
         """Returns actions and the next memory; compiled at the first call.
 
@@ -138,11 +148,12 @@ class Policy:
         Args:
           obs: observation, with or without a leading batch axis.
           memory: memory from `initial_memory` or the previous call.
-          key: consumed; only needed to explore.
-          explore: explore as in training, instead of acting greedily.
+          key: consumed; only needed to draw actions.
+          explore: True draws the actions, False acts greedily; None does what the policy is
+            `judged` by.
 
         Raises:
-          ValueError: `explore` without a key.
+          ValueError: actions are to be drawn, and there is no key.
         """
         return self._apply(self.arrays, memory, obs, key, explore=explore)  # type: ignore[no-any-return]
 
@@ -153,7 +164,7 @@ class Policy:
         obs: Observation,
         key: Array | None = None,
         *,
-        explore: bool = False,
+        explore: bool | None = None,
     ) -> tuple[Array, Tree]:
         """Returns actions and the next memory: `act` as a pure function of its arguments.
 
@@ -164,18 +175,26 @@ class Policy:
           arrays: the policy's, or others of the same shapes.
           memory: memory from `initial_memory` or the previous call.
           obs: observation, with or without a leading batch axis.
-          key: consumed; only needed to explore.
-          explore: static; explore as in training, instead of acting greedily.
+          key: consumed; only needed to draw actions.
+          explore: static; True draws the actions, False acts greedily; None does what the policy
+            is `judged` by.
 
         Raises:
-          ValueError: `explore` without a key, or an observation of other shapes.
+          ValueError: actions are to be drawn and there is no key, or an observation of other
+            shapes.
         """
         import jax
         import jax.numpy as jnp
 
+        from marlx.learner import acting
+
+        judged = self.judged if explore is None else ("drawn" if explore else "greedy")
         if key is None:
-            if explore:
-                raise ValueError("explore needs a key")
+            if judged == "drawn":
+                raise ValueError(
+                    "actions are drawn, which needs a key: give one, or explore=False for the best "
+                    "actions"
+                )
             key = jax.random.key(0)
         axes = jnp.ndim(obs.local)
         if axes not in (2, 3):
@@ -185,7 +204,7 @@ class Policy:
             )
         if axes == 2:
             memory, obs = jax.tree.map(lambda x: jnp.asarray(x)[None], (memory, obs))
-        action, memory, _ = self.learner.act(arrays, memory, obs, key, explore)
+        action, memory, _ = acting(self.learner, judged)(arrays, memory, obs, key, True)
         if axes == 3:
             return action, memory
         return action[0], jax.tree.map(lambda x: x[0], memory)
@@ -263,8 +282,9 @@ def load_policy(path: str | Path, policy_seed: int | None = None) -> Policy:
 
     Args:
       path: the run folder, or the `policy` folder in it.
-      policy_seed: a seed of the run; by default the one with the best return. The command line has
-        `--policy-seed`; `seed` is that of episodes there and everywhere.
+      policy_seed: a seed of the run; by default the one with the best return, of the actions that
+        the run is judged by. The command line has `--policy-seed`; `seed` is that of episodes
+        there and everywhere.
 
     Raises:
       ValueError: there is no policy or no such seed, a file is damaged, or the policy does not fit

@@ -46,7 +46,10 @@ RESULT = Record(
         "steps": WHOLE,
         "seeds": [WHOLE],
         "episodes_per_seed": WHOLE,
+        "judged": Kind("drawn or greedy", lambda value: value in ("drawn", "greedy")),
         "return": _RETURN,
+        "greedy_return": _RETURN,
+        "drawn_return": _RETURN,
         "random_return": NUMBER_OR_NONE,
         "optimum": NUMBER_OR_NONE,
         "seconds": Each(NUMBER),
@@ -94,23 +97,29 @@ def summary(config: TrainConfig, result: Result, optimum: float | None) -> dict[
       result: of the run.
       optimum: best possible team return, if known.
     """
-    from marlx.statistics import bootstrap_interval, iqm, mean
+    from marlx.statistics import mean
 
-    returns = result.returns
-    low, high = bootstrap_interval(returns)
     return {
         "steps": result.history[-1].steps,
         "seeds": list(range(config.seed, config.seed + config.seeds)),
-        "episodes_per_seed": returns.shape[1],
-        "return": {
-            "mean": mean(returns),
-            "interval_95": [low, high],
-            "iqm": iqm(returns),
-            "per_seed": returns.mean(1).tolist(),
-        },
+        "episodes_per_seed": result.returns.shape[1],
+        "judged": result.judged,
+        **{name: _summary_of(values) for name, values in result.evaluated.items()},
         "random_return": mean(result.random_returns),
         "optimum": optimum,
         "seconds": {name: round(seconds, 3) for name, seconds in result.phases.items()},
+    }
+
+
+def _summary_of(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Returns the numbers of a metric f64 [seeds, episodes] of the last evaluation."""
+    from marlx.statistics import bootstrap_interval, iqm, mean
+
+    return {
+        "mean": mean(values),
+        "interval_95": list(bootstrap_interval(values)),
+        "iqm": iqm(values),
+        "per_seed": values.mean(1).tolist(),
     }
 
 

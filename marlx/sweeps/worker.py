@@ -269,10 +269,11 @@ class Trial:
             title=f"trial {self.trial.number}",
             random_return=float(own.random_returns.mean()),
             optimum=optimum,
+            judged=own.judged,
         )
         self.folder.write("curve.png", draw_curve)
-        final = self.work.sweep.metric.name == "return"
-        value = float(own.returns.mean()) if final else self._metric(self.history[-1])
+        last = own.evaluated.get(self.work.sweep.metric.name)  # of more episodes
+        value = float(last.mean()) if last is not None else self._metric(self.history[-1])
         about = {"seconds": round(seconds / together, 2), "together": together}
         if not self.work.study.finish(self.trial, value, **about):
             self._lost()

@@ -246,6 +246,12 @@ def _check_types(case: _Case) -> None:
         "step_env must return (state, reward, terminated, info), with a dictionary for info",
     )
     case.expect_same(_shapes(stepped[0]), _shapes(state), "step_env changes the state's types")
+    for name in spec.outcomes:
+        found = _type_of(stepped[3].get(name))
+        case.expect(
+            found in ("bool[]", "float32[]"),
+            f"step_env's info has no {name}, bool [] or f32 [], which is one of spec.outcomes",
+        )
     _check_outcome(case, "step_env's ", *stepped[1:3])
 
 

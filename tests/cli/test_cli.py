@@ -563,13 +563,13 @@ def test_pictures_that_cannot_be_drawn_cost_a_line(tiny_algorithm, capsys, monke
 def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_path, monkeypatch):
     from marlx.loop.run import Run
 
-    final_returns = Run.final_returns
+    final_evaluation = Run.final_evaluation
 
     def deleted(self):
         shutil.rmtree("run")
-        return final_returns(self)
+        return final_evaluation(self)
 
-    monkeypatch.setattr(Run, "final_returns", deleted)
+    monkeypatch.setattr(Run, "final_evaluation", deleted)
     assert cli.run([*RUN, "--out", "run"]) == 1
     assert not (tmp_path / "run").exists()
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny import tiny
 
-from marlx import cli, load_policy
+from marlx import cli, load_policy, registry
 from marlx.sweeps.file import read_sweep
 from marlx.sweeps.storage import sqlite
 from marlx.sweeps.study import Study
@@ -50,6 +51,24 @@ def write(parameters, **changes):
 def table(folder):
     with open(Path(folder) / "table.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_learner_judged_by_drawn_actions_is_tuned_by_their_return(tiny_algorithm, monkeypatch):
+    def drawn(spec, config):
+        return tiny(spec, config)._replace(judged="drawn")
+
+    known = registry.algorithms()
+    known = {**known, "tiny": known["tiny"]._replace(build=drawn)}
+    monkeypatch.setattr(registry, "algorithms", lambda: known)
+    write({"learner.lr": {"values": [0.1]}})
+    assert cli.run(["sweep", "s.yaml"]) == 0
+    (row,) = table("runs/sweep-s")
+    result = json.loads((Path(row["folder"]) / "result.json").read_text())
+    assert (
+        result["judged"] == "drawn" and result["return"]["mean"] != result["greedy_return"]["mean"]
+    )
+    assert float(row["value"]) == pytest.approx(result["return"]["mean"])
+    assert load_policy(row["folder"]).judged == "drawn"
 
 
 @pytest.mark.slow

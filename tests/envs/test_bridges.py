@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -295,10 +296,24 @@ def test_a_battle_won_in_the_last_step_has_truly_ended(battle):
     won = over.replace(unit_health=over.unit_health.at[2].set(0.0))
     for now, ends in ((over, False), (won, True)):
         late = dataclasses.replace(state, time=jnp.int32(30), inner=state.inner.replace(state=now))
-        after, reward, terminated, _ = step(jax.random.key(1), late, jnp.full(2, 4), params)
+        after, reward, terminated, info = step(jax.random.key(1), late, jnp.full(2, 4), params)
         assert after.inner.state.done  # what JaxMARL says either way
+        assert bool(info["win_rate"]) == ends
         assert bool(terminated) == ends and after.time == params.max_steps_in_episode
         np.testing.assert_allclose(reward, 1.0 if ends else 0.0, atol=1e-6)
+
+
+def test_a_battle_is_won_by_allies_that_live_over_enemies_that_do_not():
+    env = from_jaxmarl("HeuristicEnemySMAX", num_allies=2, num_enemies=1, max_steps=30)
+    assert env.spec().outcomes == ("win_rate",) and env.spec().common_reward
+
+    def won(*alive):
+        return bool(env._won(SimpleNamespace(unit_alive=jnp.array(alive))))
+
+    assert won(True, False, False) and won(True, True, False)
+    assert not won(True, True, True) and not won(False, False, True)
+    assert not won(False, False, False)
+    assert from_jaxmarl("switch_riddle").spec().outcomes == ()
 
 
 @pytest.mark.slow

@@ -62,6 +62,36 @@ def test_the_best_seed_is_the_default(saved):
         load_policy(saved[0], 3)
 
 
+def test_a_policy_acts_as_its_run_is_judged_and_the_best_seed_is_by_that_return(saved, tmp_path):
+    _, experiment, arrays = saved
+    experiment = experiment._replace(train=dataclasses.replace(experiment.train, eval="drawn"))
+    folder = run_folder.RunFolder(tmp_path / "drawn")
+    returns = {"return": np.array([0.1, 0.2, 0.3]), "greedy_return": np.array([0.9, 0.8, 0.7])}
+    progress = Progress(640, 4096, 1.0, returns, {}, dict)
+    policies.save_policy(folder, experiment, arrays, progress)
+    policy = load_policy(folder.path)
+    assert (policy.seed, policy.judged) == (12, "drawn")
+    obs, _ = vector_reset(policy.env, policy.params, jax.random.key(1), 50)
+    memory, key = policy.initial_memory(50), jax.random.key(2)
+    with pytest.raises(ValueError, match="needs a key"):
+        policy.act(obs, memory)
+    drawn = policy.act(obs, memory, key)[0]
+    np.testing.assert_array_equal(drawn, policy.act(obs, memory, key, explore=True)[0])
+    greedy = policy.act(obs, memory, explore=False)[0]
+    assert (greedy == greedy[0]).all() and not (drawn == greedy).all()
+
+
+def test_a_policy_stored_before_there_was_a_choice_was_judged_greedily(saved):
+    path, experiment, arrays = saved
+    described = json.loads((path / "policy" / "policy.json").read_text())
+    assert described["settings"].pop("eval") == "auto"
+    (path / "policy" / "policy.json").write_text(json.dumps(described))
+    progress = Progress(640, 4096, 1.0, {"return": np.array([0.1, 0.9, np.nan])}, {}, dict)
+    policies.save_policy(run_folder.RunFolder(path, resume=True), experiment, arrays, progress)
+    policy = load_policy(path)
+    assert policy.experiment.train.eval == policy.judged == "greedy"
+
+
 def test_a_seed_is_named_in_python_as_on_the_command_line(saved):
     assert load_policy(saved[0], policy_seed=12).seed == 12
     assert list(inspect.signature(load_policy).parameters) == ["path", "policy_seed"]
@@ -408,10 +438,10 @@ def test_eval_samples_actions_with_explore(tmp_path, tiny_algorithm, capsys, mon
     equal = {"logits": np.zeros((1, 2, 3), np.float32)}
     policies.save_policy(run_folder.RunFolder("run"), experiment, equal, progress)
     said = []
-    for options in ([], ["--explore"]):
+    for options in ([], ["--eval", "drawn"]):
         assert cli.run(["eval", "run", "--json", "--episodes", "8", *options]) == 0
         said.append(json.loads(capsys.readouterr().out))
-    assert [one["explore"] for one in said] == [False, True]
+    assert [one["judged"] for one in said] == ["greedy", "drawn"]
     assert said[0]["return"]["per_episode"] == [22] * 8
     assert len(set(said[1]["return"]["per_episode"])) > 2
 
