@@ -427,7 +427,7 @@ def _draw_curve(job: _Job) -> None:
 
 
 def _draw_episode(job: _Job) -> None:
-    """Draws a greedy episode of the best seed.
+    """Draws an episode of the best seed, acting as it is judged.
 
     Raises:
       ValueError: the environment draws no pictures.

@@ -318,8 +318,7 @@ def resumable(
     newest = checkpoints.newest() if resume else None
     if newest is None:
         return make_run(config), checkpoints, []
-    names = settings_of(TrainConfig)
-    old = {name: newest.state["settings"].get(name) for name in names}
+    old = {name: newest.state["settings"].get(name) for name in settings_of(TrainConfig)}
     old["eval"] = config.eval  # compared by `check_settings`
     if config.total_steps != old["total_steps"] and config == dataclasses.replace(
         TrainConfig(**old), total_steps=config.total_steps
