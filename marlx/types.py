@@ -202,11 +202,15 @@ class Subgoals(NamedTuple):
     choices: Callable[[Array], Array]
 
 
+SCENE_KINDS = ("foraging", "matrix", "doorkey", "trashgrid", "particles")
+"""What viewers can draw."""
+
+
 class Scene(NamedTuple):
     """What a viewer draws of an environment: numbers, which it turns into shapes by itself.
 
     Attributes:
-      kind: how it is drawn: `foraging`, `matrix`, `doorkey`, `trashgrid` or `particles`.
+      kind: how it is drawn, one of `SCENE_KINDS`.
       facts: what is the same in every state, as JSON has it: numbers, text, lists, dictionaries.
       frame: `(state) -> dict of arrays`, what changes. The state is of one episode, without a batch
         axis; names and shapes of the arrays are the same for every state.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from marlx.environment import Environment, require_environment
 from marlx.learning.returns import uniform_action
 from marlx.loop.vector import vector_step
-from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.types import SCENE_KINDS, Array, EnvSpec, Observation, Tree
 from marlx.xla.memory import is_key
 
 _BATCH = 64  # episodes at once, enough to detect reused keys
@@ -39,7 +40,8 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
     - auto-reset and `final_observation` of `step` and `vector_step`, with independent new episodes,
     - observations that fit `spec.storage`, and padding that is 0,
     - no return above `spec.optimum`,
-    - shapes of declared subgoals, and at least one choice for each agent.
+    - shapes of declared subgoals, and at least one choice for each agent,
+    - a declared scene: its kind, facts that JSON can hold, arrays that keep their shapes.
 
     Args:
       env: the environment.
@@ -61,6 +63,7 @@ def check_env(env: Environment[Any, Any], params: Any = None, key: int = 0) -> N
     _check_vector_step(case, keys[4])
     _check_random_play(case, keys[5])
     _check_subgoals(case, keys[1])
+    _check_scene(case, keys[1])
 
 
 def require_types(env: Environment[Any, Any], params: Any = None) -> None:
@@ -437,6 +440,27 @@ def _check_subgoals(case: _Case, key: Array) -> None:
             )
             if name == "choices":
                 case.expect(found.any(-1), "subgoals.choices leaves an agent without a choice")
+
+
+def _check_scene(case: _Case, key: Array) -> None:
+    """Checks that viewers can draw the scene of single states, at first and after a step."""
+    scene = _call(case.name, "scene", case.env.scene, case.params)
+    if scene is None:
+        return
+    case.expect(
+        scene.kind in SCENE_KINDS, f"scene.kind is {scene.kind!r}; it must be one of {SCENE_KINDS}"
+    )
+    _call(case.name, "writing scene.facts as JSON", json.dumps, scene.facts)
+    keys, states, actions = case.begin(key)
+    shapes = []
+    for now in (states, case.step_env(keys, states, actions, case.params)[0]):
+        state = jax.device_get(jax.tree.map(lambda x: x[0], now))
+        frame = _call(case.name, "scene.frame", scene.frame, state)
+        arrays = {name: np.asarray(values) for name, values in frame.items()}
+        wrong = [name for name, array in arrays.items() if array.dtype.kind not in "biuf"]
+        case.expect(not wrong, f"scene.frame gives {wrong}, which are no arrays of numbers")
+        shapes.append({name: array.shape for name, array in arrays.items()})
+    case.expect(shapes[0] == shapes[1], "the arrays of scene.frame change their names or shapes")
 
 
 def _check_random_play(case: _Case, key: Array) -> None:

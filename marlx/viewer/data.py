@@ -15,7 +15,7 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.text import printable
-from marlx.types import EnvSpec, Scene, Tree
+from marlx.types import SCENE_KINDS, EnvSpec, Scene, Tree
 from marlx.viewer.recording import Recording
 
 MOST_PICTURES = 60
@@ -51,8 +51,14 @@ def _fits(kind: str, low: int, high: int) -> bool:
 
 
 def scene_of(env: Environment[Any, Any], params: EnvParams) -> Scene:
-    """Returns the environment's scene; where it declares none, pictures of `render`, or nothing."""
+    """Returns the environment's scene; where it declares none, pictures of `render`, or nothing.
+
+    Raises:
+      ValueError: its kind is none of `SCENE_KINDS`.
+    """
     scene = env.scene(params)
+    if scene is not None and scene.kind not in SCENE_KINDS:
+        raise ValueError(f"scene.kind is {scene.kind!r}; it must be one of {SCENE_KINDS}")
     if scene is not None:
         return scene
     if type(env.unwrapped).render is Environment.render:

@@ -10,7 +10,7 @@ import pytest
 from marlx.envs.foraging import FAMILY
 from marlx.envs.matrix import MatrixGame, make
 from marlx.testing import Constant, Masked, Recall, check_env
-from marlx.types import Subgoals
+from marlx.types import Scene, Subgoals
 
 GOOD = {
     "matrix/climbing-3p": make("matrix/climbing-3p"),
@@ -203,6 +203,28 @@ class NoChoice(Declares):
     fault = "none"
 
 
+class Drawn(Constant):
+    kind, facts, field = "foraging", (), "agent_pos"
+
+    def scene(self, params=None):
+        def frame(state):
+            return {f"{self.field}{int(state.time) * (self.field == 'x')}": np.zeros((2, 2))}
+
+        return Scene(self.kind, {"facts": self.facts}, frame)
+
+
+class UnknownKind(Drawn):
+    kind = "cube"
+
+
+class NoJson(Drawn):
+    facts = np.zeros(2)
+
+
+class OtherNames(Drawn):
+    field = "x"
+
+
 class Continuous(Constant):
     def spec(self, params=None):
         return dataclasses.replace(super().spec(params), continuous=True)
@@ -216,6 +238,7 @@ class Continuous(Constant):
 def test_continuous_actions_and_declared_subgoals_pass():
     check_env(Continuous())
     check_env(Declares())
+    check_env(Drawn())
 
 
 FAULTS = {
@@ -224,6 +247,9 @@ FAULTS = {
     WrongTree: "subgoals.requires must give each of the 3 subgoals indices",
     OneRow: r"subgoals.achieved gives bool\[64, 3\], not bool\[64, 2, 3\]",
     NoChoice: "subgoals.choices leaves an agent without a choice",
+    UnknownKind: "scene.kind is 'cube'; it must be one of",
+    NoJson: "writing scene.facts as JSON raises TypeError",
+    OtherNames: "the arrays of scene.frame change their names or shapes",
     EmptyMask: r"leaves no legal action to agents \[1\]",
     IntegerObservation: r"local is int32\[2, 1\]; spec says float32\[2, 1\]",
     WiderObservation: r"local is float32\[2, 3\]; spec says float32\[2, 1\]",
