@@ -15,13 +15,13 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from marlx.algos.agent_modelling.config import ContrastConfig, EncoderConfig
 from marlx.algos.agent_modelling.models import AgentModel, partner_part
+from marlx.algos.agent_modelling.projector import Projector
 from marlx.algos.agent_modelling.tokens import PackedStep, PreviousStep, Tokenizer
 from marlx.algos.agent_modelling.trajectory_encoder import encode, extend, first_memory
 from marlx.algos.agent_modelling.views import blank_mask, sample_pair
@@ -70,25 +70,6 @@ class Views(NamedTuple):
     tokens: Array  # f32 [2, b, L, F]
     valid: Array  # bool [2, b, L], False for padding
     label: Array  # int16 [b]
-
-
-class Projector(nn.Module):
-    """MLP from embeddings to the space of the loss, with batch normalisation.
-
-    It uses the batch's own statistics only, since nothing but the loss calls it.
-    """
-
-    hidden: int
-    size: int
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Returns f32 [M, size] from f32 [M, E]."""
-        x = nn.Dense(self.hidden, use_bias=False)(x)
-        x = (x - x.mean(0)) * jax.lax.rsqrt(x.var(0) + 1e-5)
-        scale = self.param("scale", nn.initializers.ones, (self.hidden,))
-        bias = self.param("bias", nn.initializers.zeros, (self.hidden,))
-        return nn.Dense(self.size)(nn.relu(x * scale + bias))
 
 
 class Parts(NamedTuple):
@@ -153,13 +134,22 @@ def contrastive_loss(parts: Parts, params: EncoderParams, views: Views) -> tuple
     return supervised_contrastive(h, jnp.tile(views.label, 2), temperature), loss
 
 
+def adam(config: ContrastConfig) -> optax.GradientTransformation:
+    """Returns Adam with an epsilon above rounding errors.
+
+    A bias before a normalisation has a gradient of 0 but for rounding. With the usual 1e-8 it would
+    take steps of full size at random.
+    """
+    return optax.adam(config.lr, eps=1e-5)
+
+
 def encoder_step(
     parts: Parts, training: Training, views: Views
 ) -> tuple[Training, dict[str, Array]]:
     """Returns parameters and target after one gradient step on the contrastive loss."""
     t, loss = training, functools.partial(contrastive_loss, parts)
     (_, nt), gradient = jax.value_and_grad(loss, has_aux=True)(t.params, views)
-    change, optimiser = optax.adam(parts.config.lr).update(gradient, t.optimiser, t.params)
+    change, optimiser = adam(parts.config).update(gradient, t.optimiser, t.params)
     params = optax.apply_updates(t.params, change)
     target = optax.incremental_update(params.encoder, t.target, 1.0 - parts.config.momentum)
     metrics = {"contrastive_loss": nt, "contrastive_grad_norm": optax.tree.norm(gradient)}
@@ -192,7 +182,7 @@ def init(parts: Parts, key: Array, example: Transition) -> EncoderState:
         p.encoder.init(key_encoder, x, valid), p.projector.init(key_projector, embeddings)
     )
     steps = jax.eval_shape(functools.partial(stored_step, p), example.memory.previous, example.obs)
-    optimiser = optax.adam(p.config.lr).init(params)
+    optimiser = adam(p.config).init(params)
     target = jax.tree.map(jnp.copy, params.encoder)  # own buffers, so that the state can be donated
     return EncoderState(params, target, optimiser, p.store.init(steps), jnp.float32(0))
 
