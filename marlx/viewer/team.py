@@ -46,7 +46,7 @@ class Subject:
 
 def explores(learner: Learner) -> bool:
     """Returns whether the learner's return is that of drawn actions: so it plays on pages, too."""
-    return getattr(learner, "judged", "greedy") == "drawn"
+    return learner.judged == "drawn"
 
 
 def run_subject(path: str | Path, policy_seed: int | None = None) -> Subject:
