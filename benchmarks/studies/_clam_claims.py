@@ -90,7 +90,7 @@ def brief() -> Sequence[Claim]:
             f"{ppo_updates(GAME):,}",
         ),
         Claim(
-            "holds {}% of its initial weights after {} steps.",
+            "held {}% of its initial weights after {} steps.",
             f"{100 * momentum ** updates(GAME):.0f}",
             f"{updates(GAME):.0f}",
         ),
