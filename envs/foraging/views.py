@@ -38,6 +38,8 @@ def grid_views(env: ForagingSettings, state: ForagingState) -> Array:
     board = jnp.stack([agents, foods, free.astype(jnp.int32)])
 
     def cut(row: Array, col: Array) -> Array:
-        return jax.lax.dynamic_slice(board, (jnp.zeros_like(row), row, col), (3, wide, wide)).reshape(3 * wide**2)
+        return jax.lax.dynamic_slice(
+            board, (jnp.zeros_like(row), row, col), (3, wide, wide)
+        ).reshape(3 * wide**2)
 
     return jax.vmap(cut)(*state.agent_pos.T).astype(jnp.float32)
