@@ -32,13 +32,12 @@ from marlx.algos.td_equations import (
 from marlx.data.replay import Sample
 from marlx.data.ring import Rollout
 from marlx.learner import Learner
-from marlx.learning.returns import epsilon_greedy
 from marlx.learning.running_moments import extend, moments
 from marlx.learning.schedule import due_updates, repeat_updates
 from marlx.nets import mixers
-from marlx.nets.mixers import Mixer, greedy_actions, mixed_after, window_values
+from marlx.nets.mixers import Mixer, mixed_after, window_values
 from marlx.registry import Algorithm
-from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Transition
 
 # --- schedules ---
 
