@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,11 +29,11 @@ from marlx.cli.resume import (
     reopen_to_follow,
     steps_of,
 )
-from marlx.cli.shared import complain, in_one_line, print_returns, quoted, use_compilation_cache
+from marlx.cli.run_text import describe, kept_line, print_result, stopped_line
+from marlx.cli.shared import complain, in_one_line, use_compilation_cache
 from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
-from marlx.text import bytes_text
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -76,10 +74,6 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --dry-run            check everything and print the plan; train nothing, write nothing
   --quiet              print nothing but errors
 """
-
-JAX_ITSELF = 900_000_000
-"""Memory of a process on CPUs besides its arrays: Python, JAX, and what XLA keeps of compiling.
-Measured: 0.6 GB for a small Q-learner, 1.3 GB for a bridged task."""
 
 
 def train_command(argv: Sequence[str]) -> int | Callable[[], int]:
@@ -206,7 +200,7 @@ def _print_plan(experiment: Experiment, training: Run, output: Output) -> None:
             raise ValueError(f"{output.out} is not an empty folder; give a run a folder of its own")
     named = output.resume or output.out
     path = Path(named) if named else Path("runs")  # where a folder of its own would be made
-    for line in _describe(experiment, training, path, open_checkpoints(path, output), ()):
+    for line in describe(experiment, training, path, open_checkpoints(path, output), ()):
         print(line)
     print("  dry run: nothing was trained and nothing was written")
 
@@ -247,7 +241,7 @@ def _train(
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
-    for line in _describe(experiment, training, folder.path, checkpoints, history):
+    for line in describe(experiment, training, folder.path, checkpoints, history):
         print(line, flush=True)
     console = Console(experiment.train.seeds, optimum)
     loggers = loggers_of(experiment, folder, output, console)
@@ -273,12 +267,12 @@ def _train(
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
     if failure is not None:
-        complain(f"{failure}; {_kept(folder, checkpoints)}")
+        complain(f"{failure}; {kept_line(folder, checkpoints)}")
         return 1
     if result is None:
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
         return 128 + stop.number
-    _print_result(job, result)
+    print_result(experiment, folder, result, optimum)
     for name, reason in missing.items():
         print(f"  no {name}: {reason}")
     return 1 if folder.failed else 0
@@ -319,68 +313,6 @@ def _leave(job: _Job) -> None:
     """Restores the terminal and reports, before the process exits at once."""
     job.console.close(None)
     complain(stopped_line(job.folder.path, job.checkpoints, steps_of(job.history)))
-
-
-def stopped_line(path: str | Path, checkpoints: Checkpoints | None, steps: int) -> str:
-    """Returns a line about a stopped run: what it leaves and how to continue it.
-
-    Args:
-      path: its folder.
-      checkpoints: None if none are kept.
-      steps: environment steps at the last evaluation.
-    """
-    if checkpoints is None:
-        return f"stopped; {path} holds what was reached at {steps:,} steps"
-    if checkpoints.steps is None:
-        kept = ", before the first checkpoint"
-    else:
-        kept = f", with a checkpoint at {checkpoints.steps:,}" if checkpoints.steps != steps else ""
-    return f"stopped at {steps:,} steps{kept}; go on with: marlx train --resume {quoted(path)}"
-
-
-def _kept(folder: RunFolder, checkpoints: Checkpoints | None) -> str:
-    """Returns the part of a line about what a run with NaN or infinity leaves."""
-    if checkpoints is None or checkpoints.steps is None:
-        return f"no checkpoint was taken before; see marlx doctor {quoted(folder.path)}"
-    return (
-        f"the last good checkpoint, at {checkpoints.steps:,} steps, is kept; "
-        f"see marlx doctor {quoted(folder.path)}"
-    )
-
-
-def _describe(
-    experiment: Experiment,
-    training: Run,
-    path: Path,
-    checkpoints: Checkpoints | None,
-    history: Sequence[Progress],
-) -> Iterator[str]:
-    """Yields lines about the run, its memory, its checkpoints and its folder."""
-    import jax
-
-    from marlx.runs.checkpoints import checkpoint_bytes
-
-    train, layout, first = experiment.train, training.placement.layout, jax.local_devices()[0]
-    seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
-    yield f"{experiment.algorithm} on {experiment.environment}"
-    yield (
-        f"  {seeds}, {train.total_steps:,} steps each, {train.num_envs} environments, "
-        f"{layout.groups * layout.group_size} x {first.device_kind}"
-    )
-    if layout.group_size > 1:
-        groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
-        yield f"  {layout.group_size} devices share the environments of a seed{groups}"
-    yield from _memory_lines(training, checkpoints)
-    if checkpoints is not None:
-        there = next(one for one in (path, *path.absolute().parents) if one.exists())
-        size, free = checkpoint_bytes(training), shutil.disk_usage(there).free
-        kept = f"the last {checkpoints.keep} are kept" if checkpoints.keep > 1 else "one is kept"
-        yield f"  checkpoints: at most {bytes_text(size)} each, {kept}"
-        if size * (checkpoints.keep + 1) > free:
-            yield f"  checkpoints may not fit: there are {bytes_text(free)} free"
-    yield f"  run folder: {path}"
-    if history:
-        yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
 
 
 def _draw(job: _Job, *, finished: bool) -> dict[str, str]:
@@ -445,64 +377,3 @@ def _draw_episode(job: _Job) -> None:
     episode = record_episode(training.env, training.params, *acting)
     frames = episode_frames(training.env, training.params, episode)
     job.folder.write("episode.gif", lambda path: write_gif(path, frames))
-
-
-def _print_result(job: _Job, result: Result) -> None:
-    experiment, steps = job.experiment, steps_of(result.history)
-    print(f"\n{experiment.algorithm} on {experiment.environment}, {steps:,} steps per seed")
-    print_returns(result.evaluated, result.random_returns, job.optimum, result.judged)
-    _print_times(result.phases, result.history[-1], experiment.train.seeds)
-    _print_files(job.folder)
-
-
-def _print_times(phases: Mapping[str, float], last: Progress, seeds: int) -> None:
-    total = sum(phases.values())
-    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in phases.items())
-    speed = last.steps * seeds / max(last.seconds, 1e-9)
-    print(f"  time            {total:.1f} s: {parts}")
-    print(f"  speed           {speed:,.0f} environment steps/s over all seeds, without compiling")
-
-
-def _print_files(folder: RunFolder) -> None:
-    path = quoted(folder.path)
-    about = {
-        "config.yaml": f"every setting; again: marlx train --config {path}/config.yaml",
-        "environment.json": "versions and device",
-        "metrics.jsonl": "a line per evaluation, every metric per seed",
-        "checkpoints": f"more steps: marlx train --resume {path} --total-steps N",
-        "policy": f"marlx.load_policy({json.dumps(str(folder.path), ensure_ascii=False)})",
-        "result.json": "the numbers above",
-        "curve.png": "learning curve",
-        "episode.gif": "an episode of the best seed",
-        "tensorboard": f"tensorboard --logdir {path}/tensorboard",
-        "wandb": f"Weights & Biases; what is offline: wandb sync {path}/wandb/offline-run-*",
-    }
-    print(f"  run folder      {folder.path}")
-    for name, text in about.items():
-        if (folder.path / name).exists():
-            print(f"    {name:<17} {text}")
-
-
-def _memory_lines(training: Run, checkpoints: Checkpoints | None) -> Iterator[str]:
-    """Yields lines about the memory of a seed's state and of the whole run at its peak."""
-    import jax
-
-    from marlx.runs.checkpoints import WRITING, checkpoint_bytes
-    from marlx.xla.memory import device_memory
-
-    sizes = training.sizes()
-    parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items() if size >= 1e3)
-    yield f"  memory per seed: {bytes_text(sum(sizes.values()))} ({parts})"
-    plan = training.memory_plan()
-    writing = int(WRITING * checkpoint_bytes(training)) if checkpoints is not None else 0
-    if jax.default_backend() != "cpu":
-        yield f"  memory of the devices: about {bytes_text(plan.peak)} at the peak"
-        return
-    peak = JAX_ITSELF + max(plan.peak, plan.state + writing)
-    how = f"{bytes_text(JAX_ITSELF)} of it JAX and its compiler"
-    if writing > peak // 10:
-        how += f", {bytes_text(writing)} while a checkpoint is written"
-    yield f"  memory of the process: about {bytes_text(peak)} at the peak, {how}"
-    free = device_memory(free=True)
-    if free is not None and peak > free:
-        yield f"  that may not fit: there are {bytes_text(free)} free"

@@ -19,7 +19,7 @@ import marlx
 from marlx import cli, loggers
 from marlx.cli.help import option_name
 from marlx.cli.records import Output
-from marlx.cli.train import stopped_line
+from marlx.cli.run_text import stopped_line
 from marlx.config.tree import flatten
 from marlx.loop.cpu_devices import use_cpu_devices
 from marlx.settings import field_docs
