@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import _cells as cells
+import numpy as np
 
 STAGES = (
     ("MANSA, `il_trains_on all`", "mansa"),
@@ -16,6 +17,15 @@ STAGES = (
     ("joint-action Q", "joint_q"),
     ("IQL", "iql"),
     ("QMIX", "qmix"),
+)
+CHAIN = (
+    ("MANSA, explored longer", "mansa-explored"),
+    ("its control: random", "random-explored"),
+    ("MANSA", "mansa"),
+    ("its control: random", "random"),
+    ("its control: first", "first"),
+    ("joint-action Q (calls always)", "joint_q"),
+    ("IQL (never calls)", "iql"),
 )
 FORAGING = {
     "8x8-2p-2f-coop": ("mansa-800k", "random-800k", "first-800k", "iql", "qmix-800k"),
@@ -121,6 +131,23 @@ def stages() -> str:
     return cells.table(["", "greedy return", "centralised steps"], rows)
 
 
+def chain() -> str:
+    """Returns the table of the chain of 51 stages, one of which needs coordination."""
+    rows = []
+    for label, arm in CHAIN:
+        found = cells.need("mansa", "matrix/chain-50", arm)
+        final = [row["final"] for row in found.rows]
+        solved = f"{sum(x == 211 for x in final)} of {len(final)}"
+        calls = ["-", "-"]
+        if found.rows[0]["calls"]:
+            share = cells.total_calls(found) / found.rows[0]["steps"][-1]
+            last = np.mean([row["measured"]["call_rate"][-1] for row in found.rows])
+            calls = [f"{100 * x:.1f}%" for x in (share, last)]
+        rows.append([label, cells.greedy(found, 1), solved, *calls])
+    head = ["", "return, of 211", "seeds at 211", "calls in training", "in its last tenth"]
+    return cells.table(head, rows)
+
+
 def foraging() -> str:
     """Returns the table of MANSA with foraging's preset."""
     labels = ("MANSA", "random", "first", "IQL", "QMIX")
@@ -189,6 +216,7 @@ def _starred(found: cells.Result | None) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "mansa-stages": stages,
+    "mansa-chain": chain,
     "mansa-foraging": foraging,
     "mansa-sharp": sharp,
     "mansa-against-random": against_random,
