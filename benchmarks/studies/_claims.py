@@ -41,7 +41,9 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "docs/clam.md": (
         "Is it 28% above",
         "| 90% of the oracle's return",
-        "per rollout (0.5)",
+        "a momentum of 0.95",
+        "truly in 48% | the last",
+        "truly in 48% | every step",
         "with 30% of them blanked",
         "Guessing costs `log(2 B - 1)` (4.84 for 64 trajectories)",
         "arXiv 2401.00132",
@@ -67,12 +69,12 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
         "14 right actions in a row for 0.99",
     ),
     "docs/mansa.md": (
-        "27% with foraging's preset (0.3 and 0.3)",
+        "27% with foraging's preset (0.05 and 0.05)",
         "10% calls",
         "95% intervals",
         "80% of them",  # four stages of five
         "cost 0.5",
-        "Cost 0.3, temperature 0.3",
+        "Cost 0.3 and temperature 0.3",
         "temperature 0.1",
         "after 2.5 million steps",
     ),
@@ -86,7 +88,8 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
         "**On foraging the bound is -1.4**",
         "e^-1.4",
         "| -1.4 | yes |",
-        "clipped with -1.4",
+        "clipped with -1.4, about half",
+        "After training with -1.4",
     ),
     "docs/results.md": (
         "after 0.8 to 2 million steps",
