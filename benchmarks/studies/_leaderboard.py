@@ -69,21 +69,25 @@ def draw(name: str) -> Any:
     wide, high = min(COLUMNS, len(shown)), -(-len(shown) // COLUMNS)
     figure, axes = _plots.panels(1, width=4 * wide, height=3.2 * high)
     axes.remove()
+    arms = dict.fromkeys(row["arm"] for row in study.rows)
+    names = [*arms, *dict.fromkeys(record["method"] for record in protocol_rows.published(card))]
+    colours = {name: f"C{i}" for i, name in enumerate(names)}  # the same in every panel
     for panel, env in zip(figure.subplots(high, wide, squeeze=False).flat, shown, strict=False):
-        _draw_panel(panel, study, env)
+        _draw_panel(panel, study, env, colours)
         for record in protocol_rows.published(card):
             if record["env"] == env and record["steps"] and record["measure"] == card.measure:
                 label = f"{record['method']} ({record['code']})"
-                panel.plot(record["steps"], record["curve"], "o:", ms=3, lw=1, label=label)
+                line = {"ms": 3, "lw": 1, "color": colours[record["method"]]}
+                panel.plot(record["steps"], record["curve"], "o:", label=label, **line)
         _plots.legend(panel)
     for panel in figure.axes[len(shown) :]:
         panel.remove()
     measured = f"return ({card.unit})" if card.measure == "return" else card.measure
-    figure.supylabel(f"{measured}, interquartile mean and 95% interval over seeds")
+    figure.supylabel(f"{measured}, IQM over seeds", size="medium")
     return figure
 
 
-def _draw_panel(panel: Any, study: Study, env: str) -> None:
+def _draw_panel(panel: Any, study: Study, env: str, colours: Mapping[str, str]) -> None:
     groups: dict[str, list[Row]] = {}
     for row in study.rows:
         if row["env"] == env:
@@ -94,7 +98,11 @@ def _draw_panel(panel: Any, study: Study, env: str) -> None:
         low, high = statistics.stratified_interval(statistics.aggregate_iqm, [curve], resamples=500)
         partial = " (partial)" if rows[0]["differs"] else ""
         (line,) = panel.plot(
-            steps, statistics.aggregate_iqm([curve]), lw=2, label=rows[0]["arm"] + partial
+            steps,
+            statistics.aggregate_iqm([curve]),
+            lw=2,
+            label=rows[0]["arm"] + partial,
+            color=colours[rows[0]["arm"]],
         )
         panel.fill_between(steps, low, high, alpha=0.15, lw=0, color=line.get_color())
     panel.set(title=env, xlabel="environment steps")
