@@ -57,10 +57,9 @@ def evaluate_modes(
     Those of the first mode have plain names: `return`, `agent_0_return` and so on where agents'
     rewards may differ, and `EnvSpec.outcomes`; those of another begin with `greedy_` or `drawn_`.
 
-    Two modes cost
-    what one costs: the halves are stepped as one batch, and each mode acts on its own. (Both modes
-    on the whole batch, one picked per row, is slower: of a recurrent network XLA does not merge the
-    two calls.)
+    Two modes cost what one costs: the halves are stepped as one batch, and each mode acts on its
+    own. (Both modes on the whole batch, one picked per row, is slower: of a recurrent network XLA
+    does not merge the two calls.)
 
     Args:
       env: the environment.
@@ -134,6 +133,7 @@ def evaluate(
       episodes: number of episodes, all at once.
       explore: True draws the actions, False acts greedily; None is what the learner is judged by.
     """
+    require_environment(env)
     judged: Judged = learner.judged if explore is None else "drawn" if explore else "greedy"
     return play(env, params, learner, policy, key, episodes, judged).returns
 

@@ -189,7 +189,7 @@ def test_minibatches_hold_every_sequence_once_an_epoch():
     config = PPOConfig(recurrent=True, window=3, epochs=2, minibatches=2)
     time, env = jnp.meshgrid(jnp.arange(6), jnp.arange(2), indexing="ij")
     step = 10 * env + time  # [T, B]
-    batch = Batch((), step, PPOExtras(step, step), step, step, step, None)
+    batch = Batch((), step, PPOExtras(step, step), step, step, step, None, None)
     active = (step == 11).astype(jnp.float32)
     data = sequences(config, batch, Memories(step, step), active)
     starts = np.asarray(data.memory.actor)

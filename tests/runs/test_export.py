@@ -85,7 +85,7 @@ def test_the_exported_function_acts_as_the_policy_does(case, tmp_path, page):
     for batch in (1, 5):  # one artefact, any batch
         named, obs = observations(policy, batch)
         memory = memories(policy, batch)
-        expected, after = policy.act(obs, memory)
+        expected, after = policy.act(obs, memory, explore=False)
         named["global_state"] = np.full_like(named["global_state"], np.nan)  # it is not read
         action, held = function.call(named, {"memory": memory})
         np.testing.assert_array_equal(action, expected)
@@ -117,7 +117,9 @@ def test_continuous_actions_are_exported(tmp_path):
     function = jax_export.deserialize(bytearray(files[0].read_bytes()))
     named, obs = observations(policy, 3)
     action, _ = function.call(named, {"memory": policy.initial_memory(3)})
-    np.testing.assert_allclose(action, policy.act(obs, policy.initial_memory(3))[0], atol=1e-6)
+    np.testing.assert_allclose(
+        action, policy.act(obs, policy.initial_memory(3), explore=False)[0], atol=1e-6
+    )
     about = json.loads((tmp_path / "out" / "policy.json").read_text())
     assert about["action"] == {"shape": ["b", *action.shape[1:]], "dtype": "float32"}
 
