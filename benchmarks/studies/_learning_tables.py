@@ -172,7 +172,18 @@ def greedy_lock() -> str:
     return cells.table(["MAPPO", "seeds", "drawn", "greedy", "gap"], rows)
 
 
+def pqn() -> str:
+    """Returns of PQN beside those of the replay-based learners with the same mixers."""
+    task, rows = "Foraging-8x8-2p-2f-coop-v3", []
+    for name in ("pqn_vdn", "vdn", "pqn_qmix", "qmix"):
+        one = cells.need("learning", task, name)
+        steps = f"{one.records[0]['settings']['total_steps']:,}"
+        rows.append([f"`{name}`", str(len(one.rows)), steps, cells.greedy(one)])
+    return cells.table(["", "seeds", "steps", "greedy return"], rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "pqn": pqn,
     "greedy-lock": greedy_lock,
     "learning-small": small,
     "learning-large": large,
