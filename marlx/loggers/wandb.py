@@ -236,7 +236,7 @@ class WandbRuns:
             id=run_id or given or secrets.token_hex(4),
             resume="allow" if run_id else None,
             allow_val_change=bool(run_id),
-            dir=str(options.folder),
+            dir=str(options.folder.resolve()),  # its process may have another working directory
             config=config,
             reinit="create_new",
             settings=_settings(self._wandb, options.patience),

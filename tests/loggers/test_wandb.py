@@ -123,6 +123,17 @@ def test_an_offline_run_holds_metrics_config_and_media(tiny_algorithm, tmp_path,
     assert summary["final/random_return"] == result["random_return"]
 
 
+def test_a_run_after_a_change_of_directory_is_kept_in_its_own_folder(tmp_path, monkeypatch):
+    """wandb's process keeps the directory that it was started in."""
+    for name in ("first", "second"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        Wandb("offline", Path("run"), {}).close(None)
+    for name in ("first", "second"):
+        (folder,) = (tmp_path / name / "run" / "wandb").glob("offline-run-*")
+        assert len(list(folder.glob("*.wandb"))) == 1
+
+
 def test_runs_per_seed_form_a_group(tiny_algorithm, tmp_path):
     assert cli.run([*RUN, "--wandb", "offline", "--wandb-runs", "seeds"]) == 0
     lines = metrics(tmp_path / "run")
