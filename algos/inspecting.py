@@ -1,4 +1,4 @@
-"""What viewers show of the agents at a step: values or probabilities of their actions.
+"""Values or probabilities of the agents' actions at a step, for viewers.
 
 These are the functions `Learner.inspect` of Q-learning and PPO. They compute the networks again, on
 what `act` saw, so that acting itself stays as it is.

@@ -23,18 +23,18 @@ from marlx.algos.q_items import Item, pack, unpack
 from marlx.algos.q_learning import exploration
 from marlx.algos.q_metrics import METRICS, loss_metrics
 from marlx.algos.q_network import QNetwork, q_network
+from marlx.algos.q_parts import act
 from marlx.algos.q_state import QParams, QPolicy
 from marlx.algos.td_credit import adjusted_terms
 from marlx.algos.td_equations import TDTerms, double_q_values, masked_td_loss, td_targets
 from marlx.data.minibatches import check_windows, permutations, take, windows
 from marlx.data.ring import Rollout
 from marlx.learner import Learner
-from marlx.learning.returns import epsilon_greedy
 from marlx.learning.schedule import falling
 from marlx.nets import mixers
-from marlx.nets.mixers import Mixer, greedy_actions, window_values
+from marlx.nets.mixers import Mixer, window_values
 from marlx.registry import Algorithm
-from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Transition
 
 
 class PQNState(NamedTuple):
@@ -167,21 +167,11 @@ def parallel_q_learner(spec: EnvSpec, config: PQNConfig, mixer: Mixer) -> Learne
         rollout = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return PQNState(params, optimiser.init(params), rollout, jnp.int32(0))
 
-    def act(
-        policy: QPolicy, memory: Array, obs: Observation, key: Array, explore: bool
-    ) -> tuple[Array, Array, Tree]:
-        utilities, memory = parts.net.step(policy.params.agents, memory, obs)
-        action = greedy_actions(mixer, policy.params.mixer, utilities)
-        if explore:
-            epsilon = exploration(shared, policy.steps)
-            action = epsilon_greedy(key, action, obs.action_mask, epsilon)
-        return action, memory, ()
-
     return Learner(
         init=init,
         memory=parts.net.memory,
         policy=lambda state: QPolicy(state.params, state.steps),
-        act=act,
+        act=functools.partial(act, parts.net, mixer, functools.partial(exploration, shared)),
         observe=lambda state, t: state._replace(rollout=store(t), steps=state.steps + t.done.size),
         update=functools.partial(update, parts),
         inspect=inspect_q(parts.net),

@@ -131,6 +131,29 @@ def initial_state(parts: QParts, key: Array, example: Rollout) -> QState:
     )
 
 
+def observe(parts: QParts, rollout: Rollout, state: QState, t: Transition) -> QState:
+    """Returns the state with `t` [T, B, ...] in the replay, as `rollout`, and its updates due."""
+    c = parts.config
+    counted = t.obs.active if c.reward == "own" else None
+    new = jnp.where(state.steps >= c.warmup, num_learned(t) * c.updates_per_step, 0)
+    return state._replace(
+        replay=parts.replay.add(state.replay, rollout),
+        rewards=extend(state.rewards, rollout.items.reward, counted=counted),
+        steps=state.steps + t.done.size,
+        pending=state.pending + new,
+    )
+
+
+def update(parts: QParts, state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
+    """Returns the state after the gradient steps that are due, and their mean metrics."""
+    due, pending = due_updates(state.pending)
+    step = functools.partial(gradient_step, parts)
+    state, sums = repeat_updates(step, state, key, due, METRICS)
+    epsilon = exploration(parts.config, state.steps)
+    metrics = update_metrics(parts.config, state, sums, due, epsilon)
+    return state._replace(pending=pending), metrics
+
+
 def q_learner(
     spec: EnvSpec,
     config: QConfig,
@@ -166,32 +189,13 @@ def q_learner(
         check_window(c.window, example.terminated.shape[0])
         return initial_state(parts, key, jax.eval_shape(store, example))
 
-    def observe(state: QState, t: Transition) -> QState:
-        rollout = store(t)
-        counted = t.obs.active if c.reward == "own" else None
-        new = jnp.where(state.steps >= c.warmup, num_learned(t) * c.updates_per_step, 0)
-        return state._replace(
-            replay=parts.replay.add(state.replay, rollout),
-            rewards=extend(state.rewards, rollout.items.reward, counted=counted),
-            steps=state.steps + t.done.size,
-            pending=state.pending + new,
-        )
-
-    def update(state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
-        due, pending = due_updates(state.pending)
-        step = functools.partial(gradient_step, parts)
-        state, sums = repeat_updates(step, state, key, due, METRICS)
-        return state._replace(pending=pending), update_metrics(
-            c, state, sums, due, exploration(c, state.steps)
-        )
-
     return Learner(
         init=init,
         memory=parts.net.memory,
         policy=lambda state: QPolicy(state.params, state.steps),
-        act=functools.partial(act, parts, functools.partial(exploration, c)),
-        observe=observe,
-        update=update,
+        act=functools.partial(act, parts.net, mixer, functools.partial(exploration, c)),
+        observe=lambda state, t: observe(parts, store(t), state, t),
+        update=functools.partial(update, parts),
         warmup=c.warmup,
         config=c,
         inspect=inspect_q(parts.net),

@@ -71,7 +71,8 @@ def _check_mixer(c: QConfig, mixer: Mixer) -> None:
 
 
 def act(
-    parts: QParts,
+    net: QNetwork,
+    mixer: Mixer,
     epsilon: Callable[[Array], Array],
     policy: QPolicy,
     memory: Array,
@@ -83,8 +84,8 @@ def act(
 
     `epsilon` gives the share of random actions after so many environment steps.
     """
-    utilities, memory = parts.net.step(policy.params.agents, memory, obs)
-    action = greedy_actions(parts.mixer, policy.params.mixer, utilities)
+    utilities, memory = net.step(policy.params.agents, memory, obs)
+    action = greedy_actions(mixer, policy.params.mixer, utilities)
     if explore:
         action = epsilon_greedy(key, action, obs.action_mask, epsilon(policy.steps))
     return action, memory, ()

@@ -1,4 +1,4 @@
-"""What the policy and the agent model read of a rollout."""
+"""Views of a rollout: the inputs of the policy and of the agent model."""
 
 from __future__ import annotations
 

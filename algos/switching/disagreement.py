@@ -17,7 +17,7 @@ from marlx.types import Array, EnvSpec, Observation, Tree
 
 
 class Gap(NamedTuple):
-    """What the centralised learner believes a call to gain.
+    """The gain of a call, as the centralised learner estimates it.
 
     Attributes:
       value: `(policy, memory, obs, action int32 [B, N]) -> f32 [B]`, how much more the centralised

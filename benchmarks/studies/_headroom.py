@@ -1,4 +1,4 @@
-"""What calls of one policy by another can gain at most, before any switch is learned.
+"""Upper bound of the gain from calls of one policy by another, before any switch is learned.
 
 Two policies play one task. From a state the pair of rollouts differs in who acts first (`g`), and
 in nothing else: the same keys move the world. The mean difference of their returns is the true gap

@@ -1,4 +1,4 @@
-"""What is known of a hidden kind after some noisy observations of it, exactly."""
+"""Exact posterior of a hidden kind after some noisy observations of it."""
 
 from __future__ import annotations
 

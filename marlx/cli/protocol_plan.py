@@ -1,4 +1,4 @@
-"""What `marlx protocol run` trains: run folders, their settings, and words for `marlx train`."""
+"""The plan of `marlx protocol run`: run folders, settings, and words for `marlx train`."""
 
 from __future__ import annotations
 
