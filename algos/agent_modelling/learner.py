@@ -9,6 +9,7 @@ settings of the same learner (`CLAMConfig.model`).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,6 +70,91 @@ class ClamState(NamedTuple):
     moments: Moments | None  # see `ClamPolicy`
 
 
+class Parts(NamedTuple):
+    """The functions and settings that the learner is made of."""
+
+    spec: EnvSpec
+    ppo: Learner  # of observations with embeddings
+    model: AgentModel
+    size: int  # of an embedding
+    standardise: bool
+    policy_steps: int
+
+
+def init(parts: Parts, key: Array, example: Transition) -> ClamState:
+    """Returns the first state; see `Learner.init`."""
+    key_ppo, key_model = jax.random.split(key)
+    view = functools.partial(ppo_rollout, parts.spec, None, parts.policy_steps)
+    return ClamState(
+        parts.ppo.init(key_ppo, jax.eval_shape(view, example)),
+        parts.model.init(key_model, model_rollout(example)),
+        no_moments(parts.size) if parts.standardise else None,
+    )
+
+
+def memory(parts: Parts, num_envs: int) -> ClamMemory:
+    """Returns the memory at the start of episodes."""
+    time = jnp.zeros(num_envs, jnp.int32)
+    return ClamMemory(parts.ppo.memory(num_envs), parts.model.memory(num_envs), time)
+
+
+def act(
+    parts: Parts,
+    policy: ClamPolicy,
+    memory: ClamMemory,
+    obs: Observation,
+    key: Array,
+    explore: bool,
+) -> tuple[Array, ClamMemory, ClamExtras]:
+    """Returns PPO's actions on observations with embeddings; see `Learner.act`."""
+    ppo, model = parts.ppo, parts.model
+    embedding = model.embed(policy.model, memory.model, obs)
+    seen = append_embedding(parts.spec, policy.moments, obs, embedding)
+    action, actor_memory, actor_extras = ppo.act(policy.actor, memory.actor, seen, key, explore)
+    model_memory = model.advance(policy.model, memory.model, obs, action)
+    following = model.embed(policy.model, model_memory, obs)
+    extras = ClamExtras(actor_extras, embedding, following)
+    time = memory.time + 1
+    over = round_ends(parts.policy_steps, memory.time)
+    actor_memory = where_done(over, ppo.memory(len(time)), actor_memory)
+    return action, ClamMemory(actor_memory, model_memory, time), extras
+
+
+def inspect(
+    parts: Parts, policy: ClamPolicy, memory: ClamMemory, obs: Observation, extras: ClamExtras
+) -> dict[str, Array]:
+    """Returns the probabilities of actions and the embeddings; see `Learner.inspect`."""
+    seen = append_embedding(parts.spec, policy.moments, obs, extras.embedding)
+    shown: dict[str, Array] = {}
+    if parts.ppo.inspect is not None:
+        shown = parts.ppo.inspect(policy.actor, memory.actor, seen, extras.actor)
+    return {**shown, "embedding": extras.embedding}
+
+
+def extras(parts: Parts, num_envs: int) -> ClamExtras:
+    """Returns zeros of the extras that `act` gives."""
+    embedding = jnp.zeros((num_envs, parts.spec.num_agents, parts.size))
+    return ClamExtras(parts.ppo.extras(num_envs), embedding, embedding)
+
+
+def observe(parts: Parts, state: ClamState, rollout: Transition) -> ClamState:
+    """Returns the state with a rollout [T, B, ...] stored in both parts."""
+    moments = state.moments
+    view = ppo_rollout(parts.spec, moments, parts.policy_steps, rollout)
+    if moments is not None:
+        moments = with_embeddings_of(moments, rollout.extras.embedding)
+    model = parts.model.observe(state.model, model_rollout(rollout))
+    return ClamState(parts.ppo.observe(state.ppo, view), model, moments)
+
+
+def update(parts: Parts, state: ClamState, key: Array) -> tuple[ClamState, dict[str, Array]]:
+    """Returns the state after the updates of both parts, and their metrics."""
+    key_ppo, key_model = jax.random.split(key)
+    ppo, ppo_metrics = parts.ppo.update(state.ppo, key_ppo)
+    model, model_metrics = parts.model.update(state.model, key_model)
+    return ClamState(ppo, model, state.moments), {**ppo_metrics, **model_metrics}
+
+
 def ppo_with_model(
     spec: EnvSpec,
     config: PPOConfig,
@@ -94,76 +180,22 @@ def ppo_with_model(
       policy_steps: see `CLAMConfig.policy_steps`.
     """
     ppo = ppo_learner(with_embeddings(spec, size), config, central=False)
+    parts = Parts(spec, ppo, model, size, standardise, policy_steps)
 
-    def init(key: Array, example: Transition) -> ClamState:
-        key_ppo, key_model = jax.random.split(key)
-        rollout = jax.eval_shape(lambda t: ppo_rollout(spec, None, policy_steps, t), example)
-        return ClamState(
-            ppo.init(key_ppo, rollout),
-            model.init(key_model, model_rollout(example)),
-            no_moments(size) if standardise else None,
-        )
-
-    def act(
-        policy: ClamPolicy, memory: ClamMemory, obs: Observation, key: Array, explore: bool
-    ) -> tuple[Array, ClamMemory, ClamExtras]:
-        embedding = model.embed(policy.model, memory.model, obs)
-        action, actor_memory, actor_extras = ppo.act(
-            policy.actor,
-            memory.actor,
-            append_embedding(spec, policy.moments, obs, embedding),
-            key,
-            explore,
-        )
-        model_memory = model.advance(policy.model, memory.model, obs, action)
-        following = model.embed(policy.model, model_memory, obs)
-        extras = ClamExtras(actor_extras, embedding, following)
-        time = memory.time + 1
-        over = round_ends(policy_steps, memory.time)
-        actor_memory = where_done(over, ppo.memory(len(time)), actor_memory)
-        return action, ClamMemory(actor_memory, model_memory, time), extras
-
-    def inspect(
-        policy: ClamPolicy, memory: ClamMemory, obs: Observation, extras: ClamExtras
-    ) -> dict[str, Array]:
-        seen = append_embedding(spec, policy.moments, obs, extras.embedding)
-        shown: dict[str, Array] = {}
-        if ppo.inspect is not None:
-            shown = ppo.inspect(policy.actor, memory.actor, seen, extras.actor)
-        return {**shown, "embedding": extras.embedding}
-
-    def extras(num_envs: int) -> ClamExtras:
-        embedding = jnp.zeros((num_envs, spec.num_agents, size))
-        return ClamExtras(ppo.extras(num_envs), embedding, embedding)
-
-    def observe(state: ClamState, rollout: Transition) -> ClamState:
-        ppo_state = ppo.observe(state.ppo, ppo_rollout(spec, state.moments, policy_steps, rollout))
-        moments = state.moments
-        if moments is not None:
-            moments = with_embeddings_of(moments, rollout.extras.embedding)
-        return ClamState(ppo_state, model.observe(state.model, model_rollout(rollout)), moments)
-
-    def update(state: ClamState, key: Array) -> tuple[ClamState, dict[str, Array]]:
-        key_ppo, key_model = jax.random.split(key)
-        ppo_state, ppo_metrics = ppo.update(state.ppo, key_ppo)
-        model_state, model_metrics = model.update(state.model, key_model)
-        return ClamState(ppo_state, model_state, state.moments), {**ppo_metrics, **model_metrics}
+    def policy(state: ClamState) -> ClamPolicy:
+        return ClamPolicy(ppo.policy(state.ppo), model.params(state.model), state.moments)
 
     return Learner(
-        init=init,
-        memory=lambda num_envs: ClamMemory(
-            ppo.memory(num_envs), model.memory(num_envs), jnp.zeros(num_envs, jnp.int32)
-        ),
-        policy=lambda state: ClamPolicy(
-            ppo.policy(state.ppo), model.params(state.model), state.moments
-        ),
-        act=act,
-        observe=observe,
-        update=update,
+        init=functools.partial(init, parts),
+        memory=functools.partial(memory, parts),
+        policy=policy,
+        act=functools.partial(act, parts),
+        observe=functools.partial(observe, parts),
+        update=functools.partial(update, parts),
         warmup=ppo.warmup,
-        extras=extras,
+        extras=functools.partial(extras, parts),
         judged=ppo.judged,
-        inspect=inspect,
+        inspect=functools.partial(inspect, parts),
     )
 
 
