@@ -4,8 +4,8 @@
     python benchmarks/studies/clam_returns.py --tasks acquaint/delay-16 --window 8 --seeds 10
 
 Each model trains with the seen partners, with the same PPO and networks of the same size. It is
-evaluated greedily with those (`final` of a row) and with partners that it never met
-(`unseen_return` in `measured`).
+evaluated with those (`final` of a row) and with partners that it never met (`unseen_return` in
+`measured`), by drawn actions. `greedy_return` and `unseen_greedy_return` stand beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from marlx.analysis import make_rows, result_rows
 from marlx.config import layers as config_layers
 from marlx.envs import acquaint
 from marlx.envs.partners import LIAM_CODES
-from marlx.loop.evaluation import evaluate
+from marlx.loop.evaluation import evaluate_modes, modes_of
 from marlx.registry import algorithm
 
 MODELS = ("oracle", "clam", "none", "liam", "random", "shuffled", "labels", "recurrent")
@@ -114,7 +114,7 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window:
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=_study.report)
 
-    def judged(pool: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    def judged(pool: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
         kwargs = {**experiment.settings()["env"], "pool": pool}
         other, other_params = marlx.make(task.env, **kwargs)
         acting = algorithm("clam").build(other.spec(other_params), experiment.learner)
@@ -122,10 +122,12 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window:
         @jax.jit
         @jax.vmap
         def play(policy: Any, key: Any) -> Any:
-            return evaluate(other, other_params, acting, policy, key, episodes)
+            modes = modes_of(acting.judged, "both")
+            return evaluate_modes(other, other_params, acting, policy, key, 2 * episodes, modes)
 
         keys = jax.random.split(jax.random.key(2**20), experiment.train.seeds)
-        return np.asarray(play(result.policies, keys), float)
+        found = play(result.policies, keys)
+        return {name: np.asarray(found[name], float) for name in ("return", "greedy_return")}
 
     steps = [p.steps for p in result.history]
     curves = np.stack([p.metrics["return"] for p in result.history], -1)
@@ -134,15 +136,19 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window:
     if task.env.startswith("acquaint/"):
         extra["bounds"] = bounds(env, window)
     if model != "oracle" and task.unseen:  # its inputs would mean other partners
-        unseen = judged(task.unseen)
-        for row, mean in zip(measured, unseen.mean(1).round(4).tolist(), strict=True):
-            row["unseen_return"] = mean
+        both = judged(task.unseen)
+        for name, returns in both.items():
+            note(measured, f"unseen_{name}", returns)
+        unseen = both["return"]
         extra["unseen"]["mean"] = statistics.mean(unseen)
         extra["unseen"]["interval"] = list(statistics.bootstrap_interval(unseen))
         print(f"{task.name} {model} unseen: {extra['unseen']}")
+    if task.seen:
+        both = judged(task.seen)
+        result = result._replace(returns=both["return"], evaluated=both)
     rows, record = make_rows.training_rows(
         experiment,
-        result._replace(returns=judged(task.seen)) if task.seen else result,
+        result,
         study="clam",
         comparison=task.name,
         arm=model,
@@ -152,6 +158,12 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window:
         keep_returns=False,
     )
     _study.add(rows, record)
+
+
+def note(rows: list[dict[str, float]], name: str, returns: np.ndarray[Any, Any]) -> None:
+    """Adds each seed's mean of `returns` [seeds, episodes] to its row."""
+    for row, mean in zip(rows, returns.mean(1).round(4).tolist(), strict=True):
+        row[name] = mean
 
 
 def bounds(env: Any, window: int) -> dict[str, float]:
