@@ -13,6 +13,7 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.checks import at_least, one_of
+from marlx.envs.signal.languages import compositional
 from marlx.types import Array, EnvSpec, Observation
 
 MOST_OBJECTS = 1_000_000
@@ -290,6 +291,17 @@ class Signal(Environment[SignalState, EnvParams]):
         """Returns int32 [..., P], the property values of objects, first property first."""
         weights = self.values ** np.arange(self.properties)[::-1]
         return objects[..., None] // weights.astype(np.int32) % self.values
+
+    def seeded_messages(self, number: int, objects: np.ndarray) -> np.ndarray | None:
+        """Returns int32 [K, M], what `language_{number}` says of K objects.
+
+        None: messages are too short, or symbols too few, for such a language.
+        """
+        needed = self.properties * self.values
+        if self.length != self.properties or self.vocabulary < needed:
+            return None
+        language = compositional(number, self.properties, self.values, self.vocabulary)
+        return language.messages(np.asarray(self.values_of(np.asarray(objects))))
 
     def render(self, state: SignalState, params: EnvParams | None = None) -> np.ndarray:
         """Returns uint8 [height, width, 3]: target, message, candidates and the last choice."""
