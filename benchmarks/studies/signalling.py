@@ -44,7 +44,7 @@ def pairs() -> list[Arm]:
     """Returns the arms in which both sides learn."""
     steps = {"lewis-5": 200_000, "lewis-10": 400_000, "objects-3x5": 1_000_000}
     return [
-        Arm(game, name, name, f"signal/{game}", {"total_steps": count, "rollout_length": 20})
+        Arm(game, name, name, f"signal/{game}", {"total_steps": count, "rollout_length": 16})
         for game, count in steps.items()
         for name in ("ippo", "mappo", "iql", "qmix")
     ]
@@ -78,7 +78,7 @@ def run(arm: Arm, seeds: int) -> None:
     extra: dict[str, Any] = {}
     if arm.comparison == "listeners":
         extra["bound"] = lewis_return(5, ROUNDS)
-        extra["no_memory"] = lewis_return(5, ROUNDS, memory=False)
+        extra["one_round"] = lewis_return(5, ROUNDS, remembers=1)
     else:
         for seed in range(seeds):
             policy = jax.tree.map(lambda x, seed=seed: x[seed], result.policies)

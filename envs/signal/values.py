@@ -30,14 +30,14 @@ def round_accuracy(targets: int, earlier: int) -> float:
     return sum(p * (k + (k < n)) / n for k, p in enumerate(chance))
 
 
-def lewis_return(targets: int, rounds: int, *, memory: bool = True) -> float:
+def lewis_return(targets: int, rounds: int, *, remembers: int | None = None) -> float:
     """Returns the highest expected hits in `rounds` rounds of a Lewis game with feedback.
 
     Args:
       targets: n.
       rounds: of an episode, with the same unknown bijection.
-      memory: False for a listener that knows the present round alone.
+      remembers: last rounds that the listener knows; None: all. 0: it gets no feedback. An agent
+        without a memory has 1 with `feedback`, since it sees the round before.
     """
-    if not memory:
-        return rounds / targets
-    return sum(round_accuracy(targets, earlier) for earlier in range(rounds))
+    most = rounds if remembers is None else remembers
+    return sum(round_accuracy(targets, min(earlier, most)) for earlier in range(rounds))
