@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from marlx.envs import mpe as mpe
     from marlx.envs import partners as partners
     from marlx.envs import raster as raster
+    from marlx.envs import signal as signal
     from marlx.envs import sketch as sketch
     from marlx.envs import trashgrid as trashgrid
 else:

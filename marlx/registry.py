@@ -36,6 +36,7 @@ BUILT_IN_FAMILIES = (
     "marlx.envs.doorkey:FAMILY",
     "marlx.envs.trashgrid:FAMILY",
     "marlx.envs.acquaint:FAMILY",
+    "marlx.envs.signal:FAMILY",
     "marlx.envs.partners:FAMILY",
     "marlx.envs.bridges:FAMILIES",
 )

@@ -27,6 +27,7 @@ from marlx.envs.partners.particles import (
 from marlx.envs.partners.partner import Partner, no_memory
 from marlx.envs.partners.people import from_episodes
 from marlx.envs.partners.roles import Roles, RolesState, with_partners
+from marlx.envs.partners.signals import signal_languages
 from marlx.envs.partners.stored import from_policy, from_runs
 from marlx.envs.partners.trained import has_pretrained, pretrained
 
@@ -52,6 +53,7 @@ __all__ = [
     "predator_heuristics",
     "pretrained",
     "random",
+    "signal_languages",
     "speaker_heuristics",
     "spread_heuristics",
     "with_partners",

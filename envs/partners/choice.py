@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from marlx.environment import Environment
-from marlx.envs.partners import foraging, games, particles
+from marlx.envs.partners import foraging, games, particles, signals
 from marlx.envs.partners.partner import HeuristicSet, Partner, no_memory
 from marlx.learning.returns import uniform_action
 from marlx.types import Array, Observation, Tree
@@ -14,6 +14,7 @@ HEURISTICS: tuple[HeuristicSet, ...] = (
     foraging.HEURISTICS,
     games.HEURISTICS,
     *particles.HEURISTICS,
+    signals.HEURISTICS,
 )
 """All heuristics; an environment has those of the first set that fits."""
 

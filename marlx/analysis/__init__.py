@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from marlx.analysis import doctor as doctor
     from marlx.analysis import embeddings as embeddings
     from marlx.analysis import html as html
+    from marlx.analysis import languages as languages
     from marlx.analysis import make_rows as make_rows
     from marlx.analysis import marl_eval as marl_eval
     from marlx.analysis import plots as plots

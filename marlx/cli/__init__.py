@@ -20,6 +20,7 @@ from marlx.cli.bench import bench_command
 from marlx.cli.completion import completion_command
 from marlx.cli.doctor import doctor_command
 from marlx.cli.grid import train_command
+from marlx.cli.language import language_command
 from marlx.cli.listing import list_command
 from marlx.cli.options import parse_train
 from marlx.cli.partners import crossplay_command, embeddings_command, pool_command
@@ -56,6 +57,7 @@ commands:
   report RUN... [options]    everything about runs as one HTML page
   sweep FILE [options]       try the settings that a sweep file describes
   embeddings RUN [options]   how well a run's embeddings separate its partners
+  language RUN [options]     what a run's speakers say in a signalling game
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
   reproduce ID [options]     a stored result made again, and whether the two agree
@@ -71,7 +73,7 @@ commands:
 
 TRAINING = ("train", "sweep", "pool", "reproduce", "protocol run")
 """Commands that train for long and whose results are in files."""
-COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay")
+COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay", "language")
 """Commands that a signal ends at once, also while XLA compiles."""
 
 
@@ -173,6 +175,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "sweep": sweep_command,
         "embeddings": embeddings_command,
         "crossplay": crossplay_command,
+        "language": language_command,
         "pool": pool_command,
         "reproduce": reproduce_command,
         "protocol": protocol_command,

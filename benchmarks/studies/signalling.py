@@ -1,0 +1,118 @@
+"""Study `signalling`: pairs that invent a language, and listeners that have to learn one.
+
+    python benchmarks/studies/signalling.py                      # ten seeds; about half an hour
+    python benchmarks/studies/signalling.py --only lewis-5 mappo
+
+`pairs`: speaker and listener learn together, one round an episode. Rows have the language that each
+seed found: its different messages and topographic similarity. `listeners`: 25 rounds with feedback
+against a partner that speaks one of all 120 bijections, beside the best return of any listener.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, NamedTuple
+
+from marlx.loop.cpu_devices import use_cpu_devices
+
+use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
+
+import _study
+import jax
+
+from marlx import training
+from marlx.analysis import make_rows
+from marlx.analysis.languages import language_of
+from marlx.config import layers as config_layers
+from marlx.envs.signal import lewis_return
+
+ROUNDS = 25
+
+
+class Arm(NamedTuple):
+    """A learner on a game, with what is not its preset."""
+
+    comparison: str
+    name: str
+    algorithm: str
+    env: str
+    settings: dict[str, Any]
+
+
+def pairs() -> list[Arm]:
+    """Returns the arms in which both sides learn."""
+    steps = {"lewis-5": 200_000, "lewis-10": 400_000, "objects-3x5": 1_000_000}
+    return [
+        Arm(game, name, name, f"signal/{game}", {"total_steps": count, "rollout_length": 16})
+        for game, count in steps.items()
+        for name in ("ippo", "mappo", "iql", "qmix")
+    ]
+
+
+def listeners() -> list[Arm]:
+    """Returns the arms in which a listener meets a speaker with an unknown language."""
+    game = {"rounds": ROUNDS, "feedback": True}
+    common = {"total_steps": 2_000_000, "rollout_length": 2 * ROUNDS}
+    private = {**game, "privileged": True}
+    memory = {"recurrent": True, "window": 2 * ROUNDS}
+    arms = {
+        "no memory": ("ippo", {"env": game}),
+        "GRU": ("ippo", {"env": game, "learner": memory}),
+        "clam": ("clam", {"env": private, "learner": {"model": "clam"}}),
+        "liam": ("clam", {"env": private, "learner": {"model": "liam"}}),
+        "oracle": ("clam", {"env": private, "learner": {"model": "oracle"}}),
+    }
+    return [
+        Arm("listeners", name, algorithm, "partners/signal/lewis-5", {**common, **given})
+        for name, (algorithm, given) in arms.items()
+    ]
+
+
+def run(arm: Arm, seeds: int) -> None:
+    """Trains an arm and stores its rows."""
+    made = config_layers.experiment(arm.algorithm, arm.env, **arm.settings, seeds=seeds)
+    env, params, learner = made.build()
+    result = training.train(env, learner, params, config=made.train, report=_study.report)
+    measured: list[dict[str, float]] = []
+    extra: dict[str, Any] = {}
+    if arm.comparison == "listeners":
+        extra["bound"] = lewis_return(5, ROUNDS)
+        extra["one_round"] = lewis_return(5, ROUNDS, remembers=1)
+    else:
+        for seed in range(seeds):
+            policy = jax.tree.map(lambda x, seed=seed: x[seed], result.policies)
+            found = language_of(env, params, learner, policy)
+            measured.append(
+                {
+                    "different_messages": found.different,
+                    "topographic_similarity": round(found.topographic_similarity, 4),
+                }
+            )
+        extra["objects"] = len(found.objects)
+    rows, record = make_rows.training_rows(
+        made,
+        result,
+        study="signalling",
+        comparison=arm.comparison,
+        arm=arm.name,
+        about=_study.about(),
+        measured=measured,
+        extra=extra,
+        keep_returns=False,
+    )
+    _study.add(rows, record)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", nargs="*", default=[], help="a comparison, an arm, or both")
+    args = parser.parse_args()
+    for arm in (*pairs(), *listeners()):
+        if set(args.only) <= {arm.comparison, arm.name}:
+            run(arm, args.seeds)
+
+
+if __name__ == "__main__":
+    main()
