@@ -678,7 +678,6 @@ def ippo(
     lambda_: float = 0.95,
     epochs: int = 4,
     minibatches: int = 4,
-    window: int = 16,
     clip: float = 0.2,
     value_clip: float = 0.2,
     entropy: float = 0.01,
@@ -689,6 +688,7 @@ def ippo(
     normalise_advantage: bool = True,
     normalise_value: bool = True,
     reward: Literal["team", "group", "own"] = "team",
+    window: int = 16,
     hidden: int = 64,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
@@ -709,8 +709,6 @@ def ippo(
         return.
       epochs: Passes over each rollout.
       minibatches: Gradient updates per pass.
-      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
-        there.
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient, in deviations of the
         return where
@@ -729,6 +727,8 @@ def ippo(
         `team`: the team's.
         `group`: that of its group.
         `own`: its own.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
       hidden: Width of all networks.
       recurrent: Actor and critic have a GRU; without it they see the present observation only.
       trunk: The critic's network:
@@ -756,7 +756,6 @@ def mappo(
     lambda_: float = 0.95,
     epochs: int = 4,
     minibatches: int = 4,
-    window: int = 16,
     clip: float = 0.2,
     value_clip: float = 0.2,
     entropy: float = 0.01,
@@ -767,6 +766,7 @@ def mappo(
     normalise_advantage: bool = True,
     normalise_value: bool = True,
     reward: Literal["team", "group", "own"] = "team",
+    window: int = 16,
     hidden: int = 64,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
@@ -787,8 +787,6 @@ def mappo(
         return.
       epochs: Passes over each rollout.
       minibatches: Gradient updates per pass.
-      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
-        there.
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient, in deviations of the
         return where
@@ -807,6 +805,8 @@ def mappo(
         `team`: the team's.
         `group`: that of its group.
         `own`: its own.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
       hidden: Width of all networks.
       recurrent: Actor and critic have a GRU; without it they see the present observation only.
       trunk: The critic's network:
@@ -834,7 +834,6 @@ def ia2c(
     lambda_: float = 0.95,
     epochs: int = 1,
     minibatches: int = 1,
-    window: int = 16,
     clip: float = 0.2,
     value_clip: float = 0.0,
     entropy: float = 0.01,
@@ -845,6 +844,7 @@ def ia2c(
     normalise_advantage: bool = True,
     normalise_value: bool = True,
     reward: Literal["team", "group", "own"] = "team",
+    window: int = 16,
     hidden: int = 64,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
@@ -865,8 +865,6 @@ def ia2c(
         return.
       epochs: Passes over each rollout.
       minibatches: Gradient updates per pass.
-      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
-        there.
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
       entropy: Weight of the entropy bonus.
@@ -883,6 +881,8 @@ def ia2c(
         `team`: the team's.
         `group`: that of its group.
         `own`: its own.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
       hidden: Width of all networks.
       recurrent: Actor and critic have a GRU; without it they see the present observation only.
       trunk: The critic's network:
@@ -910,7 +910,6 @@ def maa2c(
     lambda_: float = 0.95,
     epochs: int = 1,
     minibatches: int = 1,
-    window: int = 16,
     clip: float = 0.2,
     value_clip: float = 0.0,
     entropy: float = 0.01,
@@ -921,6 +920,7 @@ def maa2c(
     normalise_advantage: bool = True,
     normalise_value: bool = True,
     reward: Literal["team", "group", "own"] = "team",
+    window: int = 16,
     hidden: int = 64,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
@@ -941,8 +941,6 @@ def maa2c(
         return.
       epochs: Passes over each rollout.
       minibatches: Gradient updates per pass.
-      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
-        there.
       clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
       value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
       entropy: Weight of the entropy bonus.
@@ -959,6 +957,8 @@ def maa2c(
         `team`: the team's.
         `group`: that of its group.
         `own`: its own.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
       hidden: Width of all networks.
       recurrent: Actor and critic have a GRU; without it they see the present observation only.
       trunk: The critic's network:
@@ -975,6 +975,138 @@ def maa2c(
       bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
         `clipped`: by clipping.
         `squashed`: by tanh.
+    """
+
+def mat(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    hidden: int = 64,
+    heads: int = 4,
+    blocks: int = 1,
+    agent_id: bool = True,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+) -> Learner:
+    """Returns a learner of mat: transformer over agents, which act in turn.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      hidden: Width of all layers, and of all heads together.
+      heads: Heads of every attention or retention; they divide `hidden`.
+      blocks: Blocks of the encoder, and of the decoder.
+      agent_id: Append the agent's one-hot index to its observation.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+    """
+
+def sable(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    hidden: int = 64,
+    heads: int = 4,
+    blocks: int = 1,
+    agent_id: bool = True,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+    recurrent: bool = True,
+    window: int = 16,
+    decay: float = 1.0,
+) -> Learner:
+    """Returns a learner of sable: retention over agents and steps, agents act in turn.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      hidden: Width of all layers, and of all heads together.
+      heads: Heads of every attention or retention; they divide `hidden`.
+      blocks: Blocks of the encoder, and of the decoder.
+      agent_id: Append the agent's one-hot index to its observation.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+      recurrent: Retention runs on over an episode; without it teams see the present step only.
+      window: Steps per sequence of an update; it starts at the memory that acting had there.
+      decay: Factor of what the heads keep of the past from step to step, 31/32 to 511/512.
     """
 
 def mansa(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from marlx.algos.inspecting import inspect_ppo
+from marlx.algos.inspecting import Inspect, inspect_ppo
 from marlx.algos.last_action import with_last_action
 from marlx.algos.ppo_batch import (
     Batch,
@@ -23,7 +23,7 @@ from marlx.algos.ppo_batch import (
     sequences,
     value_weights,
 )
-from marlx.algos.ppo_config import A2CConfig, PPOConfig
+from marlx.algos.ppo_config import A2CConfig, PolicyGradientConfig, PPOConfig
 from marlx.algos.ppo_epochs import Trained, adam, epochs, learning_rate
 from marlx.algos.ppo_losses import (
     Values,
@@ -35,7 +35,7 @@ from marlx.algos.ppo_losses import (
 )
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams, act, actor_critic, extras
 from marlx.data.minibatches import check_windows
-from marlx.learner import Learner
+from marlx.learner import Act, Learner
 from marlx.learning.running_moments import Moments, extend, moments
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Transition
@@ -53,7 +53,7 @@ class PPOState(NamedTuple):
 
 
 def prepare(
-    spec: EnvSpec, config: PPOConfig, nets: ActorCritic, state: PPOState
+    spec: EnvSpec, config: PolicyGradientConfig, nets: ActorCritic, state: PPOState
 ) -> tuple[PPOState, Batch, Memories]:
     """Returns the state for the next rollout, this rollout's batch, and memories [T, B, ...]."""
     t = state.rollout
@@ -82,7 +82,7 @@ def prepare(
 
 
 def update(
-    spec: EnvSpec, config: PPOConfig, nets: ActorCritic, state: PPOState, key: Array
+    spec: EnvSpec, config: PolicyGradientConfig, nets: ActorCritic, state: PPOState, key: Array
 ) -> tuple[PPOState, dict[str, Array]]:
     """Returns the state after all epochs on the last rollout, and metrics."""
     config = dataclasses.replace(config, entropy=entropy_weight(config, state.steps))
@@ -97,7 +97,7 @@ def update(
 
 
 def rollout_metrics(
-    spec: EnvSpec, config: PPOConfig, state: PPOState, batch: Batch
+    spec: EnvSpec, config: PolicyGradientConfig, state: PPOState, batch: Batch
 ) -> dict[str, Array]:
     """Returns metrics of the rollout; `samples` are the steps that the actor learned from."""
     rollout, spread = state.rollout, jnp.var(batch.target)
@@ -114,14 +114,16 @@ def rollout_metrics(
     return metrics
 
 
-def init(config: PPOConfig, nets: ActorCritic, key: Array, example: Transition) -> PPOState:
+def init(
+    config: PolicyGradientConfig, nets: ActorCritic, key: Array, example: Transition
+) -> PPOState:
     """Returns the first state.
 
     Raises:
       ValueError: rollouts cannot be cut into windows and minibatches of equal size.
     """
     length, num_envs = example.terminated.shape
-    check_windows(length, num_envs, config.window if config.recurrent else 1, config.minibatches)
+    check_windows(length, num_envs, config.sequence, config.minibatches)
     params, rollout = nets.init(key), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
     memory = nets.critic_memory(num_envs)
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))
@@ -155,12 +157,33 @@ def ppo_learner(
     if values_everywhere and config.trunk == "shared":
         raise ValueError("trunk is 'shared'; it must be 'separate' for a critic of all steps")
     nets = actor_critic(spec, config, central=central)._replace(values_everywhere=values_everywhere)
+    return learner_on(
+        spec, config, nets, act=functools.partial(act, nets), inspect=inspect_ppo(spec, nets)
+    )
 
+
+def learner_on(
+    spec: EnvSpec,
+    config: PolicyGradientConfig,
+    nets: ActorCritic,
+    *,
+    act: Act,
+    inspect: Inspect | None,
+) -> Learner:
+    """Returns the learner that trains `nets` by PPO.
+
+    Args:
+      spec: the environment's.
+      config: settings.
+      nets: policy and values.
+      act: how the learner acts; its extras are `PPOExtras`, its memory is that of `nets`.
+      inspect: see `Learner.inspect`.
+    """
     return Learner(
         init=functools.partial(init, config, nets),
         memory=nets.actor_memory,
         policy=lambda state: state.params.actor,
-        act=functools.partial(act, nets),
+        act=act,
         observe=lambda state, rollout: state._replace(
             rollout=rollout, steps=state.steps + rollout.done.size
         ),
@@ -168,7 +191,7 @@ def ppo_learner(
         config=config,
         extras=functools.partial(extras, spec, nets),
         judged="drawn",
-        inspect=inspect_ppo(spec, nets),
+        inspect=inspect,
     )
 
 

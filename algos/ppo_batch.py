@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.ppo_config import PPOConfig, RewardOf
+from marlx.algos.ppo_config import PolicyGradientConfig, RewardOf
 from marlx.algos.ppo_networks import Memories, PPOExtras
 from marlx.data.minibatches import permutations, take, windows
 from marlx.learning.active import value_exists, zero_inactive
@@ -50,7 +50,7 @@ class Sequences(NamedTuple):
 
 
 def gae_inputs(
-    spec: EnvSpec, config: PPOConfig, rollout: Transition, *, team_value: bool = False
+    spec: EnvSpec, config: PolicyGradientConfig, rollout: Transition, *, team_value: bool = False
 ) -> GAEInputs:
     """Returns the inputs of `marlx.algos.ppo_losses.advantages` from a rollout [T, B, ...].
 
@@ -140,7 +140,9 @@ def value_weights(rollout: Transition, everywhere: bool) -> Array | None:
     return loss_weights(rollout._replace(weight=None) if everywhere else rollout)
 
 
-def sequences(config: PPOConfig, batch: Batch, memory: Memories, weight: Array | None) -> Sequences:
+def sequences(
+    config: PolicyGradientConfig, batch: Batch, memory: Memories, weight: Array | None
+) -> Sequences:
     """Returns a rollout cut into windows; of a single step where nothing is recurrent.
 
     Args:
@@ -149,7 +151,7 @@ def sequences(config: PPOConfig, batch: Batch, memory: Memories, weight: Array |
       memory: [T, B, ...], before each step.
       weight: f32 [T, B], `Transition.weight`.
     """
-    window = config.window if config.recurrent else 1
+    window = config.sequence
     count = batch.done.size // window
     return Sequences(
         jax.tree.map(lambda x: windows(x, window), batch),
@@ -158,7 +160,7 @@ def sequences(config: PPOConfig, batch: Batch, memory: Memories, weight: Array |
     )
 
 
-def minibatches(key: Array, config: PPOConfig, count: int) -> Array:
+def minibatches(key: Array, config: PolicyGradientConfig, count: int) -> Array:
     """Returns indices of sequences, int32 [epochs * minibatches, count / minibatches].
 
     Every epoch is a random permutation of all `count` sequences.

@@ -1,4 +1,4 @@
-"""Settings of PPO and A2C."""
+"""Settings of PPO and A2C, and those of every learner on their core."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Trunk = Literal["separate", "shared"]
 
 @nearest_names
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PPOConfig:
-    """Settings of every policy-gradient learner."""
+class PolicyGradientConfig:
+    """Settings of advantages, losses and gradient steps, whatever the networks are."""
 
     lr: float = setting(5e-4, above=0, at_most=1e6, traced=True)
     """Adam's step size."""
@@ -30,8 +30,6 @@ class PPOConfig:
     """Passes over each rollout."""
     minibatches: int = setting(4, at_least=1, at_most=10_000)
     """Gradient updates per pass."""
-    window: int = setting(16, at_least=1, at_most=1_000_000)
-    """Steps per sequence of a recurrent learner; it starts at the memory that acting had there."""
     clip: float = setting(0.2, above=0, at_most=1e6, traced=True)
     """Largest change of the probability ratio that still gets a gradient (PPO's epsilon)."""
     value_clip: float = setting(0.2, at_least=0, at_most=1e6, traced=True)
@@ -56,6 +54,23 @@ class PPOConfig:
     `team`: the team's.
     `group`: that of its group.
     `own`: its own."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def sequence(self) -> int:
+        """Steps of the sequences that updates recompute; 1 where nothing has a memory."""
+        return 1
+
+
+@nearest_names
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PPOConfig(PolicyGradientConfig):
+    """Settings of PPO and A2C."""
+
+    window: int = setting(16, at_least=1, at_most=1_000_000)
+    """Steps per sequence of a recurrent learner; it starts at the memory that acting had there."""
     hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of all networks."""
     recurrent: bool = False
@@ -80,8 +95,10 @@ class PPOConfig:
     `clipped`: by clipping.
     `squashed`: by tanh."""
 
-    def __post_init__(self) -> None:
-        check_settings(self)
+    @property
+    def sequence(self) -> int:
+        """Steps of the sequences that updates recompute: `window` where there is a memory."""
+        return self.window if self.recurrent else 1
 
 
 @nearest_names

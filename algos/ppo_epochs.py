@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from marlx.algos.ppo_batch import Sequences, minibatch, minibatches
-from marlx.algos.ppo_config import PPOConfig
+from marlx.algos.ppo_config import PolicyGradientConfig
 from marlx.algos.ppo_losses import loss
 from marlx.algos.ppo_networks import ActorCritic, PPOParams
 from marlx.data.minibatches import active_first, scan_active
@@ -25,7 +25,7 @@ class Trained(NamedTuple):
 
 
 def epochs(
-    config: PPOConfig,
+    config: PolicyGradientConfig,
     nets: ActorCritic,
     data: Sequences,
     rate: Array,
@@ -86,12 +86,12 @@ def critic_alone(
     return Trained(kept(new.params, old.params), (clip, adam_)), metrics | of_actor
 
 
-def adam(config: PPOConfig) -> optax.GradientTransformation:
+def adam(config: PolicyGradientConfig) -> optax.GradientTransformation:
     """Returns Adam on clipped gradients, without the learning rate."""
     clip = optax.clip_by_global_norm(config.max_grad_norm)
     return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
 
 
-def learning_rate(config: PPOConfig, steps: Array) -> Array:
+def learning_rate(config: PolicyGradientConfig, steps: Array) -> Array:
     """Returns the learning rate f32 [] after int32 [] environment `steps`."""
     return config.lr * falling(config.lr_steps, steps)

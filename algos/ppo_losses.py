@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from marlx.algos.ppo_batch import Batch, GAEInputs
-from marlx.algos.ppo_config import PPOConfig
+from marlx.algos.ppo_config import PolicyGradientConfig
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams
 from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.running_moments import Moments
@@ -95,7 +95,7 @@ class ValueScale(NamedTuple):
     deviation: Array
 
 
-def value_scale(config: PPOConfig, returns: Moments) -> ValueScale:
+def value_scale(config: PolicyGradientConfig, returns: Moments) -> ValueScale:
     """Returns the scale of values; 0 and 1 without `config.normalise_value`.
 
     Source: Yu et al. 2022 (MAPPO), section 5.1. Differs from: its code, which takes a
@@ -116,7 +116,9 @@ def denormalise(value: Array, scale: ValueScale) -> Array:
     return value * scale.deviation + scale.mean
 
 
-def normalise_advantages(config: PPOConfig, advantage: Array, weight: Array | None) -> Array:
+def normalise_advantages(
+    config: PolicyGradientConfig, advantage: Array, weight: Array | None
+) -> Array:
     """Returns advantages f32 [T, b, N] of mean 0 and deviation 1 over the minibatch.
 
     Agents that learn from different rewards are normalised each by itself. Without
@@ -129,7 +131,7 @@ def normalise_advantages(config: PPOConfig, advantage: Array, weight: Array | No
     return centred / (jnp.sqrt(weighted_mean(centred**2, weight, axes)) + 1e-8)
 
 
-def entropy_weight(config: PPOConfig, steps: Array) -> Any:
+def entropy_weight(config: PolicyGradientConfig, steps: Array) -> Any:
     """Returns the weight of the entropy bonus f32 [] after int32 [] environment `steps`."""
     if not config.entropy_steps:
         return config.entropy
@@ -138,14 +140,18 @@ def entropy_weight(config: PPOConfig, steps: Array) -> Any:
 
 
 def loss(
-    params: PPOParams, batch: Batch, memory: Memories, config: PPOConfig, nets: ActorCritic
+    params: PPOParams,
+    batch: Batch,
+    memory: Memories,
+    config: PolicyGradientConfig,
+    nets: ActorCritic,
 ) -> tuple[Array, dict[str, Array]]:
     """Returns the loss f32 [] of policy, value and entropy, and metrics.
 
     Illegal actions and components that an agent lacks have no part in it.
     """
     c, w, mask = config, batch.weight, batch.obs.action_mask
-    outputs, value = nets.unroll(params, memory, batch.obs, batch.done)
+    outputs, value = nets.unroll(params, memory, batch.obs, batch.done, batch.old.raw)
     new, old = nets.distribution.log_prob(outputs, mask, batch.old.raw), batch.old.log_prob
     entropy = weighted_mean(nets.distribution.entropy(outputs, mask, batch.old.raw), w)
     advantage = normalise_advantages(c, batch.advantage, w)

@@ -47,7 +47,8 @@ class ActorCritic(NamedTuple):
       value: `(PPOParams, memory, obs) -> f32 [..., N]`, one step.
       values: `(PPOParams, memory, obs, done) -> f32 [T, B, N], memories`, a sequence; memories are
         those after each step and before any reset.
-      unroll: `(PPOParams, Memories, obs, done) -> outputs f32 [T, B, N, O], values f32 [T, B, N]`.
+      unroll: `(PPOParams, Memories, obs, done, raw) -> outputs f32 [T, B, N, O], values f32
+        [T, B, N]`; `raw` [T, B, N, ...] are the actions taken, which the outputs may depend on.
       team_value: whether all agents have the same value, that of the team.
       values_everywhere: whether values are fitted on steps of `Transition.weight` 0 too.
     """
@@ -59,7 +60,7 @@ class ActorCritic(NamedTuple):
     policy: Callable[[Tree, Array, Observation], tuple[Array, Array]]
     value: Callable[[PPOParams, Array, Observation], Array]
     values: Callable[[PPOParams, Array, Observation, Array], tuple[Array, Array]]
-    unroll: Callable[[PPOParams, Memories, Observation, Array], tuple[Array, Array]]
+    unroll: Callable[[PPOParams, Memories, Observation, Array, Array], tuple[Array, Array]]
     team_value: bool = False
     values_everywhere: bool = False
 
@@ -121,8 +122,9 @@ def separate_networks(spec: EnvSpec, config: PPOConfig, central: bool) -> ActorC
         return by_agent(outputs), memories
 
     def unroll(
-        params: PPOParams, memory: Memories, obs: Observation, done: Array
+        params: PPOParams, memory: Memories, obs: Observation, done: Array, raw: Array
     ) -> tuple[Array, Array]:
+        del raw
         outputs, _, _ = actor.unroll(params.actor, memory.actor, obs, done)
         return outputs, values(params, memory.critic, obs, done)[0]
 
@@ -155,8 +157,9 @@ def shared_networks(spec: EnvSpec, config: PPOConfig) -> ActorCritic:
         return outputs[..., -1], memories
 
     def unroll(
-        params: PPOParams, memory: Memories, obs: Observation, done: Array
+        params: PPOParams, memory: Memories, obs: Observation, done: Array, raw: Array
     ) -> tuple[Array, Array]:
+        del raw
         outputs, _, _ = net.unroll(params.actor, memory.actor, obs, done)
         return outputs[..., :-1], outputs[..., -1]
 

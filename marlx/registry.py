@@ -46,6 +46,7 @@ BUILT_IN_ALGORITHMS = (
     "marlx.algos.q_learning:ALGORITHMS",
     "marlx.algos.parallel_q:ALGORITHMS",
     "marlx.algos.ppo:ALGORITHMS",
+    "marlx.algos.autoregressive.learner:ALGORITHMS",
     "marlx.algos.switching.learner:ALGORITHMS",
     "marlx.algos.subgoals.learner:ALGORITHMS",
     "marlx.algos.agent_modelling.learner:ALGORITHMS",

@@ -52,7 +52,7 @@ PAIRS = [
     ),
     *((name, task) for task in (LARGER, *FIFTEEN, *PARTICLES) for name in LEARNERS),
     *(("qplex", task) for task in (FORAGING[0], *PARTICLES)),
-    *((name, FORAGING[0]) for name in ("pqn_vdn", "pqn_qmix")),
+    *((name, FORAGING[0]) for name in ("pqn_vdn", "pqn_qmix", "mat", "sable")),
     ("ippo", "gymnax/CartPole-v1"),
     *((name, task) for task in OPPONENTS for name in (*LEARNERS, *POLICIES)),
 ]

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from marlx.nets import agents as agents
+    from marlx.nets import attention as attention
     from marlx.nets import mixers as mixers
     from marlx.nets import recurrent as recurrent
+    from marlx.nets import retention as retention
     from marlx.nets import set_attention as set_attention
 else:
     from marlx._modules import lazy

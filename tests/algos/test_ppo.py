@@ -167,7 +167,7 @@ def test_the_loss_is_that_of_policy_and_value_less_the_entropy():
     spec = dataclasses.replace(Constant(num_agents=1).spec(), num_actions=3, action_sizes=(3,))
     outputs, value = jnp.zeros((2, 1, 1, 3)), jnp.ones((2, 1, 1))
     nets = actor_critic(spec, config, central=False)
-    nets = nets._replace(unroll=lambda params, memory, obs, done: (outputs, value))
+    nets = nets._replace(unroll=lambda *inputs: (outputs, value))
     mask = jnp.broadcast_to(jnp.array([True, True, False]), outputs.shape)
     old = PPOExtras(jnp.array([[[0]], [[1]]]), jnp.log(jnp.array([[[0.5]], [[0.4]]])))
     target, advantage = jnp.array([[[1.0]], [[3.0]]]), jnp.array([[[2.0]], [[1.0]]])

@@ -18,13 +18,13 @@ SMALL = {
     "subgoals": "learned",
 }  # fmt: skip
 """Sizes that compile and run fast, by the name of the setting."""
-CENTRAL = ("joint_q", "mansa", "mansa_ppo")
+CENTRAL = ("joint_q", "mansa", "mansa_ppo", "mat", "sable")
 """Learners that act on more than the agents' own observations."""
 CORES = ("qmix", "ippo")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
 PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
 """LIAM needs the partners in the global state."""
-ABSENT = ("iql", "qmix", "qplex", "ippo", "mappo")
+ABSENT = ("iql", "qmix", "qplex", "ippo", "mappo", "mat", "sable")
 """Learners that do not learn from agents that are not there."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""

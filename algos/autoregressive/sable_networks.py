@@ -1,0 +1,227 @@
+"""Networks of Sable: retention over agents and over the steps of an episode."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from marlx.algos.autoregressive.config import SableConfig
+from marlx.algos.autoregressive.model import (
+    Embedding,
+    Head,
+    TeamModel,
+    inputs,
+    num_inputs,
+    present,
+)
+from marlx.learning.distributions import distribution
+from marlx.nets import retention
+from marlx.nets.retention import Retain, RetentionDecoderBlock, RetentionEncoderBlock
+from marlx.nets.set_attention import positions
+from marlx.types import Array, EnvSpec, Observation, Tree
+
+PLACES = 1_024
+"""Steps of an episode that are told apart; later ones count as the last."""
+
+
+class Retainer(nn.Module):
+    """Encoder and decoder of a team; how blocks retain is an argument.
+
+    Attributes:
+      outputs: numbers that an agent's distribution has.
+      hidden: width.
+      heads: of each retention.
+      blocks: of the encoder, and of the decoder.
+
+    Source: Mahjoub et al. 2024, section 4.
+    """
+
+    outputs: int
+    hidden: int
+    heads: int
+    blocks: int
+
+    def setup(self) -> None:  # noqa: D102  flax's hook
+        self.observed = Embedding(self.hidden, nn.RMSNorm)
+        self.acted = Embedding(self.hidden, nn.RMSNorm)
+        each = range(self.blocks)
+        self.encoder = [RetentionEncoderBlock(self.hidden, self.heads) for _ in each]
+        self.decoder = [RetentionDecoderBlock(self.hidden, self.heads) for _ in each]
+        self.value = Head(self.hidden, 1, nn.RMSNorm)
+        self.policy = Head(self.hidden, self.outputs, nn.RMSNorm, scale=0.01)
+
+    def encode(
+        self, x: Array, there: Array, count: Array, retain: tuple[Retain, ...]
+    ) -> tuple[Array, Array, tuple[Array, ...]]:
+        """Returns representations f32 [..., N, D], values f32 [..., N] and matrices of each block.
+
+        Args:
+          x: f32 [..., N, F].
+          there: bool [..., N], agents that others read.
+          count: f32 [...], steps since the episode began.
+          retain: of each block.
+        """
+        x, after = self.observed(x) + self._place(count), []
+        for block, how in zip(self.encoder, retain, strict=True):
+            x, matrix = block(x, there, how)
+            after.append(matrix)
+        return x, self.value(x)[..., 0], tuple(after)
+
+    def decode(
+        self, tokens: Array, seen: Array, there: Array, retain: tuple[tuple[Retain, Retain], ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Returns outputs f32 [..., N, O], and matrices of each block, two of each."""
+        x, after = self.acted(tokens), []
+        for block, how in zip(self.decoder, retain, strict=True):
+            x, matrices = block(x, seen, there, how)
+            after.extend(matrices)
+        return self.policy(x), tuple(after)
+
+    def _place(self, count: Array) -> Array:
+        table = jnp.asarray(positions(PLACES, self.hidden))
+        return table[jnp.minimum(count, PLACES - 1).astype(jnp.int32)][..., None, :]
+
+    def __call__(self, x: Array, tokens: Array) -> Array:
+        """Returns outputs of one team that remembers nothing; for `init`."""
+        size = self.hidden // self.heads
+        zero = jnp.zeros((self.heads, size, size))
+        there, retain = jnp.ones(x.shape[:-1], bool), retention.in_turn(zero)
+        seen, _, _ = self.encode(x, there, jnp.zeros(x.shape[:-2]), (retain,) * self.blocks)
+        return self.decode(tokens, seen, there, ((retain, retain),) * self.blocks)[0]
+
+
+def counts(start: Array, done: Array) -> Array:
+    """Returns the number of steps since the episode began at each step, f32 [T, b].
+
+    Args:
+      start: f32 [b], at the first step.
+      done: bool [T, b], the episode ended at that step.
+    """
+
+    def step(count: Array, done: Array) -> tuple[Array, Array]:
+        return jnp.where(done, 0.0, count + 1.0), count
+
+    return jax.lax.scan(step, start, done)[1]
+
+
+class Memory:
+    """Layout of the acting memory f32 [..., 1, M]: a step count, and matrices of all blocks.
+
+    Attributes:
+      encoder: numbers of the encoder's part, which is the first.
+      total: numbers of all; 0 where nothing is remembered.
+    """
+
+    def __init__(self, config: SableConfig) -> None:
+        size = config.hidden // config.heads
+        self.shape, self.blocks = (config.heads, size, size), config.blocks
+        one = config.heads * size * size
+        self.encoder = (1 + config.blocks * one) * config.recurrent
+        self.total = self.encoder + 2 * config.blocks * one * config.recurrent
+
+    def zeros(self, width: int, num_envs: int) -> Array:
+        """Returns the memory at an episode's start, f32 [B, 1, width]."""
+        return jnp.zeros((num_envs, 1, width))
+
+    def read_encoder(self, memory: Array) -> tuple[Array, tuple[Array, ...]]:
+        """Returns the step count f32 [...] and the encoder's matrices f32 [..., H, K, V]."""
+        if not self.total:
+            return jnp.zeros(memory.shape[:-2]), self._matrices(memory, self.blocks)
+        part = memory[..., : self.encoder]
+        return part[..., 0, 0], self._matrices(part[..., 1:], self.blocks)
+
+    def read_decoder(self, memory: Array) -> tuple[Array, ...]:
+        """Returns the decoder's matrices f32 [..., H, K, V], two of each block."""
+        return self._matrices(memory[..., self.encoder :], 2 * self.blocks)
+
+    def written(self, count: Array | None, matrices: tuple[Array, ...], batch: Any) -> Array:
+        """Returns a part of the memory f32 [*batch, 1, ...]: a step count, if any, and matrices."""
+        if not self.total:
+            return jnp.zeros((*batch, 1, 0))
+        rows = [] if count is None else [count[..., None, None]]
+        return jnp.concatenate([*rows, *(m.reshape(*batch, 1, -1) for m in matrices)], -1)
+
+    def _matrices(self, part: Array, number: int) -> tuple[Array, ...]:
+        batch = part.shape[:-2]
+        if not self.total:
+            return (jnp.zeros((*batch, *self.shape)),) * number
+        cut = jnp.split(part[..., 0, :], number, -1)
+        return tuple(x.reshape(*batch, *self.shape) for x in cut)
+
+
+def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
+    """Returns the networks of Sable."""
+    outputs = distribution(spec, config.bounded).num_outputs(spec.num_actions)
+    net = Retainer(outputs, config.hidden, config.heads, config.blocks)
+    layout, read = Memory(config), functools.partial(inputs, spec, config)
+    kept = retention.decays(config.heads, config.decay)
+
+    def apply(params: Tree, *args: Any, method: Callable[..., Any]) -> Any:
+        return net.apply(params, *args, method=method)
+
+    def init(key: Array) -> Tree:
+        x = jnp.zeros((spec.num_agents, num_inputs(spec, config)))
+        return net.init(key, x, jnp.zeros((spec.num_agents, spec.num_actions + 1)))
+
+    def encode(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
+        count, matrices = layout.read_encoder(memory)
+        how = tuple(retention.together(m, kept) for m in matrices)
+        there = present(obs)
+        seen, values, after = apply(params, read(obs), there, count, how, method=Retainer.encode)
+        return seen, values, layout.written(count + 1.0, after, there.shape[:-1])
+
+    def begin(memory: Array) -> Tree:
+        return tuple(kept[:, None, None] * m for m in layout.read_decoder(memory))
+
+    def decode(
+        params: Tree, carry: Tree, seen: Array, token: Array, there: Array, agent: Array
+    ) -> tuple[Array, Tree]:
+        del agent
+        how = _pairs([retention.in_turn(m) for m in carry])
+        return apply(params, token, seen, there, how, method=Retainer.decode)  # type: ignore[no-any-return]
+
+    def end(encoded: Array, carry: Tree) -> Array:
+        part = layout.written(None, carry, encoded.shape[:-2])
+        return jnp.concatenate([encoded, part], -1)
+
+    def over_steps(
+        params: Tree, memory: Array, obs: Observation, done: Array
+    ) -> tuple[Array, Array, Array]:
+        count, matrices = layout.read_encoder(memory)
+        how = tuple(retention.together_over_steps(m, ends(done), kept) for m in matrices)
+        count = counts(count, ends(done))
+        seen, values, after = apply(
+            params, read(obs), present(obs), count, how, method=Retainer.encode
+        )
+        return seen, values, layout.written(count + 1.0, after, done.shape)
+
+    def ends(done: Array) -> Array:
+        return done if config.recurrent else jnp.ones_like(done)
+
+    def values(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
+        return over_steps(params, memory, obs, done)[1:]
+
+    def unroll(
+        params: Tree, memory: Array, obs: Observation, done: Array, tokens: Array
+    ) -> tuple[Array, Array]:
+        seen, values, _ = over_steps(params, memory, obs, done)
+        matrices = layout.read_decoder(memory)
+        how = [retention.in_turn_over_steps(m, ends(done), kept) for m in matrices]
+        outputs, _ = apply(params, tokens, seen, present(obs), _pairs(how), method=Retainer.decode)
+        return outputs, values
+
+    return TeamModel(
+        init,
+        functools.partial(layout.zeros, layout.total),
+        functools.partial(layout.zeros, layout.encoder),
+        encode, begin, decode, end, values, unroll,
+    )  # fmt: skip
+
+
+def _pairs(how: list[Retain]) -> tuple[tuple[Retain, Retain], ...]:
+    return tuple(zip(how[::2], how[1::2], strict=True))
