@@ -21,7 +21,7 @@ from run_folders import write_run
 
 @pytest.fixture(autouse=True)
 def stopped(monkeypatch, tmp_path):
-    judge.stop_before_compiling(monkeypatch.setattr, build=False)
+    judge.stop_before_compiling(monkeypatch.setattr, shapes=False)
     monkeypatch.setattr(judge, "LIMIT", 60.0)  # the machine may be busy
     monkeypatch.chdir(tmp_path)
 
@@ -99,8 +99,8 @@ def test_run_folders(tmp_path):
     run = write_run(tmp_path / "run", loss=((1.0, 2.0), (0.5, 0.1)))
 
     def cases():
-        for i in range(40):
-            case = folders.case(random.Random(f"ci/{i}"), run, tmp_path / "scratch")
+        for number in range(0, 400, 10):  # another damage and another command each time
+            case = folders.case("ci", number, run, tmp_path / "scratch")
             if case.words[0] in ("doctor", "plot", "report", "train", "sweep"):
                 yield case
 
