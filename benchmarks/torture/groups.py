@@ -48,12 +48,15 @@ class Group:
         Group.alive.add(self)
 
     def left(self) -> bool:
-        """Whether a process of the group is still there."""
+        """Whether a process of the group still runs; ended ones that nobody waits for do not."""
         try:
             os.killpg(self.process.pid, 0)
         except ProcessLookupError:
             return False
-        return True
+        states = [_group_and_state(path) for path in Path("/proc").glob("[0-9]*/stat")]
+        return not states or any(
+            group == self.process.pid and state not in "ZX" for group, state in states
+        )
 
     def end(self) -> None:
         """Kills what is there of the group."""
@@ -61,6 +64,15 @@ class Group:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def _group_and_state(path: Path) -> tuple[int, str]:
+    """Returns group and state of a process, from its file in /proc."""
+    try:
+        state, _, group = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):  # it has just ended
+        return 0, "X"
+    return int(group), state
 
 
 @atexit.register
