@@ -206,6 +206,8 @@ def main() -> int:
 
 def run_kinds(args: argparse.Namespace) -> None:
     """Runs the kinds one after another, and keeps what is done as it is done."""
+    from groups import end_all
+
     folder = CACHE / f"part-{os.getpid()}"
     os.environ["TMPDIR"] = str(folder / "tmp")  # what a killed worker leaves goes with it
     end = time.time() + 60 * args.minutes
@@ -219,6 +221,7 @@ def run_kinds(args: argparse.Namespace) -> None:
             del left[kind]
             print(*lines(read(PARTS)), "", sep="\n", flush=True)
     finally:
+        end_all()
         shutil.rmtree(folder, ignore_errors=True)
 
 
