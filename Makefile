@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 SEEDS ?= 4
 ARGS ?=
 JOBS ?= 2
-MINUTES ?= 60
+MINUTES ?= 53
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev

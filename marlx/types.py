@@ -177,6 +177,10 @@ class EnvSpec:
         return reward.sum(-1) if self.reward_aggregation == "sum" else reward.mean(-1)
 
 
+Mark = Callable[[np.ndarray[Any, Any], Any, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+"""Draws subgoals into a picture, see `Subgoals.mark`."""
+
+
 class Subgoals(NamedTuple):
     """Subgoals that an environment declares, for agents that plan over them.
 
@@ -193,6 +197,8 @@ class Subgoals(NamedTuple):
         state.
       choices: `(local f32 [N, O]) -> bool [N, G]`, the subgoals each agent may choose from,
         computed from its observation only: the mask to use when acting. Never all False.
+      mark: `(picture, state, goals int [N]) -> picture`, on the host: the picture of `render` with
+        the subgoal of each agent in it. None: pictures do not show subgoals.
     """
 
     names: tuple[str, ...]
@@ -200,6 +206,7 @@ class Subgoals(NamedTuple):
     achieved: Callable[[Any], Array]
     available: Callable[[Any], Array]
     choices: Callable[[Array], Array]
+    mark: Mark | None = None
 
 
 SCENE_KINDS = ("foraging", "matrix", "doorkey", "trashgrid", "particles")

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -44,6 +46,25 @@ def test_links_show_type_checkers_the_same_tree(name):
     link = ROOT / "marlx" / name
     if link.is_symlink():  # a checkout without links loses only type checking inside the repository
         assert os.readlink(link) == f"../{SETUPTOOLS['package-dir'][f'marlx.{name}']}"
+
+
+def test_the_base_installation_has_only_what_the_design_lists():
+    """Each dependency takes disk of everyone; those of a single feature are extras."""
+    project = PYPROJECT["project"]
+    base = {Requirement(one).name for one in project["dependencies"]}
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = design.split("## Dependencies")[1].split("| not used |")[0]
+    listed = {
+        name.split(" (")[0].strip()
+        for row in re.findall(r"^\| ([A-Za-z].*?) \|", table, re.M)
+        if "(extra" not in row
+        for name in row.split(", ")
+    }
+    assert base | {"pytest-xdist"} == listed - {"package", "not used"}
+    extras = {
+        Requirement(one).name for some in project["optional-dependencies"].values() for one in some
+    }
+    assert not base & (extras - {"jax", "gymnax"})
 
 
 def test_version_is_one():

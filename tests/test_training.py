@@ -73,15 +73,23 @@ def test_what_does_not_fit_into_memory_is_refused(never_compiles, monkeypatch):
     """The plan of the command line, whose message it is."""
     from marlx.loop import capacity
 
+    def memory(total, free=None):
+        left = total if free is None else free
+        monkeypatch.setattr(capacity, "device_memory", lambda free=False: left if free else total)
+
     learner = marlx.algos.iql(CLIMBING, hidden=8)
-    monkeypatch.setattr(capacity, "device_memory", lambda: 1_000_000)
+    memory(1_000_000)
     with pytest.raises(ValueError, match=r"this run needs .* and there are 1 MB; give it fewer"):
         marlx.train(CLIMBING, learner, total_steps=100_000)
     small = marlx.algos.iql(CLIMBING, hidden=8, capacity=800, warmup=80, batch=4)
-    monkeypatch.setattr(capacity, "device_memory", lambda: 30_000_000)
+    memory(10**12, 2_000_000)
+    message = r"this run needs .* and 2 MB of 1 TB are free; give it fewer seeds, .* replay$"
+    with pytest.raises(ValueError, match=message):
+        marlx.train(CLIMBING, learner, total_steps=100_000)
+    memory(30_000_000)
     with pytest.raises(ValueError, match=r"evaluations need .* give it a smaller eval_episodes"):
         marlx.train(CLIMBING, small, total_steps=2000, eval_episodes=2**20)
-    monkeypatch.setattr(capacity, "device_memory", lambda: None)  # not known
+    memory(None)  # not known
     with pytest.raises(AssertionError, match="it was compiled"):
         marlx.train(CLIMBING, small, total_steps=2000)
 

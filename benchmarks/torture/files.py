@@ -78,7 +78,7 @@ def case(rng: random.Random) -> Case:
         content = (SWEEP if sweep else CONFIG).encode()
         for _ in range(rng.randrange(1, 4)):
             content = rng.choice(DAMAGES)(rng, content)
-    return _of(sweep, content)
+    return _of(sweep, content, rng.random() < 0.05)
 
 
 def every() -> list[Case]:
@@ -86,11 +86,11 @@ def every() -> list[Case]:
     return [_of(sweep, content) for content in WHOLE.values() for sweep in (True, False)]
 
 
-def _of(sweep: bool, content: bytes) -> Case:
+def _of(sweep: bool, content: bytes, shapes: bool = False) -> Case:
     if sweep:
         return Case(["sweep", "file.yaml", "--out", "sweep"], files={"file.yaml": content})
     words = ["train", "iql", "matrix/climbing", "--config", "file.yaml", "--devices", "1"]
-    return Case([*words, "--out", "run"], files={"file.yaml": content})
+    return Case([*words, "--out", "run"], files={"file.yaml": content}, shapes=shapes)
 
 
 def _value(rng: random.Random, content: bytes) -> bytes:

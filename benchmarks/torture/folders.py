@@ -18,14 +18,17 @@ RUN = (
     "--evals 2 --eval-episodes 8 --learner.hidden 8 --learner.warmup 80 --learner.batch 4 "
     "--learner.capacity 800 --devices 1"
 )
-COMMANDS = (
+QUICK = (
     "doctor {run}", "plot {run} --out curves.svg", "report {run} --out page.html",
-    "eval {run} --episodes 4", "render {run} --out episode.gif", "export {run} --out exported",
-    "train --resume {run} --total-steps 1200", "train --resume {run}", "embeddings {run}",
-    "crossplay {run} {run}", "sweep {run}", "train --config {run}/config.yaml --dry-run",
-    "report {run}/.. --out page.html",
+    "train --resume {run} --total-steps 1200", "train --resume {run}", "sweep {run}",
+    "train --config {run}/config.yaml --dry-run", "report {run}/.. --out page.html",
 )  # fmt: skip
-COMPILING = ("eval", "render", "export", "crossplay", "embeddings", "plot", "report")
+"""Commands that every damaged folder meets."""
+COMPILING = (
+    "eval {run} --episodes 4", "render {run} --out episode.gif", "export {run} --out exported",
+    "embeddings {run}", "crossplay {run} {run}",
+)  # fmt: skip
+"""Commands that compile; a damaged folder meets one of them."""
 JSONS: tuple[Any, ...] = (
     None, "", "x" * 5000, 0, -1, 1.5, 1e308, 10**400, True, [], {}, [[]], [1, "a"], {"a": {"b": 1}},
     "\x1b[31m", "$x^2$", "$", "<script>", "../..", [None] * 3, float("nan"), float("inf"),
@@ -50,8 +53,14 @@ def make_run(folder: Path) -> Path:
     return run
 
 
-def case(rng: random.Random, run: Path, scratch: Path) -> Case:
-    """Returns a command on a damaged copy of `run`, which it makes in `scratch`."""
+def case(seed: int | str, number: int, run: Path, scratch: Path) -> Case:
+    """Returns a command on a damaged copy of `run`, which it makes in `scratch`.
+
+    Nine numbers that follow one another are of the same damage: eight commands that are quick, and
+    one that compiles.
+    """
+    folder, command = divmod(number, len(QUICK) + 1)
+    rng = random.Random(f"{seed}/folders/{folder}")
     shutil.rmtree(scratch, ignore_errors=True)
     copy = scratch / "run"
     shutil.copytree(run, copy)
@@ -63,8 +72,12 @@ def case(rng: random.Random, run: Path, scratch: Path) -> Case:
             if target.suffix in (".json", ".jsonl") and rng.random() < 0.7:
                 change = _node
             change(rng, target)
-    words = rng.choice(COMMANDS).format(run=copy).split()
-    return Case(words, (0, 1, 2), compiles=words[0] in COMPILING)
+    compiles = command == len(QUICK)
+    line = COMPILING[folder % len(COMPILING)] if compiles else QUICK[command]
+    words = line.format(run=copy).split()
+    shapes = line.endswith("--resume {run}")  # arrays are read after shapes
+    draws = words[0] in ("plot", "report")
+    return Case(words, (0, 1, 2), compiles=compiles or draws, shapes=shapes)
 
 
 def _target(rng: random.Random, files: list[Path]) -> Path:

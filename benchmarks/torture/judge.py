@@ -36,12 +36,15 @@ class Case(NamedTuple):
       codes: exit codes that are right.
       compiles: whether it compiles a program.
       files: path -> bytes to write first, relative to the folder that the command runs in.
+      shapes: whether a training gets as far as its shapes and its memory plan, which takes seconds;
+        otherwise it stops once environment and learner are made.
     """
 
     words: Sequence[str]
     codes: tuple[int, ...] = (0, 2)
     compiles: bool = False
     files: dict[str, bytes] = {}  # noqa: RUF012
+    shapes: bool = True
 
 
 class Outcome(NamedTuple):
@@ -102,10 +105,16 @@ def faults(case: Case, outcome: Outcome) -> list[str]:
     return found
 
 
+_shapes = True
+"""Whether the case that runs now computes shapes; see `Case.shapes`."""
+
+
 def run(case: Case) -> Outcome:
     """Runs a command line in an empty folder, up to where it would compile a training."""
     from marlx import cli
 
+    global _shapes
+    _shapes = case.shapes
     out, err, code, error = io.StringIO(), io.StringIO(), None, ""
     here = os.getcwd()
     scratch = tempfile.mkdtemp(prefix="torture-")
@@ -178,24 +187,31 @@ def limited_memory(more: int = 3 << 30) -> Iterator[None]:
 
 
 def stop_before_compiling(
-    change: Callable[[Any, str, Any], None] = setattr, *, build: bool = True
+    change: Callable[[Any, str, Any], None] = setattr, *, shapes: bool = True
 ) -> None:
     """Makes trainings and sweeps raise `Reached` where they would compile, in this process.
 
     Args:
       change: sets an attribute.
-      build: whether shapes are computed first, which takes up to seconds; otherwise a training
-        stops once environment and learner are made.
+      shapes: False stops every training before its shapes, whatever its case says.
     """
     import subprocess
 
     from marlx.loop.run import Run
     from marlx.sweeps.study import Study
 
+    make = Run.__init__
+
     def reached(*_: Any, **__: Any) -> Any:
         raise Reached
 
-    for name in ("random_returns", "compile") if build else ("__init__",):
-        change(Run, name, reached)
+    def made(run: Run, *args: Any, **named: Any) -> None:
+        if not (shapes and _shapes):
+            raise Reached
+        make(run, *args, **named)
+
+    change(Run, "__init__", made)
+    change(Run, "random_returns", reached)
+    change(Run, "compile", reached)
     change(Study, "take", reached)
     change(subprocess, "run", reached)  # `marlx bench`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -10,15 +11,15 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from judge import RAW, slowness
+from groups import STUCK, Faulty, end_all, ended, shell, start
+from judge import slowness
+from table import Part
 
-CHILD = str(Path(__file__).with_name("child.py"))
 SMALL = {
     "hidden": 8, "mixer_hidden": 8, "mixer_embed": 4, "warmup": 128, "batch": 4, "window": 8,
     "updates_per_step": 0.0625, "period": 4, "minibatches": 2, "epochs": 1,
@@ -26,56 +27,8 @@ SMALL = {
 LOOP = "--total-steps 900 --num-envs 8 --rollout-length 16 --evals 3 --eval-episodes 8 --devices 1"
 TASKS = ("matrix/climbing", "Foraging-5x5-2p-1f-coop-v3")
 TINY = f"train iql matrix/climbing {LOOP} --learner.hidden 8 --learner.warmup 128 --learner.batch 4"
-STUCK = 240.0
-"""Seconds after which a process is killed; times `slowness` on a busy machine."""
 LEAVES = 5.0
 """Seconds after which a signal has to have ended a process; likewise."""
-
-
-class Done(NamedTuple):
-    """A finished process."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Faulty(AssertionError):
-    """A check that failed; its text says how."""
-
-
-def start(words: Sequence[str], fault: str = "none", **options: Any) -> subprocess.Popen[str]:
-    """Starts marlx in a process of its own."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [sys.executable, CHILD, fault, *words], text=True, errors="replace", **(pipes | options)
-    )
-
-
-def ended(process: subprocess.Popen[str], codes: Sequence[int] = (0,)) -> Done:
-    """Waits for a process, and checks what holds for every one.
-
-    Raises:
-      Faulty: it hangs, shows a traceback or a control code, or leaves with another code.
-    """
-    began = time.monotonic()
-    while True:
-        try:
-            out, err = process.communicate(timeout=STUCK)
-            break
-        except subprocess.TimeoutExpired:
-            if time.monotonic() - began > STUCK * slowness():
-                process.kill()
-                process.communicate()
-                raise Faulty("hang") from None
-    done = Done(process.returncode, out or "", err or "")
-    if "Traceback (most recent call last)" in done.out + done.err:
-        raise Faulty(f"traceback | {done.err.strip().splitlines()[-1][:150]}")
-    if RAW.search(done.out + done.err):
-        raise Faulty("raw control code")
-    if done.code not in codes:
-        raise Faulty(f"exit code {done.code}, expected {codes} | {done.err[-150:]}")
-    return done
 
 
 def result(folder: Path) -> Any:
@@ -123,56 +76,59 @@ def check_kills(rng: random.Random, at: Path, algorithm: str) -> None:
         return  # before there was anything
     process = start(["train", "--resume", str(run)])
     time.sleep(rng.uniform(2, 10))
-    process.kill()
-    process.communicate()
+    process.end()
     ended(start(["train", "--resume", str(run)]))
     if result(run) != expected:
         raise Faulty(f"the result after two kills is not that of an undisturbed run of {algorithm}")
 
 
-def check_full_output(rng: random.Random, at: Path, which: str) -> None:
+def check_output(rng: random.Random, at: Path, form: str) -> None:
     """Trains with stdout, stderr or both on a full device, closed, or piped to a `head`."""
     run = at / "run"
-    words = " ".join([sys.executable, CHILD, "none", TINY, "--out", str(run)])
-    forms = {
-        "stdout full": ">/dev/full", "stderr full": "2>/dev/full", "both full": ">/dev/full 2>&1",
-        "stdout closed": ">&-", "stderr closed": "2>&-", "head": "| head -1",
-    }  # fmt: skip
-    shell = ["bash", "-c", f"{words} {forms[which]}; exit ${{PIPESTATUS[0]}}"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    done = ended(subprocess.Popen(shell, text=True, **pipes), (0, 1))  # type: ignore[call-overload]
-    if done.code == 0 or which != "head":
-        result(run)
+    ended(shell(f"MARLX {TINY} --out {run} {form}; exit ${{PIPESTATUS[0]}}"))
+    result(run)
 
 
-def check_signal(rng: random.Random, at: Path, number: signal.Signals) -> None:
-    """Stops a run a moment after it says that it compiles: out at once, with the right code."""
-    process = start([*small("qmix"), "--out", str(at / "run")])
-    for line in process.stdout or ():
+def check_answers(rng: random.Random, at: Path, form: str) -> None:
+    """Answers into a stream that takes nothing: not 0, and no traceback."""
+    for words in ("list envs", "train --help", "doctor ."):
+        codes = (0, 1, 2, 141)
+        done = ended(shell(f"MARLX {words} {form}; exit ${{PIPESTATUS[0]}}"), codes)
+        if done.code == 0 and form == ">/dev/full":
+            raise Faulty(f"exit code | 0 of marlx {words} {form}")
+
+
+def check_signal(rng: random.Random, at: Path, number: signal.Signals, algorithm: str) -> None:
+    """Stops a run while it compiles: out at once, with the right code."""
+    environment = {**os.environ}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # or there is nothing to compile
+    process = start([*small(algorithm), "--out", str(at / "run")], env=environment)
+    for line in process.process.stdout or ():
         if line.strip() == "compiling":
             break
-    time.sleep(rng.uniform(0.05, 1.0))
-    process.send_signal(number)
+    time.sleep(rng.uniform(0.0, 4.0))
+    process.process.send_signal(number)
     began = time.monotonic()
     done, seconds = ended(process, (0, 128 + number)), time.monotonic() - began
     if done.code and seconds > LEAVES * slowness():
-        raise Faulty(f"{seconds:.0f} s until {number.name} took effect")
+        raise Faulty(f"hang | {seconds:.0f} s until {number.name} took effect")
 
 
 def check_two_signals(rng: random.Random, at: Path) -> None:
     """Interrupts a training twice: out at once, and what is there can be resumed."""
     words = [*small("ippo"), "--total-steps", "2000000", "--out", str(at / "run")]
     process = start(words)
-    for line in process.stdout or ():
+    for line in process.process.stdout or ():
         if " steps/s" in line:
             break
-    process.send_signal(signal.SIGINT)
+    process.process.send_signal(signal.SIGINT)
     time.sleep(rng.uniform(0.0, 0.3))
-    process.send_signal(signal.SIGINT)
+    process.process.send_signal(signal.SIGINT)
     began = time.monotonic()
     ended(process, (128 + signal.SIGINT,))
     if time.monotonic() - began > LEAVES * slowness():
-        raise Faulty(f"{time.monotonic() - began:.0f} s until the second signal took effect")
+        seconds = time.monotonic() - began
+        raise Faulty(f"hang | {seconds:.0f} s until the second signal took effect")
     ended(start(["train", "--resume", str(at / "run"), "--dry-run"]))
 
 
@@ -196,10 +152,7 @@ def check_broken(rng: random.Random, at: Path, fault: str) -> None:
 
 def check_open_files(rng: random.Random, at: Path, limit: int) -> None:
     """Trains with a low `ulimit -n`."""
-    words = " ".join([sys.executable, CHILD, "none", TINY, "--out", str(at / "run")])
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    shell = ["bash", "-c", f"ulimit -n {limit}; exec {words}"]
-    ended(subprocess.Popen(shell, text=True, **pipes), (0, 1, 2))  # type: ignore[call-overload]
+    ended(shell(f"ulimit -n {limit}; exec MARLX {TINY} --out {at / 'run'}"), (0, 1, 2))
 
 
 def check_memory(rng: random.Random, at: Path) -> None:
@@ -208,10 +161,12 @@ def check_memory(rng: random.Random, at: Path) -> None:
     A refused allocation ends the process where it happens, often inside XLA, which aborts. What
     marlx answers for is that the run folder can be resumed.
     """
-    words = " ".join([sys.executable, CHILD, "none", TINY, "--out", str(at / "run")])
     limit = rng.randrange(1300, 2200) * 1000
-    shell = ["bash", "-c", f"ulimit -c 0 -v {limit}; exec {words}"]
-    subprocess.run(shell, capture_output=True, check=False, timeout=STUCK * slowness())
+    group = shell(f"ulimit -c 0 -v {limit}; exec MARLX {TINY} --out {at / 'run'}")
+    try:
+        group.process.communicate(timeout=STUCK * slowness())
+    finally:
+        group.end()
     ended(start([*TINY.split(), "--out", str(at / "whole")]))
     if (at / "run" / "config.yaml").exists():
         ended(start(["train", "--resume", str(at / "run")]))
@@ -272,67 +227,80 @@ def check_locked_study(rng: random.Random, at: Path) -> None:
     ended(process, (0, 1, 2))
 
 
-def checks(rng: random.Random) -> Iterator[tuple[str, Callable[..., None], tuple[Any, ...]]]:
-    """Yields name, function and arguments of every check, in a random order, again and again."""
+Check = tuple[str, str, Callable[..., None], tuple[Any, ...]]
+
+
+def every_check() -> list[Check]:
+    """Returns kind, name, function and arguments of every check."""
     from words import algorithms
 
-    while True:
-        found: list[tuple[str, Callable[..., None], tuple[Any, ...]]] = [
-            *((f"kills of {name}", check_kills, (name,)) for name in algorithms()),
-            *((name, check_full_output, (name,)) for name in ("stdout full", "stderr full", "head",
-              "both full", "stdout closed", "stderr closed")),
-            *((f"{one.name} while compiling", check_signal, (one,))
-              for one in (signal.SIGINT, signal.SIGTERM)),
-            ("four in a second", check_same_second, ()),
-            *((f"{name} fails", check_broken, (name,))
-              for name in ("rename:1", "rename:4", "rename:20")),
-            ("clock", check_broken, ("clock",)),
-            *((f"ulimit -n {limit}", check_open_files, (limit,)) for limit in (8, 16, 24, 40, 64)),
-            *((f"disk {options}", check_disk, (options,))
-              for options in ("ro", "size=8k", "size=80k", "size=300k")),
-            ("locked study", check_locked_study, ()),
-            ("memory", check_memory, ()),
-            ("full log", check_full_log, ()),
-            ("two signals", check_two_signals, ()),
-        ]  # fmt: skip
-        rng.shuffle(found)
-        yield from found
+    streams = (">/dev/full", "2>/dev/full", ">/dev/full 2>&1", ">&-", "2>&-", ">&- 2>&-",
+               "| head -1", "<&-")  # fmt: skip
+    signals = (signal.SIGINT, signal.SIGTERM)
+    compiling = [(one, name) for one in signals for name in ("qmix", "qplex", "mappo")]
+    return [
+        *(("kills", f"kills of {name}", check_kills, (name,)) for name in algorithms()),
+        *(("streams", f"train {form}", check_output, (form,)) for form in streams),
+        *(("streams", f"answers {form}", check_answers, (form,))
+          for form in (">/dev/full", ">&-", "| head -1", "| true")),
+        *(("signals", f"{one.name} while {name} compiles", check_signal, (one, name))
+          for one, name in compiling),
+        ("signals", "two signals", check_two_signals, ()),
+        ("system", "four in a second", check_same_second, ()),
+        *(("system", f"{name} fails", check_broken, (name,))
+          for name in ("rename:1", "rename:4", "rename:20")),
+        ("system", "clock", check_broken, ("clock",)),
+        ("system", "locked study", check_locked_study, ()),
+        *(("limits", f"ulimit -n {limit}", check_open_files, (limit,))
+          for limit in (8, 16, 24, 40, 64)),
+        ("limits", "memory", check_memory, ()),
+        *(("disks", f"disk {options}", check_disk, (options,))
+          for options in ("ro", "size=8k", "size=80k", "size=300k")),
+        ("disks", "full log", check_full_log, ()),
+    ]  # fmt: skip
 
 
 def attend(
-    seed: int, seconds: float, folder: Path, named: str = ""
-) -> tuple[int, list[dict[str, Any]]]:
-    """Runs checks one after another; returns their number and the failures.
+    seed: int, seconds: float, folder: Path, named: str = "", done: Collection[str] = ()
+) -> Iterator[Part]:
+    """Runs every check once, and then again while there is time; yields each when it is done.
 
     Args:
-      seed: of their order.
+      seed: of their order, and of what each one draws.
       seconds: after which no other is begun.
       folder: they are run in.
-      named: only those whose names have this text, each once; all, again and again, if empty.
+      named: only those whose names have this text, each once, however long it takes.
+      done: names of those that were run before; they come last.
     """
-    rng = random.Random(seed)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-    count, failures, until = 0, [], time.time() + seconds
-    seen: set[str] = set()
-    for name, check, args in checks(rng):
-        if time.time() > until or (named and name in seen):
-            break
-        seen.add(name)
-        if named not in name:
-            continue
-        at = folder / "case"
-        shutil.rmtree(at, ignore_errors=True)
-        at.mkdir(parents=True)
-        began = time.monotonic()
-        try:
-            check(rng, at, *args)
-        except (Faulty, subprocess.TimeoutExpired) as fault:
-            what = str(fault).split("|")[0].split(",")[0].strip()
-            failures.append({"end": count, "words": [name], "faults": [what], "error": str(fault)})
-            print(f"  {name}: {str(fault)[:300]}", flush=True)
-        count += 1
-        with open(folder / "checks.txt", "a", encoding="utf-8") as log:
-            log.write(f"{name}: {time.monotonic() - began:.0f} s\n")
-    return count, failures
+    until, known = time.time() + seconds, [one for one in every_check() if named in one[1]]
+    rng = random.Random(f"{seed}/{sorted(done)}")
+    for again in itertools.count():
+        rng.shuffle(known)
+        known.sort(key=lambda one: one[1] in done)
+        for i, check in enumerate(known):
+            if time.time() > until and not named:
+                rest = () if again else known[i:]
+                yield from (Part(kind, missing=[name]) for kind, name, *_ in rest)
+                return
+            yield run_check(rng, check, folder / "case")
+        if named:
+            return
+
+
+def run_check(rng: random.Random, check: Check, at: Path) -> Part:
+    """Runs one check in an empty folder."""
+    kind, name, function, args = check
+    shutil.rmtree(at, ignore_errors=True)
+    at.mkdir(parents=True)
+    began, part = time.monotonic(), Part(kind, cases=1, names=[name])
+    try:
+        function(rng, at, *args)
+    except (Faulty, subprocess.TimeoutExpired) as fault:
+        what = "hang" if isinstance(fault, subprocess.TimeoutExpired) else str(fault)
+        failure = {"end": 0, "words": [name], "faults": [what.split("|")[0].strip()]}
+        part.failures.append({**failure, "error": str(fault)})
+        print(f"  {name}: {str(fault)[:300]}", flush=True)
+    finally:
+        end_all()
+    part.seconds = time.monotonic() - began
+    return part

@@ -9,6 +9,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.envs.bridges._common import (
@@ -24,6 +25,7 @@ from marlx.envs.bridges._common import (
     read_arguments,
     strong_types,
 )
+from marlx.envs.bridges._pictures import no_picture
 from marlx.registry import Family
 from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -130,6 +132,14 @@ class GymnaxEnv(Environment[BridgeState, GymnaxParams]):
             horizon=int(params.max_steps_in_episode),
             continuous=limits is not None,
         )
+
+    def render(self, state: BridgeState, params: GymnaxParams | None = None) -> np.ndarray:
+        """Not there.
+
+        Raises:
+          ValueError: always.
+        """
+        raise no_picture(self.name)
 
     def _observation(self, obs: Tree) -> Observation:
         """Returns our observation from gymnax's."""

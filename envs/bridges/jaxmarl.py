@@ -33,6 +33,7 @@ from marlx.envs.bridges._common import (
     shallow_copy,
     strong_types,
 )
+from marlx.envs.bridges._pictures import no_picture, overcooked_picture
 from marlx.registry import Family
 from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -258,6 +259,16 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             active_mask=self._alive is not None,
             outcomes=() if self._won is None else ("win_rate",),
         )
+
+    def render(self, state: BridgeState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3], JaxMARL's own picture of Overcooked.
+
+        Raises:
+          ValueError: any other environment.
+        """
+        if type(self._inner).__name__ != "Overcooked":
+            raise no_picture(self.name)
+        return overcooked_picture(self._inner, state.inner)
 
     def _observation(self, obs: dict[Any, Any], inner: Tree) -> Observation:
         """Returns our observation from JaxMARL's observation and state."""

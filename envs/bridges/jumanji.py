@@ -26,6 +26,7 @@ from marlx.envs.bridges._common import (
     shallow_copy,
     strong_types,
 )
+from marlx.envs.bridges._pictures import jumanji_picture
 from marlx.registry import Family
 from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -151,6 +152,14 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
             reward_aggregation=aggregation,
             common_reward=self.reward_aggregation == "auto" and aggregation == "mean",
         )
+
+    def render(self, state: BridgeState, params: EnvParams | None = None) -> np.ndarray:
+        """uint8 [height, width, 3], jumanji's own picture.
+
+        Raises:
+          ValueError: jumanji draws none of this environment.
+        """
+        return jumanji_picture(self.name, self._inner, state.inner)
 
     def _observation(self, obs: Any) -> Observation:
         """Returns our observation from jumanji's."""

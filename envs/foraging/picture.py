@@ -8,10 +8,40 @@ from marlx.envs import raster
 from marlx.envs.foraging.settings import ForagingSettings
 from marlx.envs.foraging.state import ForagingState
 
+CELL, EDGE = 48, 16
+"""Pixels of a cell and of the border around the board."""
+
+
+def mark_foods(
+    env: ForagingSettings, picture: np.ndarray, state: ForagingState, goals: np.ndarray
+) -> np.ndarray:
+    """Returns `draw`'s picture with a ring in each agent's colour around the food that it is for.
+
+    Args:
+      env: the environment.
+      picture: uint8 [height, width, 3], of `state`.
+      state: of one episode.
+      goals: [N], of each agent which one of the foods in its sight; a number beyond is none.
+    """
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    agents, foods = np.asarray(state.agent_pos), np.asarray(state.food_pos)
+    there = np.asarray(state.food_level) > 0
+    for i, goal in enumerate(goals):
+        seen = foods[there & (np.abs(foods - agents[i]).max(1) <= env.view)]
+        if goal < len(seen):
+            row, col = seen[goal]
+            x, y, half = EDGE + (col + 0.5) * CELL, EDGE + (row + 0.5) * CELL, 23 - 3 * (i % 3)
+            colour = raster.TEAM[i % len(raster.TEAM)]
+            pen.ellipse((x - half, y - half, x + half, y + half), outline=colour, width=3)
+    return np.asarray(image)
+
 
 def draw(env: ForagingSettings, state: ForagingState, horizon: int) -> np.ndarray:
     """Returns uint8 [height, width, 3]: foods as apples, agents as lettered tiles, with levels."""
-    cell, edge, foot = 48, 16, 28
+    cell, edge, foot = CELL, EDGE, 28
     rows, cols = env.size
     canvas = raster.Canvas(cols * cell + 2 * edge, rows * cell + 2 * edge + foot)
     canvas.box(edge, edge, edge + cols * cell, edge + rows * cell, raster.WHITE)

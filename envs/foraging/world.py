@@ -193,8 +193,13 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
                 foods = local[:, 2 : 3 * slots : 3] > 0
             return with_rest(foods)
 
+        def mark(picture: np.ndarray, state: ForagingState, goals: np.ndarray) -> np.ndarray:
+            from marlx.envs.foraging.picture import mark_foods  # loads Pillow
+
+            return mark_foods(self, picture, state, goals)
+
         names = (*(f"food {f}" for f in range(slots)), "rest")
-        return Subgoals(names, ((),) * (slots + 1), achieved, available, choices)
+        return Subgoals(names, ((),) * (slots + 1), achieved, available, choices, mark)
 
     def render(self, state: ForagingState, params: EnvParams | None = None) -> np.ndarray:
         """Returns uint8 [height, width, 3]: apples for foods, lettered tiles for agents, levels."""

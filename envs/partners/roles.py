@@ -216,6 +216,7 @@ class Roles(Environment[RolesState, EnvParams]):
             achieved=lambda state: achieved(state.env_state)[ego],
             available=lambda state: available(state.env_state)[ego],
             choices=choose,
+            mark=None,
         )
 
     def make_state(self, env_state: Tree, partner: int | str) -> RolesState:

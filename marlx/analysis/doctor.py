@@ -406,6 +406,22 @@ def reward_scale(run: RunData) -> Finding | None:
     )
 
 
+def evaluation_slow(run: RunData) -> Finding | None:
+    """Evaluations took more than a third of the time, compiling left aside, and over ten seconds.
+
+    Long episodes make them so: each evaluation plays whole episodes, whatever a block is.
+    """
+    seconds: dict[str, float] = run.result.get("seconds") or {}
+    total = sum(x for name, x in seconds.items() if name != "compile")
+    spent = seconds.get("evaluation", 0.0)
+    return _if(
+        spent > max(10.0, total / 3),
+        "evaluations take much of the time",
+        f"{spent:.0f} of {total:.0f} s without compiling",
+        ("evals (fewer)", "eval_episodes (fewer)"),
+    )
+
+
 # Outcome
 
 
@@ -477,6 +493,7 @@ CHECKS: tuple[Check, ...] = (
     replay_ratio,
     replay_small,
     reward_scale,
+    evaluation_slow,
     no_better_than_random,
     return_fell,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Judged, Learner, acting
-from marlx.types import Array, Tree
+from marlx.types import Array, Mark, Tree
 
 _LINE = 16  # height of a line of caption in pixels
 
@@ -24,6 +24,7 @@ class Episode(NamedTuple):
     states: list[Tree]  # T + 1 environment states, unbatched, without a reset at the end
     rewards: list[float]  # T team rewards
     captions: list[str]  # T captions from `Learner.describe`; "" without one
+    subgoals: list[np.ndarray[Any, Any]]  # T subgoals [N], where pictures show them; else empty
 
 
 def record_episode(
@@ -39,34 +40,40 @@ def record_episode(
     Args:
       env: the environment.
       params: its parameters.
-      learner: learner with `act` and, for captions, `describe`.
+      learner: learner with `act` and, for captions, `describe`; `inspect` tells its subgoals.
       policy: parameters for `learner.act`.
       key: consumed.
       judged: `drawn` or `greedy` actions; None: those that the learner is judged by.
     """
     spec = env.spec(params)
     act = acting(learner, judged or learner.judged)
+    inspect = learner.inspect if _mark(env, params) is not None else None
 
     @jax.jit
-    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array]:
+    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array, Tree]:
         key_act, key_step = jax.random.split(key)
         obs = env.observe(state, params)
         batch = jax.tree.map(lambda x: x[None], obs)
-        action, memory, extras = act(policy, memory, batch, key_act, True)
+        action, after, extras = act(policy, memory, batch, key_act, True)
+        shown = {} if inspect is None else inspect(policy, memory, batch, extras)
         state, reward, terminated, _ = env.step_env(key_step, state, action[0], params)
-        return state, memory, extras, spec.team_reward(reward, obs.active), terminated
+        team = spec.team_reward(reward, obs.active)
+        return state, after, extras, team, terminated, shown.get("subgoal")
 
     key, key_reset = jax.random.split(key)
-    episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [])
+    episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [], [])
     memory = learner.memory(1)
     for key_step in jax.random.split(key, spec.horizon):
-        state, memory, extras, reward, terminated = step(key_step, episode.states[-1], memory)
+        now = episode.states[-1]
+        state, memory, extras, reward, terminated, subgoal = step(key_step, now, memory)
         caption = ""
         if learner.describe is not None:
             caption = learner.describe(*jax.tree.map(lambda x: x[0], (memory, extras)))
         episode.states.append(state)
         episode.rewards.append(float(reward))
         episode.captions.append(caption)
+        if subgoal is not None:
+            episode.subgoals.append(np.asarray(subgoal[0]))
         if terminated:
             break
     return episode
@@ -79,7 +86,8 @@ def episode_frames(
 ) -> list[np.ndarray[Any, Any]]:
     """Returns a frame uint8 [height, width, 3] for each state, with a caption above it.
 
-    The caption has step and return so far, and the learner's caption of the next step.
+    The caption has step and return so far, and the learner's caption of the next step. The subgoal
+    of each agent is marked, where the environment can do that (`Subgoals.mark`).
 
     Args:
       env: the environment, which must have `render`.
@@ -97,11 +105,21 @@ def episode_frames(
         f"step {step}   return {total:.3g}" + f"\n{more}" * (lines > 0)
         for step, (total, more) in enumerate(zip(returns, below, strict=True))
     ]
-    width = _width(captions)
+    width, pictures = _width(captions), [env.render(state, params) for state in episode.states]
+    mark = _mark(env, params)
+    for i, goals in enumerate(episode.subgoals):
+        assert mark is not None, "or there would be none"
+        pictures[i] = mark(pictures[i], episode.states[i], goals)
     return [
-        _captioned(env.render(state, params), caption, width)
-        for state, caption in zip(episode.states, captions, strict=True)
+        _captioned(picture, caption, width)
+        for picture, caption in zip(pictures, captions, strict=True)
     ]
+
+
+def _mark(env: Environment[Any, Any], params: EnvParams) -> Mark | None:
+    """Returns `Subgoals.mark` of an environment, if it has it."""
+    declared = env.subgoals(params)
+    return None if declared is None else declared.mark
 
 
 def write_gif(

@@ -61,7 +61,7 @@ def describe(
     """Yields lines about the run, its memory, its checkpoints and its folder."""
     import jax
 
-    from marlx.runs.checkpoints import checkpoint_bytes
+    from marlx.runs.checkpoint_files import checkpoint_bytes
 
     train, layout, first = experiment.train, training.placement.layout, jax.local_devices()[0]
     seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
@@ -129,7 +129,7 @@ def _memory_lines(training: Run, checkpoints: Checkpoints | None) -> Iterator[st
     """Yields lines about the memory of a seed's state and of the whole run at its peak."""
     import jax
 
-    from marlx.runs.checkpoints import WRITING, checkpoint_bytes
+    from marlx.runs.checkpoint_files import WRITING, checkpoint_bytes
     from marlx.xla.memory import device_memory
 
     sizes = training.sizes()

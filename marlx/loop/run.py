@@ -202,6 +202,10 @@ class Run:
         block, evaluate = (peak_bytes(self._traced[name].jaxpr) for name in ("block", "evaluate"))
         return MemoryPlan(nbytes(self.replicas_shape()), block, evaluate)
 
+    def allocated(self) -> int:
+        """Returns the bytes of the state that the devices hold: none before a run has begun."""
+        return 0 if self._state is None else nbytes(self._state)
+
     def _trace(self, *names: str) -> None:
         """Traces programs, those that are not traced yet."""
         began = time.perf_counter()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from marlx.runs import array_store as array_store
+    from marlx.runs import checkpoint_files as checkpoint_files
     from marlx.runs import checkpoints as checkpoints
     from marlx.runs import export as export
     from marlx.runs import facts as facts

@@ -27,7 +27,7 @@ class Checkpoint(NamedTuple):
 
     Attributes:
       path: its folder.
-      state: contents of `state.json`, see `marlx.runs.checkpoints`.
+      state: contents of `state.json`, see `marlx.runs.checkpoint_files`.
     """
 
     path: Path

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from marlx.xla import auto_reset as auto_reset
     from marlx.xla import compiling as compiling
+    from marlx.xla import host_memory as host_memory
     from marlx.xla import materialise as materialise
     from marlx.xla import memory as memory
     from marlx.xla import options as options

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +12,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from marlx.types import Tree
+from marlx.xla.host_memory import free_memory, total_memory
 
 
 def nbytes(tree: Tree) -> int:
@@ -30,6 +28,8 @@ def is_key(x: Any) -> bool:
 def device_memory(*, free: bool = False) -> int | None:
     """Memory of all local devices; None where the platform does not report it.
 
+    That of CPUs is the machine's, or what the control groups of a container allow.
+
     Args:
       free: only the part that is not in use.
     """
@@ -38,14 +38,10 @@ def device_memory(*, free: bool = False) -> int | None:
     if all(stat and "bytes_limit" in stat for stat in stats):
         used = "bytes_in_use" if free else ""
         return sum(int(stat["bytes_limit"] - stat.get(used, 0)) for stat in stats if stat)
-    if devices[0].platform != "cpu" or not hasattr(os, "sysconf"):
+    if devices[0].platform != "cpu":
         return None
-    if free:
-        with contextlib.suppress(OSError, ValueError):  # Linux; it counts caches as free
-            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-            fields = dict(line.split(":", 1) for line in lines)
-            return int(fields["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    left = free_memory() if free else None
+    return total_memory() if left is None else left
 
 
 CONSTANT_COPIES = 4

@@ -194,9 +194,23 @@ def test_a_return_at_random_play_is_found_unless_it_is_the_optimum(tmp_path):
     assert examine(run) == []
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "found"), [(94.0, True), (9.0, False), (20.0, False), (40.0, True)]
+)
+def test_evaluations_that_take_much_of_the_time_are_found(evaluation, found, tmp_path):
+    folder = make_run(tmp_path / "run", "q")
+    result = json.loads((folder / "result.json").read_text())
+    result["seconds"] = {"compile": 500.0, "rollout": 4.0, "update": 60.0, "evaluation": evaluation}
+    (folder / "result.json").write_text(json.dumps(result))
+    findings = examine(read_run(folder))
+    assert [one.title for one in findings] == ["evaluations take much of the time"] * found
+    assert all("94 of 158 s" in one.seen for one in findings if evaluation == 94)
+
+
 def test_every_check_has_a_run_here():
     titles = {wrong[1] for wrong in WRONG} | {"no better than random play"}
-    titles |= {"numbers are not finite", "the environment's rewards are not finite"}
+    titles |= {"evaluations take much of the time", "numbers are not finite"}
+    titles |= {"the environment's rewards are not finite"}
     assert len(titles) == len(CHECKS)
 
 

@@ -430,6 +430,37 @@ def test_jaxmarl_takes_no_continuous_actions_of_ours():
         to_jaxmarl(from_gymnax("Pendulum-v1"))
 
 
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("jaxmarl/overcooked/cramped_room", True),
+        ("jumanji/Connector-v2", True),
+        ("jumanji/LevelBasedForaging-v0", True),
+        ("jaxmarl/coin_game", False),
+        ("gymnax/CartPole-v1", False),
+    ],
+)
+def test_pictures_of_a_bridged_environment_or_one_line(name, drawn, monkeypatch):
+    monkeypatch.setenv("DISPLAY", "")  # no window is ever opened
+    env, params = marlx.make(name)
+    state = env.reset_env(jax.random.key(0), params)
+    if not drawn:
+        with pytest.raises(ValueError, match=rf"^{name} has no pictures: ") as error:
+            env.render(state, params)
+        assert "\n" not in str(error.value)
+        return
+    picture = env.render(state, params)
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    assert min(picture.shape[:2]) > 90 and len(np.unique(picture)) > 2
+    moving = jax.jit(env.step_env)
+    for i in range(10):
+        legal = np.asarray(env.observe(state, params).action_mask)
+        action = jax.numpy.asarray([np.flatnonzero(row)[i % row.sum()] for row in legal])
+        state = moving(jax.random.key(i), state, action, params)[0]
+    later = env.render(state, params)
+    assert later.shape == picture.shape and (later != picture).any()
+
+
 # ---------------------------------------------------------------- jumanji
 
 JUMANJI = [

@@ -18,7 +18,7 @@ from marlx.loop.program import loop
 from marlx.loop.rollout import agent_returns
 from marlx.loop.run import Run
 from marlx.registry import algorithms, make_env
-from marlx.runs import checkpoints
+from marlx.runs import checkpoint_files
 from marlx.runs.array_store import Checkpoint
 from marlx.runs.identity import check_settings, schedule_of, settings_of_run
 from marlx.runs.result import RESULT, summary
@@ -268,11 +268,11 @@ def test_a_checkpoint_without_the_setting_is_of_greedy_evaluations():
 def test_a_checkpoint_without_the_returns_of_agents_goes_on_with_zeros(monkeypatch):
     config = TrainConfig(total_steps=80, num_envs=4, rollout_length=5)
     run = Run(ENV, ENV.default_params, chancy(ENV), config)
-    shapes = checkpoints._stored_shapes(run.replicas_shape())
+    shapes = checkpoint_files._stored_shapes(run.replicas_shape())
     arrays = {name: np.ones(x.shape, x.dtype) for name, x in shapes.items()}
     del arrays["actors/agent_return"]
     known = {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items()}
-    monkeypatch.setattr(checkpoints, "read_arrays", lambda checkpoint: arrays)
-    actors = checkpoints.read_state(run, Checkpoint(None, {"arrays": known})).actors
+    monkeypatch.setattr(checkpoint_files, "read_arrays", lambda checkpoint: arrays)
+    actors = checkpoint_files.read_state(run, Checkpoint(None, {"arrays": known})).actors
     assert actors.agent_return.shape == (1, 4, 2) and not actors.agent_return.any()
     assert actors.episode_return.all()

@@ -30,7 +30,8 @@ from marlx.loop.progress import Progress
 from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig
 from marlx.runs.array_store import read_arrays
-from marlx.runs.checkpoints import Checkpoints, open_checkpoint
+from marlx.runs.checkpoint_files import open_checkpoint
+from marlx.runs.checkpoints import Checkpoints
 from marlx.testing import Recall
 from marlx.training import train
 from marlx.types import Tree

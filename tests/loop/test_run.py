@@ -93,10 +93,25 @@ def test_what_cannot_work_is_refused_before_anything_compiles(
 def test_a_recorded_episode_is_whole():
     env, params = marlx.make("Foraging-5x5-2p-1f-v3")
     learner = random_learner(env.spec(params))
-    states, rewards, words = record_episode(env, params, learner, (), jax.random.key(0))
+    states, rewards, words, _ = record_episode(env, params, learner, (), jax.random.key(0))
     times = [int(state.time) for state in states]
     assert times == list(range(len(states))) and len(rewards) == len(states) - 1
     assert len(states) <= 51 and words == [""] * len(rewards)
+
+
+def test_pictures_show_the_subgoals_that_the_learner_tells():
+    env = marlx.with_subgoals(marlx.make("Foraging-5x5-2p-2f-v3")[0])
+    params = env.default_params
+    learner = random_learner(env.spec(params))._replace(
+        inspect=lambda policy, memory, obs, extras: {"subgoal": jnp.array([[0, 2]])}  # food 0, rest
+    )
+    episode = record_episode(env, params, learner, (), jax.random.key(0))
+    assert [goals.tolist() for goals in episode.subgoals] == [[0, 2]] * len(episode.rewards)
+    marked = episode_frames(env, params, episode)
+    plain = episode_frames(env, params, episode._replace(subgoals=[]))
+    changed = [(one != other).any(-1) for one, other in zip(marked, plain, strict=True)]
+    assert changed[0].any() and not changed[-1].any()  # no step follows the last state
+    assert (marked[0][changed[0]] == (0, 114, 178)).all()  # the first agent's colour alone
 
 
 def test_pictures_tell_what_the_learner_says_of_each_step():

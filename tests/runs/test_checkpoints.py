@@ -19,7 +19,7 @@ from marlx import make, train
 from marlx.loop import programs
 from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig, schedule, with_total_steps
-from marlx.runs import array_store, checkpoints
+from marlx.runs import array_store, checkpoint_files, checkpoints
 from marlx.runs.checkpoints import Checkpoints
 from marlx.runs.identity import first_change, stored_form
 
@@ -133,7 +133,7 @@ def test_what_is_read_is_what_was_written_to_the_bit(folder):
     assert counters == {**same, "phases": counters["phases"]}
     for x, y in zip(jax.tree.leaves(was), jax.tree.leaves(now), strict=True):
         assert (x.dtype, x.sharding) == (y.dtype, y.sharding)
-    assert checkpoints.checkpoint_bytes(run) == sum(len(data) for _, _, data in bits(was))
+    assert checkpoint_files.checkpoint_bytes(run) == sum(len(data) for _, _, data in bits(was))
 
 
 def test_a_longer_run_is_the_run_of_that_length(folder):
@@ -408,7 +408,7 @@ def test_whatever_orbax_raises_is_one_line(started, tmp_path, monkeypatch, capfd
     def refuse(*_, **__):
         raise ValueError("RESOURCE_EXHAUSTED: " + "no space\n" * 100)
 
-    monkeypatch.setattr(checkpoints, "save_arrays", refuse)
+    monkeypatch.setattr(checkpoint_files, "save_arrays", refuse)
     store = Checkpoints(tmp_path / "d")
     assert not store.save(run, history) and not list((tmp_path / "d").iterdir())
     lines = capfd.readouterr().err.splitlines()
@@ -447,13 +447,13 @@ def test_a_slow_disk_takes_no_more_than_its_share(started, tmp_path, monkeypatch
     run, history, blocks = started
     clock = [0.0]
     monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: clock[0])
-    write = checkpoints.write_checkpoint
+    write = checkpoint_files.write_checkpoint
 
     def slow(*args):
         write(*args)
         clock[0] += 10
 
-    monkeypatch.setattr(checkpoints, "write_checkpoint", slow)
+    monkeypatch.setattr(checkpoint_files, "write_checkpoint", slow)
     store = Checkpoints(tmp_path / "c", seconds=60)
     store.step(run, history)
     assert run.phases["checkpoint"] == 10
