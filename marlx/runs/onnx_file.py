@@ -30,10 +30,10 @@ NEXT = "next_"
 """Before the names of the outputs that are the next memory."""
 ACTS = (
     "Call it once a step with everyone's observation and the memory that the step before gave; an "
-    "episode begins with the memory in `first`. `action` is the greedy one: the largest legal value "
-    "or probability, the first of equal ones. Where `judged` is `drawn`, the returns of the training "
-    "are those of actions drawn from the output `probability`; draw them yourself to have the same. "
-    "A part `last` of the memory holds the previous action, one-hot: put there what was really done."
+    "episode begins with the memory in `first`. `action` is the greedy one: of the largest legal "
+    "value or probability, the first of equal ones. Where `judged` is `drawn`, the returns of the "
+    "training are those of actions drawn from the output `probability`; draw to have the same. A "
+    "part `last` of the memory holds the previous action, one-hot: put there what was really done."
 )
 """What the file says about its use."""
 

@@ -149,7 +149,7 @@ def _inline(
 
 
 def _constant(x: Any) -> Any:
-    """Returns an array, or a key as it is: a key is never an operand of what greedy acting needs."""
+    """Returns an array, or a key as it is: what greedy acting needs reads none."""
     import jax
 
     return x if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
