@@ -52,7 +52,7 @@ commands:
   play RUN [options]         take a seat in a trained team, in a browser
   watch [FOLDER] [options]   all runs under a folder as they go, in the terminal or a browser
   doctor RUN                 likely problems of a run, and the settings to look at
-  export RUN [options]       a trained policy as StableHLO, for programs without marlx
+  export RUN [options]       a trained policy as StableHLO or ONNX, for other programs
   plot RUN... [options]      learning curves of several runs, with intervals
   report RUN... [options]    everything about runs as one HTML page
   sweep FILE [options]       try the settings that a sweep file describes

@@ -110,10 +110,11 @@ def export_command(argv: Sequence[str]) -> int:
     path, options = run_and_options(argv, "export", ExportOptions)
     use_compilation_cache()
     from marlx.runs.export import export
+    from marlx.runs.onnx_file import export_onnx
     from marlx.runs.policies import load_policy
 
-    policy = load_policy(path, options.policy_seed)
-    files = export(policy, options.out or Path(path) / "export")
+    policy, folder = load_policy(path, options.policy_seed), options.out or Path(path) / "export"
+    files = [export_onnx(policy, folder)] if options.to == "onnx" else export(policy, folder)
     print(f"{printable(path)}, seed {policy.seed}, after {policy.steps:,} environment steps")
     for file in files:
         print(f"  {printable(file)}  {file.stat().st_size:,} bytes")

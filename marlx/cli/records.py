@@ -101,8 +101,11 @@ class DoctorOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """A trained policy as StableHLO, with its arrays and a description of both."""
+    """A trained policy as StableHLO, with its arrays and a description of both, or as ONNX."""
 
+    to: Literal["stablehlo", "onnx"] = "stablehlo"
+    """`onnx`: one file, `policy.onnx`, with its inputs and outputs described in it; it needs the
+    extra `onnx`."""
     out: str | None = None
     """Folder to write to; `export` in the run folder if not given."""
     policy_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)

@@ -122,7 +122,12 @@ def _styled(path: str | None) -> Iterator[None]:
 
 def _caption(comparison: Comparison, options: PlotOptions, name: str) -> str:
     """Returns a caption for a paper: what is drawn, of how many seeds, over how many steps."""
-    what = "greedy team return" if options.metric == "return" else _words(options.metric)
+    from marlx.analysis.comparison import judged_by
+
+    what, judged = _words(options.metric), judged_by(comparison.runs)
+    if options.metric == "return":
+        what = f"{judged} team return" if judged in ("drawn", "greedy") else "team return"
+        what += " of drawn and greedy actions, as each method is judged" * (" and " in judged)
     counts = sorted({len(sample.final) for sample in comparison.samples.values()})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     steps = max(float(run.steps[-1]) for run in comparison.runs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import positionals, run_and_options
 from marlx.cli.records import WatchOptions
-from marlx.text import duration, printable, short
+from marlx.text import bytes_text, duration, printable, short
 
 if TYPE_CHECKING:
     from marlx.viewer.watching import Row, Watcher
@@ -50,7 +50,7 @@ def print_rows(rows: list[Row]) -> None:
 
 
 def cells(row: Row) -> list[str]:
-    """Returns state, name, what is trained, steps, return, time left, curve, warnings as text."""
+    """Returns state, name, algorithm, steps, return, time, memory, curve, warnings as text."""
     sign = SIGNS.get(row.state, "?")
     what = f"{row.algorithm} on {row.environment}" if row.algorithm else ""
     steps = f"{short(row.steps)} of {short(row.total)} steps" if row.total else ""
@@ -59,9 +59,10 @@ def cells(row: Row) -> list[str]:
         spread = f" ({row.low:.3g} to {row.high:.3g})" if row.low != row.high else ""
         value = f"return {row.value:.3g}{spread}"
     left = "" if row.left is None else f"{duration(row.left)} left"
+    memory = "" if row.memory is None else bytes_text(row.memory)
     curve = sparkline([mean for _, mean, _, _ in row.curve])
     warned = f"! {'; '.join(row.warnings)}" if row.warnings else ""
-    return [f"{sign} {row.state}", row.name, what, steps, value, left, curve, warned]
+    return [f"{sign} {row.state}", row.name, what, steps, value, left, memory, curve, warned]
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -89,7 +90,15 @@ def _live(watcher: Watcher, every: float) -> int:
         return 0
 
 
-COLUMNS = {"run": 10, "trained": 12, "steps": 10, "return": 18, "left": 7, "curve": SPARK}
+COLUMNS = {
+    "run": 10,
+    "trained": 12,
+    "steps": 10,
+    "return": 18,
+    "left": 7,
+    "memory": 7,
+    "curve": SPARK,
+}
 """Of the table in the terminal, with the least width of each."""
 
 
@@ -115,6 +124,7 @@ def _table(rows: list[Row]) -> Any:
             Text(f"{short(row.steps)}/{short(row.total)}" if row.total else ""),
             Text(value + spread),
             Text("" if row.left is None else duration(row.left)),
+            Text("" if row.memory is None else bytes_text(row.memory)),
             Text(sparkline([mean for _, mean, _, _ in row.curve])),
             Text("; ".join(row.warnings), "yellow"),
         )
@@ -127,11 +137,12 @@ def _serve(watcher: Watcher, options: WatchOptions) -> int:
     from marlx.viewer.serving import Server
     from marlx.viewer.watching import as_json, title_of
 
-    scripts = ("drawing.js", "watch.js")
+    scripts = ("drawing.js", "parallel.js", "watch.js")
     data = {"seconds": options.every}
     routes = {
         "": lambda _: page(title_of(watcher.folder), "", data, scripts, asks=True),
         "runs": lambda _: as_json(watcher.rows()),
+        "picture": watcher.picture,
     }
     try:
         server = Server(routes, options.port)

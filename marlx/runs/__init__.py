@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from marlx.runs import files as files
     from marlx.runs import folder as folder
     from marlx.runs import identity as identity
+    from marlx.runs import onnx_file as onnx_file
+    from marlx.runs import onnx_operators as onnx_operators
+    from marlx.runs import onnx_steps as onnx_steps
     from marlx.runs import policies as policies
     from marlx.runs import result as result
 else:

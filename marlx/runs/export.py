@@ -45,7 +45,7 @@ def acting(policy: Policy) -> Callable[[Arrays, Arrays], tuple[Array, Arrays]]:
     from marlx.types import Observation
 
     shape = jax.eval_shape(lambda: policy.learner.memory(1))
-    names, structure = list(_memory(shape)), jax.tree.structure(shape)
+    names, structure = list(by_name(shape)), jax.tree.structure(shape)
 
     def act(obs: Arrays, memory: Arrays) -> tuple[Array, Arrays]:
         before = jax.tree.unflatten(structure, [memory[name] for name in names])
@@ -74,7 +74,7 @@ def exported(policy: Policy, platforms: Sequence[str] = PLATFORMS) -> Exported:
     def abstract(x: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
 
-    obs, memory = jax.tree.map(abstract, _inputs(policy))
+    obs, memory = jax.tree.map(abstract, inputs(policy))
     try:
         return export.export(jax.jit(acting(policy)), platforms=list(platforms))(obs, memory)
     except Exception as error:  # third-party learners may raise anything
@@ -88,7 +88,7 @@ def description(policy: Policy, function: Exported) -> dict[str, Any]:
     """Returns the content of `policy.json`: all that a program needs to call the function."""
     import jax
 
-    obs, memory = _inputs(policy)
+    obs, memory = inputs(policy)
     read, _ = _read(policy)
     spec, action = policy.spec, function.out_avals[0]
 
@@ -150,8 +150,8 @@ def export(policy: Policy, out: str | Path, platforms: Sequence[str] = PLATFORMS
     return [folder / name for name in contents]
 
 
-def _inputs(policy: Policy) -> tuple[Arrays, Arrays]:
-    """An observation of zeros and the initial memory, for a batch of one."""
+def inputs(policy: Policy) -> tuple[Arrays, Arrays]:
+    """Returns an observation of zeros and the initial memory, by name, for a batch of one."""
     import jax
 
     spec = policy.spec
@@ -162,11 +162,11 @@ def _inputs(policy: Policy) -> tuple[Arrays, Arrays]:
     }
     if spec.active_mask:
         obs["active"] = np.zeros((1, spec.num_agents), bool)
-    return obs, jax.tree.map(np.asarray, _memory(policy.learner.memory(1)))
+    return obs, jax.tree.map(np.asarray, by_name(policy.learner.memory(1)))
 
 
-def _memory(memory: Any) -> Arrays:
-    """The leaves of an acting memory by name; a single leaf without a path is called `memory`."""
+def by_name(memory: Any) -> Arrays:
+    """Returns an acting memory by names; a single leaf without a path is called `memory`."""
     return {name or "memory": leaf for name, leaf in named(memory).items()}
 
 
@@ -177,14 +177,14 @@ def _read(policy: Policy) -> tuple[dict[str, bool], dict[str, bool]]:
     """
     import jax
 
-    inputs = _inputs(policy)
-    jaxpr = jax.make_jaxpr(acting(policy))(*inputs).jaxpr
+    given = inputs(policy)
+    jaxpr = jax.make_jaxpr(acting(policy))(*given).jaxpr
     needed = {id(x) for x in jaxpr.outvars}  # backwards from the outputs
     for step in reversed(jaxpr.eqns):
         if any(id(x) in needed for x in step.outvars):
             needed |= {id(x) for x in step.invars}
     flags = [id(x) in needed for x in jaxpr.invars]
     read: tuple[dict[str, bool], dict[str, bool]] = jax.tree.unflatten(
-        jax.tree.structure(inputs), flags
+        jax.tree.structure(given), flags
     )
     return read

@@ -28,7 +28,7 @@ REMOTE = (
 """Beginnings of the names of file systems that other machines may write to."""
 QUIET_SECONDS = 180.0
 """Without a lock to go by, a run whose files have not changed for longer is stopped."""
-_LOCK = re.compile(r"FLOCK +\w+ +WRITE +\d+ +([0-9a-f]+):([0-9a-f]+):(\d+)")
+_LOCK = re.compile(r"FLOCK +\w+ +WRITE +(\d+) +([0-9a-f]+):([0-9a-f]+):(\d+)")
 
 
 class Locks:
@@ -42,8 +42,8 @@ class Locks:
         except OSError:
             text, self.known = "", False
         self._locked = {
-            (int(major, 16), int(minor, 16), int(inode))
-            for major, minor, inode in _LOCK.findall(text)
+            (int(major, 16), int(minor, 16), int(inode)): int(process)
+            for process, major, minor, inode in _LOCK.findall(text)
         }
         self._remote = _remote_devices(mounts)
 
@@ -65,6 +65,18 @@ class Locks:
         if self.known and device not in self._remote:
             return False
         return now - changed < QUIET_SECONDS
+
+    def memory(self, folder: Path) -> int | None:
+        """Returns the bytes of memory that a run's process holds; None where that is not known."""
+        try:
+            about = os.stat(folder)
+            device = os.major(about.st_dev), os.minor(about.st_dev)
+            process = self._locked.get((*device, about.st_ino))
+            text = Path(f"/proc/{process}/status").read_text("utf-8", errors="replace")
+        except OSError:
+            return None
+        found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.M)
+        return None if found is None else 1024 * int(found[1])
 
 
 def _remote_devices(mounts: Path) -> set[tuple[int, int]]:

@@ -6,11 +6,11 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
   const SIGNS = { live: "●", failed: "✗", stopped: "■", finished: "✓", unreadable: "?" };
-  const state = { runs: [], chosen: null, failed: false, updates: 0 };
+  const state = { runs: [], sweeps: [], pictures: new Map(), chosen: null, failed: false, updates: 0 };
 
   const summary = element("p", { class: "summary", role: "status" });
   const body = element("tbody");
-  const heads = ["state", "run", "algorithm", "environment", "steps", "return", "left", "doctor"];
+  const heads = ["state", "run", "algorithm", "environment", "steps", "return", "left", "memory", "doctor"];
   const table = element("table", { class: "runs" }, [
     element("thead", {}, [element("tr", {}, heads.map((text) => element("th", { text, scope: "col" })))]), body,
   ]);
@@ -42,6 +42,14 @@
     return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
   }
 
+  // As `marlx.text.bytes_text`.
+  function bytes(size) {
+    for (const [unit, letters] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
+      if (size >= unit) return `${+(size / unit).toPrecision(3)} ${letters}`;
+    }
+    return `${size} B`;
+  }
+
   function look(run) {
     const same = state.runs.filter((one) => one.environment === run.environment);
     const k = same.indexOf(run);
@@ -66,6 +74,7 @@
       element("td", { class: "number" }, [element("span", { text: run.total ? `${short(run.steps)} of ${short(run.total)}` : "" }), run.total ? bar : null]),
       element("td", { class: "number" }, [element("b", { text: value }), element("span", { class: "quiet", text: spread })]),
       element("td", { class: "number", text: run.left === null ? "" : time(run.left) }),
+      element("td", { class: "number", text: run.memory === null ? "" : bytes(run.memory) }),
       element("td", { class: "warned", text: run.warnings.join("; ") }),
     ];
     const node = element("tr", { class: state.chosen === run.name ? "chosen" : "", onclick: () => choose(run.name) }, cells);
@@ -127,15 +136,40 @@
     for (const run of state.runs) {
       if (run.curve.length > 1) drawn.set(run.environment, [...(drawn.get(run.environment) || []), run]);
     }
-    charts.replaceChildren(...[...drawn].map(([environment, runs]) => chart(environment, runs)));
+    const named = new Map(state.runs.filter((run) => run.value !== null).map((run) => [run.name, run]));
+    charts.replaceChildren(
+      ...[...drawn].map(([environment, runs]) => chart(environment, runs)),
+      ...state.sweeps.map((sweep) => marlx.parallel(sweep, named, state.chosen, choose)),
+      ...state.runs.map(picture).filter(Boolean),
+    );
+  }
+
+  // The GIF of a run: asked for once, and again when it was written again.
+  function picture(run) {
+    const kept = state.pictures.get(run.name);
+    if (run.picture === null || (state.chosen !== null && state.chosen !== run.name)) return null;
+    if (kept && kept.at === run.picture) return kept.node;
+    const image = element("img", { alt: `an episode of ${run.name}` });
+    const node = element("figure", { class: "episode" }, [
+      element("figcaption", {}, [element("b", { text: run.name }), element("span", { class: "quiet", text: " an episode" })]), image,
+    ]);
+    state.pictures.set(run.name, { at: run.picture, node });
+    ask("picture", { name: run.name }).then((said) => {
+      if (said.data) image.src = said.data;
+      else node.replaceChildren(element("p", { class: "quiet", text: said.error }));
+    }).catch(() => state.pictures.delete(run.name));
+    return node;
+  }
+
+  async function ask(name, content) {
+    return (await fetch(name, { method: "POST", body: content && JSON.stringify(content) })).json();
   }
 
   async function update() {
     try {
-      const answer = await fetch("runs", { method: "POST" });
-      const said = await answer.json();
+      const said = await ask("runs");
       state.failed = Boolean(said.error);
-      if (said.runs) state.runs = said.runs;
+      if (said.runs) [state.runs, state.sweeps] = [said.runs, said.sweeps];
     } catch {
       state.failed = true;
     }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from marlx.analysis.comparison import UNCOMPARED
 from marlx.analysis.doctor import examine
 from marlx.analysis.run_data import EmptyRun, RunData, read_run
+from marlx.files import read_bytes
 from marlx.text import printable, shortened
 from marlx.viewer.liveness import Locks
 
@@ -21,8 +24,14 @@ MOST_RUNS = 1000
 """Most runs that are shown."""
 MOST_POINTS = 200
 """Most points of a curve on the page."""
+PICTURE = "episode.gif"
+"""What `marlx render RUN` writes into a run folder."""
+LARGEST_PICTURE = 8_000_000
+"""Bytes of the largest picture that is shown."""
 FILES = ("config.yaml", "metrics.jsonl", "result.json", "failure.json", "checkpoints", "policy")
 """What changes while a run goes on."""
+LEAST_RUNS, MOST_AXES = 3, 8
+"""Runs that make a sweep, and axes of its picture."""
 STATES = ("live", "failed", "stopped", "finished", "unreadable")
 """Of a run, in the order in which they are shown."""
 
@@ -43,6 +52,9 @@ class Row:
       high: return of the highest.
       left: seconds to the end, of a live run; None where that is not known.
       curve: `(steps, mean, lowest, highest)` of each evaluation, thinned.
+      memory: bytes that the process of a live run holds; None where that is not known.
+      picture: when the run's GIF was written, in seconds since the epoch; None without one.
+      settings: of the run, by dotted name.
       warnings: what `marlx doctor` finds, or why the run cannot be read.
     """
 
@@ -57,6 +69,9 @@ class Row:
     high: float | None = None
     left: float | None = None
     curve: tuple[tuple[float, float, float, float], ...] = ()
+    memory: int | None = None
+    picture: float | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -70,6 +85,7 @@ class Watcher:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._read: dict[Path, tuple[Any, Row]] = {}
+        self._paths: dict[str, Path] = {}
 
     def rows(self) -> list[Row]:
         """Returns the runs there are now: live ones first, then by name."""
@@ -87,12 +103,27 @@ class Watcher:
             if row.state == "stopped" and live:
                 passed = max(0.0, now - changed)
                 left = None if row.left is None else max(0.0, row.left - passed)
-                row = dataclasses.replace(row, state="live", left=left)
+                memory = locks.memory(path)
+                row = dataclasses.replace(row, state="live", left=left, memory=memory)
             elif row.left is not None:
                 row = dataclasses.replace(row, left=None)
-            rows.append(row)
+            rows.append(dataclasses.replace(row, picture=_written(path / PICTURE)))
         self._read = kept
+        self._paths = {row.name: path for (path, _), row in zip(kept.items(), rows, strict=True)}
         return sorted(rows, key=lambda row: (STATES.index(row.state), row.name))
+
+    def picture(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Returns the GIF of the run `{name}`, as a data address.
+
+        Raises:
+          ValueError: there is no such run.
+          OSError: it has no GIF.
+        """
+        path = self._paths.get(str(asked["name"]))
+        if path is None:
+            raise ValueError("there is no such run")
+        content = read_bytes(path / PICTURE, limit=LARGEST_PICTURE)
+        return {"data": f"data:image/gif;base64,{base64.b64encode(content).decode('ascii')}"}
 
     def _folders(self) -> Iterator[Path]:
         """Folders with settings, at most `DEPTH` below."""
@@ -128,6 +159,7 @@ class Watcher:
             high=high,
             left=_seconds_left(run),
             curve=tuple(_thinned(run.steps, band)),
+            settings=run.settings,
             warnings=tuple(shortened(finding.title, 60) for finding in _findings(run)),
         )
 
@@ -184,9 +216,55 @@ def _stamp(path: Path) -> tuple[tuple[Any, ...], float]:
     return tuple(stamp), changed
 
 
+def _written(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
 def as_json(rows: list[Row]) -> dict[str, Any]:
     """Returns the rows for the page."""
-    return {"runs": [dataclasses.asdict(row) for row in rows], "states": list(STATES)}
+    shown = [{**vars(row), "settings": None} for row in rows]
+    return {"runs": shown, "states": list(STATES), "sweeps": sweeps(rows)}
+
+
+def sweeps(rows: list[Row]) -> list[dict[str, Any]]:
+    """Returns folders whose runs differ in their settings, for parallel coordinates.
+
+    A folder counts with `LEAST_RUNS` or more runs of one environment that have a return. Axes are
+    the settings in which they differ, at most `MOST_AXES`, those with most values first: an axis
+    has a number for each run, or the texts that there are.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.value is not None:
+            groups.setdefault((row.name.rpartition("/")[0], row.environment), []).append(row)
+    made = []
+    for (folder, environment), group in groups.items():
+        names = {name for row in group for name in row.settings} - {*UNCOMPARED} | {"algorithm"}
+        values = {
+            name: [_cell(row.settings.get(name, row.algorithm if name == "algorithm" else None))
+                   for row in group]
+            for name in sorted(names)
+        }  # fmt: skip
+        axes = [name for name, cells in values.items() if len({*map(str, cells)}) > 1]
+        axes = sorted(axes, key=lambda name: -len({*map(str, values[name])}))[:MOST_AXES]
+        if len(group) >= LEAST_RUNS and axes:
+            runs = [
+                {"name": row.name, "values": [values[name][k] for name in axes]}
+                for k, row in enumerate(group)
+            ]
+            axes = [shortened(name, 40) for name in axes]
+            made.append({"name": folder, "environment": environment, "axes": axes, "runs": runs})
+    return made
+
+
+def _cell(value: Any) -> float | str:
+    """Returns a setting as the page shows it: a number, or text."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
+        return float(value)
+    return shortened(value, 24)
 
 
 def title_of(folder: Path) -> str:

@@ -771,6 +771,10 @@ def test_figures_for_papers(capsys, tmp_path):
     out = capsys.readouterr().out
     assert "curves.csv: the numbers of the figure" in out
     assert "caption: Interquartile mean over 2 seeds of the greedy team return, over 200 " in out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    (tmp_path / "run" / "result.json").write_text(json.dumps({**result, "judged": "drawn"}))
+    assert cli.run(["plot", "run", *paper]) == 0
+    assert "caption: Interquartile mean over 2 seeds of the drawn team" in capsys.readouterr().out
     assert (tmp_path / "curves.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "curves.csv").read_text().splitlines()[-1].endswith("200.0,0.6,0.5,0.7")
     (tmp_path / "good").write_text("font.size: 6\nlines.linewidth: 3\n")

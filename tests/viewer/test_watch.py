@@ -6,12 +6,14 @@ import fcntl
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 
 import pytest
+from PIL import Image
 
 from marlx import cli
 from marlx.cli.watch import print_rows, sparkline
@@ -22,17 +24,29 @@ from marlx.viewer.serving import Server
 from marlx.viewer.watching import Watcher, as_json
 
 HOSTILE = "<script>alert(1)\x1b[31m</script>\"'"
+NAMED = "sweep <script>\"'\x1b"
+SHOWN_NAME = "sweep <script>\"'\\x1b"
 SHOWN = "<script>alert(1)\\x1b[31m<"
+SCRIPTS = ("drawing.js", "parallel.js", "watch.js")
 HOLD = (
     "import fcntl, os, sys, time; fd = os.open(sys.argv[1], os.O_RDONLY);"
     "fcntl.flock(fd, fcntl.LOCK_EX); print(flush=True); time.sleep(600)"
 )
 
 
-def write_run(folder, returns=((0.0, 0.2), (0.5, 0.7), (0.5, 0.9)), *, finished=False, total=400):
+def write_run(
+    folder,
+    returns=((0.0, 0.2), (0.5, 0.7), (0.5, 0.9)),
+    *,
+    finished=False,
+    total=400,
+    learner=None,
+):
     """A run of two seeds with an evaluation at every 100 steps, each of which took 10 seconds."""
     folder.mkdir(parents=True)
     settings = {"algorithm": "qmix", "environment": "matrix/climbing", "total_steps": total}
+    if learner is not None:
+        settings["learner"] = json.dumps(learner)
     settings |= {"seed": 0, "seeds": len(returns[0]) if returns else 2}
     (folder / "config.yaml").write_text("".join(f"{k}: {v}\n" for k, v in settings.items()))
     lines = [
@@ -159,7 +173,7 @@ def test_the_terminal_and_the_page_agree(chrome, twelve, capsys):
     folder, process = twelve
     watcher = Watcher(folder)
     routes = {
-        "": lambda _: page("runs", "", {"seconds": 0.2}, ("drawing.js", "watch.js"), asks=True),
+        "": lambda _: page("runs", "", {"seconds": 0.2}, SCRIPTS, asks=True),
         "runs": lambda _: as_json(watcher.rows()),
     }
     server = Server(routes)
@@ -178,7 +192,9 @@ def test_the_terminal_and_the_page_agree(chrome, twelve, capsys):
         assert len(lines) == len(shown) == 12
         for line, row in zip(lines, shown, strict=True):
             assert line.startswith(f"{row[0]}  {row[1]}")
-            assert row[7] in line
+            assert row[8] in line
+            assert bool(re.fullmatch(r"[\d.]+ [kMG]B", row[7])) == ("live" in row[0])
+            assert bool(re.search(r"  [\d.]+ [kMG]B", line)) == ("live" in row[0])
         text = "".join(map("".join, shown))
         assert "<script>alert(1)" in text and "\x1b" not in text
         assert chrome.run("document.querySelectorAll('td script').length") == 0
@@ -193,6 +209,62 @@ def test_the_terminal_and_the_page_agree(chrome, twelve, capsys):
         server.close()
         thread.join()
     chrome.wait("document.querySelector('.summary').textContent.includes('has ended')")
+
+
+def test_a_sweep_and_pictures_are_shown(chrome, tmp_path):
+    gif = io.BytesIO()
+    Image.new("P", (40, 30)).save(gif, "GIF")
+    for k, lr in enumerate((1e-4, 1e-3, 1e-2, 1e-2)):
+        known = {"lr": lr, "mixer_hidden": 16, "double": k % 2 == 0}
+        write_run(tmp_path / NAMED / f"t{k}", ((k / 10, k / 5),), finished=True, learner=known)
+    (tmp_path / NAMED / "t1" / "episode.gif").write_bytes(gif.getvalue())
+    write_run(tmp_path / "alone", finished=True)
+    watcher = Watcher(tmp_path)
+    (sweep,) = as_json(watcher.rows())["sweeps"]
+    assert sweep["axes"] == ["learner.lr", "learner.double"]  # not what all have in common
+    assert sweep["runs"][1]["values"] == [1e-3, "False"]
+    routes = {
+        "": lambda _: page("runs", "", {"seconds": 0.2}, SCRIPTS, asks=True),
+        "runs": lambda _: as_json(watcher.rows()),
+        "picture": watcher.picture,
+    }
+    server = Server(routes)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        chrome.open(server.url)
+        chrome.wait("document.querySelectorAll('.coordinate').length === 4")
+        chrome.wait("[...document.images].some((i) => i.naturalWidth === 40)")
+        heads = "[...document.querySelectorAll('.axis-name')].map((t) => t.firstChild.data)"
+        assert chrome.run(heads) == ["learner.lr", "learner.double", "return"]
+        heights = chrome.run(  # of the learning rates: by powers of ten
+            "[...document.querySelectorAll('.coordinate')]"
+            ".map((p) => +p.getAttribute('d').split(/[ML]/)[1].split(' ')[1])"
+        )
+        assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2])
+        assert heights[2] == heights[3]
+        updates = chrome.run("marlx.watch.updates")
+        chrome.wait(f"marlx.watch.updates > {updates + 1}")  # drawn again, not asked for again
+        assert sum(url.endswith("picture") for url in chrome.requests) == 1
+        title = "document.querySelector('.parallel').parentElement.querySelector('b')"
+        assert chrome.run(f"{title}.textContent") == SHOWN_NAME
+        assert chrome.run(f"{title}.childElementCount") == 0
+        assert chrome.problems == []
+        assert all(url.startswith((server.url, "data:")) for url in chrome.requests)
+    finally:
+        server.close()
+        thread.join()
+
+
+def test_pictures_are_those_of_runs_only(tmp_path):
+    write_run(tmp_path / "run")
+    watcher = Watcher(tmp_path)
+    watcher.rows()
+    for name in ("../run", "nothing", ""):
+        with pytest.raises(ValueError, match="no such run"):
+            watcher.picture({"name": name})
+    with pytest.raises(ValueError, match=r"episode\.gif"):
+        watcher.picture({"name": "run"})
 
 
 def test_watch_prints_once_where_there_is_no_terminal(twelve, capsys):
