@@ -22,6 +22,7 @@ from marlx.algos.q_items import check_window, pack, unpack
 from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
 from marlx.algos.q_mixers import mixer_of
 from marlx.algos.q_network import unroll_after
+from marlx.algos.q_next import Unrolled, next_utilities
 from marlx.algos.q_parts import QParts, act, make_parts
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
@@ -68,9 +69,9 @@ def td_loss(
 ) -> tuple[Array, LossInfo]:
     """Returns the TD loss of a batch of windows, f32 [].
 
-    The value of a next state is computed from the step's own `next_obs` and the memory after that
-    step, never from the step that follows in the window. So a time limit is bootstrapped through,
-    and the state after a reset reaches no target.
+    The value of a next state is that of the step's own `next_obs`, with the memory after that step
+    (`marlx.algos.q_next`). So a time limit is bootstrapped through, and the state after a reset
+    reaches no target.
     """
     c, net, items, old = parts.config, parts.net, unpack(sample.items), state.target
     mixer = mixed_after(parts.mixer, c.mixing_delay, state.steps)
@@ -78,9 +79,11 @@ def td_loss(
     online, memory = unroll_after(net, params.agents, *windows, burn_in=c.burn_in)
     value = window_values(mixer, params.mixer, online, items.action)  # [T, b] or [T, b, N]
 
-    _, old_memory = net.unroll(old.agents, *windows)
-    old_next, _ = net.step(old.agents, old_memory, items.next_obs)
-    next_, _ = net.step(params.agents, memory, items.next_obs)
+    unrolled = (
+        Unrolled(params.agents, online, memory),
+        Unrolled(old.agents, *net.unroll(old.agents, *windows)),
+    )
+    next_, old_next = next_utilities(net, unrolled, items)
     both = (params.mixer, next_), (old.mixer, old_next)
     next_value = next_values(c, parts.backup, mixer, *both, state.rewards)
 

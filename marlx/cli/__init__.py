@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from marlx._version import __version__
 from marlx.cli.bench import bench_command
+from marlx.cli.cache import without_cache
 from marlx.cli.completion import completion_command
 from marlx.cli.doctor import doctor_command
 from marlx.cli.grid import train_command
@@ -68,6 +69,7 @@ commands:
 
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --seeds 4
   marlx train qmix Foraging-8x8-2p-2f-coop-v3 --help      every setting, with its value
+  marlx train qmix Foraging-8x8-2p-2f-coop-v3 --no-cache  keep no compiled programs
   marlx --version
 """
 
@@ -75,6 +77,8 @@ TRAINING = ("train", "sweep", "pool", "reproduce", "protocol run")
 """Commands that train for long and whose results are in files."""
 COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay", "language")
 """Commands that a signal ends at once, also while XLA compiles."""
+CACHING = ("train", "sweep", "pool", "reproduce", "protocol", *COMPILING)
+"""Commands that compile, keep what they compiled, and take `--no-cache`."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -191,7 +195,8 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         return 0
     if argv[0] not in commands:
         raise unknown("command", argv[0], commands)
-    return commands[argv[0]](argv[1:])
+    words = without_cache(argv[1:]) if argv[0] in CACHING else argv[1:]
+    return commands[argv[0]](words)
 
 
 @contextlib.contextmanager

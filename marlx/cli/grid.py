@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marlx.cli import report, train
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import parse_train, positionals, value_of
 from marlx.cli.records import Output
-from marlx.cli.shared import complain, quoted, use_compilation_cache
+from marlx.cli.shared import complain, quoted
 from marlx.cli.tracking import check_loggers
 from marlx.cli.words import is_option
 from marlx.files import LARGEST_YAML, read_bytes

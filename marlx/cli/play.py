@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import env_options, parse_play, positionals, run_and_options, with_settings
 from marlx.cli.records import EvalOptions, ExportOptions, PlayOptions, RenderOptions
-from marlx.cli.shared import like_path, print_returns, use_compilation_cache
+from marlx.cli.shared import like_path, print_returns
 from marlx.text import bytes_text, nearest, printable, shortened
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import run_and_options
 from marlx.cli.records import PlayWithOptions
-from marlx.cli.shared import use_compilation_cache
 from marlx.text import bytes_text, printable
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.grid import SIGNALLED, train_one
 from marlx.cli.options import positionals
 from marlx.cli.protocol_plan import Part, ProtocolRunOptions, notes, parts, words
 from marlx.cli.protocol_table import TableOptions, print_table
-from marlx.cli.shared import complain, quoted, use_compilation_cache
+from marlx.cli.shared import complain, quoted
 from marlx.cli.train import train_command
 from marlx.cli.words import read_options
 from marlx.settings import check_settings

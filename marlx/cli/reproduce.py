@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import parse_train, positionals, run_and_options
 from marlx.cli.records import ReproduceOptions
-from marlx.cli.shared import use_compilation_cache
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 
 if TYPE_CHECKING:

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marlx.text import nearest, print_line, printable, shortened
-from marlx.xla.options import check_options
 
 if TYPE_CHECKING:
     import numpy as np
 
 LONGEST_LINE = 1500
 """Most characters of an error message."""
-
-
-def use_compilation_cache() -> None:
-    """Caches compiled programs between runs; a user's JAX variables take precedence.
-
-    Raises:
-      ValueError: an option of JAX has a value that marlx cannot train with.
-    """
-    check_options()
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache) / "marlx" / "xla"))
 
 
 def in_one_line(error: Exception) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import parse_train, run_and_options
 from marlx.cli.records import SweepOptions
-from marlx.cli.shared import complain, use_compilation_cache
+from marlx.cli.shared import complain
 from marlx.cli.sweep_results import show
 from marlx.files import read_text
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices

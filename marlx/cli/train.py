@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.cluster import (
     agree_to_start,
     any_stopped,
@@ -30,7 +31,7 @@ from marlx.cli.resume import (
     steps_of,
 )
 from marlx.cli.run_text import describe, kept_line, print_result, stopped_line
-from marlx.cli.shared import complain, in_one_line, use_compilation_cache
+from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices

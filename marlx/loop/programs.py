@@ -96,7 +96,8 @@ def compile_programs(traced: Mapping[str, Any], values: Values) -> Programs:
     """Compiles traced functions, before their first calls.
 
     They are compiled in parallel, since a compiler keeps one core busy and compilation is most of
-    what a short run costs. Only the block is optimised fully; the others run rarely.
+    what a short run costs. Only the block is optimised fully, and evaluations a little; the others
+    run once.
 
     Args:
       traced: from `trace_programs`; `block` and `evaluate` are among them.
@@ -107,7 +108,9 @@ def compile_programs(traced: Mapping[str, Any], values: Values) -> Programs:
 
     def compile_one(name: str) -> Program:
         program = lowered[name]
-        return Program(program.compile() if name == "block" else compile_fast(program), values)
+        if name == "block":
+            return Program(program.compile(), values)
+        return Program(compile_fast(program, level=int(name == "evaluate")), values)
 
     with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
         return Programs(**dict(zip(lowered, pool.map(compile_one, lowered), strict=True)))

@@ -1,4 +1,4 @@
-"""Compilation with optimisations off, for programs that run rarely."""
+"""Compilation with few optimisations, for programs that run rarely."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any
 import jax
 
 
-def compile_fast(lowered: Any) -> Any:
-    """Compiles a lowered program, on a CPU with optimisations off.
+def compile_fast(lowered: Any, level: int = 0) -> Any:
+    """Compiles a lowered program, on a CPU with few optimisations. On accelerators it is ordinary.
 
-    This is about 3 times faster to compile and 2 times slower to run, so it is for programs that
-    run once or rarely. On accelerators it is an ordinary compilation.
+    Args:
+      lowered: the program.
+      level: 0, the fastest to compile, for what runs once; 1 for what runs a few dozen times.
+        Evaluations of recurrent QMIX on spread, 512 episodes, took 0.4 s to compile and 93 ms to
+        run with 0; 0.7 s and 11 ms with 1; 1.3 s and 10 ms in full (two CPU cores).
     """
     if jax.default_backend() != "cpu":
         return lowered.compile()
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    options = {"xla_backend_optimization_level": level, "xla_llvm_disable_expensive_passes": True}
     try:
         return lowered.compile({**options, "xla_cpu_use_fusion_emitters": False})
     except jax.errors.JaxRuntimeError as error:
