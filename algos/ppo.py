@@ -121,7 +121,7 @@ def init(config: PPOConfig, nets: ActorCritic, key: Array, example: Transition) 
       ValueError: rollouts cannot be cut into windows and minibatches of equal size.
     """
     length, num_envs = example.terminated.shape
-    check_windows(length, num_envs, config.window if config.recurrent else 1, config.minibatches)
+    check_windows(length, num_envs, config.window if nets.remembers else 1, config.minibatches)
     params, rollout = nets.init(key), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
     memory = nets.critic_memory(num_envs)
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))

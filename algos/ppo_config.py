@@ -7,6 +7,8 @@ from typing import Literal
 
 from marlx.learning.distributions import Bounded
 from marlx.nets.agents import SharingMode
+from marlx.nets.contract import Maker
+from marlx.nets.makers import NetworkName, check_network
 from marlx.settings import check_settings, nearest_names, setting
 
 RewardOf = Literal["team", "group", "own"]
@@ -58,8 +60,20 @@ class PPOConfig:
     `own`: its own."""
     hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of all networks."""
+    network: NetworkName | Maker = "auto"
+    """Agents' networks (see the page on networks):
+    `auto`: `gru` or `mlp`, as `recurrent` says.
+    `mlp`: dense layers.
+    `gru`: a GRU behind a dense layer.
+    `cnn`: convolutions over the observation's planes.
+    `entity`: attention over the rows of things that are seen.
+    `transformer`: attention over the last `attention_steps` steps.
+    From Python also a function that makes one."""
+    attention_steps: int = setting(16, at_least=1, at_most=10_000)
+    """Steps that a `transformer` sees, with the present one."""
     recurrent: bool = False
-    """Actor and critic have a GRU; without it they see the present observation only."""
+    """Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+    without it they see the present observation only."""
     trunk: Trunk = "separate"
     """The critic's network:
     `separate`: its own.
@@ -82,6 +96,7 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        check_network(self)
 
 
 @nearest_names
