@@ -27,7 +27,7 @@ def played(env_id, steps=0, count=4):
 
 
 def rows(spec, obs):
-    """Rows [B, N, count, width] by kind, bool [B, N, count], whether they are there, and the rest."""
+    """Rows [B, N, count, width] by kind, whether they are there [B, N, count], and the rest."""
     found = {kind.name: rows_of(kind, obs.local) for kind in spec.entities}
     there = {kind.name: presence(kind, found[kind.name]) for kind in spec.entities}
     return found, there, obs.local[..., jnp.array(own_columns(spec.entities, spec.obs_size))]
