@@ -12,6 +12,7 @@ from marlx.algos.q_config import QConfig
 from marlx.algos.switching.config import SwitchConfig
 from marlx.environment import Environment
 from marlx.learner import Learner
+from marlx.nets.contract import Maker
 from marlx.types import EnvSpec
 
 def iql(
@@ -40,6 +41,8 @@ def iql(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = True,
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
@@ -89,7 +92,18 @@ def iql(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output.
       sharing: Agents that share parameters:
         `all`: all agents.
@@ -135,6 +149,8 @@ def vdn(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = True,
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
@@ -184,7 +200,18 @@ def vdn(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output.
       sharing: Agents that share parameters:
         `all`: all agents.
@@ -230,6 +257,8 @@ def qmix(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = True,
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
@@ -279,7 +308,18 @@ def qmix(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output.
       sharing: Agents that share parameters:
         `all`: all agents.
@@ -325,6 +365,8 @@ def qplex(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = True,
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
@@ -374,7 +416,18 @@ def qplex(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output.
       sharing: Agents that share parameters:
         `all`: all agents.
@@ -420,6 +473,8 @@ def joint_q(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = True,
     layer_norm: bool = False,
     sharing: Literal["all", "group", "none"] = "all",
@@ -469,7 +524,18 @@ def joint_q(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output.
       sharing: Agents that share parameters:
         `all`: all agents.
@@ -505,6 +571,8 @@ def pqn(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     layer_norm: bool = True,
     sharing: Literal["all", "group", "none"] = "all",
@@ -534,7 +602,18 @@ def pqn(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output, which takes the target network's
         place.
       sharing: Agents that share parameters:
@@ -565,6 +644,8 @@ def pqn_vdn(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     layer_norm: bool = True,
     sharing: Literal["all", "group", "none"] = "all",
@@ -594,7 +675,18 @@ def pqn_vdn(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output, which takes the target network's
         place.
       sharing: Agents that share parameters:
@@ -625,6 +717,8 @@ def pqn_qmix(
     reward: Literal["team", "own"] = "team",
     max_grad_norm: float = 10.0,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     layer_norm: bool = True,
     sharing: Literal["all", "group", "none"] = "all",
@@ -654,7 +748,18 @@ def pqn_qmix(
         `own`: its own (independent learners only).
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of the agents' networks.
-      recurrent: Agents' networks have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       layer_norm: Layer normalisation of the encoder's output, which takes the target network's
         place.
       sharing: Agents that share parameters:
@@ -690,6 +795,8 @@ def ippo(
     reward: Literal["team", "group", "own"] = "team",
     window: int = 16,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
     layer_norm: bool = False,
@@ -730,7 +837,18 @@ def ippo(
       window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
         there.
       hidden: Width of all networks.
-      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       trunk: The critic's network:
         `separate`: its own.
         `shared`: a second head on the actor's (IPPO only).
@@ -768,6 +886,8 @@ def mappo(
     reward: Literal["team", "group", "own"] = "team",
     window: int = 16,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
     layer_norm: bool = False,
@@ -808,7 +928,18 @@ def mappo(
       window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
         there.
       hidden: Width of all networks.
-      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       trunk: The critic's network:
         `separate`: its own.
         `shared`: a second head on the actor's (IPPO only).
@@ -846,6 +977,8 @@ def ia2c(
     reward: Literal["team", "group", "own"] = "team",
     window: int = 16,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
     layer_norm: bool = False,
@@ -884,7 +1017,18 @@ def ia2c(
       window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
         there.
       hidden: Width of all networks.
-      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       trunk: The critic's network:
         `separate`: its own.
         `shared`: a second head on the actor's (IPPO only).
@@ -922,6 +1066,8 @@ def maa2c(
     reward: Literal["team", "group", "own"] = "team",
     window: int = 16,
     hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
     recurrent: bool = False,
     trunk: Literal["separate", "shared"] = "separate",
     layer_norm: bool = False,
@@ -960,7 +1106,18 @@ def maa2c(
       window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
         there.
       hidden: Width of all networks.
-      recurrent: Actor and critic have a GRU; without it they see the present observation only.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
       trunk: The critic's network:
         `separate`: its own.
         `shared`: a second head on the actor's (IPPO only).

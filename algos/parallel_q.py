@@ -32,6 +32,7 @@ from marlx.data.ring import Rollout
 from marlx.learner import Learner
 from marlx.learning.schedule import falling
 from marlx.nets import mixers
+from marlx.nets.contract import has_memory
 from marlx.nets.mixers import Mixer, window_values
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Transition
@@ -107,7 +108,7 @@ def loss(
 def update(parts: Parts, state: PQNState, key: Array) -> tuple[PQNState, dict[str, Array]]:
     """Returns the state after all epochs on the last rollout, and metrics."""
     c = parts.config
-    window = c.window if c.recurrent else 1
+    window = c.window if has_memory(state.rollout.start) else 1
     batch = targets(parts, state.params, state.rollout)
     data = jax.tree.map(lambda x: windows(x, window), batch)
     count = state.rollout.items.done.size // window
@@ -158,9 +159,8 @@ def parallel_q_learner(spec: EnvSpec, config: PQNConfig, mixer: Mixer) -> Learne
 
     def init(key: Array, example: Transition) -> PQNState:
         length, num_envs = example.terminated.shape
-        check_windows(
-            length, num_envs, config.window if config.recurrent else 1, config.minibatches
-        )
+        window = config.window if has_memory(example.memory) else 1
+        check_windows(length, num_envs, window, config.minibatches)
         key_agents, key_mixer = jax.random.split(key)
         params = QParams(parts.net.init(key_agents), mixer.init(key_mixer))
         shapes = jax.eval_shape(store, example)

@@ -7,6 +7,8 @@ from typing import Literal
 
 from marlx.algos.q_config import QConfig
 from marlx.nets.agents import SharingMode
+from marlx.nets.contract import Maker
+from marlx.nets.makers import NetworkName, check_network
 from marlx.settings import check_settings, setting
 
 
@@ -42,8 +44,20 @@ class PQNConfig:
     """Largest global norm of a gradient; larger ones are scaled down."""
     hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of the agents' networks."""
+    network: NetworkName | Maker = "auto"
+    """Agents' networks (see the page on networks):
+    `auto`: `gru` or `mlp`, as `recurrent` says.
+    `mlp`: dense layers.
+    `gru`: a GRU behind a dense layer.
+    `cnn`: convolutions over the observation's planes.
+    `entity`: attention over the rows of things that are seen.
+    `transformer`: attention over the last `attention_steps` steps.
+    From Python also a function that makes one."""
+    attention_steps: int = setting(16, at_least=1, at_most=10_000)
+    """Steps that a `transformer` sees, with the present one."""
     recurrent: bool = False
-    """Agents' networks have a GRU; without it they see the present observation only."""
+    """Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+    without it they see the present observation only."""
     layer_norm: bool = True
     """Layer normalisation of the encoder's output, which takes the target network's place."""
     sharing: SharingMode = "all"
@@ -64,6 +78,7 @@ class PQNConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        check_network(self)
 
     def of_q_learner(self) -> QConfig:
         """Returns these settings as those of the Q-learner's network, storage and TD error."""

@@ -123,7 +123,8 @@ def init(
       ValueError: rollouts cannot be cut into windows and minibatches of equal size.
     """
     length, num_envs = example.terminated.shape
-    check_windows(length, num_envs, config.sequence, config.minibatches)
+    sequence = config.sequence if nets.remembers else 1
+    check_windows(length, num_envs, sequence, config.minibatches)
     params, rollout = nets.init(key), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
     memory = nets.critic_memory(num_envs)
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))

@@ -16,6 +16,7 @@ from marlx.algos.ppo_config import PolicyGradientConfig, RewardOf
 from marlx.algos.ppo_networks import Memories, PPOExtras
 from marlx.data.minibatches import permutations, take, windows
 from marlx.learning.active import value_exists, zero_inactive
+from marlx.nets.contract import has_memory
 from marlx.types import Array, EnvSpec, Observation, Transition
 
 
@@ -143,7 +144,7 @@ def value_weights(rollout: Transition, everywhere: bool) -> Array | None:
 def sequences(
     config: PolicyGradientConfig, batch: Batch, memory: Memories, weight: Array | None
 ) -> Sequences:
-    """Returns a rollout cut into windows; of a single step where nothing is recurrent.
+    """Returns a rollout cut into windows; of a single step where nothing has a memory.
 
     Args:
       config: settings.
@@ -151,7 +152,7 @@ def sequences(
       memory: [T, B, ...], before each step.
       weight: f32 [T, B], `Transition.weight`.
     """
-    window = config.sequence
+    window = config.sequence if has_memory(memory) else 1
     count = batch.done.size // window
     return Sequences(
         jax.tree.map(lambda x: windows(x, window), batch),

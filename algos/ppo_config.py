@@ -7,6 +7,8 @@ from typing import Literal
 
 from marlx.learning.distributions import Bounded
 from marlx.nets.agents import SharingMode
+from marlx.nets.contract import Maker
+from marlx.nets.makers import NetworkName, check_network
 from marlx.settings import check_settings, nearest_names, setting
 
 RewardOf = Literal["team", "group", "own"]
@@ -60,7 +62,7 @@ class PolicyGradientConfig:
 
     @property
     def sequence(self) -> int:
-        """Steps of the sequences that updates recompute; 1 where nothing has a memory."""
+        """Steps of the sequences that updates recompute, where networks have a memory."""
         return 1
 
 
@@ -73,8 +75,20 @@ class PPOConfig(PolicyGradientConfig):
     """Steps per sequence of a recurrent learner; it starts at the memory that acting had there."""
     hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of all networks."""
+    network: NetworkName | Maker = "auto"
+    """Agents' networks (see the page on networks):
+    `auto`: `gru` or `mlp`, as `recurrent` says.
+    `mlp`: dense layers.
+    `gru`: a GRU behind a dense layer.
+    `cnn`: convolutions over the observation's planes.
+    `entity`: attention over the rows of things that are seen.
+    `transformer`: attention over the last `attention_steps` steps.
+    From Python also a function that makes one."""
+    attention_steps: int = setting(16, at_least=1, at_most=10_000)
+    """Steps that a `transformer` sees, with the present one."""
     recurrent: bool = False
-    """Actor and critic have a GRU; without it they see the present observation only."""
+    """Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+    without it they see the present observation only."""
     trunk: Trunk = "separate"
     """The critic's network:
     `separate`: its own.
@@ -95,10 +109,14 @@ class PPOConfig(PolicyGradientConfig):
     `clipped`: by clipping.
     `squashed`: by tanh."""
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_network(self)
+
     @property
     def sequence(self) -> int:
-        """Steps of the sequences that updates recompute: `window` where there is a memory."""
-        return self.window if self.recurrent else 1
+        """Steps of the sequences that updates recompute: `window`."""
+        return self.window
 
 
 @nearest_names

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from marlx.algos.ppo_config import PPOConfig
 from marlx.learning.distributions import Distribution, distribution
-from marlx.nets.agents import AgentNetwork, TeamNetwork, central_network, team_network
+from marlx.nets.agents import TeamNetwork
+from marlx.nets.contract import has_memory
+from marlx.nets.makers import agents_network, state_network
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 
@@ -64,6 +66,12 @@ class ActorCritic(NamedTuple):
     team_value: bool = False
     values_everywhere: bool = False
 
+    @property
+    def remembers(self) -> bool:
+        """Whether actor or critic has a memory, so that it learns from windows of steps."""
+        memories = jax.eval_shape(lambda: (self.actor_memory(1), self.critic_memory(1)))
+        return has_memory(memories)
+
 
 def actor_critic(spec: EnvSpec, config: PPOConfig, *, central: bool) -> ActorCritic:
     """Returns the networks that `config.trunk` names.
@@ -94,11 +102,7 @@ def separate_networks(spec: EnvSpec, config: PPOConfig, central: bool) -> ActorC
     actions = distribution(spec, config.bounded)
     actor = _actor(spec, config, actions.num_outputs(spec.num_actions))
     outputs = (1 if config.reward == "team" else spec.num_agents) if central else 1
-    net = AgentNetwork(outputs, config.hidden, config.recurrent, config.layer_norm)
-    if central:
-        critic = central_network(net, spec)
-    else:
-        critic = team_network(net, spec, config.sharing, config.agent_id)
+    critic = (state_network if central else agents_network)(spec, config, outputs)
 
     def by_agent(outputs: Array) -> Array:
         values = outputs[..., 0, :] if central else outputs[..., 0]
@@ -185,7 +189,4 @@ def extras(spec: EnvSpec, nets: ActorCritic, num_envs: int) -> PPOExtras:
 
 
 def _actor(spec: EnvSpec, config: PPOConfig, outputs: int) -> TeamNetwork:
-    net = AgentNetwork(
-        outputs, config.hidden, config.recurrent, config.layer_norm, head_scale=0.01
-    )  # fmt: skip
-    return team_network(net, spec, config.sharing, config.agent_id)
+    return agents_network(spec, config, outputs, head_scale=0.01)

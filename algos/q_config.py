@@ -6,6 +6,8 @@ import dataclasses
 from typing import Literal
 
 from marlx.nets.agents import SharingMode
+from marlx.nets.contract import Maker
+from marlx.nets.makers import NetworkName, check_network
 from marlx.settings import check_settings, nearest_names, require, setting
 
 
@@ -65,8 +67,20 @@ class QConfig:
     """Largest global norm of a gradient; larger ones are scaled down."""
     hidden: int = setting(64, at_least=1, at_most=16_384)
     """Width of the agents' networks."""
+    network: NetworkName | Maker = "auto"
+    """Agents' networks (see the page on networks):
+    `auto`: `gru` or `mlp`, as `recurrent` says.
+    `mlp`: dense layers.
+    `gru`: a GRU behind a dense layer.
+    `cnn`: convolutions over the observation's planes.
+    `entity`: attention over the rows of things that are seen.
+    `transformer`: attention over the last `attention_steps` steps.
+    From Python also a function that makes one."""
+    attention_steps: int = setting(16, at_least=1, at_most=10_000)
+    """Steps that a `transformer` sees, with the present one."""
     recurrent: bool = True
-    """Agents' networks have a GRU; without it they see the present observation only."""
+    """Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+    without it they see the present observation only."""
     layer_norm: bool = False
     """Layer normalisation of the encoder's output."""
     sharing: SharingMode = "all"
@@ -92,5 +106,6 @@ class QConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        check_network(self)
         within = self.burn_in < self.window
         require("burn_in", self.burn_in, within, f"less than window ({self.window})")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from marlx.algos.q_config import QConfig
 from marlx.learning.active import choosable, zero_inactive
-from marlx.nets.agents import AgentNetwork, team_network
+from marlx.nets.makers import agents_network
 from marlx.nets.mixers import Utilities
 from marlx.types import Array, EnvSpec, Observation, Tree
 
@@ -70,14 +70,13 @@ def q_network(spec: EnvSpec, config: QConfig) -> QNetwork:
     and passes no gradient to it.
 
     Raises:
-      ValueError: actions are continuous.
+      ValueError: actions are continuous, or the network reads what is not declared.
     """
     if spec.continuous:
         raise ValueError(
             f"{spec.id} has continuous actions; Q-learning chooses among discrete ones"
         )
-    net = AgentNetwork(spec.num_actions, config.hidden, config.recurrent, config.layer_norm)
-    team = team_network(net, spec, config.sharing, config.agent_id)
+    team = agents_network(spec, config, spec.num_actions)
 
     def utilities(q: Array, features: Array, obs: Observation) -> Utilities:
         state = obs.global_state.astype(jnp.float32) / spec.scale

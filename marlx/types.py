@@ -65,6 +65,72 @@ class Transition(NamedTuple):
         return self.terminated | self.truncated
 
 
+class Planes(NamedTuple):
+    """An image as the first numbers of each agent's flat observation.
+
+    What stands behind the image is no part of it.
+
+    Attributes:
+      height: of the image, in cells.
+      width: in cells.
+      channels: numbers of a cell.
+      channels_first: the observation is one plane after another, [channels, height, width], instead
+        of one cell after another, [height, width, channels].
+    """
+
+    height: int
+    width: int
+    channels: int
+    channels_first: bool = False
+
+    @property
+    def size(self) -> int:
+        """Numbers of the image."""
+        return self.height * self.width * self.channels
+
+    def split(self, local: Array) -> tuple[Array, Array]:
+        """Returns the image f32 [..., height, width, channels] and the numbers behind it."""
+        flat, axes = local[..., : self.size], local.shape[:-1]
+        if self.channels_first:
+            image = flat.reshape(*axes, self.channels, self.height, self.width)
+            image = jnp.moveaxis(image, -3, -1)
+        else:
+            image = flat.reshape(*axes, self.height, self.width, self.channels)
+        return image, local[..., self.size :]
+
+
+class Entities(NamedTuple):
+    """Rows of one kind in each agent's flat observation: foods, landmarks, other agents.
+
+    Attributes:
+      name: of the kind.
+      columns: for each row the places of its numbers in the observation. All rows have as many
+        numbers, in the same order.
+      present: the number of a row that says whether the thing is there; None: it always is.
+      above: it is there where that number is above this one.
+    """
+
+    name: str
+    columns: tuple[tuple[int, ...], ...]
+    present: int | None = None
+    above: float = 0.0
+
+    @classmethod
+    def block(
+        cls,
+        name: str,
+        first: int,
+        count: int,
+        width: int,
+        present: int | None = None,
+        above: float = 0.0,
+    ) -> Entities:
+        """Returns `count` rows of `width` numbers that stand one after another from `first` on."""
+        starts = range(first, first + count * width, width)
+        rows = tuple(tuple(range(start, start + width)) for start in starts)
+        return cls(name, rows, present, above)
+
+
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
     """Static facts about an environment: all that a learner may know of it.
@@ -99,6 +165,9 @@ class EnvSpec:
       outcomes: names of what an episode ends with, besides its return: `win_rate`, `success_rate`.
         Each is a key of the `info` of `step_env`, bool [] or f32 [] in [0, 1], which is read at the
         step where an episode ends. Runs report its mean over episodes under that name.
+      planes: how the first numbers of `local` are an image, the same for all agents; or None.
+      entities: which numbers of `local` are rows of things that an agent sees, by kind, the same
+        for all agents; all other numbers are the agent's own. Empty where none are declared.
     """
 
     id: str
@@ -120,6 +189,8 @@ class EnvSpec:
     active_mask: bool = False
     common_reward: bool = False
     outcomes: tuple[str, ...] = ()
+    planes: Planes | None = None
+    entities: tuple[Entities, ...] = ()
 
     def __post_init__(self) -> None:
         groups = self.groups or (("agents", tuple(range(self.num_agents))),)
@@ -143,6 +214,33 @@ class EnvSpec:
         total = sum(width for _, width in self.state_parts)
         if self.state_parts and total != self.state_size:
             raise ValueError(f"state_parts hold {total} numbers; state_size is {self.state_size}")
+        self._check_layout()
+
+    def _check_layout(self) -> None:
+        """Raise ValueError where planes or rows are not in the observation."""
+        planes, size = self.planes, self.obs_size
+        if planes is not None and not (min(planes[:3]) > 0 and planes.size <= size):
+            raise ValueError(
+                f"planes are {planes.height} x {planes.width} x {planes.channels}; an observation "
+                f"has {size} numbers"
+            )
+        taken: set[int] = set()
+        for kind in self.entities:
+            places = [place for row in kind.columns for place in row]
+            if len({len(row) for row in kind.columns}) != 1 or not places:
+                raise ValueError(f"entities {kind.name!r} must have rows, all of one width")
+            if len(set(places)) < len(places) or taken & set(places):
+                raise ValueError(f"entities {kind.name!r} name a number twice")
+            if min(places) < 0 or max(places) >= size:
+                raise ValueError(
+                    f"entities {kind.name!r} name number {max(places)}; an observation has {size}"
+                )
+            if kind.present is not None and not 0 <= kind.present < len(kind.columns[0]):
+                raise ValueError(f"entities {kind.name!r} have no number {kind.present} in a row")
+            taken |= set(places)
+        names = [kind.name for kind in self.entities]
+        if len(set(names)) < len(names):
+            raise ValueError(f"entities are named twice: {', '.join(names)}")
 
     @property
     def rewards_differ(self) -> bool:

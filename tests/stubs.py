@@ -106,7 +106,7 @@ def _type(hint: Any, configs: set[type[Any]]) -> str:
         return "None"
     if hint is Ellipsis:
         return "..."
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or getattr(hint, "_is_protocol", False):
         configs.add(typing.cast(type[Any], hint))
     return str(hint.__name__)
 

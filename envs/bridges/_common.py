@@ -20,7 +20,7 @@ from marlx.environment import EnvState
 from marlx.envs.checks import LONGEST_EPISODE, one_of
 from marlx.files import parse_json
 from marlx.text import shortened
-from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.types import Array, EnvSpec, Observation, Planes, Tree
 from marlx.xla.memory import is_key
 
 UNLIMITED = 1000
@@ -193,6 +193,16 @@ def keep_types(new: Tree, old: Tree) -> Tree:
         return new if is_key(new) else jax.lax.convert_element_type(new, old.dtype)
 
     return jax.tree.map(keep, new, old)
+
+
+def image(obs: Tree) -> Planes | None:
+    """Returns how a flattened observation begins with an image; None where it does not.
+
+    Args:
+      obs: shapes of the observation, whose first leaf is an image where it has three axes.
+    """
+    leaves = jax.tree.leaves(obs)
+    return Planes(*leaves[0].shape) if leaves and len(leaves[0].shape) == 3 else None
 
 
 class Bounds(NamedTuple):

@@ -19,6 +19,7 @@ from marlx.envs.bridges._common import (
     call,
     check_horizon,
     flat,
+    image,
     info_arrays,
     keep_types,
     library,
@@ -111,11 +112,15 @@ class GymnaxEnv(Environment[BridgeState, GymnaxParams]):
         return GymnaxParams(max_steps_in_episode=limit, inner=inner)
 
     @functools.cached_property
+    def _shown(self) -> Tree:
+        """Shapes of the observation."""
+        env, params = self._inner
+        return jax.eval_shape(env.reset_env, jax.random.key(0), params)[0]
+
+    @functools.cached_property
     def _obs_size(self) -> int:
         """Width of the flattened observation."""
-        env, params = self._inner
-        shown = jax.eval_shape(env.reset_env, jax.random.key(0), params)[0]
-        return sum(leaf.size for leaf in jax.tree.leaves(shown))
+        return sum(leaf.size for leaf in jax.tree.leaves(self._shown))
 
     def spec(self, params: GymnaxParams | None = None) -> EnvSpec:
         """Returns static facts: one agent, whose observation is the state."""
@@ -131,6 +136,7 @@ class GymnaxEnv(Environment[BridgeState, GymnaxParams]):
             state_size=self._obs_size,
             horizon=int(params.max_steps_in_episode),
             continuous=limits is not None,
+            planes=image(self._shown),
         )
 
     def render(self, state: BridgeState, params: GymnaxParams | None = None) -> np.ndarray:

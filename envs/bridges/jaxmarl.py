@@ -24,6 +24,7 @@ from marlx.envs.bridges._common import (
     check_settings,
     flat,
     group_by_name,
+    image,
     info_arrays,
     keep_types,
     library,
@@ -36,7 +37,7 @@ from marlx.envs.bridges._common import (
 from marlx.envs.bridges._pictures import no_picture, overcooked_picture
 from marlx.registry import Family
 from marlx.text import unknown
-from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.types import Array, Entities, EnvSpec, Observation, Planes, Tree
 
 PREFIX = "jaxmarl/"
 _SMAX, _OVERCOOKED = "smax/", "overcooked/"
@@ -51,6 +52,7 @@ class Spaces(NamedTuple):
     action_sizes: tuple[int, ...]
     state_size: int
     limits: tuple[Bounds, ...] | None  # of continuous actions; None for discrete ones
+    planes: Planes | None  # the image that all agents observe, as in Overcooked
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,29 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             raise ValueError(f"{self.name} must give a dictionary of observations by agent")
         sizes = [sum(leaf.size for leaf in jax.tree.leaves(shown[agent])) for agent in env.agents]
         state = shown["world_state"].size if "world_state" in shown else sum(sizes)
-        return Spaces(tuple(sizes), tuple(actions), state, limits)
+        images = {image(shown[agent]) for agent in env.agents}
+        planes = images.pop() if len(images) == 1 else None
+        return Spaces(tuple(sizes), tuple(actions), state, limits, planes)
+
+    @property
+    def _units(self) -> tuple[Entities, ...]:
+        """The units that an agent of SMAX observes, row by row; () elsewhere.
+
+        Units out of sight and dead ones are rows of zeros, without health.
+        """
+        battle = getattr(self._inner, "_env", self._inner)
+        if getattr(battle, "observation_type", "") != "unit_list":
+            return ()
+        team = battle.num_allies
+        if len(self._inner.agents) > team and team != battle.num_enemies:
+            return ()  # agents of both teams, whose rows of allies end in different places
+        width = len(battle.unit_features)
+        kinds = (("allies", 0, team - 1), ("enemies", team - 1, battle.num_enemies))
+        return tuple(
+            Entities.block(name, before * width, count, width, present=0)
+            for name, before, count in kinds
+            if count
+        )
 
     @functools.cached_property
     def _legal(self) -> Any:
@@ -237,7 +261,7 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
         """Returns static facts; agents are in JaxMARL's order and grouped by their names."""
         env = self._inner
-        obs_sizes, action_sizes, state_size, limits = self._spaces
+        obs_sizes, action_sizes, state_size, limits, planes = self._spaces
         aggregation: Any = self.reward_aggregation
         if aggregation == "auto":
             kind = type(env).__name__.lower()
@@ -258,6 +282,8 @@ class JaxMarlEnv(Environment[BridgeState, EnvParams]):
             continuous=limits is not None,
             active_mask=self._alive is not None,
             outcomes=() if self._won is None else ("win_rate",),
+            planes=planes,
+            entities=self._units,
         )
 
     def render(self, state: BridgeState, params: EnvParams | None = None) -> np.ndarray:

@@ -19,6 +19,7 @@ from marlx.envs.bridges._common import (
     call,
     check_settings,
     flat,
+    image,
     info_arrays,
     keep_types,
     library,
@@ -29,7 +30,7 @@ from marlx.envs.bridges._common import (
 from marlx.envs.bridges._pictures import jumanji_picture
 from marlx.registry import Family
 from marlx.text import unknown
-from marlx.types import Array, EnvSpec, Observation, Tree
+from marlx.types import Array, EnvSpec, Observation, Planes, Tree
 
 PREFIX = "jumanji/"
 _VIEWS = ("agents_view", "agents_views")  # fields of an observation that hold a row per agent
@@ -43,6 +44,7 @@ class Facts(NamedTuple):
     obs_size: int
     state_size: int
     own_rewards: bool  # whether each agent has a reward of its own
+    planes: Planes | None  # the image that an observation begins with
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +129,7 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
             obs_size=shown[0].shape[1],
             state_size=shown[1].shape[0],
             own_rewards=num_agents > 1 and first.reward.shape == (num_agents,),
+            planes=_image(first.observation),
         )
 
     @property
@@ -137,7 +140,7 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
 
     def spec(self, params: EnvParams | None = None) -> EnvSpec:
         """Returns static facts; agents are equal."""
-        num_agents, num_actions, obs_size, state_size, own_rewards = self._facts
+        num_agents, num_actions, obs_size, state_size, own_rewards, planes = self._facts
         aggregation: Any = self.reward_aggregation
         if aggregation == "auto":
             aggregation = "sum" if own_rewards else "mean"
@@ -151,6 +154,7 @@ class JumanjiEnv(Environment[BridgeState, EnvParams]):
             horizon=int(params.max_steps_in_episode),
             reward_aggregation=aggregation,
             common_reward=self.reward_aggregation == "auto" and aggregation == "mean",
+            planes=planes,
         )
 
     def render(self, state: BridgeState, params: EnvParams | None = None) -> np.ndarray:
@@ -208,6 +212,13 @@ def _parts(obs: Any, *, num_agents: int) -> tuple[Array, Array]:
     local = jnp.broadcast_to(common, (num_agents, common.shape[0]))
     rows = [jnp.asarray(view, jnp.float32).reshape(num_agents, -1) for view in views]
     return jnp.concatenate([*rows, local], axis=1), flat([*views, shared])
+
+
+def _image(obs: Any) -> Planes | None:
+    """Returns the image that local observations begin with (Snake's grid), or None."""
+    fields = obs._asdict()
+    views = any(name in fields for name in _VIEWS)
+    return None if views else image([x for name, x in fields.items() if name != "action_mask"])
 
 
 def from_jumanji(env: Any, **settings: Any) -> JumanjiEnv:

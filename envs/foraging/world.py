@@ -14,7 +14,7 @@ from marlx.envs.checks import integers
 from marlx.envs.foraging import arrays, boards, checks, unrolled
 from marlx.envs.foraging.settings import ForagingSettings
 from marlx.envs.foraging.state import ForagingState
-from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals
+from marlx.types import Array, Entities, EnvSpec, Observation, Planes, Scene, Subgoals
 
 NUM_ACTIONS = 6
 ACTIONS = ("stay", "north", "south", "west", "east", "load")
@@ -122,7 +122,30 @@ class Foraging(ForagingSettings, Environment[ForagingState, EnvParams]):
             scale=float(self._largest),
             optimum=1.0 if self.normalize_reward and edible else None,
             outcomes=("success_rate",),
+            planes=self._planes,
+            entities=self._entities,
         )
+
+    @property
+    def _planes(self) -> Planes | None:
+        """How a local observation is an image: three layers of cells, with `grid`."""
+        side = 2 * self.view + 1
+        return Planes(side, side, 3, channels_first=True) if self.observation == "grid" else None
+
+    @property
+    def _entities(self) -> tuple[Entities, ...]:
+        """Foods and other agents as rows of a local observation, with `vector`.
+
+        What is not seen has level 0, or, where levels are not shown, -1 for its row of the board.
+        """
+        if self.observation == "grid":
+            return ()
+        foods = Entities.block("foods", 0, self.num_food, 3, present=2)
+        if self.num_agents == 1:
+            return (foods,)
+        shown, there = (3, (2, 0.0)) if self.observe_levels else (2, (0, -0.5))
+        first = 3 * self.num_food + shown  # behind the agent itself
+        return foods, Entities.block("agents", first, self.num_agents - 1, shown, *there)
 
     @property
     def name(self) -> str:

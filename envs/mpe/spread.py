@@ -19,7 +19,7 @@ from marlx.envs.mpe.geometry import (
     touch,
 )
 from marlx.envs.mpe.world import Particles, ParticleState
-from marlx.types import Array, Subgoals
+from marlx.types import Array, Entities, Subgoals
 
 SIZE = 0.15
 COVERED = 0.1
@@ -67,6 +67,21 @@ class Spread(Particles):
     def landmarks(self) -> tuple[Landmark, ...]:
         """As many as agents."""
         return (Landmark(),) * self.num_agents
+
+    @property
+    def entities(self) -> tuple[Entities, ...]:
+        """Landmarks and other agents; the agent's velocity and position are its own numbers."""
+        count, others = self.num_agents, self.num_agents - 1
+        landmarks = Entities.block("landmarks", 4, count, 2)
+        if not others:
+            return (landmarks,)
+        place = 4 + 2 * count
+        said = place + 2 * others
+        rows = tuple(
+            (place + 2 * k, place + 2 * k + 1, said + 2 * k, said + 2 * k + 1)
+            for k in range(others)
+        )
+        return landmarks, Entities("agents", rows)
 
     def views(self, state: ParticleState) -> list[list[Array]]:
         """Returns velocity, position, landmarks, other agents, and zeros for messages."""

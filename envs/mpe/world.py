@@ -26,7 +26,7 @@ from marlx.envs import sketch
 from marlx.envs.checks import at_least, check_not_negative, numbers, one_of
 from marlx.envs.mpe.bodies import Agent, Landmark
 from marlx.envs.mpe.geometry import Number, Point, contact, nonzero, one_hot, square, uniform
-from marlx.types import Array, EnvSpec, Observation, Scene
+from marlx.types import Array, Entities, EnvSpec, Observation, Scene
 from marlx.xla.materialise import call_materialised
 
 STEP = 0.1
@@ -201,7 +201,13 @@ class Particles(Environment[ParticleState, EnvParams], abc.ABC):
             obs_sizes=self._obs_sizes,
             action_sizes=self._action_sizes,
             continuous=self.continuous_actions,
+            entities=self.entities,
         )
+
+    @property
+    def entities(self) -> tuple[Entities, ...]:
+        """Rows of each agent's observation, see `EnvSpec.entities`; none unless a task has them."""
+        return ()
 
     def reset_env(self, key: Array, params: EnvParams) -> ParticleState:
         """Returns a first state: positions and goals uniform and independent, all at rest."""

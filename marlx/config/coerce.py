@@ -69,6 +69,8 @@ def _coerce_union(value: Any, args: tuple[Any, ...]) -> Any:
         if type(None) in args:
             return None
     rest = [arg for arg in args if arg is not type(None)]
+    if isinstance(value, str):  # which is no function
+        rest = [arg for arg in rest if not getattr(arg, "_is_protocol", False)]
     reasons = []
     for arg in rest:
         try:
@@ -100,6 +102,8 @@ def _shown(value: Any) -> str:
 def _name(hint: Any) -> str:
     """Returns the name of a type in messages."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) in (tuple, list):
         return "a list"
     return names.get(hint, str(getattr(hint, "__name__", hint)))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.learning.active import zero_inactive
+from marlx.nets.contract import Network, Step, scanned
 from marlx.nets.recurrent import gru
 from marlx.types import Array, EnvSpec, Observation, Tree
 
@@ -106,6 +107,7 @@ class AgentNetwork(nn.Module):
       layer_norm: normalise the encoder's output.
       head_scale: standard deviation of the head's initial weights, relative to LeCun's; with 0.01
         policies start near uniform.
+      body: encoder f32 [..., F] to [..., hidden]; None: a dense layer.
     """
 
     num_outputs: int
@@ -113,6 +115,7 @@ class AgentNetwork(nn.Module):
     recurrent: bool = True
     layer_norm: bool = False
     head_scale: float = 1.0
+    body: nn.Module | None = None
 
     @property
     def memory_size(self) -> int:
@@ -120,7 +123,8 @@ class AgentNetwork(nn.Module):
         return self.hidden if self.recurrent else 0
 
     def setup(self) -> None:  # noqa: D102  flax's hook
-        self.encoder = nn.Dense(self.hidden)
+        if self.body is None:
+            self.encoder = nn.Dense(self.hidden)
         self.norm = nn.LayerNorm() if self.layer_norm else None
         if self.recurrent:
             # not flax's orthogonal default: batched QR factorisations can lock up the CPU backend
@@ -133,7 +137,7 @@ class AgentNetwork(nn.Module):
 
     def encode(self, x: Array) -> Array:
         """Returns f32 [..., hidden] from inputs f32 [..., F]."""
-        x = self.encoder(x)
+        x = self.encoder(x) if self.body is None else self.body(x)  # type: ignore[operator]
         return nn.relu(x if self.norm is None else self.norm(x))
 
     def recur(self, memory: Array, x: Array) -> tuple[Array, Array]:
@@ -180,6 +184,16 @@ def unroll_network(
     return apply(features, method="head"), features, memories
 
 
+def of_module(network: AgentNetwork, width: int) -> Network:
+    """Returns an `AgentNetwork` that reads `width` numbers, as the functions of the contract."""
+
+    def init(key: Array) -> Tree:
+        return network.init(key, jnp.zeros((1, network.memory_size)), jnp.zeros((1, width)))
+
+    step: Step = network.apply  # type: ignore[assignment]
+    return Network(init, network.memory_size, step, functools.partial(unroll_network, network))
+
+
 def dormant(features: Array, threshold: float = 0.025) -> Array:
     """Returns the share of dormant units f32 [], from features f32 [..., H].
 
@@ -213,7 +227,7 @@ class TeamNetwork(NamedTuple):
 
 
 def team_network(
-    network: AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
+    network: Network | AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
 ) -> TeamNetwork:
     """Returns a network in which each agent reads its own observation; zeros while it is inactive.
 
@@ -235,7 +249,7 @@ def team_network(
     return _team(network, sharing(mode, spec), spec.num_agents, width, inputs)
 
 
-def central_network(network: AgentNetwork, spec: EnvSpec) -> TeamNetwork:
+def central_network(network: Network | AgentNetwork, spec: EnvSpec) -> TeamNetwork:
     """Returns a network that reads the global state, once for all agents."""
 
     def inputs(obs: Observation) -> Array:
@@ -246,30 +260,28 @@ def central_network(network: AgentNetwork, spec: EnvSpec) -> TeamNetwork:
 
 
 def _team(
-    network: AgentNetwork,
+    network: Network | AgentNetwork,
     shared: Sharing,
     num_agents: int,
     width: int,
     inputs: Callable[[Observation], Array],
 ) -> TeamNetwork:
     """Returns a network of `num_agents` whose inputs f32 [..., N, width] are `inputs(obs)`."""
-
-    def init(key: Array) -> Tree:
-        memory, x = jnp.zeros((1, network.memory_size)), jnp.zeros((1, width))
-        return shared.init(lambda key: network.init(key, memory, x), key)
+    made = network if isinstance(network, Network) else of_module(network, width)
+    unroll_set = made.unroll or scanned(made.step)
 
     def memory(num_envs: int) -> Array:
-        return jnp.zeros((num_envs, num_agents, network.memory_size))
+        return jnp.zeros((num_envs, num_agents, made.memory))
 
     def step(params: Tree, memory: Array, obs: Observation) -> tuple[Array, Array, Array]:
-        return shared.apply(network.apply, params, memory, inputs(obs))  # type: ignore[no-any-return]
+        return shared.apply(made.step, params, memory, inputs(obs))  # type: ignore[no-any-return]
 
     def unroll(
         params: Tree, memory: Array, obs: Observation, done: Array
     ) -> tuple[Array, Array, Array]:
         def one_set(params: Tree, memory: Array, x: Array) -> Tree:
-            return unroll_network(network, params, memory, x, done)
+            return unroll_set(params, memory, x, done)
 
         return shared.apply(one_set, params, memory, inputs(obs))  # type: ignore[no-any-return]
 
-    return TeamNetwork(init, memory, step, unroll)
+    return TeamNetwork(lambda key: shared.init(made.init, key), memory, step, unroll)

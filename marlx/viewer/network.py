@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from marlx.nets.agents import sharing
+from marlx.nets.makers import has_gru
 from marlx.registry import algorithm
 from marlx.runs.policies import Policy, named
 from marlx.types import EnvSpec, Tree
@@ -20,7 +21,7 @@ def described_network(policy: Policy, arrays: Tree) -> dict[str, Any] | None:
     """Returns the agents' network as `networks.js` reads it.
 
     None for what is not written in JavaScript: continuous actions, absent agents, joint actions,
-    and learners that are made of several networks.
+    networks but `mlp` and `gru`, and learners that are made of several networks.
 
     Args:
       policy: for the algorithm and its settings.
@@ -30,6 +31,8 @@ def described_network(policy: Policy, arrays: Tree) -> dict[str, Any] | None:
     if spec.continuous or spec.active_mask or learner.inspect is None:
         return None
     if algorithm(policy.experiment.algorithm).preset not in (*VALUES, *CHANCES):
+        return None
+    if has_gru(learner.config) is None:
         return None
     return described_layers(
         policy.experiment.algorithm, learner.config, spec, policy.learner_scale, arrays
@@ -59,6 +62,6 @@ def described_layers(
         "scale": scale,
         "agent_id": config.agent_id,
         "last_action": config.last_action,
-        "recurrent": config.recurrent,
+        "recurrent": has_gru(config),
         "layer_norm": config.layer_norm,
     }
