@@ -15,7 +15,7 @@ SMALL = {
     "window": 8, "updates_per_step": 1 / 16, "capacity": 512, "period": 4, "low_steps": 0,
     "minibatches": 2, "epochs": 2, "embedding": 4, "width": 8, "heads": 2, "seeds": 2,
     "shortest": 2, "longest": 4, "projection": 8, "updates": 1, "regions": 3,
-    "subgoals": "learned",
+    "subgoals": "learned", "central_hidden": 8, "critic_epochs": 2, "critic_minibatches": 2,
 }  # fmt: skip
 """Sizes that compile and run fast, by the name of the setting."""
 CENTRAL = ("joint_q", "mansa", "mansa_ppo")
@@ -24,7 +24,7 @@ CORES = ("qmix", "ippo")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
 PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
 """LIAM needs the partners in the global state."""
-ABSENT = ("iql", "qmix", "qplex", "ippo", "mappo")
+ABSENT = ("iql", "qmix", "qplex", "ow_qmix", "cw_qmix", "qtran", "ippo", "mappo", "happo", "coma")
 """Learners that do not learn from agents that are not there."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
