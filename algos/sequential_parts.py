@@ -51,7 +51,9 @@ def data_of(data: Sequences, agent: Array, factor: Array) -> Sequences:
     row = functools.partial(_row, agent=agent, axis=2)
     critic = batch.value_weight
     batch = batch._replace(
-        obs=Observation(*(row(x) for x in obs[:2]), obs.global_state, row(obs.active)),
+        obs=obs._replace(
+            local=row(obs.local), action_mask=row(obs.action_mask), active=row(obs.active)
+        ),
         old=row(batch.old),
         value=row(batch.value),
         target=row(batch.target),
