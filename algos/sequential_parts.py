@@ -42,7 +42,7 @@ def _row(tree: Tree, agent: Array, axis: int) -> Tree:
     return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, agent, 1, axis), tree)
 
 
-def data_of(data: Sequences, agent: Array, factor: Array) -> Sequences:
+def data_of(data: Sequences, agent: Array, factor: Array | None) -> Sequences:
     """Returns the sequences of one agent, with `factor` f32 [window, S, 1] on its advantages.
 
     The critic's weights are the team's: it learns from all steps where anyone is there.

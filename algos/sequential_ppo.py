@@ -35,13 +35,13 @@ from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec
 
 
-def next_factor(factor: Array, new: Array, old: Array, active: Array | None) -> Array:
+def next_factor(factor: Array | None, new: Array, old: Array, active: Array | None) -> Array:
     """Returns the factor of the agents that are still to come, f32 [...].
 
     `M' = M pi_new(a | o) / pi_old(a | o)`; agents that are not there have a ratio of 1.
 
     Args:
-      factor: f32 [...], M, the product of the ratios so far; 1 for the first agent.
+      factor: f32 [...], M, the product of the ratios so far; None for the first agent: 1.
       new: f32 [...], log-probability of the agent's action after its update.
       old: f32 [...], under the policy that acted.
       active: bool [...], whether the agent is there; None: always.
@@ -49,14 +49,15 @@ def next_factor(factor: Array, new: Array, old: Array, active: Array | None) -> 
     Source: Zhong et al. 2024 (HARL), HAPPO's algorithm; Kuba et al. 2022, section 4.
     """
     ratio = jnp.exp(new - old)
-    return factor * (ratio if active is None else jnp.where(active, ratio, 1.0))
+    ratio = ratio if active is None else jnp.where(active, ratio, 1.0)
+    return ratio if factor is None else factor * ratio
 
 
 class Turn(NamedTuple):
     """What one agent's update hands on to the next."""
 
     trained: Trained
-    factor: Array  # f32 [window, S, 1], see `next_factor`
+    factor: Array | None  # f32 [window, S, 1], see `next_factor`; None: 1
 
 
 def take_turn(
@@ -108,10 +109,9 @@ def take_turns(
 
     The critic is trained in the first turn, whose gradient norm is that of actor and critic.
     """
-    count, values = trained.optimiser[1].count, data.batch.value
-    turn = Turn(trained, jnp.ones((*values.shape[:2], 1)))
+    count = trained.optimiser[1].count
     step = functools.partial(take_turn, config, nets, data, rate, count)
-    turn, first = step(turn, order[0], key, critic=True)
+    turn, first = step(Turn(trained, None), order[0], key, critic=True)
     if len(order) == 1:
         return turn.trained, first
     keys = jax.random.split(jax.random.fold_in(key, 1), len(order) - 1)
@@ -136,7 +136,7 @@ def update(
     data = sequences(plain, batch, memory, state.rollout.weight)
     rate = learning_rate(plain, state.steps)
     order = jnp.arange(spec.num_agents)
-    if config.order == "random":
+    if config.order == "random" and len(order) > 1:  # no draw, so that one agent's program is PPO's
         order = jax.random.permutation(jax.random.fold_in(key, 0), order)
     trained = Trained(state.params, state.optimiser)
     trained, metrics = take_turns(plain, one, data, rate, trained, order, key)

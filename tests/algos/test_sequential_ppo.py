@@ -56,6 +56,11 @@ def test_with_one_agent_it_is_ppo_bit_for_bit(recurrent):
     assert ours[1][0]["kl"] != 0
 
 
+def test_the_first_factor_is_a_ratio():
+    new, old = jnp.log(jnp.array([0.5])), jnp.log(jnp.array([0.25]))
+    np.testing.assert_allclose(next_factor(None, new, old, None), [2.0])
+
+
 def test_factors_by_hand():
     new, old = jnp.log(jnp.array([0.5, 0.2])), jnp.log(jnp.array([0.25, 0.4]))
     np.testing.assert_allclose(next_factor(jnp.array([3.0, 1.0]), new, old, None), [6.0, 0.5])
@@ -132,7 +137,7 @@ def test_the_joint_surrogate_never_falls_with_a_turn(game):
     values = [worth(nets, trained.params)]
     for number in range(4):
         data, count = make(trained.params), trained.optimiser[1].count
-        turn = Turn(trained, jnp.ones((1, len(JOINT), 1)))
+        turn = Turn(trained, None)
         for place, agent in enumerate((number % 2, 1 - number % 2)):
             turn = step(data, turn, count, jnp.int32(agent), place == 0)
             values.append(worth(nets, turn.trained.params))
