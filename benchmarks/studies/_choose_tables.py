@@ -31,9 +31,9 @@ CHOICES = (
     ),
     Choice(
         "what matters is out of sight",
-        "[`qmix`](qmix.md), recurrent as its preset is",
+        "[`mappo`](mappo.md), [`qmix`](qmix.md), recurrent as their presets are",
         "Foraging-2s-8x8-2p-2f-coop-v3",
-        ("qmix", "vdn", "mappo"),
+        ("mappo", "qmix", "iql", "vdn"),
     ),
     Choice(
         "the best action depends on what others do",
@@ -55,9 +55,9 @@ CHOICES = (
     ),
     Choice(
         "agents that signal to each other",
-        "[`qplex`](qplex.md), [`qmix`](qmix.md)",
+        "[`mappo`](mappo.md), [`qmix`](qmix.md)",
         "mpe/simple_speaker_listener_v4",
-        ("qplex", "qmix", "mappo", "ippo"),
+        ("mappo", "qmix", "qplex", "ippo"),
     ),
     Choice(
         "no memory for a replay, a GPU full of environments",
@@ -65,7 +65,6 @@ CHOICES = (
         EIGHT,
         ("pqn_qmix", "pqn_vdn"),
     ),
-    Choice("agents of different kinds", "[`happo`](happo.md)", EIGHT, ("happo", "mappo")),
     Choice("one agent", "[`ippo`](ippo.md)", "gymnax/CartPole-v1", ("ippo",)),
 )
 

@@ -83,7 +83,8 @@ def taken(config, env=RECALL, params=LIMITED, length=8, num_envs=4):
     """Parts, a state of an untrained learner and the rollout in it."""
     spec = env.spec(params)
     learner, parts = coma(spec, config), make_parts(spec, config)
-    actor, critic = parts.actor.init(jax.random.key(7)), parts.critic.init(jax.random.key(8))
+    actor = jax.jit(parts.actor.init)(jax.random.key(7))
+    critic = jax.jit(parts.critic.init)(jax.random.key(8))
     actors = start(env, params, learner, jax.random.key(0), num_envs)
     roll = jax.jit(functools.partial(rollout, env, params, learner, length=length))
     _, given, _ = roll(actor, actors, jax.random.key(1))
@@ -98,13 +99,17 @@ def test_targets_are_lambda_returns_of_the_target_critic_by_hand():
     found = np.asarray(jax.jit(functools.partial(targets, parts))(state, key))
     assert t.truncated.any() and t.terminated.any()
     length = len(t.done)
-    _, _, memory = parts.actor.unroll(state.actor, t.memory[0], t.obs, t.done)
-    outputs, _, _ = parts.actor.step(state.actor, memory, t.next_obs)
-    legal = jnp.where(t.next_obs.action_mask, outputs, -jnp.inf)
-    action = jax.random.categorical(key, legal)
-    inputs = critic_inputs(parts.spec, t.next_obs, action, True)
-    q, policy = parts.critic.values(state.target, inputs), jax.nn.softmax(legal)
-    following = np.asarray((q * policy).sum(-1))
+
+    @jax.jit
+    def next_values():  # with the memories of a network unrolled from the first on
+        _, _, memory = parts.actor.unroll(state.actor, t.memory[0], t.obs, t.done)
+        outputs, _, _ = parts.actor.step(state.actor, memory, t.next_obs)
+        legal = jnp.where(t.next_obs.action_mask, outputs, -jnp.inf)
+        action = jax.random.categorical(key, legal)
+        inputs = critic_inputs(parts.spec, t.next_obs, action, True)
+        return (parts.critic.values(state.target, inputs) * jax.nn.softmax(legal)).sum(-1)
+
+    following = np.asarray(next_values())
     reward = np.asarray(parts.spec.team_reward(t.reward, None))[..., None]
     done, ended = np.asarray(t.done)[..., None], np.asarray(t.terminated)[..., None]
     after = following[-1]
@@ -119,7 +124,7 @@ def test_the_actor_s_gradient_is_that_of_the_expected_payoff():
     """All joint actions once, under a uniform policy, are an exact expectation."""
     config = dataclasses.replace(TINY, sharing="none", entropy=0.0, normalise_advantage=False)
     parts = make_parts(GAME, config)
-    actor = parts.actor.init(jax.random.key(0))
+    actor = jax.jit(parts.actor.init)(jax.random.key(0))
     head = actor["params"]["readout"]
     actor["params"]["readout"] = jax.tree.map(jnp.zeros_like, head)
     shape = (1, len(JOINT))
@@ -130,7 +135,7 @@ def test_the_actor_s_gradient_is_that_of_the_expected_payoff():
     action = jnp.array([JOINT], jnp.int32)
     t = Transition(obs, action, jnp.zeros((*shape, 3)), done, done, obs, memory, ())
     q = jnp.array([[values(u) for u in JOINT]], jnp.float32)
-    found = jax.grad(lambda a: actor_loss(a, parts, t, q)[0])(actor)
+    found = jax.jit(jax.grad(lambda a: actor_loss(a, parts, t, q)[0]))(actor)
 
     def payoff(actor):
         seen = jax.tree.map(lambda x: x[0, 0], obs)
@@ -140,7 +145,7 @@ def test_the_actor_s_gradient_is_that_of_the_expected_payoff():
             PAYOFF[u] * jnp.prod(jnp.stack([policy[i, a] for i, a in enumerate(u)])) for u in JOINT
         )
 
-    exact = jax.grad(payoff)(actor)
+    exact = jax.jit(jax.grad(payoff))(actor)
     assert jnp.abs(exact["params"]["readout"]["bias"]).max() > 1e-2
     jax.tree.map(  # the loss is a mean over three agents
         lambda a, b: np.testing.assert_allclose(-3 * a, b, rtol=1e-4, atol=1e-6), found, exact
@@ -150,7 +155,7 @@ def test_the_actor_s_gradient_is_that_of_the_expected_payoff():
 def test_it_learns_which_actions_are_worth_something():
     env = Masked()
     learner = coma(env.spec(), TINY, lr=3e-3, critic_lr=3e-3)
-    config = TrainConfig(total_steps=20_000, num_envs=16, rollout_length=8, evals=1)
+    config = TrainConfig(total_steps=12_000, num_envs=16, rollout_length=8, evals=1)
     result = train(env, learner, config=config)
     best = env.best_mean * env.horizon
     assert result.history[-1].metrics["greedy_return"][0] == pytest.approx(best, rel=0.05)
