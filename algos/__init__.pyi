@@ -555,6 +555,344 @@ def joint_q(
         utilities are mixed.
     """
 
+def ow_qmix(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+    central_hidden: int = 64,
+    alpha: float = 0.1,
+) -> Learner:
+    """Returns a learner of ow_qmix: QMIX that weighs overestimates less.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+      central_hidden: Width of the unrestricted value's network.
+      alpha: Weight of errors of the mixed value that may stay; with 1 all count the same.
+    """
+
+def cw_qmix(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+    central_hidden: int = 64,
+    alpha: float = 0.1,
+) -> Learner:
+    """Returns a learner of cw_qmix: QMIX that weighs joint actions less that are not the best.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+      central_hidden: Width of the unrestricted value's network.
+      alpha: Weight of errors of the mixed value that may stay; with 1 all count the same.
+    """
+
+def qtran(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.03125,
+    batch: int = 32,
+    window: int = 16,
+    burn_in: int = 0,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    prioritised: bool = False,
+    priority_exponent: float = 0.6,
+    importance_exponent: float = 0.4,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 100000,
+    epsilon_delay: int = 0,
+    double: bool = True,
+    lambda_: float = 0.0,
+    target_period: int = 200,
+    target_rate: float = 0.0,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = True,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+    mixer_exponent: float = 5.0,
+    mixing_delay: int = 0,
+    central_hidden: int = 64,
+    opt_weight: float = 1.0,
+    nopt_weight: float = 1.0,
+) -> Learner:
+    """Returns a learner of qtran: utilities that bound an unrestricted joint value.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window. A window starts at a stored memory of the network and may span
+        episodes.
+      burn_in: First steps of a window, which only update the memory and are not learned from.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      prioritised: Sample windows in proportion to their last TD error instead of uniformly.
+      priority_exponent: Power of the TD error in the sampling probability: 0 is uniform, 1
+        proportional.
+      importance_exponent: Power of the importance weights in the loss: 0 is no correction, 1
+        the full correction.
+      epsilon_start: Probability of a random action at the start.
+      epsilon_end: Probability of a random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      epsilon_delay: Environment steps before the probability begins to fall.
+      double: Choose the next action with the online network, value it with the target (double
+        Q).
+      lambda_: TD(lambda); 0 is one-step TD.
+      target_period: Gradient updates between copies into the target network (hard updates).
+      target_rate: Step of the target network towards the online one at every update; 0 is hard
+        updates.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own (independent learners only).
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of the agents' networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Agents' networks have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      layer_norm: Layer normalisation of the encoder's output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      mixer_hidden: Hidden width of the mixer's networks.
+      mixer_embed: Width of QMIX's mixing network.
+      mixer_norm: Layer normalisation in the mixers of QMIX and QPLEX, for unbounded global
+        states.
+      mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
+        power
+        (see `marlx.nets.mixers.duplex`).
+      mixing_delay: Environment steps in which agents learn independently, before their
+        utilities are mixed.
+      central_hidden: Width of the networks of the joint value and of the state's.
+      opt_weight: Weight of the loss at the joint action that the agents would choose.
+      nopt_weight: Weight of the loss at the joint action taken.
+    """
+
 def pqn(
     spec: EnvSpec | Environment[Any, Any] | str,
     *,
@@ -1264,6 +1602,231 @@ def sable(
       recurrent: Retention runs on over an episode; without it teams see the present step only.
       window: Steps per sequence of an update; it starts at the memory that acting had there.
       decay: Factor of what the heads keep of the past from step to step, 31/32 to 511/512.
+    """
+
+def happo(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team"] = "team",
+    window: int = 16,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    trunk: Literal["separate"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["none"] = "none",
+    agent_id: bool = False,
+    last_action: bool = False,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+    order: Literal["random", "fixed"] = "random",
+) -> Learner:
+    """Returns a learner of happo: PPO, agents updated one after another.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from: the team's.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      hidden: Width of all networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      trunk: The critic's network: its own.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters: none.
+      agent_id: Always false: an agent's parameters are its own, so it needs no index.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+      order: Order in which agents are updated:
+        `random`: drawn anew for every update.
+        `fixed`: as they are numbered.
+    """
+
+def haa2c(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 1,
+    minibatches: int = 1,
+    clip: float = 0.2,
+    value_clip: float = 0.0,
+    entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team"] = "team",
+    window: int = 16,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    trunk: Literal["separate"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["none"] = "none",
+    agent_id: bool = False,
+    last_action: bool = False,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+    order: Literal["random", "fixed"] = "random",
+) -> Learner:
+    """Returns a learner of haa2c: A2C, agents updated one after another.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from: the team's.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      hidden: Width of all networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      trunk: The critic's network: its own.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters: none.
+      agent_id: Always false: an agent's parameters are its own, so it needs no index.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+      order: Order in which agents are updated:
+        `random`: drawn anew for every update.
+        `fixed`: as they are numbered.
+    """
+
+def coma(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    critic_lr: float = 0.0005,
+    gamma: float = 0.99,
+    lambda_: float = 0.8,
+    critic_epochs: int = 4,
+    critic_minibatches: int = 4,
+    target_period: int = 200,
+    entropy: float = 0.01,
+    max_grad_norm: float = 10.0,
+    normalise_advantage: bool = True,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+) -> Learner:
+    """Returns a learner of coma: actor-critic with a counterfactual baseline.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actor.
+      lr_steps: Environment steps over which both step sizes fall linearly to 0; 0 keeps them
+        constant.
+      critic_lr: Adam's step size for the critic.
+      gamma: Discount per environment step.
+      lambda_: TD(lambda) of the critic's targets; 0 is one-step TD.
+      critic_epochs: The critic's passes over each rollout; the actor makes one.
+      critic_minibatches: The critic's gradient updates per pass; the actor makes one per
+        rollout.
+      target_period: Gradient updates of the critic between copies into its target network.
+      entropy: Weight of the entropy bonus.
+      max_grad_norm: Largest global norm of a gradient, of actor and critic each; larger ones
+        are scaled down.
+      normalise_advantage: Divide the advantages of a rollout by their root mean square.
+      hidden: Width of the actor's network.
+      critic_hidden: Width of the critic's network.
+      recurrent: The actor has a GRU; without it, it sees the present observation only.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters, in actor and critic:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
     """
 
 def mansa(

@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     advantage: Array  # f32 [N]
     weight: Array | None  # f32 [N], in the means of policy and entropy; None: equal
     value_weight: Array | None  # f32 [N], in the mean of the value loss; None: equal
+    factor: Array | None = None  # f32 [N], on the normalised advantage; None: 1
 
 
 class Sequences(NamedTuple):

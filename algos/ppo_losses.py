@@ -155,6 +155,8 @@ def loss(
     new, old = nets.distribution.log_prob(outputs, mask, batch.old.raw), batch.old.log_prob
     entropy = weighted_mean(nets.distribution.entropy(outputs, mask, batch.old.raw), w)
     advantage = normalise_advantages(c, batch.advantage, w)
+    if batch.factor is not None:
+        advantage = batch.factor * advantage
     policy_loss = weighted_mean(ppo_loss(new, old, advantage, c.clip), w)
     errors = value_loss(value, batch.value, batch.target, c.value_clip)
     critic_loss = weighted_mean(errors, batch.value_weight)

@@ -23,7 +23,7 @@ from marlx.algos.q_metrics import METRICS, loss_metrics, update_metrics
 from marlx.algos.q_mixers import mixer_of
 from marlx.algos.q_network import unroll_after
 from marlx.algos.q_next import Unrolled, next_utilities
-from marlx.algos.q_parts import QParts, act, make_parts
+from marlx.algos.q_parts import Loss, QParts, act, make_parts
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
 from marlx.algos.td_equations import (
@@ -101,7 +101,7 @@ def td_loss(
 def gradient_step(parts: QParts, state: QState, key: Array) -> tuple[QState, dict[str, Array]]:
     """Returns the state after a gradient step on a batch of windows, and `METRICS`."""
     sample = parts.replay.sample(state.replay, key)
-    gradient, info = jax.grad(td_loss, has_aux=True)(state.params, parts, state, sample)
+    gradient, info = jax.grad(parts.loss, has_aux=True)(state.params, parts, state, sample)
     step, optimiser = parts.optimiser.update(gradient, state.optimiser, state.params)
     params = optax.apply_updates(state.params, step)
     updates = state.updates + 1
@@ -163,6 +163,7 @@ def q_learner(
     mixer: Mixer,
     adjust: Adjust | None = None,
     backup: Backup | None = None,
+    loss: Loss = td_loss,
 ) -> Learner:
     """Returns the Q-learner that `iql`, `vdn`, `qmix`, `qplex` and `joint_q` are instances of.
 
@@ -172,6 +173,7 @@ def q_learner(
       mixer: combines the agents' utilities into the value that is learned.
       adjust: changes the terms of the TD error, for learners that are part of a composite.
       backup: values next states, for learners whose policy is not greedy; None: by double Q.
+      loss: of a batch of windows; it calls `adjust` and `backup`.
 
     Raises:
       ValueError: the actions are continuous, or settings do not go with the mixer.
@@ -182,10 +184,10 @@ def q_learner(
     if config.last_action:
         plain = dataclasses.replace(config, last_action=False)
         build = functools.partial(
-            q_learner, config=plain, mixer=mixer, adjust=adjust, backup=backup
+            q_learner, config=plain, mixer=mixer, adjust=adjust, backup=backup, loss=loss
         )
         return with_last_action(spec, build)._replace(config=config)
-    c, parts = config, make_parts(spec, config, mixer, adjust, backup)
+    c, parts = config, make_parts(spec, config, mixer, loss, adjust, backup)
     store = functools.partial(pack, spec, c, mixer.uses_state)
 
     def init(key: Array, example: Transition) -> QState:

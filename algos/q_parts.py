@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import optax
 
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_network import QNetwork, q_network
-from marlx.algos.q_state import QPolicy
+from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust
 from marlx.algos.td_equations import Backup
-from marlx.data.replay import Replay, prioritised, uniform
+from marlx.data.replay import Replay, Sample, prioritised, uniform
 from marlx.learning.returns import epsilon_greedy
 from marlx.nets.mixers import Mixer, greedy_actions
 from marlx.types import Array, EnvSpec, Observation, Tree
+
+
+class Loss(Protocol):
+    """`loss(params, parts, state, sample) -> f32 [], LossInfo`, of a batch of windows."""
+
+    def __call__(
+        self, params: QParams, parts: QParts, state: QState, sample: Sample
+    ) -> tuple[Array, LossInfo]:
+        """Returns the loss that is differentiated in `params`, and what else a step needs."""
 
 
 class QParts(NamedTuple):
@@ -26,6 +35,7 @@ class QParts(NamedTuple):
     mixer: Mixer
     optimiser: optax.GradientTransformation
     replay: Replay
+    loss: Loss
     adjust: Adjust | None
     backup: Backup | None
 
@@ -34,6 +44,7 @@ def make_parts(
     spec: EnvSpec,
     config: QConfig,
     mixer: Mixer,
+    loss: Loss,
     adjust: Adjust | None = None,
     backup: Backup | None = None,
 ) -> QParts:
@@ -45,7 +56,7 @@ def make_parts(
     c = config
     _check_mixer(c, mixer)
     adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
-    return QParts(c, q_network(spec, c), mixer, adam, make_replay(c), adjust, backup)
+    return QParts(c, q_network(spec, c), mixer, adam, make_replay(c), loss, adjust, backup)
 
 
 def make_replay(config: QConfig) -> Replay:

@@ -44,9 +44,13 @@ BUILT_IN_FAMILIES = (
 
 BUILT_IN_ALGORITHMS = (
     "marlx.algos.q_learning:ALGORITHMS",
+    "marlx.algos.weighted_mixing:ALGORITHMS",
+    "marlx.algos.transformed_q:ALGORITHMS",
     "marlx.algos.parallel_q:ALGORITHMS",
     "marlx.algos.ppo:ALGORITHMS",
     "marlx.algos.autoregressive.learner:ALGORITHMS",
+    "marlx.algos.sequential_ppo:ALGORITHMS",
+    "marlx.algos.counterfactual:ALGORITHMS",
     "marlx.algos.switching.learner:ALGORITHMS",
     "marlx.algos.subgoals.learner:ALGORITHMS",
     "marlx.algos.agent_modelling.learner:ALGORITHMS",

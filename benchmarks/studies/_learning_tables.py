@@ -9,7 +9,8 @@ import _cells as cells
 import numpy as np
 
 Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
-ALGORITHMS = (*Q_LEARNERS, "ippo", "mappo")
+CENTRAL = ("ow_qmix", "cw_qmix", "qtran")
+ALGORITHMS = (*Q_LEARNERS, *CENTRAL, "ippo", "mappo")
 """Algorithms whose pages have a table."""
 GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
 SMALL = (
@@ -68,13 +69,13 @@ def found(task: str, name: str) -> cells.Result | None:
 
 def small() -> str:
     """Returns the table of games and 8x8 boards."""
-    head = ["task", "random", "optimum", *Q_LEARNERS]
+    head = ["task", "random", "optimum", *Q_LEARNERS, *CENTRAL]
     return cells.table(head, [_small_row(task) for task in SMALL])
 
 
 def _small_row(task: str) -> list[str]:
     some = _any(task, Q_LEARNERS)
-    values = [_greedy(task, name) for name in Q_LEARNERS]
+    values = [_greedy(task, name) for name in (*Q_LEARNERS, *CENTRAL)]
     return [task, cells.random_return(some), cells.optimum(some), *values]
 
 

@@ -26,6 +26,7 @@ from marlx.config import layers as config_layers
 
 LEARNERS = ("iql", "vdn", "qmix")
 MIXERS = (*LEARNERS, "qplex", "joint_q")
+CENTRAL = ("ow_qmix", "cw_qmix", "qtran")
 POLICIES = ("ippo", "mappo")
 FORAGING = ("Foraging-8x8-2p-2f-coop-v3", "Foraging-2s-8x8-2p-2f-coop-v3")
 LARGER = "Foraging-10x10-3p-3f-v3"
@@ -52,7 +53,9 @@ PAIRS = [
     ),
     *((name, task) for task in (LARGER, *FIFTEEN, *PARTICLES) for name in LEARNERS),
     *(("qplex", task) for task in (FORAGING[0], *PARTICLES)),
+    *((name, f"matrix/{game}") for game in GAMES for name in CENTRAL),
     *((name, FORAGING[0]) for name in ("pqn_vdn", "pqn_qmix", "mat", "sable")),
+    *((name, FORAGING[0]) for name in ("ow_qmix", "happo", "coma")),
     ("ippo", "gymnax/CartPole-v1"),
     *((name, task) for task in OPPONENTS for name in (*LEARNERS, *POLICIES)),
 ]

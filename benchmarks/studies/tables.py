@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _choose_tables
 import _claims
 import _composite_tables
 import _leaderboard
@@ -34,6 +35,7 @@ DOCS = ROOT / "docs"
 PAGES = (*sorted(DOCS.glob("*.md")), *sorted(STUDIES.glob("*.md")), ROOT / "README.md")
 TABLES: Mapping[str, Callable[[], str]] = {
     **_learning_tables.TABLES,
+    **_choose_tables.TABLES,
     **_mansa_tables.TABLES,
     **_composite_tables.TABLES,
     **_speed_tables.TABLES,

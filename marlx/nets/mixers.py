@@ -345,3 +345,45 @@ def joint(spec: EnvSpec, *, features: int, hidden: int = 64) -> Mixer:
         return table[masked_argmax(values(params, u), legal)]
 
     return Mixer(init, value, greedy, uses_state=True, per_agent=False)
+
+
+class _CentralNet(nn.Module):
+    """The value f32 [] of one joint action."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, features: Array, actions: Array, state: Array) -> Array:
+        x = jnp.concatenate([features.reshape(-1), actions.reshape(-1), state])
+        for name in ("first", "second"):
+            x = nn.relu(_dense(self.hidden, x, name))
+        return _dense(1, x, "value")[0]
+
+
+def central(spec: EnvSpec, *, features: int, hidden: int = 64) -> Mixer:
+    """Returns the unrestricted value of a joint action, beside utilities that choose the actions.
+
+    It reads all features, the joint action and the state, and is computed for one joint action at
+    a time, so their number does not matter. The greedy joint action is that of the utilities:
+    nothing here is searched for it.
+
+    Args:
+      spec: of the environment.
+      features: H, width of the agents' features.
+      hidden: width of the two hidden layers.
+
+    Source: Son et al. 2019 (the joint Q) and Rashid et al. 2020 (Q*). Differs from: Rashid et al.,
+    whose Q* has recurrent agents of its own; here it reads the features of the agents that act, as
+    that of Son et al. does.
+    """
+    net, n, a = _CentralNet(hidden), spec.num_agents, spec.num_actions
+
+    def init(key: Array) -> Tree:
+        return net.init(
+            key, jnp.zeros((n, features)), jnp.zeros((n, a)), jnp.zeros(spec.state_size)
+        )
+
+    def value(params: Tree, u: Utilities, action: Array) -> Array:
+        return net.apply(params, u.features, jax.nn.one_hot(action, a), u.global_state)  # type: ignore[return-value]
+
+    return Mixer(init, value, _agents_greedy, uses_state=True, per_agent=False)
