@@ -30,9 +30,9 @@ def without_critic(nets: ActorCritic, critic: Tree) -> ActorCritic:
     """
 
     def unroll(
-        params: PPOParams, memory: Memories, obs: Observation, done: Array
+        params: PPOParams, memory: Memories, obs: Observation, done: Array, raw: Array
     ) -> tuple[Array, Array]:
-        outputs, values = nets.unroll(params._replace(critic=critic), memory, obs, done)
+        outputs, values = nets.unroll(params._replace(critic=critic), memory, obs, done, raw)
         return outputs, jnp.zeros_like(values)
 
     return nets._replace(unroll=unroll)

@@ -90,7 +90,7 @@ def take_turn(
     start = trained_of(turn.trained, agent, critic, count)
     new, metrics = epochs(config, nets if critic else alone, own, rate, start, key)
     batch = own.batch
-    outputs, _ = alone.unroll(new.params, own.memory, batch.obs, batch.done)
+    outputs, _ = alone.unroll(new.params, own.memory, batch.obs, batch.done, batch.old.raw)
     log_prob = nets.distribution.log_prob(outputs, batch.obs.action_mask, batch.old.raw)
     factor = next_factor(turn.factor, log_prob, batch.old.log_prob, batch.obs.active)
     return Turn(trained_back(turn.trained, agent, critic, new), factor), metrics

@@ -25,8 +25,8 @@ class Language(NamedTuple):
 
     def messages(self, objects: np.ndarray) -> np.ndarray:
         """Returns int32 [..., P], the message of each object, given as values int32 [..., P]."""
-        said = self.words[np.arange(len(self.order)), objects]
-        message = np.empty_like(said)
+        said: np.ndarray = self.words[np.arange(len(self.order)), objects]
+        message: np.ndarray = np.empty_like(said)
         message[..., self.order] = said
         return message
 
@@ -76,12 +76,12 @@ def holistic(seed: int, objects: int, length: int, vocabulary: int) -> np.ndarra
         )
     rng = np.random.default_rng((1, seed))
     if vocabulary**length <= 4 * objects:
-        numbers = rng.permutation(vocabulary**length)[:objects]
+        numbers: np.ndarray = rng.permutation(vocabulary**length)[:objects]
     else:  # draw until there are enough different ones; each draw is new with probability > 3/4
         drawn: dict[int, None] = {}
         while len(drawn) < objects:
             for number in rng.integers(0, vocabulary**length, objects).tolist():
                 drawn.setdefault(number)
         numbers = np.asarray(list(drawn)[:objects])
-    digits = [numbers // vocabulary**place % vocabulary for place in reversed(range(length))]
+    digits: list[np.ndarray] = [numbers // vocabulary**place % vocabulary for place in reversed(range(length))]
     return np.stack(digits, -1).astype(np.int32)

@@ -301,7 +301,7 @@ class Signal(Environment[SignalState, EnvParams]):
         if self.length != self.properties or self.vocabulary < needed:
             return None
         language = compositional(number, self.properties, self.values, self.vocabulary)
-        return language.messages(np.asarray(self.values_of(np.asarray(objects))))
+        return language.messages(np.asarray(self.values_of(jnp.asarray(objects))))
 
     def render(self, state: SignalState, params: EnvParams | None = None) -> np.ndarray:
         """Returns uint8 [height, width, 3]: target, message, candidates and the last choice."""

@@ -65,10 +65,10 @@ def topographic_similarity(values: np.ndarray, messages: np.ndarray) -> float:
       messages: int [K, M], what is said of them.
     """
     first, second = np.triu_indices(len(values), 1)
-    between = [(x[first] != x[second]).sum(-1) for x in (values, messages)]
-    if any(len(np.unique(distance)) < 2 for distance in between):
+    of_objects, of_messages = ((x[first] != x[second]).sum(-1) for x in (values, messages))
+    if min(len(np.unique(of_objects)), len(np.unique(of_messages))) < 2:
         return 0.0
-    return float(np.corrcoef(*map(ranks, between))[0, 1])
+    return float(np.corrcoef(ranks(of_objects), ranks(of_messages))[0, 1])
 
 
 def ranks(numbers: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import run_and_options
-from marlx.cli.shared import like_path, use_compilation_cache
+from marlx.cli.shared import like_path
 from marlx.settings import LARGEST_SEED, setting
 from marlx.text import printable
 
