@@ -56,8 +56,8 @@ def compositional(seed: int, properties: int, values: int, vocabulary: int) -> L
             f"values needs {needed} symbols or more"
         )
     if properties == 1 and seed < num_bijections(values, vocabulary):
-        words = next(itertools.islice(itertools.permutations(range(values)), seed, None))
-        return Language(np.zeros(1, np.int32), np.asarray(words, np.int32)[None])
+        listed = next(itertools.islice(itertools.permutations(range(values)), seed, None))
+        return Language(np.zeros(1, np.int32), np.asarray(listed, np.int32)[None])
     rng = np.random.default_rng((0, seed))
     words = rng.permutation(vocabulary)[:needed].reshape(properties, values)
     return Language(rng.permutation(properties).astype(np.int32), words.astype(np.int32))
@@ -83,5 +83,5 @@ def holistic(seed: int, objects: int, length: int, vocabulary: int) -> np.ndarra
             for number in rng.integers(0, vocabulary**length, objects).tolist():
                 drawn.setdefault(number)
         numbers = np.asarray(list(drawn)[:objects])
-    digits: list[np.ndarray] = [numbers // vocabulary**place % vocabulary for place in reversed(range(length))]
-    return np.stack(digits, -1).astype(np.int32)
+    places = vocabulary ** np.arange(length)[::-1]
+    return np.asarray(numbers[:, None] // places % vocabulary, np.int32)
