@@ -6,9 +6,8 @@ Three agents, 16 environments, rollouts of 128 steps, 4 epochs; 4 minibatches (2
 IPPO); layers of 64, or GRUs of 128 unrolled over the whole rollout, as in those scripts. JaxMARL's
 recurrent IPPO has one GRU for actor and critic: compare it with the case "shared".
 
-One seed on one device. Rollouts and updates are timed; compilation is timed separately. JaxMARL's
-scripts are not in its package and are not run here. `JAXMARL` holds the speeds that they reached on
-two cores of the same kind of machine, so the ratio compares two programs at two different times.
+One seed on one device. Rollouts and updates are timed; compilation is timed separately.
+`speed_jaxmarl.py` runs JaxMARL's scripts in turns with ours.
 """
 
 from __future__ import annotations
@@ -35,12 +34,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mappo recurrent": ("mappo", {"hidden": 128, "recurrent": True, "window": 128}),
     "mappo recurrent, windows of 16": ("mappo", {"hidden": 128, "recurrent": True, "window": 16}),
 }
-JAXMARL = {
-    "ippo feed-forward": 41_100,
-    "ippo recurrent": 5_950,
-    "ippo recurrent, shared": 5_950,
-    "mappo recurrent": 2_820,
-}
 
 
 def measure(name: str, updates: int, blocks: int) -> dict[str, Any]:
@@ -56,11 +49,7 @@ def measure(name: str, updates: int, blocks: int) -> dict[str, Any]:
         eval_episodes=1,
     )
     speed = _timing.training_speed(Run(env, params, learner, config))
-    measured: dict[str, Any] = {name: speed[name] for name in ("steps_per_second", "compile_s")}
-    if name in JAXMARL:
-        measured["jaxmarl"] = JAXMARL[name]
-        measured["ratio"] = round(speed["steps_per_second"] / JAXMARL[name], 2)
-    return measured
+    return {name: speed[name] for name in ("steps_per_second", "compile_s")}
 
 
 def main() -> None:

@@ -10,9 +10,8 @@ return  time until the greedy return reaches -40 with the shipped preset, compil
         seeds, one at a time, evaluated on 512 episodes every 50,000 steps. Returns are sums over
         agents, as in JaxMARL; elsewhere in marlx they are means over agents.
 
-Every case runs in a separate process without a compilation cache. JaxMARL's script is not in its
-package and is not run here. `JAXMARL` holds its results on two cores of the same kind of machine,
-so the ratios compare two programs at two different times.
+Every case runs in a separate process without a compilation cache. `speed_jaxmarl.py` runs JaxMARL's
+script in turns with ours.
 """
 
 from __future__ import annotations
@@ -30,17 +29,6 @@ from marlx.loop.run import Run
 
 TASK = "mpe/simple_spread_v3"
 WHAT = f"QMIX, {TASK}"
-JAXMARL = {
-    "what": "JaxMARL 0.2.0, qmix_rnn.py with ql_rnn_mpe.yaml, 2,000,000 steps, seed 0, alone on "
-    "2 cores of the same kind of machine",
-    "date": "2026-11-23",
-    "versions": {"python": "3.11.7", "jax": "0.10.2", "flax": "0.12.8", "flashbax": "0.1.3"},
-    "steps_per_second": 12_690,  # its evaluations included
-    "compile_s": 18.5,
-    "peak_mb": 1_530,
-    "return": -38.5,
-    "seconds_to_return": 176,  # the whole run, compiling included
-}
 SIZES: dict[str, Any] = {
     "num_envs": 8,
     "rollout_length": 26,
@@ -144,7 +132,6 @@ def measure_speed(names: list[str], flags: list[str], quick: bool) -> None:
     """Runs these cases, the first of which is that of one seed, and writes them."""
     rows = [_timing.apart(__file__, "--one", name, *flags) for name in names]
     one = rows[0]["steps_per_second"]
-    rows[0]["ratio"] = round(rows[0]["with_evaluation"] / JAXMARL["steps_per_second"], 2)
     for row in rows[1:]:
         row["times_one_seed"] = round(row["steps_per_second"] / one, 2)
     print(_timing.table([{"case": name, **row} for name, row in zip(names, rows, strict=True)]))

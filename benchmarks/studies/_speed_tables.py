@@ -78,10 +78,33 @@ def ppo() -> str:
     """Returns the table of PPO's training steps per second."""
     rows = []
     for label, arm in PPO:
-        names = ("steps_per_second", "jaxmarl", "ratio", "compile_s")
-        pace, theirs, ratio, compile_s = (cells.measured("speed_ppo", arm, n) for n in names)
-        rows.append([label, _whole(pace), _whole(theirs), _tenths(ratio), f"{compile_s} s"])
-    return cells.table(["", "steps/s", "JaxMARL's", "ratio", "compile"], rows)
+        pace, compile_s = (
+            cells.measured("speed_ppo", arm, name) for name in ("steps_per_second", "compile_s")
+        )
+        rows.append([label, _whole(pace), f"{compile_s} s"])
+    return cells.table(["", "steps/s", "compile"], rows)
+
+
+def jaxmarl() -> str:
+    """Returns the table of training in turns with JaxMARL's own scripts."""
+    rows = []
+    for row in cells.study("speed").rows:
+        if row["comparison"] != "speed_jaxmarl":
+            continue
+        made = row["measured"]
+        sides = ("", "jaxmarl_")
+        rows.append(
+            [
+                *(row["arm"], f"**{made['ratio']:.2f}**"),
+                " ".join(f"{one:.2f}" for one in made["ratios"]),
+                *(_whole(made[f"{side}steps_per_second"]) for side in sides),
+                " / ".join(f"{made[f'{side}compile_s']} s" for side in sides),
+                " / ".join(f"{made[f'{side}peak_mb'] / 1000:.2f} GB" for side in sides),
+                " / ".join(f"{made[f'{side}others']:.2f}" for side in sides),
+            ]
+        )
+    head = ["ratio", "each turn", "steps/s", "JaxMARL's", "compile", "peak memory", "other load"]
+    return cells.table(["", *head], rows)
 
 
 def replay() -> str:
@@ -110,17 +133,13 @@ def learners() -> str:
 
 
 def qmix() -> str:
-    """Returns the table of QMIX's speed against JaxMARL's."""
+    """Returns the table of QMIX's speed at JaxMARL's sizes, of one seed and of four."""
     rows = []
     for label, arm in QMIX:
-        names = ("with_evaluation", "ratio", "compile_s", "peak_mb")
-        pace, ratio, compile_s, peak = (cells.measured("speed_qmix", arm, n) for n in names)
-        share = "" if ratio is None else f"{ratio}"
-        rows.append([label, _whole(pace), share, f"{compile_s} s", f"{peak / 1000:.1f} GB"])
-    names = ("steps_per_second", "compile_s", "peak_mb")
-    pace, compile_s, peak = (cells.measured("speed_qmix", "JaxMARL", n) for n in names)
-    rows.append(["JaxMARL", _whole(pace), "", f"{compile_s} s", f"{peak / 1000:.2f} GB"])
-    return cells.table(["", "steps/s", "of JaxMARL's", "compile", "peak memory"], rows)
+        names = ("with_evaluation", "compile_s", "peak_mb")
+        pace, compile_s, peak = (cells.measured("speed_qmix", arm, n) for n in names)
+        rows.append([label, _whole(pace), f"{compile_s} s", f"{peak / 1000:.1f} GB"])
+    return cells.table(["", "steps/s", "compile", "peak memory"], rows)
 
 
 def time_to_return() -> str:
@@ -202,14 +221,11 @@ def _whole(value: Any) -> str:
     return cells.MISSING if value is None else f"{value:,}"
 
 
-def _tenths(value: Any) -> str:
-    return cells.MISSING if value is None else f"{value:.1f}"
-
-
 TABLES: Mapping[str, Callable[[], str]] = {
     "speed-foraging": foraging,
     "speed-particles": particles,
     "speed-ppo": ppo,
+    "speed-jaxmarl": jaxmarl,
     "speed-replay": replay,
     "speed-learners": learners,
     "speed-qmix": qmix,

@@ -276,6 +276,10 @@ class BenchOptions:
     """Fewer sizes and repeats, for a rough measurement."""
     out: str = "bench"
     """Folder for the results, a JSON per script."""
+    jaxmarl: str | None = None
+    """Clone of JaxMARL's repository, whose scripts are timed in turns with ours."""
+    peer_python: str | None = None
+    """Python that has what JaxMARL's scripts import; default: this one."""
 
 
 CLUSTER_OPTIONS = ("coordinator", "num_processes", "process_id")
