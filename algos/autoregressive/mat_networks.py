@@ -92,11 +92,10 @@ def transformer(spec: EnvSpec, config: MATConfig) -> TeamModel:
     net = Transformer(outputs, config.hidden, config.heads, config.blocks)
     agents, read = spec.num_agents, functools.partial(inputs, spec, config)
 
-    def apply(params: Tree, *args: Any, method: Callable[..., Any]) -> Any:
-        return net.apply(params, *args, method=method)
+    apply: Callable[..., Any] = net.apply
 
     def init(key: Array) -> Tree:
-        x, token = jnp.zeros((agents, num_inputs(spec, config))), jnp.zeros((agents, 1))
+        x = jnp.zeros((agents, num_inputs(spec, config)))
         token = jnp.zeros((agents, spec.num_actions + 1))
         return net.init(key, x, token, jnp.ones(agents, bool))
 
@@ -128,7 +127,7 @@ def transformer(spec: EnvSpec, config: MATConfig) -> TeamModel:
         params: Tree, memory: Array, obs: Observation, done: Array, tokens: Array
     ) -> tuple[Array, Array]:
         del memory, done
-        return net.apply(params, read(obs), tokens, present(obs))  # type: ignore[return-value]
+        return apply(params, read(obs), tokens, present(obs))  # type: ignore[no-any-return]
 
     return TeamModel(
         init, memory, memory, encode, begin, decode, lambda memory, carry: memory, values, unroll

@@ -147,6 +147,14 @@ class Memory:
         rows = [] if count is None else [count[..., None, None]]
         return jnp.concatenate([*rows, *(m.reshape(*batch, 1, -1) for m in matrices)], -1)
 
+    def joined(self, encoder: Array, matrices: tuple[Array, ...]) -> Array:
+        """Returns the memory of an encoder's part and the decoder's matrices."""
+        return jnp.concatenate([encoder, self.written(None, matrices, encoder.shape[:-2])], -1)
+
+    def ends(self, done: Array) -> Array:
+        """Returns bool of the shape of `done`, steps after which all is forgotten."""
+        return done if self.total else jnp.ones_like(done)
+
     def _matrices(self, part: Array, number: int) -> tuple[Array, ...]:
         batch = part.shape[:-2]
         if not self.total:
@@ -160,10 +168,8 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
     outputs = distribution(spec, config.bounded).num_outputs(spec.num_actions)
     net = Retainer(outputs, config.hidden, config.heads, config.blocks)
     layout, read = Memory(config), functools.partial(inputs, spec, config)
+    apply: Callable[..., Any] = net.apply
     kept = retention.decays(config.heads, config.decay)
-
-    def apply(params: Tree, *args: Any, method: Callable[..., Any]) -> Any:
-        return net.apply(params, *args, method=method)
 
     def init(key: Array) -> Tree:
         x = jnp.zeros((spec.num_agents, num_inputs(spec, config)))
@@ -186,23 +192,16 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
         how = _pairs([retention.in_turn(m) for m in carry])
         return apply(params, token, seen, there, how, method=Retainer.decode)  # type: ignore[no-any-return]
 
-    def end(encoded: Array, carry: Tree) -> Array:
-        part = layout.written(None, carry, encoded.shape[:-2])
-        return jnp.concatenate([encoded, part], -1)
-
     def over_steps(
         params: Tree, memory: Array, obs: Observation, done: Array
     ) -> tuple[Array, Array, Array]:
         count, matrices = layout.read_encoder(memory)
-        how = tuple(retention.together_over_steps(m, ends(done), kept) for m in matrices)
-        count = counts(count, ends(done))
+        how = tuple(retention.together_over_steps(m, layout.ends(done), kept) for m in matrices)
+        count = counts(count, layout.ends(done))
         seen, values, after = apply(
             params, read(obs), present(obs), count, how, method=Retainer.encode
         )
         return seen, values, layout.written(count + 1.0, after, done.shape)
-
-    def ends(done: Array) -> Array:
-        return done if config.recurrent else jnp.ones_like(done)
 
     def values(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
         return over_steps(params, memory, obs, done)[1:]
@@ -212,7 +211,7 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
     ) -> tuple[Array, Array]:
         seen, values, _ = over_steps(params, memory, obs, done)
         matrices = layout.read_decoder(memory)
-        how = [retention.in_turn_over_steps(m, ends(done), kept) for m in matrices]
+        how = [retention.in_turn_over_steps(m, layout.ends(done), kept) for m in matrices]
         outputs, _ = apply(params, tokens, seen, present(obs), _pairs(how), method=Retainer.decode)
         return outputs, values
 
@@ -220,7 +219,7 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
         init,
         functools.partial(layout.zeros, layout.total),
         functools.partial(layout.zeros, layout.encoder),
-        encode, begin, decode, end, values, unroll,
+        encode, begin, decode, layout.joined, values, unroll,
     )  # fmt: skip
 
 
