@@ -82,8 +82,8 @@ def test_what_does_not_fit_into_memory_is_refused(never_compiles, monkeypatch):
     with pytest.raises(ValueError, match=r"this run needs .* and there are 1 MB; give it fewer"):
         marlx.train(CLIMBING, learner, total_steps=100_000)
     small = marlx.algos.iql(CLIMBING, hidden=8, capacity=800, warmup=80, batch=4)
-    memory(10**12, 2_000_000)
-    message = r"this run needs .* and 2 MB of 1 TB are free; give it fewer seeds, .* replay$"
+    memory(8_000_000_000, 2_000_000)
+    message = r"this run needs .* and 2 MB of 8 GB are free; give it fewer seeds, .* replay$"
     with pytest.raises(ValueError, match=message):
         marlx.train(CLIMBING, learner, total_steps=100_000)
     memory(30_000_000)
