@@ -251,7 +251,7 @@ def shortened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def call(record: Any, spec: Any, **settings: Any) -> Any:
         learner = build(record, spec, **settings)
         warm = _warmed(learner.config, SHORT["num_envs"] * default.rollout_length)
-        return record.build(spec, warm)
+        return registry.built(record, registry.source_of(record, spec), warm)
 
     with monkeypatch.context() as patch:
         patch.setattr(registry.Algorithm, "__call__", call)
