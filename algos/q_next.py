@@ -19,6 +19,7 @@ from marlx.algos.q_items import Item
 from marlx.algos.q_network import QNetwork
 from marlx.nets.mixers import Utilities
 from marlx.types import Array, Tree
+from marlx.xla.sharding import num_shards
 
 SHORT = 8
 """Windows of at most so many steps are computed as a whole, which is faster there."""
@@ -43,8 +44,10 @@ def next_utilities(
       items: a batch of windows [T, b, ...].
     """
     unrolled = jax.lax.stop_gradient(unrolled)
-    length, _, _, width = unrolled[0].memories.shape
-    if length <= SHORT or not width:  # without a memory, a step is one product of all rows
+    length, batch, _, width = unrolled[0].memories.shape
+    # without a memory, a step is one product of all rows; rows of windows that devices share would
+    # have to move between them
+    if length <= SHORT or not width or num_shards(batch) > 1:
         return tuple(net.step(u.params, u.memories, items.next_obs)[0] for u in unrolled)
     return _read_or_computed(net, unrolled, items)
 

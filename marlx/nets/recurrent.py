@@ -35,7 +35,7 @@ def gru(cell: Mapping[str, Any], memory: Array, x: Array, done: Array) -> Array:
     size = memory.shape[-1]
 
     def projected(name: str) -> Array:
-        product = x @ cell[name]["kernel"] + cell[name]["bias"]
+        product: Array = x @ cell[name]["kernel"] + cell[name]["bias"]
         return product.reshape(length, batch * width, size)
 
     from_x = projected("ir"), projected("iz"), projected("in")

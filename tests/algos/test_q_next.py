@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marlx.algos import q_next
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import Item
 from marlx.algos.q_network import q_network
@@ -48,6 +49,21 @@ def test_utilities_are_those_of_a_step_on_every_next_state(share, turns):
 
     found, plain = both(*map(net.init, jax.random.split(jax.random.key(1))))
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, plain)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_no_row_is_moved_between_devices_that_share_windows(shards, monkeypatch):
+    """There each next state is computed where it lies, without the loop over chosen rows."""
+    monkeypatch.setattr(q_next, "num_shards", lambda size: shards)
+    net, batch = q_network(SPEC, QConfig(hidden=8)), items(0.1)
+    memories = jnp.zeros((T, B, N, 8))
+
+    def traced(params):
+        utilities = net.step(params, memories, batch.obs)[0]
+        return next_utilities(net, (Unrolled(params, utilities, memories),), batch)
+
+    program = str(jax.make_jaxpr(traced)(net.init(jax.random.key(0))))
+    assert ("while[" in program) == (shards == 1)
 
 
 def test_a_row_is_computed_at_the_last_step_at_ends_and_where_views_differ():
