@@ -76,7 +76,8 @@ class Retainer(nn.Module):
         self, tokens: Array, seen: Array, there: Array, retain: tuple[tuple[Retain, Retain], ...]
     ) -> tuple[Array, tuple[Array, ...]]:
         """Returns outputs f32 [..., N, O], and matrices of each block, two of each."""
-        x, after = self.acted(tokens), []
+        x = self.acted(tokens)
+        after: list[Array] = []
         for block, how in zip(self.decoder, retain, strict=True):
             x, matrices = block(x, seen, there, how)
             after.extend(matrices)
