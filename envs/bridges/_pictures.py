@@ -23,7 +23,7 @@ def jumanji_picture(name: str, env: Any, state: Tree) -> np.ndarray:
     Raises:
       ValueError: jumanji draws no picture of it.
     """
-    viewer = getattr(env, "_viewer", None)
+    viewer: Any = getattr(env, "_viewer", None)
     if not hasattr(viewer, "_get_fig_ax") or not hasattr(viewer, "_display"):
         raise no_picture(name)
     viewer._get_fig_ax = lambda *_, **__: _figure(viewer.figure_size)  # pyplot's opens a window

@@ -435,7 +435,6 @@ def test_jaxmarl_takes_no_continuous_actions_of_ours():
     [
         ("jaxmarl/overcooked/cramped_room", True),
         ("jumanji/Connector-v3", True),
-        ("jumanji/LevelBasedForaging-v0", True),
         ("jaxmarl/coin_game", False),
         ("gymnax/CartPole-v1", False),
     ],
