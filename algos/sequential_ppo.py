@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +51,17 @@ def next_factor(factor: Array | None, new: Array, old: Array, active: Array | No
     ratio = jnp.exp(new - old)
     ratio = ratio if active is None else jnp.where(active, ratio, 1.0)
     return ratio if factor is None else factor * ratio
+
+
+def turn_order(order: Literal["random", "fixed"], num_agents: int, key: Array) -> Array:
+    """Returns int32 [N], the agents in the order of their turns.
+
+    Nothing is drawn for one agent, so that its program is PPO's.
+    """
+    agents = jnp.arange(num_agents)
+    if order == "fixed" or num_agents == 1:
+        return agents
+    return jax.random.permutation(key, agents)
 
 
 class Turn(NamedTuple):
@@ -135,9 +146,7 @@ def update(
     state, batch, memory = prepare(spec, plain, team, state)
     data = sequences(plain, batch, memory, state.rollout.weight)
     rate = learning_rate(plain, state.steps)
-    order = jnp.arange(spec.num_agents)
-    if config.order == "random" and len(order) > 1:  # no draw, so that one agent's program is PPO's
-        order = jax.random.permutation(jax.random.fold_in(key, 0), order)
+    order = turn_order(config.order, spec.num_agents, jax.random.fold_in(key, 0))
     trained = Trained(state.params, state.optimiser)
     trained, metrics = take_turns(plain, one, data, rate, trained, order, key)
     state = state._replace(params=trained.params, optimiser=trained.optimiser)
