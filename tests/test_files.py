@@ -82,6 +82,7 @@ ROOT = Path(__file__).parents[1]
 READERS = ("read_text", "read_bytes", "loads", "load", "safe_load")
 OWN = {
     "marlx/files.py": "the guard",
+    "marlx/cli/cache.py": "the system's",
     "marlx/config/yaml_text.py": "bounded by its loader",
     "marlx/config/layers.py": "presets of the package",
     "marlx/analysis/result_rows.py": "stored results of the package",
@@ -96,7 +97,7 @@ OWN = {
     "marlx/viewer/liveness.py": "the system's",
     "marlx/viewer/page.py": "scripts of the package",
     "marlx/viewer/serving.py": "a request of bounded length",
-    "marlx/xla/memory.py": "the system's",
+    "marlx/xla/host_memory.py": "the system's",
 }
 """Modules that read without the guard, and the reason."""
 
