@@ -34,7 +34,6 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "docs/benchmarks.md": (
         "narrower than 95%",
         "today's preset 27% are calls",  # 1 / (1 + e): cost and temperature are equal
-        "| 1.5 times JaxMARL's speed |",
         "1.8 times the steps of one",
         "1,024 x 1,024 matrices",
     ),
