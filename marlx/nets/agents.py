@@ -137,7 +137,7 @@ class AgentNetwork(nn.Module):
 
     def encode(self, x: Array) -> Array:
         """Returns f32 [..., hidden] from inputs f32 [..., F]."""
-        x = self.encoder(x) if self.body is None else self.body(x)  # type: ignore[operator]
+        x = self.encoder(x) if self.body is None else self.body(x)
         return nn.relu(x if self.norm is None else self.norm(x))
 
     def recur(self, memory: Array, x: Array) -> tuple[Array, Array]:
