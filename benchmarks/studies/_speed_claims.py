@@ -86,8 +86,6 @@ def cycles() -> tuple[str, str]:
 
 def results() -> list[Claim]:
     """Returns the claims of speed on the page of results."""
-    (jaxmarl,) = cells.need("speed", "speed_qmix", "JaxMARL").rows
-    took, reached = (jaxmarl["measured"][name] for name in ("seconds_to_return", "return"))
     return [
         Claim(
             "10 times as fast as jumanji's from 64 environments up | reached ({} to {})",
@@ -100,7 +98,6 @@ def results() -> list[Claim]:
         Claim("recurrent MAPPO is ({})", against("mappo recurrent")),
         Claim("recurrent IPPO is not ({}", against("ippo recurrent, two networks")),
         Claim("updates of priorities ({} to {} from 64", *replay("prioritised update", 2, 64)),
-        Claim("takes some {} seconds for {} on", str(took), str(reached)),
         Claim(
             "One environment is {} times as fast as lbforaging's",
             times("speed_foraging", "1 environments, as played", "marlx", "lbforaging"),

@@ -44,9 +44,9 @@ def pairs() -> list[Arm]:
     """Returns the arms in which both sides learn."""
     steps = {"lewis-5": 200_000, "lewis-10": 400_000, "objects-3x5": 1_000_000}
     return [
-        Arm(game, name, name, f"signal/{game}", {"total_steps": count, "rollout_length": 16})
+        Arm(game, name, name, f"signal/{game}", {"total_steps": count, "rollout_length": length})
         for game, count in steps.items()
-        for name in ("ippo", "mappo", "iql", "qmix")
+        for name, length in {"ippo": 20, "mappo": 20, "iql": 16, "qmix": 16}.items()
     ]
 
 
