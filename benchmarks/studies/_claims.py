@@ -41,6 +41,7 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
         "Is it 28% above",
         "| 90% of the oracle's return",
         "a momentum of 0.95",
+        "momentum 0.95, standardised",
         "truly in 48% | the last",
         "truly in 48% | every step",
         "with 30% of them blanked",
