@@ -110,7 +110,7 @@ def test_an_agent_knows_the_actions_before_it_and_no_others(played):
         assert (change[agent + 1 :] > 1e-4).all()
 
 
-@pytest.mark.parametrize("name", ["mat", "sable"])
+@pytest.mark.parametrize("name", ["mat", pytest.param("sable", marks=pytest.mark.slow)])
 def test_one_agent_learns_by_ppo(name):
     """Networks that never read an action, in the learner of `ippo`, make the same update."""
     env = Recall(num_agents=1, shortest=1, longest=4)
