@@ -112,17 +112,17 @@ def _plain(operator: str) -> Rule:
     return lambda graph, step, x: graph.node(operator, *x)
 
 
+def _widened(graph: Graph, operator: str, step: Step, x: Sequence[str]) -> str:
+    """An operation that is computed as int32 for narrow types, and keeps the result's type."""
+    if step.reads[-1].dtype.name not in NARROW:
+        return graph.node(operator, *x)
+    made = graph.node(operator, *(graph.cast(one, np.int32) for one in x))
+    wanted = step.gives[0].dtype
+    return made if wanted.name == "bool" and operator in COMPARING else graph.cast(made, wanted)
+
+
 def _wide(operator: str) -> Rule:
-    """The rule of one that is computed as int32 for narrow types, and keeps the result's type."""
-
-    def rule(graph: Graph, step: Step, x: Sequence[str]) -> str:
-        if step.reads[-1].dtype.name not in NARROW:
-            return graph.node(operator, *x)
-        made = graph.node(operator, *(graph.cast(one, np.int32) for one in x))
-        wanted = step.gives[0].dtype
-        return made if wanted.name == "bool" and operator in COMPARING else graph.cast(made, wanted)
-
-    return rule
+    return lambda graph, step, x: _widened(graph, operator, step, x)
 
 
 COMPARING = ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
@@ -138,7 +138,7 @@ def _logical(operator: str) -> Rule:
 
 
 def _unequal(graph: Graph, step: Step, x: Sequence[str]) -> str:
-    return graph.node("Not", _wide("Equal")(graph, step, x))
+    return graph.node("Not", _widened(graph, "Equal", step, x))
 
 
 def _integer_pow(graph: Graph, step: Step, x: Sequence[str]) -> str:
@@ -328,7 +328,7 @@ def _gather(graph: Graph, step: Step, x: Sequence[str]) -> str:
     lengths = [given[axis] for axis in indexed]
     rest = [axis for axis in range(rank) if axis not in indexed]
     fixed = all(isinstance(length, int) for length in lengths)
-    if not indexed or not fixed or getattr(about, "operand_batching_dims", ()):
+    if not indexed or not fixed or about.operand_batching_dims:
         raise ValueError("it gathers along the batch")
     if any(sizes[axis] != 1 for axis in indexed):
         raise ValueError("it gathers parts of more than one row")

@@ -128,7 +128,7 @@ def _inline(
     known.update((var, _constant(x)) for var, x in zip(jaxpr.constvars, constants, strict=True))
 
     def read(atom: Any) -> Operand:
-        return np.asarray(atom.val) if isinstance(atom, Literal) else known[atom]  # type: ignore[no-any-return]
+        return np.asarray(atom.val) if isinstance(atom, Literal) else known[atom]
 
     for equation in jaxpr.eqns:
         operands, name = [read(atom) for atom in equation.invars], equation.primitive.name
@@ -152,7 +152,7 @@ def _constant(x: Any) -> Any:
     """Returns an array, or a key as it is: what greedy acting needs reads none."""
     import jax
 
-    return x if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
+    return x if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
 
 
 def _joined(first: Step, second: Step) -> Step:
@@ -167,10 +167,8 @@ def _joined(first: Step, second: Step) -> Step:
     reads, operands = values(first.reads, second.reads), first.operands
     if first.name == "concatenate":  # what has no numbers need not be known
         full = [value.shape[first.params["dimension"]] != 0 for value in reads]
-        reads, operands = (
-            tuple(x for x, there in zip(row, full, strict=True) if there)
-            for row in (reads, operands)
-        )
+        reads = tuple(x for x, there in zip(reads, full, strict=True) if there)
+        operands = tuple(x for x, there in zip(operands, full, strict=True) if there)
     return first._replace(operands=operands, reads=reads, gives=values(first.gives, second.gives))
 
 

@@ -6,11 +6,13 @@ import http.client
 import json
 import threading
 from collections import deque
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from marlx import config
 from marlx.loop.progress import Progress
@@ -23,17 +25,23 @@ from marlx.viewer.table import Table
 GAME = "Foraging-5x5-2p-1f-v3"
 CLIMBING = "matrix/climbing"
 NAME = "<b>&amp; run"
+TRAINED = Path(__file__).parent / "foraging_team.safetensors"
+"""`marlx train vdn Foraging-5x5-2p-1f-v3 --seeds 2 --total-steps 100_000 --learner.hidden 16`."""
 KEYS = {(-1, 0): "ArrowUp", (1, 0): "ArrowDown", (0, -1): "ArrowLeft", (0, 1): "ArrowRight"}
 
 
-def saved_run(path, algorithm, env_id, seeds=1, **settings):
-    """A run folder with policies of random weights, without training."""
+def saved_run(path, algorithm, env_id, seeds=1, trained=None, **settings):
+    """A run folder with policies of random weights, or of a file of trained ones."""
     given = {"learner": settings} if settings else {}
     experiment = config.experiment(algorithm, env_id, seeds=seeds, total_steps=100_000, **given)
     env, params, learner = experiment.build()
     shape = policies.policy_shape(env.spec(params), learner, experiment.train)
     rng = np.random.default_rng(5)
     arrays = jax.tree.map(lambda x: rng.normal(0, 0.4, (seeds, *x.shape)).astype(x.dtype), shape)
+    if trained is not None:
+        kept = load_file(trained)
+        leaves = [kept[name] for name in policies.named(shape)]
+        arrays = jax.tree.unflatten(jax.tree.structure(shape), leaves)
     progress = Progress(640, 100_000, 1.0, {"return": np.arange(seeds) / 4}, {}, dict)
     folder = run_folder.RunFolder(path)
     policies.save_policy(folder, experiment, arrays, progress)
@@ -43,7 +51,8 @@ def saved_run(path, algorithm, env_id, seeds=1, **settings):
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory):
-    return saved_run(tmp_path_factory.mktemp("team") / NAME, "vdn", GAME, seeds=2, hidden=16)
+    path = tmp_path_factory.mktemp("team") / NAME
+    return saved_run(path, "vdn", GAME, seeds=2, trained=TRAINED, hidden=16)
 
 
 def towards(frame, seat):
