@@ -11,13 +11,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from marlx.learning.running_moments import Moments, extend
+from marlx.learning.running_moments import LARGEST, Moments, extend
 from marlx.types import Array
 
 KEEP = 0.95
 """Weight that older embeddings keep at each rollout, since the encoder changes."""
-LARGEST = 5.0
-"""Largest size of a standardised component."""
 
 
 def no_moments(size: int) -> Moments:

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 
 from marlx.types import Array
 
+LARGEST = 5.0
+"""Largest size of a standardised component, where numbers are clipped."""
+
 
 class Moments(NamedTuple):
     """Moments of the numbers seen so far."""

@@ -24,6 +24,8 @@
     return out;
   }
 
+  marlx.dense = apply;
+
   function normalised(layers, set, x) {
     const mean = x.reduce((a, b) => a + b, 0) / x.length;
     const variance = x.reduce((a, b) => a + b * b, 0) / x.length - mean * mean;
@@ -57,10 +59,13 @@
       return one;
     });
     const hidden = sets[0].encoder.outputs;
+    const pooling = described.pooling ? marlx.pooling(described.pooling, A, described.scale) : null;
+    const own = (i, obs) => obs.subarray((i * obs.length) / N, ((i + 1) * obs.length) / N);
 
-    function inputs(i, obs, last) {
-      const width = obs.length / N;
-      const x = Array.from(obs.subarray(i * width, (i + 1) * width), (v) => v / described.scale);
+    function inputs(i, obs, memory) {
+      const last = memory.last;
+      const x = Array.from(own(i, obs), (v) => v / described.scale);
+      if (pooling) x.push(...pooling.read(memory.pools[i]));
       if (described.last_action) {
         for (let a = 0; a < A; a++) x.push(last[i] === a ? 1 : 0);
       }
@@ -101,17 +106,19 @@
 
     return {
       kind: described.kind,
-      memory: () => ({ hidden: Array.from({ length: N }, () => new Float64Array(hidden)), last: new Array(N).fill(-1) }),
+      memory: () => ({ hidden: Array.from({ length: N }, () => new Float64Array(hidden)), last: new Array(N).fill(-1),
+        pools: pooling ? Array.from({ length: N }, pooling.memory) : [] }),
       act(memory, obs, legal, random) {
         const action = [];
         const shown = new Float64Array(N * A);
-        const after = { hidden: [], last: null };
+        const after = { hidden: [], last: null, pools: [] };
         for (let i = 0; i < N; i++) {
           const mask = legal.subarray(i * A, (i + 1) * A);
-          const { outputs, memory: next } = forward(i, memory.hidden[i], inputs(i, obs, memory.last));
+          const { outputs, memory: next } = forward(i, memory.hidden[i], inputs(i, obs, memory));
           const mine = values(outputs, mask);
           shown.set(mine, i * A);
           after.hidden.push(next);
+          if (pooling) after.pools.push(pooling.push(memory.pools[i], own(i, obs), memory.last[i]));
           action.push(chosen(mine, mask, random));
         }
         return { action, shown, memory: after };

@@ -18,8 +18,8 @@ from marlx.viewer.team import best_seeds, explores, title_of
 
 STARTS = 64
 """First states that a page holds; games go through them in turn."""
-SCRIPTS = ("decode.js", "drawing.js", "boards.js", "panel.js", "rules.js", "networks.js")
-PLAYING = (*SCRIPTS, "table.js", "play.js", "start_play.js")
+SCRIPTS = ("decode.js", "drawing.js", "boards.js", "panel.js", "rules.js", "pooling.js")
+PLAYING = (*SCRIPTS, "networks.js", "table.js", "play.js", "start_play.js")
 """Scripts of a page to play at, in their order."""
 WRITTEN = {"foraging": "Foraging", "matrix": "MatrixGame"}
 """Kinds of scenes whose rules are written in JavaScript, and their environments."""
