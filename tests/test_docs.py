@@ -20,6 +20,8 @@ ROOT = pages.ROOT
 FOLLOWED = [page for page in pages.PAGES if pages.blocks(page) and not pages.files(page)]
 """Pages that ask their reader to write a package are followed in test_plugin.py."""
 SKIPPED = 20
+"""Blocks that are not run at all, in all pages; each says why. Raise it with a reason: two need
+onnx and onnxruntime, which are extras."""
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,5 @@ def test_the_subgoals_of_agents_are_ringed_in_their_colours() -> None:
         assert own.any() and far.min() > 12 and far.max() < 24.5
         seen = {tuple(map(int, marked[i, j])) for i, j in zip(rows[own], cols[own], strict=True)}
         assert seen == {colour}
-    rest = subgoals.mark(
-        picture, state, np.array([2, 1])
-    )  # `rest`, and one out of sight
+    rest = subgoals.mark(picture, state, np.array([2, 1]))  # `rest`, and one out of sight
     np.testing.assert_array_equal(rest, picture)
