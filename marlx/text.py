@@ -79,25 +79,25 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5
 
 
 def unknown(
-    kind: str, name: str, known: Iterable[str], where: str = "", listed_by: str = ""
+    kind: str, name: Any, known: Iterable[str], where: str = "", listed_by: str = ""
 ) -> ValueError:
     """Returns the error for an unknown name: one line with the nearest known ones.
 
     Args:
       kind: of the name, e.g. `algorithm`.
-      name: as it was given.
+      name: as it was given: text, or what a YAML file has in its place, as `true` or 3.
       known: names that are accepted.
       where: where it was given, e.g. a file; may be empty.
       listed_by: the command that shows all of them; may be empty.
     """
     known = sorted(known)
-    near = nearest(name, known)
+    near = nearest(str(name), known)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif len(known) <= LISTED:
         hint = f"known: {', '.join(known) or 'none'}"
     else:
-        near = nearest(name, known, cutoff=0.0) or known[:3]
+        near = nearest(str(name), known, cutoff=0.0) or known[:3]
         hint = f"known: {', '.join(near)} and {len(known) - len(near)} more"
     rest = f"; {listed_by} shows all" if listed_by else ""
     place = f" in {where}" if where else ""

@@ -41,3 +41,10 @@ def test_of_many_names_the_nearest_three_are_given_and_the_command_that_shows_al
     assert line.endswith("and 197 more; marlx reproduce --list shows all")
     assert len(str(unknown("id", "q" * 10**6, names))) < 300
     assert str(unknown("id", "x", ["b", "a"])) == "unknown id 'x'; known: a, b"
+
+
+@pytest.mark.parametrize("key", [True, 3, None, 1.5, ("a", 1)])
+def test_a_key_that_is_no_text_is_unknown_like_any_other(key):
+    """YAML has keys of other types."""
+    line = str(unknown("key", key, ["program", "method"], "sweep.yaml"))
+    assert line == f"unknown key {key!r} in sweep.yaml; known: method, program"
