@@ -59,7 +59,8 @@ class EntityEncoder(nn.Module):
 
     Source: Vaswani et al. 2017 (attention); Zambaldi et al. 2018 and Agarwal et al. 2020 for
     attention over entities. The two layers are our reading: the first relates what is seen, the
-    second reads it from where the agent stands.
+    second reads it from where the agent stands. Both read
+    normalised rows (pre-norm).
     """
 
     size: int
@@ -76,8 +77,10 @@ class EntityEncoder(nn.Module):
             rows.append(nn.Dense(self.size, name=kind.name)(seen))
             there.append(presence(kind, seen))
         embedded, present = nn.relu(jnp.concatenate(rows, -2)), jnp.concatenate(there, -1)
-        embedded = embedded + Attention(self.size, name="among")(embedded, embedded, present)
-        embedded = embedded + nn.relu(nn.Dense(self.size, name="refine")(embedded))
+        rows_in = nn.LayerNorm(name="norm_among")(embedded)
+        embedded = embedded + Attention(self.size, name="among")(rows_in, rows_in, present)
+        refined = nn.Dense(self.size, name="refine")(nn.LayerNorm(name="norm_refine")(embedded))
+        embedded = nn.LayerNorm(name="norm_pool")(embedded + nn.relu(refined))
         mine = embedded[..., :1, :]
         seen = Attention(self.size, name="pool")(mine, embedded, present)
         both = jnp.concatenate([mine, seen], -1)[..., 0, :]
