@@ -88,8 +88,8 @@ def exact_data(nets, params):
     )
     memory = Memories(jnp.zeros((count, 2, 0)), jnp.zeros((count, 1, 0)))
     done = jnp.ones((1, count), bool)
-    outputs, value = nets.unroll(params, memory, obs, done)
     raw = jnp.array(JOINT)[None]
+    outputs, value = nets.unroll(params, memory, obs, done, raw)
     log_prob = nets.distribution.log_prob(outputs, obs.action_mask, raw)
     worth = jnp.array([PAYOFF[tuple(u)] for u in JOINT])[None, :, None]
     advantage = jnp.broadcast_to(worth, (1, count, 2))
