@@ -39,8 +39,8 @@ def declared(spec):
         *(
             pytest.param(build, network, marks=pytest.mark.slow)
             for build, network in [
-                ("vdn", "mlp"), ("vdn", "cnn"), ("vdn", "entity"), ("vdn", "transformer"), ("ippo", "gru"),
-                ("ippo", "cnn"), ("ippo", "entity"), ("ippo", "transformer"),
+                ("vdn", "mlp"), ("vdn", "cnn"), ("vdn", "entity"), ("vdn", "transformer"),
+                ("ippo", "gru"), ("ippo", "cnn"), ("ippo", "entity"), ("ippo", "transformer"),
             ]
         ),
     ],
