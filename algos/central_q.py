@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import Item, unpack
 from marlx.algos.q_network import unroll_after
+from marlx.algos.q_next import Unrolled, next_utilities
 from marlx.algos.q_parts import QParts
 from marlx.algos.q_state import QParams, QState
 from marlx.algos.td_credit import adjusted_terms
@@ -82,8 +83,8 @@ def valued(
     windows = sample.start, items.obs, items.done
     now, memory = unroll_after(net, params.agents, *windows, burn_in=c.burn_in)
     before, old_memory = net.unroll(old.agents, *windows)
-    next_, _ = net.step(params.agents, memory, items.next_obs)
-    old_next, _ = net.step(old.agents, old_memory, items.next_obs)
+    unrolled = Unrolled(params.agents, now, memory), Unrolled(old.agents, before, old_memory)
+    next_, old_next = next_utilities(net, unrolled, items)
     both = (params.mixer.central, next_), (old.mixer.central, old_next)
     next_value = next_values(c, parts.backup, central, *both, state.rewards)
     value = window_values(central, params.mixer.central, now, items.action)

@@ -65,7 +65,7 @@ def turn_order(order: Literal["random", "fixed"], num_agents: int, key: Array) -
 
 
 class Turn(NamedTuple):
-    """What one agent's update hands on to the next."""
+    """State of an update between the turns of two agents."""
 
     trained: Trained
     factor: Array | None  # f32 [window, S, 1], see `next_factor`; None: 1

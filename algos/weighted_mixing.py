@@ -32,7 +32,7 @@ from marlx.types import Array, EnvSpec
 
 
 class Judged(NamedTuple):
-    """What the weight of a joint action depends on, arrays [T, b]."""
+    """Values that the weight of a joint action depends on, arrays [T, b]."""
 
     mixed: Array  # f32, Q_tot of the joint action taken
     target: Array  # f32, of both values

@@ -312,7 +312,7 @@ SCENE_KINDS = ("foraging", "matrix", "doorkey", "trashgrid", "particles")
 
 
 class Scene(NamedTuple):
-    """What a viewer draws of an environment: numbers, which it turns into shapes by itself.
+    """Drawing instructions of an environment for a viewer: numbers, which it turns into shapes.
 
     Attributes:
       kind: how it is drawn, one of `SCENE_KINDS`.

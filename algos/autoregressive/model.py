@@ -1,4 +1,4 @@
-"""What MAT and Sable have in common: inputs, the order of actions, and drawing agent by agent.
+"""Common parts of MAT and Sable: inputs, the order of actions, and drawing agent by agent.
 
 The probability of a joint action is the product of the agents' probabilities, each given the
 actions of the agents before it:

@@ -26,7 +26,7 @@ MOST_OBJECTS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class SpokenLanguage:
-    """What a speaker says of some objects.
+    """Messages of a speaker about some objects.
 
     Attributes:
       objects: int32 [K], the objects.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageOptions:
-    """What a run's speakers say of each object of a signalling game, and how it is structured."""
+    """Messages of a run's speakers about each object of a signalling game, and their structure."""
 
     compare: int = setting(0, at_least=0, at_most=LARGEST_SEED)
     """Number of the seeded language (`language_0`) that symbols are compared with."""

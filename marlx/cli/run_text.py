@@ -1,4 +1,4 @@
-"""What `marlx train` says about a run: before it, when it stops, and at its end."""
+"""Messages of `marlx train` about a run: before it, when it stops, and at its end."""
 
 from __future__ import annotations
 

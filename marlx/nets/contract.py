@@ -1,4 +1,4 @@
-"""What an agent's network is: a few functions, and what a function that makes one is told.
+"""Contract of agents' networks: a few functions, and the record that a maker of one is given.
 
 Learners know networks by this contract alone. `marlx.nets.makers` has those that a setting names;
 any function `(NetworkSpec) -> Network` can stand in their place.
@@ -19,7 +19,7 @@ Unroll = Callable[[Tree, Array, Array, Array], tuple[Array, Array, Array]]
 
 
 class NetworkSpec(NamedTuple):
-    """What a network is made for.
+    """Sizes and structure of the inputs and outputs of a network to make.
 
     Attributes:
       width: F, numbers that it reads. First the observation, then what else the agent is told: its
