@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import _cells as cells
-from _learning_tables import found
+from _learning_tables import POLICIES, found
 
 EIGHT = "Foraging-8x8-2p-2f-coop-v3"
-DRAWN = ("ippo", "mappo", "happo", "coma")
-"""Learners whose return is that of drawn actions."""
 
 
 class Choice(NamedTuple):
@@ -81,7 +79,7 @@ def _row(choice: Choice) -> list[str]:
 
 
 def _value(arm: str, one: cells.Result) -> str:
-    drawn = cells.drawn(one) if arm in DRAWN else cells.MISSING
+    drawn = cells.drawn(one) if arm in POLICIES else cells.MISSING
     return cells.greedy(one) if drawn == cells.MISSING else drawn
 
 

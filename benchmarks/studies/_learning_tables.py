@@ -10,8 +10,12 @@ import numpy as np
 
 Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
 CENTRAL = ("ow_qmix", "cw_qmix", "qtran")
-ALGORITHMS = (*Q_LEARNERS, *CENTRAL, "ippo", "mappo")
+POLICIES = ("ippo", "mappo", "happo", "coma", "mat", "sable")
+"""Learners that are judged by drawn actions; their tables have both kinds of return."""
+ALGORITHMS = (*Q_LEARNERS, *CENTRAL, *POLICIES)
 """Algorithms whose pages have a table."""
+EVERYONE = (*Q_LEARNERS, *CENTRAL, "pqn_vdn", "pqn_qmix", *POLICIES)
+"""Learners of the table with one row for each."""
 GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
 SMALL = (
     *(f"matrix/{game}" for game in GAMES),
@@ -123,7 +127,7 @@ def opponents() -> str:
 def algorithm(name: str) -> str:
     """Returns the table of all stored results of an algorithm, without opponents."""
     tasks = dict.fromkeys((*SMALL, *PARTICLES, *LARGE, *GRADIENT_TASKS))
-    draws = name in ("mappo", "ippo")
+    draws = name in POLICIES
     rows = []
     for task in tasks:
         one = found(task, name)
@@ -135,6 +139,19 @@ def algorithm(name: str) -> str:
         rows.append([label, steps, cells.random_return(one), *values, cells.optimum(one)])
     head = ["greedy", "drawn"] if draws else [name]
     return cells.table(["task", "steps", "random", *head, "optimum"], rows)
+
+
+def everyone() -> str:
+    """Returns one row per learner on the board that all were trained on, by steps and return."""
+    task = "Foraging-8x8-2p-2f-coop-v3"
+    both = [(name, one) for name in EVERYONE if (one := found(task, name)) is not None]
+    rows = []
+    for name, one in sorted(both, key=lambda pair: (cells.asked_steps(pair[1]), pair[0])):
+        judged, other = ("drawn", cells.greedy(one)) if name in POLICIES else ("greedy", "")
+        value = cells.of_actions(one, judged)
+        seeds = str(len(one.rows))
+        rows.append([f"`{name}`", f"{cells.asked_steps(one):,}", seeds, judged, value, other])
+    return cells.table(["", "steps", "rows", "actions", "return", "greedy beside it"], rows)
 
 
 def _greedy(task: str, name: str) -> str:
@@ -186,6 +203,7 @@ def pqn() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "pqn": pqn,
     "greedy-lock": greedy_lock,
+    "learning-everyone": everyone,
     "learning-small": small,
     "learning-large": large,
     "learning-gradients": gradients,

@@ -28,6 +28,8 @@ from marlx.config import layers as config_layers
 from marlx.envs.signal import lewis_return
 
 ROUNDS = 25
+CHOICES = {"gamma": 0.0, "lr": 1e-3, "hidden": 128, "entropy": 0.003}
+"""Settings of a listener; what it chooses changes no later round, so gamma is 0."""
 
 
 class Arm(NamedTuple):
@@ -53,15 +55,16 @@ def pairs() -> list[Arm]:
 def listeners() -> list[Arm]:
     """Returns the arms in which a listener meets a speaker with an unknown language."""
     game = {"rounds": ROUNDS, "feedback": True}
-    common = {"total_steps": 2_000_000, "rollout_length": 2 * ROUNDS}
+    common = {"total_steps": 2_000_000, "num_envs": 64, "rollout_length": 2 * ROUNDS}
     private = {**game, "privileged": True}
     memory = {"recurrent": True, "window": 2 * ROUNDS}
     arms = {
-        "no memory": ("ippo", {"env": game}),
-        "GRU": ("ippo", {"env": game, "learner": memory}),
-        "clam": ("clam", {"env": private, "learner": {"model": "clam"}}),
-        "liam": ("clam", {"env": private, "learner": {"model": "liam"}}),
-        "oracle": ("clam", {"env": private, "learner": {"model": "oracle"}}),
+        "no memory": ("ippo", {"env": game, "learner": CHOICES}),
+        "GRU": ("ippo", {"env": game, "learner": {**CHOICES, **memory}}),
+        **{
+            model: ("clam", {"env": private, "learner": {"model": model, "ppo": CHOICES}})
+            for model in ("clam", "liam", "oracle")
+        },
     }
     return [
         Arm("listeners", name, algorithm, "partners/signal/lewis-5", {**common, **given})

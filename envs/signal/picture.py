@@ -45,10 +45,12 @@ def lines(env: Any, state: Any) -> list[str]:
 
 
 def draw(env: Any, state: Any) -> np.ndarray:
-    """Returns uint8 [height, width, 3]: the facts of `lines`."""
+    """Returns uint8 [height, width, 3]: the facts of `lines`, as large for all states of a game."""
     words = lines(env, state)
-    wide = max(220, 9 * max(map(len, words)) + 24)
-    canvas = raster.Canvas(wide, 25 * len(words) + 18)
+    symbols = env.length * (1 + len(str(env.vocabulary - 1)))
+    values = env.properties * (1 + len(str(env.values - 1)))
+    wide = max(220, 9 * (len("before: meant ,") + symbols + values) + 24)
+    canvas = raster.Canvas(wide, 25 * (5 + env.candidates) + 18)  # a choice is two more lines
     for i, line in enumerate(words):
         canvas.text(wide / 2, 20 + 25 * i, line, 13.0)
     return canvas.pixels()

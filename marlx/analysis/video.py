@@ -112,8 +112,19 @@ def episode_frames(
         pictures[i] = mark(pictures[i], episode.states[i], goals)
     return [
         _captioned(picture, caption, width)
-        for picture, caption in zip(pictures, captions, strict=True)
+        for picture, caption in zip(_of_one_size(pictures), captions, strict=True)
     ]
+
+
+def _of_one_size(pictures: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+    """Pictures as large as the largest; what is added has the colour of the top left pixel."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    whole = []
+    for picture in map(np.asarray, pictures):
+        canvas = np.broadcast_to(picture[:1, :1], (height, width, 3)).copy()
+        canvas[: picture.shape[0], : picture.shape[1]] = picture
+        whole.append(canvas)
+    return whole
 
 
 def _mark(env: Environment[Any, Any], params: EnvParams) -> Mark | None:

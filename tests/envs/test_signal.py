@@ -39,6 +39,16 @@ def test_bounds_of_the_specification():
     assert lewis_return(5, 25, remembers=1) == pytest.approx(0.2 + 24 * (1 / 5 + 4 / 5 / 4))
 
 
+@pytest.mark.parametrize("env", [marlx.make("signal/lewis-12", rounds=3)[0], Signal(**SMALL)])
+def test_pictures_are_as_large_before_a_choice_as_after(env):
+    first = env.reset(jax.random.key(0), env.default_params)[1]
+    last = first.replace(last_choice=jnp.int32(env.objects - 1), last_target=jnp.int32(0))
+    pictures = [env.render(state, env.default_params) for state in (first, last)]
+    assert pictures[0].shape == pictures[1].shape
+    margins = [picture[:, edge] for picture in pictures for edge in (0, -1)]
+    assert all((margin == margin[0]).all() for margin in margins)  # no word is cut
+
+
 @pytest.mark.parametrize(
     "env",
     [

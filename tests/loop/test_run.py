@@ -138,5 +138,20 @@ def test_pictures_tell_what_the_learner_says_of_each_step():
         np.testing.assert_array_equal(without[-height:], with_words[-height:])
 
 
+def test_pictures_of_different_sizes_make_frames_of_one_size():
+    env, params = marlx.make("matrix/climbing", horizon=2)
+    episode = record_episode(env, params, random_learner(env.spec(params)), (), jax.random.key(0))
+    sizes = iter([(160, 200), (180, 200), (160, 260)])
+
+    class Growing(marlx.Environment):
+        def render(self, state, params=None):
+            return np.full((*next(sizes), 3), 7, np.uint8)
+
+    frames = episode_frames(Growing(), params, episode)
+    assert len(frames) == 3 and {frame.shape[1] for frame in frames} == {260}
+    assert len({frame.shape for frame in frames}) == 1
+    assert all((frame[-180:, 0] == 7).all() for frame in frames)
+
+
 def test_settings_have_sane_defaults():
     assert TrainConfig().total_steps > TrainConfig().num_envs * TrainConfig().rollout_length
