@@ -30,6 +30,8 @@ from marlx.envs.signal import lewis_return
 ROUNDS = 25
 CHOICES = {"gamma": 0.0, "lr": 1e-3, "hidden": 128, "entropy": 0.003}
 """Settings of a listener; what it chooses changes no later round, so gamma is 0."""
+SHORT = {"transformer": {"total_steps": 600_000}}
+"""Arms that need fewer steps than the others."""
 
 
 class Arm(NamedTuple):
@@ -58,17 +60,20 @@ def listeners() -> list[Arm]:
     common = {"total_steps": 2_000_000, "num_envs": 64, "rollout_length": 2 * ROUNDS}
     private = {**game, "privileged": True}
     memory = {"recurrent": True, "window": 2 * ROUNDS}
+    attention = {"network": "transformer", "attention_steps": 2 * ROUNDS, "window": 2 * ROUNDS}
     arms = {
         "no memory": ("ippo", {"env": game, "learner": CHOICES}),
         "GRU": ("ippo", {"env": game, "learner": {**CHOICES, **memory}}),
+        "transformer": ("ippo", {"env": game, "learner": {**CHOICES, **attention, "hidden": 64}}),
         **{
             model: ("clam", {"env": private, "learner": {"model": model, "ppo": CHOICES}})
             for model in ("clam", "liam", "oracle")
         },
     }
     return [
-        Arm("listeners", name, algorithm, "partners/signal/lewis-5", {**common, **given})
+        Arm("listeners", name, algorithm, "partners/signal/lewis-5", {**common, **given, **short})
         for name, (algorithm, given) in arms.items()
+        for short in [SHORT.get(name, {})]
     ]
 
 

@@ -1,6 +1,8 @@
 """Training runs: seeds, devices, determinism, times, stopping, and settings that are refused."""
 
 import dataclasses
+import types
+
 
 import jax
 import jax.numpy as jnp
@@ -143,11 +145,11 @@ def test_pictures_of_different_sizes_make_frames_of_one_size():
     episode = record_episode(env, params, random_learner(env.spec(params)), (), jax.random.key(0))
     sizes = iter([(160, 200), (180, 200), (160, 260)])
 
-    class Growing(marlx.Environment):
-        def render(self, state, params=None):
-            return np.full((*next(sizes), 3), 7, np.uint8)
-
-    frames = episode_frames(Growing(), params, episode)
+    growing = types.SimpleNamespace(
+        render=lambda state, params: np.full((*next(sizes), 3), 7, np.uint8),
+        subgoals=lambda params: None,
+    )
+    frames = episode_frames(growing, params, episode)
     assert len(frames) == 3 and {frame.shape[1] for frame in frames} == {260}
     assert len({frame.shape for frame in frames}) == 1
     assert all((frame[-180:, 0] == 7).all() for frame in frames)
