@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
 import jax
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams
-from marlx.envs.checks import at_least_or_none, between, integers, one_of
+from marlx.envs.checks import at_least, at_least_or_none, between, integers, one_of
+from marlx.envs.doorkey.changes import move_goal, relock
 from marlx.envs.doorkey.checks import check_state
 from marlx.envs.doorkey.state import (
     AGENT,
@@ -99,6 +101,10 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
       useful_only: mask actions that would have no effect if no other agent acted before: forward
         into a blocked cell, and pick up, drop and toggle without effect. Otherwise every action is
         always legal, as in MiniGrid. Turning and done are always legal.
+      goal_moves: the goal moves to another free cell, of either room, after every so many steps,
+        unless an agent stands on it. 0: it stays.
+      relocks: the door locks itself after every so many steps, unless an agent stands in it. 0: it
+        stays as it is. An agent that left the key in the other room may then be shut in.
       horizon: steps after which an episode is truncated; None for 4 size^2.
 
     Raises:
@@ -118,6 +124,8 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
     target: Literal["key", "door", "goal"] = "goal"
     view_size: int = 7
     useful_only: bool = False
+    goal_moves: int = 0
+    relocks: int = 0
     horizon: int | None = None
 
     def __post_init__(self) -> None:
@@ -134,6 +142,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             raise ValueError(
                 f"view_size is {self.view_size}; it must be an odd number between 3 and 31"
             )
+        at_least(self, goal_moves=0, relocks=0)
         at_least_or_none(self, horizon=1)
 
     @property
@@ -153,7 +162,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
         params = self.default_params if params is None else params
         horizon = int(params.max_steps_in_episode)
         # With the goal on the right: pick up, turn, toggle, forward, forward, turn, forward.
-        goal = 1 if self.goal_left_probability > 0 else 7
+        goal = 1 if self.goal_left_probability > 0 or self.goal_moves else 7
         fewest = {"key": 1, "door": 3, "goal": goal}[self.target]
         possible = self.num_agents == 1 and fewest <= horizon
         return EnvSpec(
@@ -209,8 +218,7 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
     def step_env(
         self, key: Array, state: DoorKeyState, action: Array, params: EnvParams
     ) -> tuple[DoorKeyState, Array, Array, dict[str, Any]]:
-        """Plays one step, agent by agent. `key` is not used."""
-        del key
+        """Plays one step, agent by agent. `key` draws where the goal moves to."""
         agents = poses(state)
         now = state
         picked = opened = jnp.bool_(False)
@@ -245,8 +253,18 @@ class DoorKey(Environment[DoorKeyState, EnvParams]):
             agent_pos=positions((a.row, a.col) for a in agents),
             agent_dir=jnp.stack([a.dir for a in agents]),
         )
+        state = self._changed(key, state)
         reward = jnp.broadcast_to(pay.astype(jnp.float32), (self.num_agents,))
         return state, reward, reached, {"success_rate": reached}
+
+    def _changed(self, key: Array, state: DoorKeyState) -> DoorKeyState:
+        """Returns what the world makes of a state by itself, after the agents' step."""
+        move = functools.partial(move_goal, key, self.size)
+        for every, change in ((self.relocks, relock), (self.goal_moves, move)):
+            if every:
+                now = functools.partial(jnp.where, state.time % every == 0)
+                state = jax.tree.map(now, change(state), state)
+        return state
 
     def observe(self, state: DoorKeyState, params: EnvParams) -> Observation:
         """Returns local views, legal actions and the whole board."""

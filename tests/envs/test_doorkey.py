@@ -289,6 +289,31 @@ def test_views_follow_the_written_rules(name: str) -> None:
     assert local[-4:].tolist() == np.eye(4)[int(state.agent_dir[0])].tolist()
 
 
+def test_the_goal_moves_to_all_free_cells_and_the_door_locks_itself() -> None:
+    """With settings for a changing world; in all other steps nothing changes."""
+    env = DoorKey(goal_moves=4, relocks=2)
+    key_lies, inside = board((3, 1), EAST, step=3), board((3, 4), EAST, door=OPEN, step=1)
+    step = jax.jit(jax.vmap(env.step_env, (0, None, None, None)))
+    keys, done = jax.random.split(jax.random.key(0), 4000), jnp.array([DONE])
+    after, reward, _, _ = step(keys, key_lies, done, env.default_params)
+    places, counts = np.unique(np.asarray(after.goal_pos), axis=0, return_counts=True)
+    taken = {(3, 1), tuple(key_lies.key_pos.tolist()), tuple(key_lies.goal_pos.tolist())}
+    free = {(r, c) for r in range(1, 7) for c in range(1, 7) if c != 4} - taken
+    assert {(r, c) for r, c in places.tolist()} == free and not reward.any()
+    assert counts.min() > 0.7 * counts.mean()
+    few = keys[:2]
+    assert (step(few, inside, done, env.default_params)[0].door == OPEN).all()
+    for door, now, want in ((OPEN, 1, LOCKED), (CLOSED, 1, LOCKED), (OPEN, 2, OPEN)):
+        found = step(few, board((3, 3), WEST, door=door, step=now), done, env.default_params)[0]
+        assert (found.door == want).all()
+        assert (found.goal_pos == inside.goal_pos).all()
+    team = DoorKey(num_agents=2, goal_moves=1)
+    state = team.reset(jax.random.key(1), team.default_params)[1]
+    state = state.replace(goal_pos=state.agent_pos[1])
+    after, *_ = team.step_env(keys[0], state, jnp.array([DONE, DONE]), team.default_params)
+    np.testing.assert_array_equal(after.goal_pos, state.goal_pos)
+
+
 def test_views_of_a_large_team_are_those_of_its_members() -> None:
     """Many agents' views are computed together, a few agents' one by one."""
     env = DoorKey(size=6, num_agents=4)
@@ -545,6 +570,8 @@ def test_environments_keep_the_contract(id: str) -> None:
         ({"target": "exit"}, "target is 'exit'; it must be 'key', 'door' or 'goal'"),
         ({"view_size": 6}, "view_size is 6; it must be an odd number between 3 and 31"),
         ({"view_size": 33}, "view_size is 33"),
+        ({"goal_moves": -1}, "goal_moves is -1; it must be 0 or more"),
+        ({"relocks": -1}, "relocks is -1; it must be 0 or more"),
         ({"horizon": 0}, "horizon is 0; it must be 1 or more, or None"),
     ],
 )
