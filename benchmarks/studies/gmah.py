@@ -36,6 +36,7 @@ FLAT_PPO = {
 }
 ADAPTIVE = {"learner": {"refresh": "achieved"}}
 CHANGED = {"learner": {"refresh": "changed"}}
+OPTIONS = {"learner": {"refresh": "options"}}
 FIXED = {"learner": {"refresh": "fixed", "period": 16}}
 SCRIPTED = {"learner": {"chooser": "scripted"}}
 UNIFORM = {"learner": {"chooser": "uniform"}}
@@ -70,6 +71,20 @@ def doorkey(horizon: int, left: float) -> dict[tuple[str, str], Run]:
     }
 
 
+def changing(name: str, **env: Any) -> dict[tuple[str, str], Run]:
+    """Returns the arms on a DoorKey that changes in mid-episode."""
+    return {
+        (name, arm): (algorithm, "grid/doorkey-8x8", {**settings, "env": {"horizon": 128, **env}})
+        for arm, algorithm, settings in (
+            ("adaptive", "gmah", ADAPTIVE),
+            ("options", "gmah", OPTIONS),
+            ("changed", "gmah", CHANGED),
+            ("fixed", "gmah", FIXED),
+            ("flat", "ippo", FLAT_PPO),
+        )
+    }
+
+
 TRASH, MASKED = "grid/trashgrid-10x10-3p", {"env": {"useful_only": True}}
 TEAM = "Foraging-10x10-3p-3f-coop-v3"
 DEEP: dict[str, Any] = {"env": {"kwargs": '{"size": 14}'}, "total_steps": 300_000}
@@ -77,6 +92,9 @@ RUNS: dict[tuple[str, str], Run] = {
     **doorkey(64, 0.8),
     **doorkey(256, 0.8),
     **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
+    # what was assigned may have become impossible, or needless, before it is achieved
+    **changing("doorkey-moving", goal_moves=16),
+    **changing("doorkey-relocking", relocks=16, goal_left_probability=0.0),
     ("doorkey", "low"): ("gmah", "grid/doorkey-8x8", {**LOW, "env": {"horizon": 128}}),
     ("trashgrid", "low"): ("gmah", TRASH, {**UNIFORM, **MASKED}),
     ("trashgrid", "adaptive"): ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
@@ -88,6 +106,8 @@ RUNS: dict[tuple[str, str], Run] = {
         {"learner": {**STAGED, "mixing": False}, **MASKED},
     ),
     ("trashgrid", "flat"): ("qmix", TRASH, MASKED),
+    ("trashgrid", "flat-ippo"): ("ippo", TRASH, {**MASKED, "total_steps": 1_000_000}),
+    ("trashgrid", "flat-mappo"): ("mappo", TRASH, {**MASKED, "total_steps": 1_000_000}),
     ("trashgrid-penalised", "adaptive"): (
         "gmah",
         TRASH,
@@ -99,6 +119,8 @@ RUNS: dict[tuple[str, str], Run] = {
     ("foraging", "adaptive"): ("gmah_q", TEAM, ADAPTIVE),
     ("foraging", "unmixed"): ("gmah_q", TEAM, UNMIXED),
     ("foraging", "flat"): ("qmix", TEAM, FLAT),
+    ("foraging", "flat-ippo"): ("ippo", TEAM, {"total_steps": 1_000_000}),
+    ("foraging", "flat-mappo"): ("mappo", TEAM, {"total_steps": 1_000_000}),
     # no subgoals are declared, and the only reward comes after 14 right steps
     ("deepsea", "learned"): ("gmah_q", "gymnax/DeepSea-bsuite", DEEP),
     ("deepsea", "incurious"): (
