@@ -13,7 +13,7 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.envs.checks import at_least, one_of
-from marlx.envs.signal.languages import compositional
+from marlx.envs.signal.languages import Language, compositional
 from marlx.types import Array, EnvSpec, Observation
 
 MOST_OBJECTS = 1_000_000
@@ -61,6 +61,10 @@ class Signal(Environment[SignalState, EnvParams]):
       order: mouths speak `parallel`, or one after another in `sequence`.
       split: objects that are targets and candidates: `all`, a fifth of them (`test`), or the rest
         (`train`). Which ones is the same for all games of a size.
+      lessons: of so many `train` objects it is known what language 0 (`compositional`) says of
+        them. Then the global state, for training only, also has `answer`, the right choice
+        (one-hot), `lesson`, what language 0 says of the target (one-hot symbol by symbol), and
+        `taught`, whether the target is one of those objects. 0: there is no such language.
       name: the id in `spec`.
 
     Raises:
@@ -76,10 +80,12 @@ class Signal(Environment[SignalState, EnvParams]):
     feedback: bool = False
     order: Literal["parallel", "sequence"] = "parallel"
     split: Literal["all", "train", "test"] = "all"
+    lessons: int = 0
     name: str = "signal/lewis-5"
 
     def __post_init__(self) -> None:
         at_least(self, properties=1, values=2, length=1, vocabulary=1, candidates=0, rounds=1)
+        at_least(self, lessons=0)
         one_of(self, order=("parallel", "sequence"), split=("all", "train", "test"))
         for name, most in (("properties", 16), ("length", 64), ("values", 1000), ("rounds", 10_000),
                            ("vocabulary", 10_000), ("candidates", 1000)):  # fmt: skip
@@ -103,6 +109,24 @@ class Signal(Environment[SignalState, EnvParams]):
                 f"the split {self.split!r} has {have} objects; it must have "
                 f"{max(2, self.candidates)} or more"
             )
+        if self.lessons:
+            self._check_lessons()
+
+    def _check_lessons(self) -> None:
+        """Checks that there is a language to teach, and objects to teach it of.
+
+        Raises:
+          ValueError: there is none, or there are fewer objects.
+        """
+        most = len(_members(self.objects, "train"))
+        if self.lessons > most:
+            raise ValueError(f"lessons is {self.lessons}; there are {most} train objects")
+        if self.length != self.properties:
+            raise ValueError(
+                f"length is {self.length}; with lessons it must be {self.properties}, a symbol for "
+                "each property"
+            )
+        compositional(0, self.properties, self.values, self.vocabulary)  # raises if it cannot be
 
     @property
     def objects(self) -> int:
@@ -112,12 +136,20 @@ class Signal(Environment[SignalState, EnvParams]):
     @functools.cached_property
     def members(self) -> np.ndarray:
         """int32 [K], the objects of the split, ascending."""
-        if self.split == "all":
-            return np.arange(self.objects, dtype=np.int32)
-        order = np.random.default_rng(self.objects).permutation(self.objects)
-        count = max(1, self.objects // TEST_SHARE)
-        chosen = order[:count] if self.split == "test" else order[count:]
-        return np.sort(chosen).astype(np.int32)
+        return _members(self.objects, self.split)
+
+    @functools.cached_property
+    def taught(self) -> np.ndarray:
+        """Bool [V^P], of which objects language 0 is taught: drawn, and as `split` is, fixed."""
+        known = np.zeros(self.objects, bool)
+        train = _members(self.objects, "train")
+        known[np.random.default_rng((2, self.objects)).permutation(train)[: self.lessons]] = True
+        return known
+
+    @functools.cached_property
+    def language(self) -> Language:
+        """Language 0, which is taught where there are `lessons`."""
+        return compositional(0, self.properties, self.values, self.vocabulary)
 
     @property
     def speaking(self) -> int:
@@ -148,19 +180,21 @@ class Signal(Environment[SignalState, EnvParams]):
         mouth = target + self.length + 1 + sequence
         listener = 1 + heard + self.candidates * target + self.feedback * (heard + target)
         mouths = tuple(range(self.length))
+        lessons = (("answer", self.choices), ("lesson", heard), ("taught", 1))
+        private = lessons if self.lessons else ()
         return EnvSpec(
             id=self.name,
             num_agents=self.length + 1,
             num_actions=max(self.vocabulary, self.choices) + 1,
             obs_size=max(mouth, listener),
-            state_size=target + listener + heard,
+            state_size=target + listener + heard + sum(size for _, size in private),
             horizon=limit,
             reward_aggregation="mean",
             groups=(("speaker", mouths), ("listener", (self.length,))),
             obs_sizes=(mouth,) * self.length + (listener,),
             action_sizes=(self.vocabulary + 1,) * self.length + (self.choices + 1,),
             storage="int8",
-            state_parts=(("target", target), ("listener", listener), ("said", heard)),
+            state_parts=(("target", target), ("listener", listener), ("said", heard), *private),
             optimum=float(self.rounds) if limit >= self.horizon else None,
             common_reward=True,
             outcomes=("success_rate",),
@@ -243,8 +277,19 @@ class Signal(Environment[SignalState, EnvParams]):
         return Observation(
             local=local,
             action_mask=jnp.concatenate([can_say, can_choose[None]]),
-            global_state=jnp.concatenate([target, listener, said]),
+            global_state=jnp.concatenate([target, listener, said, *self._lesson(state)]),
         )
+
+    def _lesson(self, state: SignalState) -> list[Array]:
+        """Returns the parts `answer`, `lesson` and `taught` of the global state, if there are."""
+        if not self.lessons:
+            return []
+        shown = state.candidates if self.candidates else jnp.arange(self.objects)
+        order, words = map(jnp.asarray, self.language)
+        named = words[jnp.arange(self.properties), self.values_of(state.target)]
+        said = self._one_hot(jnp.zeros_like(named).at[order].set(named))
+        known = jnp.asarray(self.taught)[state.target]
+        return [(shown == state.target).astype(jnp.float32), said, known[None].astype(jnp.float32)]
 
     def make_state(
         self,
@@ -348,3 +393,13 @@ class Signal(Environment[SignalState, EnvParams]):
         """Returns f32 [N, O], observations of different widths with zeros behind them."""
         width = max(row.shape[-1] for row in rows)
         return jnp.concatenate([jnp.pad(r, ((0, 0), (0, width - r.shape[-1]))) for r in rows])
+
+
+def _members(objects: int, split: str) -> np.ndarray:
+    """Returns int32 [K], the objects of a split, ascending."""
+    if split == "all":
+        return np.arange(objects, dtype=np.int32)
+    order = np.random.default_rng(objects).permutation(objects)
+    count = max(1, objects // TEST_SHARE)
+    chosen = order[:count] if split == "test" else order[count:]
+    return np.sort(chosen).astype(np.int32)

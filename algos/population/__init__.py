@@ -1,0 +1,1 @@
+"""Listeners that meet a growing population of speakers, in signalling games."""

@@ -1,0 +1,327 @@
+"""Dynamic populations: a listener learns to learn languages, of speakers that are added one by one.
+
+Phases take turns. In the listener's phase it meets all speakers there are, and is trained to do
+well after a few gradient steps on the games of any of them. In the speaker's phase a copy of the
+newest speaker is trained by REINFORCE with the listener as it is, and joins the population. Lessons
+of language 0, of a few objects, go beside the games, so that languages do not drift from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from marlx.algos.population.config import PopulationConfig
+from marlx.algos.population.games import (
+    ACTIONS,
+    Games,
+    Layout,
+    choice_loss,
+    games_of,
+    layout_of,
+    lesson_loss,
+    mean,
+    reinforce_loss,
+)
+from marlx.algos.population.meta import meta_loss
+from marlx.algos.population.networks import Listener, Speaker
+from marlx.learner import Learner
+from marlx.registry import Algorithm
+from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+
+SEED, LISTEN, SPEAK = range(3)
+"""Phases: lessons alone, the listener's, the speaker's."""
+
+
+class Phase(NamedTuple):
+    """Where the schedule stands; all int32 []."""
+
+    kind: Array  # `SEED`, `LISTEN` or `SPEAK`
+    newest: Array  # index of the newest speaker, the one that learns
+    begins: Array  # bool [], whether a speaker is new, and still to be made
+
+
+class Policy(NamedTuple):
+    """What acting needs."""
+
+    speakers: Tree  # [T + 1, ...]
+    listener: Tree
+    phase: Phase
+
+
+class PopulationState(NamedTuple):
+    """State of the learner between two updates."""
+
+    speakers: Tree  # [T + 1, ...]
+    listener: Tree
+    optimisers: tuple[optax.OptState, optax.OptState]  # of the speaker that learns, and listener
+    baseline: Array  # f32 [], running mean of hits
+    rollout: Transition  # the last one, [T, B, ...]
+    updates: Array  # int32 []
+
+
+class Parts(NamedTuple):
+    """The functions that the learner is made of."""
+
+    spec: EnvSpec
+    config: PopulationConfig
+    layout: Layout
+    speaker: Speaker
+    listener: Listener
+    optimiser: optax.GradientTransformation  # without the step size
+
+
+def phase_of(config: PopulationConfig, updates: Array) -> Phase:
+    """Returns the phase after some updates: seed, then listener and speaker in turn, T times.
+
+    After the last speaker only the listener learns. A population that does not grow has one
+    speaker, which is trained in all T phases.
+    """
+    since = updates - config.seed_updates
+    turn = jnp.maximum(since, 0) // config.phase_updates
+    speaking = (turn % 2 == 1) & (turn // 2 < config.population)
+    kind = jnp.where(since < 0, SEED, jnp.where(speaking, SPEAK, LISTEN)).astype(jnp.int32)
+    if not config.growing:
+        return Phase(kind, jnp.int32(0), jnp.bool_(False))
+    newest = jnp.minimum(turn // 2, config.population) + speaking
+    begins = speaking & (since % config.phase_updates == 0)
+    return Phase(kind, newest.astype(jnp.int32), begins)
+
+
+def speaker_of(phase: Phase, envs: Array) -> Array:
+    """Returns int32 [B], who speaks in each environment: all in turn, or the one that learns."""
+    return jnp.where(phase.kind == LISTEN, envs % (phase.newest + 1), phase.newest)
+
+
+# --- losses ---
+
+
+def listener_loss(parts: Parts, games: Games, listener: Tree, weight: Array) -> Array:
+    """Returns f32 [], the cross-entropy of the listener's choices in games; see `choice_loss`."""
+    layout, obs = parts.layout, games.heard
+    logits = parts.listener.apply(listener, layout.message(obs), layout.candidates(obs))
+    return choice_loss(logits, layout.part(obs, "answer"), weight * games.chooses)
+
+
+def listener_lessons(parts: Parts, games: Games, listener: Tree) -> Array:
+    """Returns f32 [], the same where language 0 speaks, of the objects that are taught."""
+    layout, obs = parts.layout, games.heard
+    lesson = layout.part(obs, "lesson")
+    logits = parts.listener.apply(listener, lesson, layout.candidates(obs))
+    taught = layout.part(obs, "taught")[..., 0]
+    return choice_loss(logits, layout.part(obs, "answer"), taught * games.chooses)
+
+
+def speaker_lessons(parts: Parts, games: Games, outputs: Array) -> Array:
+    """Returns f32 [], the cross-entropy of what the speaker and language 0 say; `lesson_loss`."""
+    layout, obs = parts.layout, games.spoken
+    mask = obs.action_mask[..., :-1, :]
+    taught = layout.part(obs, "taught")[..., 0]
+    return lesson_loss(outputs, mask, layout.part(obs, "lesson"), taught * games.speaks)
+
+
+# --- the update ---
+
+
+def gradients(
+    parts: Parts, state: PopulationState, phase: Phase, speaker: Tree
+) -> tuple[tuple[Tree, Tree], dict[str, Array]]:
+    """Returns gradients of the speaker that learns and of the listener, and metrics.
+
+    Those of the one that does not learn in this phase are 0.
+    """
+    c, games = parts.config, games_of(state.rollout)
+    size = 1 + c.population * c.growing
+    who = speaker_of(phase, games.envs)
+
+    def of_listener(listener: Tree) -> tuple[Array, dict[str, Array]]:
+        lessons = listener_lessons(parts, games, listener)
+        loss = functools.partial(listener_loss, parts, games)
+        met = meta_loss(
+            loss, listener, who, phase.newest + 1, size, rate=c.inner_lr, steps=c.inner_steps,
+            second_order=c.second_order,
+        )  # fmt: skip
+        weight = jnp.where(phase.kind == SEED, 1.0, c.supervised)
+        total = jnp.where(phase.kind == LISTEN, met, 0.0) + weight * lessons
+        return total, {"listener_loss": met, "listener_lessons": lessons}
+
+    def of_speaker(speaker: Tree) -> tuple[Array, dict[str, Array]]:
+        outputs = parts.speaker.apply(speaker, games.spoken.local[..., :-1, :])
+        lessons = speaker_lessons(parts, games, outputs)
+        played = reinforce_loss(outputs, games, state.baseline, c.entropy)
+        weight = jnp.where(phase.kind == SEED, 1.0, c.supervised)
+        total = jnp.where(phase.kind == SPEAK, played, 0.0) + weight * lessons
+        return total, {"speaker_loss": played, "speaker_lessons": lessons}
+
+    of_s, first = jax.grad(of_speaker, has_aux=True)(speaker)
+    of_l, second = jax.grad(of_listener, has_aux=True)(state.listener)
+    return (of_s, of_l), {**first, **second}
+
+
+def update(
+    parts: Parts, state: PopulationState, key: Array
+) -> tuple[PopulationState, dict[str, Array]]:
+    """Returns the state after one gradient step of the phase's learner, and metrics."""
+    del key
+    c, phase = parts.config, phase_of(parts.config, state.updates)
+    speaker = jax.tree.map(lambda x: x[phase.newest], state.speakers)
+    (grad_s, grad_l), metrics = gradients(parts, state, phase, speaker)
+
+    def stepped(params: Tree, optimiser: Tree, gradient: Tree, learns: Array) -> tuple[Tree, Tree]:
+        change, after = parts.optimiser.update(gradient, optimiser, params)
+        moved = jax.tree.map(lambda p, s: p - c.lr * s, params, change)
+        keep = functools.partial(jnp.where, learns)
+        return jax.tree.map(keep, moved, params), jax.tree.map(keep, after, optimiser)
+
+    of_s, of_l = state.optimisers
+    speaker, of_s = stepped(speaker, of_s, grad_s, phase.kind != LISTEN)
+    listener, of_l = stepped(state.listener, of_l, grad_l, phase.kind != SPEAK)
+    games = games_of(state.rollout)
+    hits = mean(games.hit, games.speaks)
+    state = state._replace(
+        speakers=jax.tree.map(lambda x, y: x.at[phase.newest].set(y), state.speakers, speaker),
+        listener=listener,
+        optimisers=(of_s, of_l),
+        baseline=state.baseline + c.baseline_rate * (hits - state.baseline),
+        updates=state.updates + 1,
+    )
+    shown = {"phase": phase.kind, "speakers": phase.newest + 1}
+    metrics = {**metrics, **{name: x.astype(jnp.float32) for name, x in shown.items()}}
+    return added(parts, state), {**metrics, "hits": hits, "samples": games.chooses.sum()}
+
+
+def added(parts: Parts, state: PopulationState) -> PopulationState:
+    """Returns the state with a new speaker, a copy of the newest, where its phase begins now."""
+    phase = phase_of(parts.config, state.updates)
+    if not parts.config.growing:
+        return state
+    last = jax.tree.map(lambda x: x[jnp.maximum(phase.newest - 1, 0)], state.speakers)
+    begins = functools.partial(jnp.where, phase.begins)
+    speakers = jax.tree.map(
+        lambda x, y: x.at[phase.newest].set(begins(y, x[phase.newest])), state.speakers, last
+    )
+    of_s, of_l = state.optimisers
+    of_s = jax.tree.map(begins, parts.optimiser.init(last), of_s)
+    return state._replace(speakers=speakers, optimisers=(of_s, of_l))
+
+
+# --- the learner ---
+
+
+def outputs_of(parts: Parts, policy: Policy, who: Array, obs: Observation) -> Array:
+    """Returns logits f32 [B, N, A] of all agents, `who` int32 [B] being the speaker in each."""
+    layout, spec = parts.layout, parts.spec
+    seen = obs.local[..., : layout.mouths, :]
+    spoken = jax.vmap(lambda speaker: parts.speaker.apply(speaker, seen))(policy.speakers)
+    spoken = jnp.take_along_axis(spoken, who[None, :, None, None], 0)[0]
+    chosen = parts.listener.apply(policy.listener, layout.message(obs), layout.candidates(obs))
+    missing = spec.num_actions - chosen.shape[-1]
+    chosen = jnp.pad(chosen, [(0, 0), (0, missing)])[:, None]
+    return jnp.concatenate([spoken, chosen], 1)
+
+
+def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
+    """Returns the learner of dynamic populations, for signalling games with lessons.
+
+    In evaluations the newest speaker speaks.
+
+    Raises:
+      ValueError: the game is none; see `layout_of`.
+
+    Source: after Gupta, Lanctot, Lazaridou 2021, "Dynamic population-based meta-learning for
+    multi-agent communication with natural language", whose text and code we could not read: phases,
+    losses and sizes are our reading. Seeded self-play: Lowe et al. 2020. The listener of each phase
+    is trained with all speakers there are, where a few might be drawn.
+    """
+    layout = layout_of(spec)
+    choices = layout.parts["answer"][1] - layout.parts["answer"][0]
+    clip = optax.clip_by_global_norm(config.max_grad_norm)
+    parts = Parts(
+        spec,
+        config,
+        layout,
+        Speaker(config.hidden, spec.num_actions),
+        Listener(config.hidden, choices),
+        optax.chain(clip, optax.scale_by_adam(eps=1e-5)),
+    )
+
+    def init(key: Array, example: Transition) -> PopulationState:
+        length = example.terminated.shape[0]
+        if length < 4 or length % 2:
+            raise ValueError(
+                f"rollout_length is {length}; it must be even, 4 or more: rounds of two steps, the "
+                "first half of them to adapt to, the others to judge by"
+            )
+        of_speaker, of_listener = jax.random.split(key)
+        mouth = jnp.zeros((1, spec.obs_size))
+        message = jnp.zeros((1, layout.heard))
+        candidates = jnp.zeros((1, layout.shown, layout.target))
+        speaker = parts.speaker.init(of_speaker, mouth)
+        listener = parts.listener.init(of_listener, message, candidates)
+        size = 1 + config.population * config.growing
+        return PopulationState(
+            jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), speaker),
+            listener,
+            (parts.optimiser.init(speaker), parts.optimiser.init(listener)),
+            jnp.float32(1 / choices),
+            jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example),
+            jnp.int32(0),
+        )
+
+    def policy(state: PopulationState) -> Policy:
+        return Policy(state.speakers, state.listener, phase_of(config, state.updates))
+
+    def act(
+        policy: Policy, memory: Array, obs: Observation, key: Array, explore: bool
+    ) -> tuple[Array, Array, Tree]:
+        return act_with(policy, speaker_of(policy.phase, memory), memory, obs, key, explore)
+
+    def act_drawn(
+        policy: Policy, memory: Array, obs: Observation, key: Array, explore: bool
+    ) -> tuple[Array, Array, Tree]:
+        newest = jnp.full_like(memory, policy.phase.newest)
+        return act_with(policy, newest, memory, obs, key, explore)
+
+    def act_with(
+        policy: Policy, who: Array, memory: Array, obs: Observation, key: Array, explore: bool
+    ) -> tuple[Array, Array, Tree]:
+        who = who if explore else jnp.full_like(memory, policy.phase.newest)
+        outputs = outputs_of(parts, policy, who, obs)
+        mask = obs.action_mask
+        drawn = ACTIONS.sample(key, outputs, mask) if explore else ACTIONS.mode(outputs, mask)
+        return drawn, memory, ()
+
+    return Learner(
+        init=init,
+        memory=lambda num_envs: jnp.arange(num_envs, dtype=jnp.int32),
+        policy=policy,
+        act=act,
+        observe=lambda state, t: state._replace(rollout=t),
+        update=functools.partial(update, parts),
+        config=config,
+        judged="drawn",
+        act_drawn=act_drawn,
+    )
+
+
+def dynamic_population(
+    spec: EnvSpec, config: PopulationConfig | None = None, **settings: Any
+) -> Learner:
+    """A listener that meta-learns with a growing population of speakers, in signalling games."""
+    return population_learner(spec, dataclasses.replace(config or PopulationConfig(), **settings))
+
+
+ALGORITHMS = (
+    Algorithm(
+        "dynamic_population",
+        "a listener that learns to learn languages, of speakers added one by one",
+        PopulationConfig,
+        dynamic_population,
+    ),
+)
+"""The dynamic population, as `marlx train` finds it."""
