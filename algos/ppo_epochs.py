@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.ppo_auxiliary import Auxiliary, with_auxiliary
 from marlx.algos.ppo_batch import Sequences, minibatch, minibatches
 from marlx.algos.ppo_config import PolicyGradientConfig
-from marlx.algos.ppo_losses import loss
 from marlx.algos.ppo_networks import ActorCritic, PPOParams
 from marlx.data.minibatches import active_first, scan_active
 from marlx.learning.schedule import falling
@@ -31,6 +31,7 @@ def epochs(
     rate: Array,
     trained: Trained,
     key: Array,
+    auxiliary: Auxiliary | None = None,
 ) -> tuple[Trained, dict[str, Array]]:
     """Returns parameters after `config.epochs` passes over the data, and mean metrics.
 
@@ -38,6 +39,7 @@ def epochs(
     `nets.values_everywhere`.
     """
     apart = nets.values_everywhere and data.active is not None
+    loss = with_auxiliary(auxiliary)
 
     def step(trained: Trained, chosen: Array) -> tuple[Trained, dict[str, Array]]:
         batch, memory = minibatch(data, chosen)
