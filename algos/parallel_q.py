@@ -20,10 +20,10 @@ from marlx.algos.last_action import with_last_action
 from marlx.algos.parallel_q_config import PQNConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import Item, pack, unpack
-from marlx.algos.q_learning import exploration
 from marlx.algos.q_metrics import METRICS, loss_metrics
 from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.q_parts import act
+from marlx.algos.q_schedules import exploration
 from marlx.algos.q_state import QParams, QPolicy
 from marlx.algos.td_credit import adjusted_terms
 from marlx.algos.td_equations import TDTerms, double_q_values, masked_td_loss, td_targets
