@@ -183,11 +183,5 @@ def coachreg(spec: EnvSpec, config: CoachRegConfig | None = None, **settings: An
 
 
 ALGORITHMS = (
-    Algorithm(
-        "coachreg",
-        "PPO, sub-policies that a coach makes agree",
-        CoachRegConfig,
-        coachreg,
-        preset="ppo",
-    ),
+    Algorithm("coachreg", "PPO, sub-policies that a coach makes agree", CoachRegConfig, coachreg),
 )

@@ -73,7 +73,7 @@ def describe(
     if layout.group_size > 1:
         groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
         yield f"  {layout.group_size} devices share the environments of a seed{groups}"
-    if not history and (begins := training.read_warm_start()) is not None:
+    if not history and (begins := training.begins_with) is not None:
         yield f"  {_warm_start_text(begins, train.warm_start_rate)}"
     yield from _memory_lines(training, checkpoints)
     if checkpoints is not None:

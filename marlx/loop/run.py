@@ -198,6 +198,11 @@ class Run:
         """
         if self._warm_start is None:
             self._warm_start = read_warm_start(self.learner, self.state_shape.learner, self.config)
+        return self.begins_with
+
+    @property
+    def begins_with(self) -> dict[str, Any] | None:
+        """What `read_warm_start` has returned; None where it was not called, or is not needed."""
         return None if self._warm_start is None else self._warm_start.facts
 
     def compile(self) -> None:
