@@ -1829,6 +1829,208 @@ def coma(
         start.
     """
 
+def teamreg(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    window: int = 16,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    trunk: Literal["separate"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+    prediction_weight: float = 0.01,
+    predictable_weight: float = 0.01,
+) -> Learner:
+    """Returns a learner of teamreg: PPO, agents that predict each other.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      hidden: Width of all networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      trunk: The critic's network: its own.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+      prediction_weight: Weight of the error of agents' guesses of what their team-mates do, in
+        those who guess.
+      predictable_weight: Weight of the same error in those who are guessed; 0: nobody learns to
+        be predictable
+        (control).
+    """
+
+def coachreg(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    lr_steps: int = 0,
+    gamma: float = 0.99,
+    lambda_: float = 0.95,
+    epochs: int = 4,
+    minibatches: int = 4,
+    clip: float = 0.2,
+    value_clip: float = 0.2,
+    entropy: float = 0.01,
+    entropy_end: float = 0.001,
+    entropy_steps: int = 0,
+    value_weight: float = 0.5,
+    max_grad_norm: float = 0.5,
+    normalise_advantage: bool = True,
+    normalise_value: bool = True,
+    reward: Literal["team", "group", "own"] = "team",
+    window: int = 16,
+    hidden: int = 64,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    trunk: Literal["separate"] = "separate",
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    bounded: Literal["clipped", "squashed"] = "clipped",
+    masks: int = 4,
+    mask_of: Literal["own", "random", "other"] = "own",
+    mask_weight: float = 0.65,
+    coach_mask_weight: float = 1.3,
+    guided_weight: float = 0.5,
+    coach_guided_weight: float = 1.0,
+) -> Learner:
+    """Returns a learner of coachreg: PPO, sub-policies that a coach makes agree.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size.
+      lr_steps: Environment steps over which `lr` falls linearly to 0; 0 keeps it constant.
+      gamma: Discount per environment step.
+      lambda_: Generalised advantage estimation: 0 is one-step advantages, 1 those of the whole
+        return.
+      epochs: Passes over each rollout.
+      minibatches: Gradient updates per pass.
+      clip: Largest change of the probability ratio that still gets a gradient (PPO's epsilon).
+      value_clip: Largest change of a value that still gets a gradient, in deviations of the
+        return where
+        values are normalised; 0 is no clipping.
+      entropy: Weight of the entropy bonus.
+      entropy_end: Weight of the entropy bonus after `entropy_steps`; below 0, policies become
+        deterministic.
+      entropy_steps: Environment steps over which `entropy` changes linearly to `entropy_end`; 0
+        keeps it.
+      value_weight: Weight of the value loss.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      normalise_advantage: Scale the advantages of a minibatch to mean 0 and deviation 1.
+      normalise_value: The critic predicts returns less their running mean, divided by their
+        running deviation.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `group`: that of its group.
+        `own`: its own.
+      window: Steps per sequence of a recurrent learner; it starts at the memory that acting had
+        there.
+      hidden: Width of all networks.
+      network: Agents' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actor and critic have a GRU, where `network` leaves that open (`auto`, `cnn`,
+        `entity`);
+        without it they see the present observation only.
+      trunk: The critic's network: its own.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      bounded: How samples of a Gaussian are brought into the bounds of continuous actions:
+        `clipped`: by clipping.
+        `squashed`: by tanh.
+      masks: Masks that an agent's hidden layer is gated by; each leaves on one of so many
+        units.
+      mask_of: Mask that an agent acts under:
+        `own`: the one that it chooses.
+        `random`: any, with equal probability (control).
+        `other`: the one that the next agent chooses (control; agents see more than their own).
+      mask_weight: Weight of the divergence of agents' choices of a mask from the coach's, in
+        the agents.
+      coach_mask_weight: Weight of the same divergence in the coach.
+      guided_weight: Weight of the policy loss under the coach's mask, in the agents.
+      coach_guided_weight: Weight of the same loss in the coach.
+    """
+
 def mansa(
     spec: EnvSpec | Environment[Any, Any] | str,
     *,

@@ -32,6 +32,7 @@ from marlx.data.minibatches import check_windows, permutations, take
 from marlx.learner import Learner
 from marlx.learning.active import choice, choosable, value_exists
 from marlx.learning.distributions import Categorical
+from marlx.learning.part_rates import with_part_rates
 from marlx.learning.returns import batched_lambda_returns
 from marlx.learning.schedule import falling
 from marlx.nets.agents import AgentNetwork, TeamNetwork, team_network
@@ -60,7 +61,7 @@ class Parts(NamedTuple):
     config: COMAConfig
     actor: TeamNetwork
     critic: Critic
-    optimiser: optax.GradientTransformation  # without the step size
+    optimisers: tuple[optax.GradientTransformation, ...]  # as in `COMAState`; without step sizes
 
 
 # --- the update ---
@@ -118,7 +119,7 @@ def train_critic(
     def step(carry: Tree, chosen: Array) -> tuple[Tree, dict[str, Array]]:
         critic, target, optimiser, updates = carry
         gradient, metrics = jax.grad(loss, has_aux=True)(critic, take(data, chosen, 0))
-        change, optimiser = parts.optimiser.update(gradient, optimiser, critic)
+        change, optimiser = parts.optimisers[1].update(gradient, optimiser, critic)
         critic = jax.tree.map(lambda p, s: p - rate * s, critic, change)
         target = optax.periodic_update(critic, target, updates + 1, c.target_period)
         return (critic, target, optimiser, updates + 1), metrics
@@ -168,7 +169,7 @@ def update(parts: Parts, state: COMAState, key: Array) -> tuple[COMAState, dict[
     q = parts.critic.values(state.critic, inputs)
     gradient, of_actor = jax.grad(actor_loss, has_aux=True)(state.actor, parts, t, q)
     optimiser, of_critic = state.optimisers
-    change, optimiser = parts.optimiser.update(gradient, optimiser, state.actor)
+    change, optimiser = parts.optimisers[0].update(gradient, optimiser, state.actor)
     rate = jnp.asarray(c.lr * falling(c.lr_steps, state.steps), jnp.float32)
     actor = jax.tree.map(lambda p, s: p - rate * s, state.actor, change)
     state = state._replace(actor=actor, optimisers=(optimiser, of_critic))
@@ -181,9 +182,9 @@ def make_parts(spec: EnvSpec, config: COMAConfig) -> Parts:
     c = config
     net = AgentNetwork(spec.num_actions, c.hidden, c.recurrent, c.layer_norm, head_scale=0.01)
     actor = team_network(net, spec, c.sharing, c.agent_id)
-    clip = optax.clip_by_global_norm(c.max_grad_norm)
-    adam = optax.chain(clip, optax.scale_by_adam(eps=1e-5))
-    return Parts(spec, c, actor, critic_network(spec, c), adam)
+    adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.scale_by_adam(eps=1e-5))
+    optimisers = with_part_rates(adam, "actor"), adam
+    return Parts(spec, c, actor, critic_network(spec, c), optimisers)
 
 
 def counterfactual_learner(spec: EnvSpec, config: COMAConfig) -> Learner:
@@ -210,7 +211,7 @@ def counterfactual_learner(spec: EnvSpec, config: COMAConfig) -> Learner:
         check_windows(length, num_envs, 1, config.critic_minibatches)
         key_actor, key_critic = jax.random.split(key)
         actor, critic = parts.actor.init(key_actor), parts.critic.init(key_critic)
-        optimisers = parts.optimiser.init(actor), parts.optimiser.init(critic)
+        optimisers = parts.optimisers[0].init(actor), parts.optimisers[1].init(critic)
         rollout = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
         target = jax.tree.map(jnp.copy, critic)
         return COMAState(actor, critic, target, optimisers, rollout, jnp.int32(0), jnp.int32(0))

@@ -20,16 +20,17 @@ from marlx.algos.last_action import with_last_action
 from marlx.algos.parallel_q_config import PQNConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_items import Item, pack, unpack
-from marlx.algos.q_learning import exploration
 from marlx.algos.q_metrics import METRICS, loss_metrics
 from marlx.algos.q_network import QNetwork, q_network
 from marlx.algos.q_parts import act
+from marlx.algos.q_schedules import exploration
 from marlx.algos.q_state import QParams, QPolicy
 from marlx.algos.td_credit import adjusted_terms
 from marlx.algos.td_equations import TDTerms, double_q_values, masked_td_loss, td_targets
 from marlx.data.minibatches import check_windows, permutations, take, windows
 from marlx.data.ring import Rollout
 from marlx.learner import Learner
+from marlx.learning.part_rates import with_part_rates
 from marlx.learning.schedule import falling
 from marlx.nets import mixers
 from marlx.nets.contract import has_memory
@@ -153,7 +154,7 @@ def parallel_q_learner(spec: EnvSpec, config: PQNConfig, mixer: Mixer) -> Learne
         raise ValueError("reward is 'own'; only independent learners can learn from their own")
     shared = config.of_q_learner()
     clip = optax.clip_by_global_norm(config.max_grad_norm)
-    optimiser = optax.chain(clip, optax.scale_by_radam())
+    optimiser = with_part_rates(optax.chain(clip, optax.scale_by_radam()))
     parts = Parts(config, shared, q_network(spec, shared), mixer, optimiser)
     store = functools.partial(pack, spec, shared, mixer.uses_state)
 

@@ -16,6 +16,7 @@ import optax
 
 from marlx.algos.inspecting import Inspect, inspect_ppo
 from marlx.algos.last_action import with_last_action
+from marlx.algos.ppo_auxiliary import Auxiliary, first_params
 from marlx.algos.ppo_batch import (
     Batch,
     gae_inputs,
@@ -33,6 +34,7 @@ from marlx.algos.ppo_losses import (
     normalise,
     value_scale,
 )
+from marlx.algos.ppo_metrics import rollout_metrics
 from marlx.algos.ppo_networks import ActorCritic, Memories, PPOParams, act, actor_critic, extras
 from marlx.data.minibatches import check_windows
 from marlx.learner import Act, Learner
@@ -82,7 +84,13 @@ def prepare(
 
 
 def update(
-    spec: EnvSpec, config: PolicyGradientConfig, nets: ActorCritic, state: PPOState, key: Array
+    spec: EnvSpec,
+    config: PolicyGradientConfig,
+    nets: ActorCritic,
+    state: PPOState,
+    key: Array,
+    *,
+    auxiliary: Auxiliary | None = None,
 ) -> tuple[PPOState, dict[str, Array]]:
     """Returns the state after all epochs on the last rollout, and metrics."""
     config = dataclasses.replace(config, entropy=entropy_weight(config, state.steps))
@@ -90,32 +98,19 @@ def update(
     data = sequences(config, batch, memory, state.rollout.weight)
     rate = learning_rate(config, state.steps)
     trained = Trained(state.params, state.optimiser)
-    trained, metrics = epochs(config, nets, data, rate, trained, key)
+    trained, metrics = epochs(config, nets, data, rate, trained, key, auxiliary)
     state = state._replace(params=trained.params, optimiser=trained.optimiser)
-    metrics = {**metrics, **rollout_metrics(spec, config, state, batch)}
+    metrics = {**metrics, **rollout_metrics(spec, config, state.rollout, batch, state.returns)}
     return state, {**metrics, "lr": jnp.asarray(rate, jnp.float32)}
 
 
-def rollout_metrics(
-    spec: EnvSpec, config: PolicyGradientConfig, state: PPOState, batch: Batch
-) -> dict[str, Array]:
-    """Returns metrics of the rollout; `samples` are the steps that the actor learned from."""
-    rollout, spread = state.rollout, jnp.var(batch.target)
-    unexplained = jnp.var(batch.target - batch.value) / jnp.maximum(spread, 1e-8)
-    steps = jnp.float32(batch.done.size) if rollout.weight is None else rollout.weight.sum()
-    metrics = {
-        "value": denormalise(batch.value, value_scale(config, state.returns)).mean(),
-        "explained_variance": 1.0 - unexplained,
-        "samples": steps * config.epochs,
-    }
-    if len(spec.groups) > 1:  # where groups compete, the return of all says little
-        for name, members in spec.groups:
-            metrics[f"reward_{name}"] = rollout.reward[..., list(members)].mean()
-    return metrics
-
-
 def init(
-    config: PolicyGradientConfig, nets: ActorCritic, key: Array, example: Transition
+    config: PolicyGradientConfig,
+    nets: ActorCritic,
+    key: Array,
+    example: Transition,
+    *,
+    auxiliary: Auxiliary | None = None,
 ) -> PPOState:
     """Returns the first state.
 
@@ -125,13 +120,19 @@ def init(
     length, num_envs = example.terminated.shape
     sequence = config.sequence if nets.remembers else 1
     check_windows(length, num_envs, sequence, config.minibatches)
-    params, rollout = nets.init(key), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
+    params = first_params(nets, auxiliary, key)
+    rollout = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example)
     memory = nets.critic_memory(num_envs)
     return PPOState(params, adam(config).init(params), rollout, memory, moments(), jnp.int32(0))
 
 
 def ppo_learner(
-    spec: EnvSpec, config: PPOConfig, *, central: bool, values_everywhere: bool = False
+    spec: EnvSpec,
+    config: PPOConfig,
+    *,
+    central: bool,
+    values_everywhere: bool = False,
+    auxiliary: Auxiliary | None = None,
 ) -> Learner:
     """Returns the learner that `ippo`, `mappo`, `ia2c` and `maa2c` are settings of.
 
@@ -141,9 +142,12 @@ def ppo_learner(
       central: whether the critic reads the global state.
       values_everywhere: whether the critic learns from steps of `Transition.weight` 0 too, which
         only composite learners give.
+      auxiliary: a loss that is added to that of every minibatch. With `config.last_action` it sees
+        the observations that the actor does, those of `marlx.algos.last_action.wider_spec`.
 
     Raises:
-      ValueError: a shared trunk for a critic of the global state, or of all steps.
+      ValueError: a shared trunk for a critic of the global state, or of all steps; an auxiliary
+        loss beside `values_everywhere`.
 
     Source: Schulman et al. 2017 (PPO) and 2016 (GAE); Yu et al. 2022 (MAPPO: value normalisation,
     clipped values, recurrent chunks). Differs from: MAPPO's code, which computes a central critic
@@ -152,15 +156,20 @@ def ppo_learner(
     if config.last_action:
         plain = dataclasses.replace(config, last_action=False)
         build = functools.partial(
-            ppo_learner, config=plain, central=central, values_everywhere=values_everywhere
+            ppo_learner,
+            config=plain,
+            central=central,
+            values_everywhere=values_everywhere,
+            auxiliary=auxiliary,
         )
         return with_last_action(spec, build)._replace(config=config)
     if values_everywhere and config.trunk == "shared":
         raise ValueError("trunk is 'shared'; it must be 'separate' for a critic of all steps")
+    if values_everywhere and auxiliary is not None:
+        raise ValueError("values_everywhere is True; it must be False with an auxiliary loss")
     nets = actor_critic(spec, config, central=central)._replace(values_everywhere=values_everywhere)
-    return learner_on(
-        spec, config, nets, act=functools.partial(act, nets), inspect=inspect_ppo(spec, nets)
-    )
+    acting, shown = functools.partial(act, nets), inspect_ppo(spec, nets)
+    return learner_on(spec, config, nets, act=acting, inspect=shown, auxiliary=auxiliary)
 
 
 def learner_on(
@@ -170,6 +179,7 @@ def learner_on(
     *,
     act: Act,
     inspect: Inspect | None,
+    auxiliary: Auxiliary | None = None,
 ) -> Learner:
     """Returns the learner that trains `nets` by PPO.
 
@@ -179,16 +189,17 @@ def learner_on(
       nets: policy and values.
       act: how the learner acts; its extras are `PPOExtras`, its memory is that of `nets`.
       inspect: see `Learner.inspect`.
+      auxiliary: see `ppo_learner`.
     """
     return Learner(
-        init=functools.partial(init, config, nets),
+        init=functools.partial(init, config, nets, auxiliary=auxiliary),
         memory=nets.actor_memory,
         policy=lambda state: state.params.actor,
         act=act,
         observe=lambda state, rollout: state._replace(
             rollout=rollout, steps=state.steps + rollout.done.size
         ),
-        update=functools.partial(update, spec, config, nets),
+        update=functools.partial(update, spec, config, nets, auxiliary=auxiliary),
         config=config,
         extras=functools.partial(extras, spec, nets),
         judged="drawn",

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.ppo_auxiliary import Auxiliary, with_auxiliary
 from marlx.algos.ppo_batch import Sequences, minibatch, minibatches
 from marlx.algos.ppo_config import PolicyGradientConfig
-from marlx.algos.ppo_losses import loss
 from marlx.algos.ppo_networks import ActorCritic, PPOParams
 from marlx.data.minibatches import active_first, scan_active
+from marlx.learning.part_rates import with_part_rates
 from marlx.learning.schedule import falling
 from marlx.types import Array
 
@@ -31,6 +32,7 @@ def epochs(
     rate: Array,
     trained: Trained,
     key: Array,
+    auxiliary: Auxiliary | None = None,
 ) -> tuple[Trained, dict[str, Array]]:
     """Returns parameters after `config.epochs` passes over the data, and mean metrics.
 
@@ -38,6 +40,7 @@ def epochs(
     `nets.values_everywhere`.
     """
     apart = nets.values_everywhere and data.active is not None
+    loss = with_auxiliary(auxiliary)
 
     def step(trained: Trained, chosen: Array) -> tuple[Trained, dict[str, Array]]:
         batch, memory = minibatch(data, chosen)
@@ -79,17 +82,17 @@ def critic_alone(
         actor = jax.tree.map(lambda a, b: jnp.where(taught, a, b), new.actor, old.actor)
         return new._replace(actor=actor)
 
-    clip, adam_ = new.optimiser
+    clip, adam_, rates = new.optimiser
     before = old.optimiser[1]
     adam_ = adam_._replace(mu=kept(adam_.mu, before.mu), nu=kept(adam_.nu, before.nu))
     of_actor = {k: jnp.where(taught, v, jnp.nan) for k, v in metrics.items() if k != "value_loss"}
-    return Trained(kept(new.params, old.params), (clip, adam_)), metrics | of_actor
+    return Trained(kept(new.params, old.params), (clip, adam_, rates)), metrics | of_actor
 
 
 def adam(config: PolicyGradientConfig) -> optax.GradientTransformation:
     """Returns Adam on clipped gradients, without the learning rate."""
     clip = optax.clip_by_global_norm(config.max_grad_norm)
-    return optax.chain(clip, optax.scale_by_adam(eps=1e-5))
+    return with_part_rates(optax.chain(clip, optax.scale_by_adam(eps=1e-5)))
 
 
 def learning_rate(config: PolicyGradientConfig, steps: Array) -> Array:

@@ -21,6 +21,7 @@ class PPOParams(NamedTuple):
 
     actor: Tree  # [G, ...], stacked by parameter set
     critic: Tree  # () on a shared trunk: values are then the actor's last output
+    extra: Tree = ()  # of an auxiliary loss (`marlx.algos.ppo_auxiliary`)
 
 
 class PPOExtras(NamedTuple):

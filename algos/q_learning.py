@@ -24,6 +24,7 @@ from marlx.algos.q_mixers import mixer_of
 from marlx.algos.q_network import unroll_after
 from marlx.algos.q_next import Unrolled, next_utilities
 from marlx.algos.q_parts import Loss, QParts, act, make_parts
+from marlx.algos.q_schedules import exploration, moved_target
 from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust, adjusted_terms, num_learned
 from marlx.algos.td_equations import (
@@ -42,24 +43,6 @@ from marlx.learning.schedule import due_updates, repeat_updates
 from marlx.nets.mixers import Mixer, mixed_after, window_values
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Transition
-
-# --- schedules ---
-
-
-def exploration(config: QConfig, steps: Array) -> Array:
-    """Returns f32 [], epsilon after so many environment steps: a linear schedule after a delay."""
-    c = config
-    over = jnp.maximum(1, c.epsilon_steps)
-    left = 1 - jnp.minimum(jnp.maximum(0, steps - c.epsilon_delay), over) / over
-    return (c.epsilon_start - c.epsilon_end) * left + c.epsilon_end
-
-
-def moved_target(config: QConfig, params: QParams, target: QParams, updates: Array) -> QParams:
-    """Returns the target parameters: copied every `target_period` updates, or moved a little."""
-    hard = optax.periodic_update(params, target, updates, config.target_period)
-    soft = optax.incremental_update(params, target, config.target_rate)
-    return jax.tree.map(functools.partial(jnp.where, config.target_rate > 0), soft, hard)  # type: ignore[no-any-return]
-
 
 # --- the loss of a batch of windows ---
 

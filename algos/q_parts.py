@@ -13,6 +13,7 @@ from marlx.algos.q_state import LossInfo, QParams, QPolicy, QState
 from marlx.algos.td_credit import Adjust
 from marlx.algos.td_equations import Backup
 from marlx.data.replay import Replay, Sample, prioritised, uniform
+from marlx.learning.part_rates import with_part_rates
 from marlx.learning.returns import epsilon_greedy
 from marlx.nets.mixers import Mixer, greedy_actions
 from marlx.types import Array, EnvSpec, Observation, Tree
@@ -56,7 +57,8 @@ def make_parts(
     c = config
     _check_mixer(c, mixer)
     adam = optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(c.lr, eps=1e-5))
-    return QParts(c, q_network(spec, c), mixer, adam, make_replay(c), loss, adjust, backup)
+    optimiser, replay = with_part_rates(adam), make_replay(c)
+    return QParts(c, q_network(spec, c), mixer, optimiser, replay, loss, adjust, backup)
 
 
 def make_replay(config: QConfig) -> Replay:

@@ -83,16 +83,17 @@ def put_back(params: PPOParams, agent: Array, critic: bool, new: PPOParams) -> P
 
 def trained_of(trained: Trained, agent: Array, critic: bool, count: Array) -> Trained:
     """Returns one agent's parameters and moments of Adam, after `count` gradient steps."""
-    clip, adam = trained.optimiser
+    clip, adam, rates = trained.optimiser
     mu, nu = (params_of(x, agent, critic) for x in (adam.mu, adam.nu))
-    optimiser = clip, adam._replace(count=count, mu=mu, nu=nu)
+    rates = rates.map(lambda x: PPOParams(x.actor, x.critic if critic else ()))
+    optimiser = clip, adam._replace(count=count, mu=mu, nu=nu), rates
     return Trained(params_of(trained.params, agent, critic), optimiser)
 
 
 def trained_back(trained: Trained, agent: Array, critic: bool, new: Trained) -> Trained:
     """Returns `trained` with what `trained_of` took out replaced by `new`."""
     put = functools.partial(put_back, agent=agent, critic=critic)
-    (clip, old), (_, adam) = trained.optimiser, new.optimiser
+    (clip, old, rates), (_, adam, _) = trained.optimiser, new.optimiser
     mu, nu = put(old.mu, new=adam.mu), put(old.nu, new=adam.nu)
     params = put(trained.params, new=new.params)
-    return Trained(params, (clip, adam._replace(mu=mu, nu=nu)))
+    return Trained(params, (clip, adam._replace(mu=mu, nu=nu), rates))

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from marlx.algos.last_action import with_last_action
-from marlx.algos.ppo import PPOState, ppo_learner, prepare, rollout_metrics
+from marlx.algos.ppo import PPOState, ppo_learner, prepare
 from marlx.algos.ppo_batch import Sequences, sequences
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.ppo_epochs import Trained, epochs, learning_rate
 from marlx.algos.ppo_losses import entropy_weight
+from marlx.algos.ppo_metrics import rollout_metrics
 from marlx.algos.ppo_networks import ActorCritic, actor_critic
 from marlx.algos.sequential_parts import (
     data_of,
@@ -150,7 +151,7 @@ def update(
     trained = Trained(state.params, state.optimiser)
     trained, metrics = take_turns(plain, one, data, rate, trained, order, key)
     state = state._replace(params=trained.params, optimiser=trained.optimiser)
-    metrics = {**metrics, **rollout_metrics(spec, plain, state, batch)}
+    metrics = {**metrics, **rollout_metrics(spec, plain, state.rollout, batch, state.returns)}
     return state, {**metrics, "lr": jnp.asarray(rate, jnp.float32)}
 
 

@@ -31,7 +31,7 @@ from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec
 
 
-class Judged(NamedTuple):
+class JointValues(NamedTuple):
     """Values that the weight of a joint action depends on, arrays [T, b]."""
 
     mixed: Array  # f32, Q_tot of the joint action taken
@@ -40,27 +40,27 @@ class Judged(NamedTuple):
     best_value: Array  # f32, the target network's Q* of the agents' best actions
 
 
-Weigh = Callable[[Judged, float], Array]
-"""`(judged, alpha) -> f32 [T, b]`, weights of the squared errors of `Q_tot`."""
+Weigh = Callable[[JointValues, float], Array]
+"""`(values, alpha) -> f32 [T, b]`, weights of the squared errors of `Q_tot`."""
 
 
-def optimistic_weights(judged: Judged, alpha: float) -> Array:
+def optimistic_weights(values: JointValues, alpha: float) -> Array:
     """Returns 1 where `Q_tot` is below its target, else `alpha`, f32 [T, b].
 
     Source: Rashid et al. 2020, OW-QMIX.
     """
-    return jnp.where(judged.mixed < judged.target, 1.0, alpha)
+    return jnp.where(values.mixed < values.target, 1.0, alpha)
 
 
-def central_weights(judged: Judged, alpha: float) -> Array:
+def central_weights(values: JointValues, alpha: float) -> Array:
     """Returns 1 where the joint action is the best known, or better than that, else `alpha`.
 
     Better means that its target is above `Q*` of the agents' best actions.
 
     Source: Rashid et al. 2020, CW-QMIX.
     """
-    better = judged.target > judged.best_value
-    return jnp.where(judged.is_best | better, 1.0, alpha)
+    better = values.target > values.best_value
+    return jnp.where(values.is_best | better, 1.0, alpha)
 
 
 def weighted_loss(
@@ -80,7 +80,7 @@ def weighted_loss(
     mixed = window_values(parts.mixer, params.mixer, w.now, w.items.action)
     best_value = window_values(central, state.target.mixer.central, w.old, w.best)
     is_best = (w.items.action == w.best).all(-1)
-    weight = weigh(Judged(mixed, w.target, is_best, best_value), config.alpha)
+    weight = weigh(JointValues(mixed, w.target, is_best, best_value), config.alpha)
     error = mixed - w.target
     of_mixed = mean_over(w.terms, sample, jnp.asarray(weight) * error**2)
     loss = of_mixed + mean_over(w.terms, sample, (w.value - w.target) ** 2)

@@ -51,6 +51,8 @@ BUILT_IN_ALGORITHMS = (
     "marlx.algos.autoregressive.learner:ALGORITHMS",
     "marlx.algos.sequential_ppo:ALGORITHMS",
     "marlx.algos.counterfactual:ALGORITHMS",
+    "marlx.algos.team_regularisation:ALGORITHMS",
+    "marlx.algos.coach_regularisation:ALGORITHMS",
     "marlx.algos.switching.learner:ALGORITHMS",
     "marlx.algos.subgoals.learner:ALGORITHMS",
     "marlx.algos.agent_modelling.learner:ALGORITHMS",

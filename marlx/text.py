@@ -61,7 +61,8 @@ def shortened(text: object, width: int = WIDEST) -> str:
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5) -> list[str]:
     """Returns the `known` names most like `name`, best first; none if nothing is near.
 
-    Names of settings in other libraries (`SYNONYMS`) are near to ours.
+    Names of settings in other libraries (`SYNONYMS`) are near to ours, and so is a setting of the
+    same name in another block.
 
     Args:
       name: as it was given.
@@ -70,7 +71,8 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5
       cutoff: least likeness, from 0 (anything) to 1 (the same).
     """
     by_lower = {word.lower(): word for word in known}
-    wanted = SYNONYMS.get(_last(name.lower()))
+    last = _last(name.lower())
+    wanted = SYNONYMS.get(last, last)
     ours = [word for lower, word in by_lower.items() if _last(lower) == wanted]
     if len(name) > WIDEST:
         return ours[:count]

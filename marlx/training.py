@@ -70,7 +70,8 @@ def train(
     Raises:
       ValueError: settings that cannot work, or that are not those of the checkpoint; or an
         environment whose shapes, dtypes or horizon are not as its spec says, in the words of
-        `marlx.testing.check_env`. Nothing has been compiled then.
+        `marlx.testing.check_env`; or a `warm_start` whose arrays are not those of the learner.
+        Nothing has been compiled then.
       NotFinite: a `FloatingPointError` (`marlx.loop.finite`): NaN or infinity in rewards,
         observations, losses or the policy, found after the block that has them. The message names
         the array, who made it and the seeds. Checkpoints are those before it.
@@ -87,6 +88,8 @@ def train(
         Run, env, params, learner, devices=devices, check_finite=check_finite
     )
     run, save, history = _start(make_run, learner, config, checkpoints, resume)
+    if not run.started:
+        run.read_warm_start()
     require_memory(run)
     logger = together(report if multihost.is_first() else None)
     final = None

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "_version statistics text types",
     "files settings _modules",
+    "policy_files",
     "xla",
     "environment learner",
     "learning subgoals",

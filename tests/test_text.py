@@ -26,11 +26,13 @@ def test_a_long_value_is_cut_in_the_middle():
         ("--buffer-size", "--learner.capacity"),
         ("--learner.gae-lambda", "--learner.lambda"),
         ("--sed", "--seed"),
+        ("--learner.warm-start", "--warm-start"),
     ],
 )
-def test_the_names_of_other_libraries_are_near_to_ours(given, ours):
+def test_names_of_other_libraries_and_of_other_blocks_are_near_to_ours(given, ours):
     known = ["--seed", "--learner.lr", "--learner.target-rate", "--learner.batch"]
     known += ["--learner.capacity", "--learner.lambda", "--learner.sharing"]
+    known += ["--learner.warmup", "--warm-start"]
     assert nearest(given, known)[0] == ours
 
 

@@ -27,6 +27,7 @@ from marlx.algos.agent_modelling.trajectory_encoder import encode, extend, first
 from marlx.algos.agent_modelling.views import blank_mask, sample_pair
 from marlx.data.episode_store import Episodes, EpisodeState, episodes
 from marlx.learning.contrastive_losses import nt_xent, supervised_contrastive
+from marlx.learning.part_rates import with_part_rates
 from marlx.learning.schedule import due_updates, repeat_updates
 from marlx.nets.set_attention import PooledEncoder
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -140,7 +141,7 @@ def adam(config: ContrastConfig) -> optax.GradientTransformation:
     A bias before a normalisation has a gradient of 0 but for rounding. With the usual 1e-8 it would
     take steps of full size at random.
     """
-    return optax.adam(config.lr, eps=1e-5)
+    return with_part_rates(optax.adam(config.lr, eps=1e-5))
 
 
 def encoder_step(

@@ -23,6 +23,7 @@ from marlx.algos.agent_modelling.models import AgentModel
 from marlx.algos.agent_modelling.tokens import PreviousStep, Tokenizer
 from marlx.algos.ppo_losses import weighted_mean
 from marlx.data.minibatches import take
+from marlx.learning.part_rates import with_part_rates
 from marlx.nets.agents import AgentNetwork, unroll_network
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -202,7 +203,7 @@ def reconstruction_model(
         tokenizer,
         AgentNetwork(size, config.hidden),
         Decoder(config.hidden, *widths),
-        optax.chain(clip, optax.adam(config.lr)),
+        with_part_rates(optax.chain(clip, optax.adam(config.lr))),
     )
 
     def memory(num_envs: int) -> LiamMemory:

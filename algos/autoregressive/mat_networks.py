@@ -11,9 +11,8 @@ import jax.numpy as jnp
 
 from marlx.algos.autoregressive.config import MATConfig
 from marlx.algos.autoregressive.model import (
-    Embedding,
-    Head,
     TeamModel,
+    TeamModule,
     inputs,
     num_inputs,
     present,
@@ -23,31 +22,14 @@ from marlx.nets.attention import DecoderBlock, EncoderBlock, before_and_own
 from marlx.types import Array, EnvSpec, Observation, Tree
 
 
-class Transformer(nn.Module):
+class Transformer(TeamModule):
     """Encoder and decoder of a team.
-
-    Attributes:
-      outputs: numbers that an agent's distribution has.
-      hidden: width.
-      heads: of each attention.
-      blocks: of the encoder, and of the decoder.
 
     Source: Wen et al. 2022, section 4.2 and figure 2.
     """
 
-    outputs: int
-    hidden: int
-    heads: int
-    blocks: int
-
-    def setup(self) -> None:  # noqa: D102  flax's hook
-        self.observed = Embedding(self.hidden, nn.LayerNorm)
-        self.acted = Embedding(self.hidden, nn.LayerNorm)
-        each = range(self.blocks)
-        self.encoder = [EncoderBlock(self.hidden, self.heads) for _ in each]
-        self.decoder = [DecoderBlock(self.hidden, self.heads) for _ in each]
-        self.value = Head(self.hidden, 1, nn.LayerNorm)
-        self.policy = Head(self.hidden, self.outputs, nn.LayerNorm, scale=0.01)
+    norm = nn.LayerNorm
+    block_types = EncoderBlock, DecoderBlock
 
     def encode(self, x: Array, there: Array) -> tuple[Array, Array]:
         """Returns representations f32 [..., N, D] and values f32 [..., N].

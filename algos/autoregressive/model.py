@@ -12,7 +12,7 @@ all distributions (`TeamModel.unroll`); they are the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -84,6 +84,35 @@ class Head(nn.Module):
         scaled = nn.initializers.variance_scaling(self.scale**2, "fan_in", "truncated_normal")
         result: Array = nn.Dense(self.outputs, kernel_init=scaled)(x)
         return result
+
+
+class TeamModule(nn.Module):
+    """Layers of an encoder and a decoder of a team.
+
+    Attributes:
+      outputs: numbers that an agent's distribution has.
+      hidden: width.
+      heads: of each attention or retention.
+      blocks: of the encoder, and of the decoder.
+      norm: how layers are normalised.
+      block_types: of a block of the encoder, and of one of the decoder.
+    """
+
+    outputs: int
+    hidden: int
+    heads: int
+    blocks: int
+    norm: ClassVar[type[nn.Module]]
+    block_types: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+
+    def setup(self) -> None:  # noqa: D102  flax's hook
+        self.observed = Embedding(self.hidden, self.norm)
+        self.acted = Embedding(self.hidden, self.norm)
+        of_encoder, of_decoder = self.block_types
+        self.encoder = [of_encoder(self.hidden, self.heads) for _ in range(self.blocks)]
+        self.decoder = [of_decoder(self.hidden, self.heads) for _ in range(self.blocks)]
+        self.value = Head(self.hidden, 1, self.norm)
+        self.policy = Head(self.hidden, self.outputs, self.norm, scale=0.01)
 
 
 def inputs(spec: EnvSpec, config: MATConfig, obs: Observation) -> Array:

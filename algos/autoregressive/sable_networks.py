@@ -12,9 +12,8 @@ import jax.numpy as jnp
 
 from marlx.algos.autoregressive.config import SableConfig
 from marlx.algos.autoregressive.model import (
-    Embedding,
-    Head,
     TeamModel,
+    TeamModule,
     inputs,
     num_inputs,
     present,
@@ -29,31 +28,14 @@ PLACES = 1_024
 """Steps of an episode that are told apart; later ones count as the last."""
 
 
-class Retainer(nn.Module):
+class Retainer(TeamModule):
     """Encoder and decoder of a team; how blocks retain is an argument.
-
-    Attributes:
-      outputs: numbers that an agent's distribution has.
-      hidden: width.
-      heads: of each retention.
-      blocks: of the encoder, and of the decoder.
 
     Source: Mahjoub et al. 2024, section 4.
     """
 
-    outputs: int
-    hidden: int
-    heads: int
-    blocks: int
-
-    def setup(self) -> None:  # noqa: D102  flax's hook
-        self.observed = Embedding(self.hidden, nn.RMSNorm)
-        self.acted = Embedding(self.hidden, nn.RMSNorm)
-        each = range(self.blocks)
-        self.encoder = [RetentionEncoderBlock(self.hidden, self.heads) for _ in each]
-        self.decoder = [RetentionDecoderBlock(self.hidden, self.heads) for _ in each]
-        self.value = Head(self.hidden, 1, nn.RMSNorm)
-        self.policy = Head(self.hidden, self.outputs, nn.RMSNorm, scale=0.01)
+    norm = nn.RMSNorm
+    block_types = RetentionEncoderBlock, RetentionDecoderBlock
 
     def encode(
         self, x: Array, there: Array, count: Array, retain: tuple[Retain, ...]

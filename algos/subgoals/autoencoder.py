@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.learning.part_rates import with_part_rates
 from marlx.types import Array, Tree
 
 BATCH_SIZE = 512
@@ -61,7 +62,7 @@ def autoencoder(width: int, *, hidden: int = 64, code: int = 16, lr: float = 1e-
       code: K, width of the code.
       lr: step size.
     """
-    net, adam = _Network(width, hidden, code), optax.adam(lr)
+    net, adam = _Network(width, hidden, code), with_part_rates(optax.adam(lr))
 
     def error(params: Tree, x: Array) -> Array:
         rebuilt: Array = net.apply(params, x)  # type: ignore[assignment]

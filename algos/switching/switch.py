@@ -8,8 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from marlx.algos.q_learning import exploration, q_learner
+from marlx.algos.q_learning import q_learner
 from marlx.algos.q_network import QNetwork, q_network
+from marlx.algos.q_schedules import exploration
 from marlx.algos.q_state import QParams, QState
 from marlx.algos.switching.config import CallConfig, SwitchConfig
 from marlx.algos.td_equations import value_unit

@@ -57,6 +57,7 @@ PAIRS = [
     *((name, FORAGING[0]) for name in ("pqn_vdn", "pqn_qmix", "mat", "sable")),
     *((name, FORAGING[0]) for name in ("ow_qmix", "happo", "coma")),
     *((name, f"matrix/{game}") for game in GAMES for name in ("coma", "mat", "sable")),
+    *((name, task) for task in (FORAGING[0], PARTICLES[0]) for name in ("teamreg", "coachreg")),
     ("ippo", "gymnax/CartPole-v1"),
     *((name, task) for task in OPPONENTS for name in (*LEARNERS, *POLICIES)),
 ]

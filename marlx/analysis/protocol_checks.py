@@ -34,6 +34,8 @@ def breaks(protocol: Card, row: Row, record: Mapping[str, Any]) -> list[str]:
     for name, value in flatten(protocol.settings).items():
         if flat.get(name) != value:
             texts.append(_differ(name, flat.get(name), value))
+    if settings.get("warm_start") is not None:
+        texts.append(_differ("warm_start", settings["warm_start"], "training from the start"))
     if protocol.algorithm == "preset":
         changed = chosen(protocol, row["changes_from_preset"] or {})
         texts += [_differ(name, value, "the preset's") for name, value in changed.items()]

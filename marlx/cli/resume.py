@@ -152,6 +152,8 @@ def reopen(
     try:
         checkpoints = open_checkpoints(path, output)
         history = _restored(training, checkpoints or Checkpoints(path / "checkpoints"), path)
+        if not history:
+            _check_source(training, path)
     except ValueError:
         folder.unlock()
         raise
@@ -206,6 +208,22 @@ def _restored(training: Run, checkpoints: Checkpoints, path: Path) -> list[Progr
         raise ValueError(f"{path} is finished and has no checkpoint to go on from")
     complain(f"{path} has no checkpoint, so it begins again from the start")
     return []
+
+
+def _check_source(training: Run, path: Path) -> None:
+    """Checks that a run that begins again finds the parameters that it began with.
+
+    Raises:
+      ValueError: the run that they are from is not there, or has changed.
+    """
+    from marlx.runs.facts import read_facts
+
+    was, now = read_facts(path).get("warm_start", {}), training.read_warm_start() or {}
+    if was and was.get("sha256") != now.get("sha256"):
+        raise ValueError(
+            f"{now.get('run')} has changed since {path} began with its parameters: the digest of "
+            "its policy is another; train in a new folder"
+        )
 
 
 def _resumed_facts(path: Path, output: Output, history: Sequence[Progress]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marlx.cli.resume import steps_of
 from marlx.cli.shared import print_returns, quoted
-from marlx.text import bytes_text
+from marlx.text import bytes_text, printable
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -73,6 +73,8 @@ def describe(
     if layout.group_size > 1:
         groups = f", in {layout.groups} groups" if layout.groups > 1 else ""
         yield f"  {layout.group_size} devices share the environments of a seed{groups}"
+    if not history and (begins := training.begins_with) is not None:
+        yield f"  {_warm_start_text(begins, train.warm_start_rate)}"
     yield from _memory_lines(training, checkpoints)
     if checkpoints is not None:
         there = next(one for one in (path, *path.absolute().parents) if one.exists())
@@ -84,6 +86,16 @@ def describe(
     yield f"  run folder: {path}"
     if history:
         yield f"  going on from {history[-1].steps:,} of {training.total_steps:,} steps"
+
+
+def _warm_start_text(begins: Mapping[str, Any], rate: float) -> str:
+    """Returns what a run begins with, in words."""
+    learns = {0: ", which stay as they are", 1: ""}.get(rate, f", with {rate} of the step size")
+    return (
+        f"begins with {len(begins['arrays'])} arrays of {begins['run']} "
+        f"({printable(begins['algorithm'])} on {printable(begins['environment'])}, seed "
+        f"{begins['seed']}, {begins['steps']:,} steps){learns}"
+    )
 
 
 def print_result(

@@ -165,6 +165,7 @@ def _prepared(
     check = output.check_finite
     train, devices = experiment.train, output.devices
     training = Run(env, params, learner, train, devices=devices, check_finite=check)
+    begins = training.read_warm_start() if was is None else None
     require_memory(training)
     if output.dry_run:
         if multihost.is_first():
@@ -186,7 +187,8 @@ def _prepared(
     folder = RunFolder(path, complain)
     folder.lock()
     folder.write("config.yaml", config_text(experiment))
-    folder.write_json("environment.json", environment_facts() | {"output": output_facts(output)})
+    facts = environment_facts() | {"output": output_facts(output)}
+    folder.write_json("environment.json", facts | ({"warm_start": begins} if begins else {}))
     return functools.partial(_train, experiment, training, folder, output, checkpoints), 0
 
 

@@ -29,9 +29,17 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings of a stored run, with those that its files may not have as they were then.
 
-    Every run was evaluated greedily before there was a setting for it.
+    Every run was evaluated greedily, and began with parameters of its own, before there were
+    settings for it.
     """
-    return {"eval": "greedy", **settings}
+    return {
+        "eval": "greedy",
+        "warm_start": None,
+        "warm_start_seed": None,
+        "warm_start_parts": [],
+        "warm_start_rate": 1.0,
+        **settings,
+    }
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:

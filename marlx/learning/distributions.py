@@ -17,6 +17,8 @@ from marlx.learning.returns import masked_argmax
 from marlx.types import Array, EnvSpec
 
 Bounded = Literal["clipped", "squashed"]
+ILLEGAL = -1e9
+"""Log-probability of what is masked: finite, so that sums over all actions are."""
 LOG_STD = (-4.0, 2.0)
 """Bounds of a Gaussian's log standard deviation."""
 
@@ -76,6 +78,16 @@ class Categorical(NamedTuple):
     def entropy(self, outputs: Array, mask: Array, raw: Array) -> Array:  # noqa: D102
         logs = _log_probabilities(outputs, mask)
         return -jnp.where(mask, jnp.exp(logs) * logs, 0.0).sum(-1)
+
+
+def log_probabilities(logits: Array, mask: Array) -> Array:
+    """Returns log-probabilities f32 [..., A]; `ILLEGAL` where masked."""
+    return jnp.where(mask, _log_probabilities(logits, mask), ILLEGAL)
+
+
+def categorical_kl(p: Array, q: Array) -> Array:
+    """Returns KL(p || q) f32 [...], from log-probabilities f32 [..., A] of legal actions of p."""
+    return (jnp.exp(p) * (p - q)).sum(-1)
 
 
 def _log_probabilities(logits: Array, mask: Array) -> Array:

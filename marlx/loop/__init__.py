@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marlx.loop import run as run
     from marlx.loop import settings as settings
     from marlx.loop import vector as vector
+    from marlx.loop import warm_start as warm_start
 else:
     from marlx._modules import lazy
 

@@ -27,6 +27,7 @@ from marlx.loop.progress import Progress
 from marlx.loop.rollout import rollout, start
 from marlx.loop.run import Run
 from marlx.types import Array, Tree
+from marlx.xla.names import named
 
 NUM_ENVS, MOST_STEPS = 16, 2_000
 """Environments of the random play that looks for a cause, and its most steps."""
@@ -144,7 +145,7 @@ def _infinite(policies: Tree, seeds: int) -> set[str]:
     """Returns names of the policy's arrays that hold infinity and no NaN, as bounds or masks do."""
     return {
         name
-        for name, array in _named(policies).items()
+        for name, array in named(policies).items()
         if _bad(array, seeds).any() and not _bad(array, seeds, np.isnan).any()
     }
 
@@ -178,7 +179,7 @@ def _find(run: Run, progress: Progress, infinite: set[str]) -> _Found:
     for name, value in metrics.items():
         if "loss" in name:
             learner[name] = np.isinf(value)
-    for name, array in _named(progress.policies()).items():
+    for name, array in named(progress.policies()).items():
         learner[name] = _bad(array, seeds, np.isnan if name in infinite else None)
     kept = [{name: bad for name, bad in one.items() if bad.any()} for one in (environment, learner)]
     return _Found(*kept)
@@ -273,7 +274,7 @@ def random_play(env: Environment[Any, Any], params: EnvParams, key: Array) -> Ra
 
 def _stored(run: Run) -> str | None:
     """Returns a reward or observation with NaN or infinity in the learner's storage, if any."""
-    for name, array in _named(run.state.learner).items():
+    for name, array in named(run.state.learner).items():
         words = name.lower()
         if any(word in words for word in ("reward", "obs", "global_state")):
             size = len(array)
@@ -293,12 +294,6 @@ def _bad(array: Any, seeds: int, test: Callable[[Any], Any] | None = None) -> np
 
 def _is_float(array: Any) -> bool:
     return hasattr(array, "dtype") and bool(jnp.issubdtype(array.dtype, jnp.inexact))
-
-
-def _named(tree: Tree) -> dict[str, Any]:
-    """Returns the leaves of a tree by path, e.g. `params/agents/encoder/kernel`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner, example_rollout
+from marlx.learning.part_rates import with_factors
 from marlx.loop.evaluation import evaluate_modes, modes_of
 from marlx.loop.rollout import Actors, Finished, rollout, start
 from marlx.loop.settings import TrainConfig, schedule
@@ -80,7 +81,9 @@ def loop(
         key, key_learner, key_actors = jax.random.split(key, 3)
         actors = start(env, params, learner, key_actors, c.num_envs)
         example = example_rollout(env.spec(params), learner, c.rollout_length, c.num_envs)
-        return RunState(learner.init(key_learner, example), actors, key)
+        state = learner.init(key_learner, example)
+        state = state if c.warm_start_rate == 1 else with_factors(state)
+        return RunState(state, actors, key)
 
     def warm_up(run: RunState) -> RunState:
         key, key_collect = jax.random.split(run.key)

@@ -21,6 +21,7 @@ from marlx.loop.program import NOT_FINITE, Loop, RunState, loop, state_shape, st
 from marlx.loop.programs import Programs
 from marlx.loop.progress import Progress
 from marlx.loop.settings import MIN_FINAL_EPISODES, TrainConfig
+from marlx.loop.warm_start import WarmStart, begun, read_warm_start
 from marlx.types import Array, Tree
 from marlx.xla.memory import nbytes, peak_bytes
 from marlx.xla.options import check_options
@@ -88,6 +89,7 @@ class Run:
         self.state_shape = shape(config.num_envs)
         self._sharding = self.placement.state_sharding(shape, config.num_envs)
         self._state: RunState | None = None
+        self._warm_start: WarmStart | None = None
         self._programs: Programs | None = None
         self._traced: dict[str, Any] = {}
         self._gathered_policies: Tree = None
@@ -182,10 +184,33 @@ class Run:
         self._rollout_seconds = counters["rollout_seconds"]
         self.phases.update(counters["phases"])
 
+    def read_warm_start(self) -> dict[str, Any] | None:
+        """Reads what the run begins with, `TrainConfig.warm_start`; `compile` does it otherwise.
+
+        Not for a restored run, which has a state.
+
+        Returns:
+          Where it comes from: run, algorithm, environment, seed, steps, return, sha256, arrays.
+          None where the run begins with parameters of its own.
+
+        Raises:
+          ValueError: there is no such run, or its arrays are not those of this learner.
+        """
+        if self._warm_start is None:
+            self._warm_start = read_warm_start(self.learner, self.state_shape.learner, self.config)
+        return self.begins_with
+
+    @property
+    def begins_with(self) -> dict[str, Any] | None:
+        """What `read_warm_start` has returned; None where it was not called, or is not needed."""
+        return None if self._warm_start is None else self._warm_start.facts
+
     def compile(self) -> None:
         """Compiles the programs; `blocks` does it where it was not done before."""
         if self._programs is not None:
             return
+        if not self.started:
+            self.read_warm_start()
         names = ["block", "evaluate"]
         names += [] if self.started else ["init", "warm_up"]
         names += ["policies"] if multihost.is_multihost() else []
@@ -232,7 +257,11 @@ class Run:
         if self._state is None:
             assert self.programs.init is not None and self.programs.warm_up is not None
             keys = self.placement.put(jax.vmap(jax.random.key)(self._seeds))
-            self._state, seconds = _timed(self.programs.warm_up, self.programs.init(keys))
+            state = self.programs.init(keys)
+            if self._warm_start is not None:
+                rate = self.config.warm_start_rate
+                state = state._replace(learner=begun(self._warm_start, state.learner, rate))
+            self._state, seconds = _timed(self.programs.warm_up, state)
             self.phases["rollout"] += seconds
             self._rollout_seconds = seconds / self.loop.warm_up_rollouts
             yield self._progress({})

@@ -49,11 +49,35 @@ class TrainConfig:
     `auto`: drawn and greedy ones for policy gradients, greedy ones for Q-learners.
     `drawn`: from the policy, or exploring; `greedy`: the best ones.
     `both`: half of the episodes each; `return` is what the algorithm is judged by."""
+    warm_start: str | None = None
+    """Run folder whose trained parameters the learner begins with; every seed begins with the same.
+    """
+    warm_start_seed: int | None = setting(None, at_least=0, at_most=LARGEST_SEED)
+    """Seed of that run; the one with the best return if not given."""
+    warm_start_parts: tuple[str, ...] = ()
+    """Parts of the learner that begin with them, such as `actor`, `agents`, `encoder`; all that a
+    policy file holds if none are given."""
+    warm_start_rate: float = setting(1.0, at_least=0, at_most=1e6)
+    """Factor on the step size of what was loaded; 0 freezes it."""
 
     def __post_init__(self) -> None:
         check_settings(self)
+        _check_warm_start(self)
         most = LARGEST_SEED + 1 - self.seeds
         require("seed", self.seed, self.seed <= most, f"at most {most} with {self.seeds} seeds")
+
+
+def _check_warm_start(config: TrainConfig) -> None:
+    """Raises ValueError for settings of a warm start that are of another type, or without one."""
+    c, parts = config, config.warm_start_parts
+    run = c.warm_start is None or (isinstance(c.warm_start, str) and c.warm_start != "")
+    require("warm_start", c.warm_start, run, "the folder of a run, as text")
+    names = isinstance(parts, tuple) and all(isinstance(part, str) and part for part in parts)
+    require("warm_start_parts", parts, names, "a tuple of names")
+    for name in ("warm_start_seed", "warm_start_parts", "warm_start_rate"):
+        value, default = getattr(c, name), getattr(type(c), name, None)
+        unused = c.warm_start is None and value != default
+        require(name, value, not unused, "left out where there is no warm_start")
 
 
 class TrainSettings(TypedDict, total=False):
@@ -67,6 +91,10 @@ class TrainSettings(TypedDict, total=False):
     evals: int
     eval_episodes: int
     eval: Eval
+    warm_start: str | None
+    warm_start_seed: int | None
+    warm_start_parts: tuple[str, ...]
+    warm_start_rate: float
 
 
 class Schedule(NamedTuple):

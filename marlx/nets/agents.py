@@ -226,6 +226,18 @@ class TeamNetwork(NamedTuple):
     unroll: Callable[[Tree, Array, Observation, Array], tuple[Array, Array, Array]]
 
 
+def feature_width(network: TeamNetwork, spec: EnvSpec) -> int:
+    """Returns H, the width of a network's features; nothing is computed."""
+
+    def features() -> Array:
+        agents, there = (1, spec.num_agents), jnp.ones((1, spec.num_agents), bool)
+        local, mask = jnp.zeros((*agents, spec.obs_size)), jnp.ones((*agents, spec.num_actions))
+        obs = Observation(local, mask > 0, jnp.zeros((1, spec.state_size)), there)
+        return network.step(network.init(jax.random.key(0)), network.memory(1), obs)[1]
+
+    return int(jax.eval_shape(features).shape[-1])
+
+
 def team_network(
     network: Network | AgentNetwork, spec: EnvSpec, mode: SharingMode, agent_id: bool
 ) -> TeamNetwork:

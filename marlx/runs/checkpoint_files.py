@@ -30,6 +30,7 @@ from marlx.files import (
     ANYTHING,
     LARGEST_JSON,
     NUMBER,
+    NUMBER_OR_NONE,
     TEXT,
     WHOLE,
     Each,
@@ -54,10 +55,10 @@ from marlx.runs.array_store import (
     save_arrays,
 )
 from marlx.runs.identity import facts_of, schedule_of, settings_of_run, stored_form
-from marlx.runs.policies import named
 from marlx.text import printable, shortened
 from marlx.types import Tree
 from marlx.xla.memory import nbytes
+from marlx.xla.names import named
 
 FORMAT = 1
 _PROGRESS = {
@@ -73,14 +74,22 @@ _COUNTERS = {
     "rollout_seconds": NUMBER,
     "phases": Each(NUMBER),
 }
+_LATER = {
+    "eval": TEXT,
+    "warm_start": Kind("text or null", lambda value: value is None or isinstance(value, str)),
+    "warm_start_seed": NUMBER_OR_NONE,
+    "warm_start_parts": [TEXT],
+    "warm_start_rate": NUMBER,
+}
+"""Settings that checkpoints may lack (`marlx.config.tree.as_stored`)."""
 STATE = Record(
     {
         "format": WHOLE,
         "steps": WHOLE,
         "counters": Record(_COUNTERS),
         "settings": Record(
-            {name: WHOLE for name in settings_of(TrainConfig) if name != "eval"},
-            {"eval": TEXT},  # not there in checkpoints of greedy evaluations
+            {name: WHOLE for name in settings_of(TrainConfig) if name not in _LATER},
+            _LATER,
         ),
         "schedule": Each(WHOLE),
         "facts": Each(ANYTHING),

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from marlx.config.coerce import coerce
+from marlx.config.tree import as_stored
 from marlx.learner import Learner
 from marlx.loop import multihost
 from marlx.loop.progress import Progress
@@ -235,7 +237,8 @@ def resumable(
     newest = checkpoints.newest() if resume else None
     if newest is None:
         return make_run(config), checkpoints, []
-    old = {name: newest.state["settings"].get(name) for name in settings_of(TrainConfig)}
+    stored, hints = as_stored(newest.state["settings"]), settings_of(TrainConfig)
+    old = {name: coerce(stored[name], hint) for name, hint in hints.items()}
     old["eval"] = config.eval  # compared by `check_settings`
     if config.total_steps != old["total_steps"] and config == dataclasses.replace(
         TrainConfig(**old), total_steps=config.total_steps

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from marlx._version import __version__
-from marlx.runs.policies import Policy, named
+from marlx.runs.policies import Policy
+from marlx.xla.names import named
 
 if TYPE_CHECKING:
     from jax.export import Exported

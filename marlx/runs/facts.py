@@ -41,6 +41,7 @@ FACTS = Record(
         "cpu_cores": NUMBER_OR_NONE,
         "output": Each(OPTION),
         "resumed": [Each(ANYTHING)],
+        "warm_start": Each(ANYTHING),
     },
 )
 """Schema of `environment.json`."""

@@ -19,7 +19,8 @@ from marlx._version import __version__
 from marlx.runs.export import Arrays, by_name, inputs
 from marlx.runs.onnx_operators import OPSET, Graph, convert, zeros
 from marlx.runs.onnx_steps import Length, Program, Value, program
-from marlx.runs.policies import Policy, named
+from marlx.runs.policies import Policy
+from marlx.xla.names import named
 
 if TYPE_CHECKING:
     from onnx import ModelProto

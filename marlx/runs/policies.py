@@ -4,24 +4,23 @@
     arrays.safetensors    all arrays with a leading seed axis; replaced at each evaluation
 
 Both are pure data: nothing in them is executed. The metadata of the arrays has steps, returns and a
-digest of both files, so that damaged files, and files of another run, are refused.
+digest of both files, so that damaged files, and files of another run, are refused
+(`marlx.policy_files`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from marlx._version import __version__
-from marlx.files import LARGEST_ARRAYS, CannotRead, check_regular, is_number, parse_json, read_bytes
+from marlx.policy_files import FORMAT, digest, read_policy_files, seed_index
 from marlx.runs.folder import RunFolder, experiment_of
-from marlx.text import printable, shortened
+from marlx.text import printable
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from marlx.loop.progress import Progress
     from marlx.loop.settings import TrainConfig
     from marlx.types import Array, EnvSpec, Observation, Tree
-
-FORMAT = 2
 
 
 def save_policy(
@@ -49,6 +46,8 @@ def save_policy(
       progress: the run's latest progress, for steps and returns.
     """
     from safetensors.numpy import save
+
+    from marlx.xla.names import named
 
     path = folder.path / "policy" / "policy.json"
     if not path.is_file():
@@ -123,6 +122,8 @@ class Policy:
     def _repr_html_(self) -> str:
         """Returns how a notebook shows it: where it comes from, and its arrays by name."""
         from html import escape
+
+        from marlx.xla.names import named
 
         facts = {
             "algorithm": self.experiment.algorithm,
@@ -244,6 +245,7 @@ class Policy:
         """
         from marlx.environment import require_environment
         from marlx.registry import algorithm, make_env
+        from marlx.xla.names import named
 
         home = self.experiment
         env = make_env(env) if isinstance(env, str) else env
@@ -312,8 +314,10 @@ def load_policy(path: str | Path, policy_seed: int | None = None) -> Policy:
     """
     import jax
 
-    files = _read(path)
-    index = _index(files, path, policy_seed)
+    from marlx.xla.names import named
+
+    files = read_policy_files(path)
+    index = seed_index(files, path, policy_seed)
     source = str(Path(path) / "policy" / "policy.json")
     try:
         experiment = experiment_of(files.content["settings"], source)
@@ -340,103 +344,8 @@ def policy_seeds(path: str | Path) -> dict[int, float | None]:
     Raises:
       ValueError: there is no policy, or a file is damaged.
     """
-    files = _read(path)
+    files = read_policy_files(path)
     return dict(zip(files.seeds, files.returns, strict=True))
-
-
-class _Files(NamedTuple):
-    """Checked content of the two files."""
-
-    content: dict[str, Any]
-    arrays: dict[str, np.ndarray[Any, Any]]
-    seeds: list[int]
-    returns: list[float | None]
-    steps: int
-
-
-def _read(path: str | Path) -> _Files:
-    """Reads and checks the two files."""
-    from safetensors import safe_open
-
-    folder = Path(path)
-    folder = folder / "policy" if (folder / "policy").is_dir() else folder
-    try:
-        described = read_bytes(folder / "policy.json")
-        content = parse_json(described.decode("utf-8"), "policy.json")
-        check_regular(folder / "arrays.safetensors", LARGEST_ARRAYS)
-        with safe_open(folder / "arrays.safetensors", framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-            metadata = file.metadata() or {}
-    except CannotRead as error:
-        if not error.missing:
-            raise ValueError(f"the policy in {path} is damaged: {error}") from None
-        raise ValueError(f"{path} holds no policy; give the folder of a run") from None
-    except Exception as error:  # JSON too deep, a dtype that NumPy lacks, a header that lies, ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the policy in {path} is damaged: {reason}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"the policy in {path} is damaged: policy.json is not an object")
-    if content.get("format") != FORMAT:
-        raise ValueError(
-            f"the policy in {path} has format {shortened(repr(content.get('format')))}; this marlx "
-            f"reads {FORMAT}"
-        )
-    if metadata.get("sha256") != digest(described, arrays, metadata):
-        raise ValueError(
-            f"the policy in {path} is damaged: the digest does not match policy.json and the arrays"
-        )
-    try:
-        seeds, settings = content["seeds"], content["settings"]
-        returns, steps = json.loads(metadata["returns"]), int(metadata["steps"])
-        sound = isinstance(settings, dict) and len(seeds) == len(returns) > 0
-        sound &= all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
-        sound &= all(x is None or is_number(x) for x in returns) and 0 <= steps < 2**63
-    except (KeyError, TypeError, ValueError, RecursionError):
-        sound = False
-    if not sound:
-        raise ValueError(f"the policy in {path} is damaged: seeds, settings, steps or returns")
-    return _Files(content, arrays, seeds, returns, steps)
-
-
-def _index(files: _Files, path: str | Path, seed: int | None) -> int:
-    """Index of `seed` on the seed axis, or of the seed with the best return."""
-    if seed is None:
-        returns = np.array(files.returns, float)
-        return 0 if np.isnan(returns).all() else int(np.nanargmax(returns))
-    if seed not in files.seeds:
-        raise ValueError(f"{path} has no seed {seed}; it has {_some(files.seeds)}")
-    return files.seeds.index(seed)
-
-
-def _some(seeds: list[int]) -> str:
-    """The seeds of a run as text, of many the first and the last."""
-    if len(seeds) <= 12:
-        return ", ".join(map(str, seeds))
-    return f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}"
-
-
-def digest(
-    described: bytes,
-    arrays: Mapping[str, np.ndarray[Any, Any]],
-    metadata: Mapping[str, str],
-) -> str:
-    """Returns the SHA-256 of policy.json, the arrays and all other metadata.
-
-    It detects damage and mixed-up files. It is not a signature: anyone can compute it.
-
-    Args:
-      described: bytes of `policy.json`.
-      arrays: by name.
-      metadata: metadata of `arrays.safetensors`; an entry `sha256` is ignored.
-    """
-    sha = hashlib.sha256(described)
-    for name, text in sorted(metadata.items()):
-        if name != "sha256":
-            sha.update(json.dumps([name, text]).encode())
-    for name, array in sorted(arrays.items()):
-        sha.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
 
 
 def policy_shape(spec: EnvSpec, learner: Learner, train: TrainConfig) -> Tree:
@@ -447,11 +356,3 @@ def policy_shape(spec: EnvSpec, learner: Learner, train: TrainConfig) -> Tree:
 
     example = example_rollout(spec, learner, train.rollout_length, train.num_envs)
     return jax.eval_shape(lambda: learner.policy(learner.init(jax.random.key(0), example)))
-
-
-def named(tree: Tree) -> dict[str, Any]:
-    """Returns the leaves of a tree by path, e.g. `params/agents/encoder/kernel`."""
-    import jax
-
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

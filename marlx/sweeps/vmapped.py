@@ -104,7 +104,9 @@ def start(experiments: Sequence[Experiment], group: Group) -> Run:
         for name, value in group.values.items()
     }
     variants = Variants(values, functools.partial(learner_with, first), group.first_seeds)
-    return Run(env, params, learner, first.train, variants)
+    run = Run(env, params, learner, first.train, variants)
+    run.read_warm_start()
+    return run
 
 
 def learner_with(experiment: Experiment, values: Mapping[str, Any]) -> Learner:

@@ -202,7 +202,9 @@ class Trial:
         )
         work.study.note(trial, folder=str(path))
         self.folder.write("config.yaml", config_text(experiment))
-        self.folder.write_json("environment.json", environment_facts())
+        begins = run.read_warm_start()
+        facts = environment_facts() | ({"warm_start": begins} if begins else {})
+        self.folder.write_json("environment.json", facts)
         self._logger = JsonLines(self.folder)
 
     def log(self, progress: Progress, wrong: str | None = None) -> None:

@@ -10,9 +10,10 @@ from marlx.learning.running_moments import LARGEST
 from marlx.nets.agents import sharing
 from marlx.nets.makers import has_gru
 from marlx.registry import algorithm
-from marlx.runs.policies import Policy, named
+from marlx.runs.policies import Policy
 from marlx.types import EnvSpec, Tree
 from marlx.viewer.data import packed
+from marlx.xla.names import named
 
 VALUES = ("q_learning",)
 """Presets of the algorithms whose agents choose the action of largest value."""

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from marlx.xla import host_memory as host_memory
     from marlx.xla import materialise as materialise
     from marlx.xla import memory as memory
+    from marlx.xla import names as names
     from marlx.xla import options as options
     from marlx.xla import sharding as sharding
 else:

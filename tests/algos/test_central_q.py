@@ -14,7 +14,7 @@ from marlx.algos.q_items import Item
 from marlx.algos.q_learning import initial_state
 from marlx.algos.q_parts import make_parts
 from marlx.algos.transformed_q import nopt_error, opt_error
-from marlx.algos.weighted_mixing import Judged, central_weights, optimistic_weights
+from marlx.algos.weighted_mixing import JointValues, central_weights, optimistic_weights
 from marlx.data.replay import Sample
 from marlx.data.ring import Rollout
 from marlx.learning.running_moments import moments
@@ -32,13 +32,12 @@ BUILD = {
 }
 
 
-def judged(rows):
-    mixed, target, is_best, best_value = zip(*rows, strict=True)
-    return Judged(jnp.array(mixed), jnp.array(target), jnp.array(is_best), jnp.array(best_value))
+def joint_values(rows):
+    return JointValues(*(jnp.array(column) for column in zip(*rows, strict=True)))
 
 
 def test_weights_by_hand():
-    rows = judged(
+    rows = joint_values(
         [  # Q_tot, target, the agents' best actions, Q* of these
             (1.0, 2.0, False, 3.0),  # too low, but worse than the best
             (2.0, 1.0, False, 3.0),  # too high, and worse than the best

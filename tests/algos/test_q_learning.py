@@ -12,6 +12,7 @@ from marlx.algos import q_learning
 from marlx.algos.q_config import QConfig
 from marlx.algos.q_learning import q_learner
 from marlx.algos.q_network import q_network
+from marlx.algos.q_schedules import exploration
 from marlx.algos.q_state import QParams, QPolicy
 from marlx.data import replay
 from marlx.data.ring import Rollout
@@ -249,7 +250,7 @@ def test_updates_per_step_do_not_depend_on_the_number_of_environments(num_envs, 
 
 def test_exploration_falls_linearly_after_its_delay():
     config = dataclasses.replace(TINY, epsilon_end=0.1, epsilon_steps=100, epsilon_delay=10)
-    found = [float(q_learning.exploration(config, jnp.int32(n))) for n in (0, 10, 60, 110, 999)]
+    found = [float(exploration(config, jnp.int32(n))) for n in (0, 10, 60, 110, 999)]
     np.testing.assert_allclose(found, [1.0, 1.0, 0.55, 0.1, 0.1], rtol=1e-6)
 
 

@@ -153,6 +153,11 @@ def other_fixed(row, record):
     return "num_envs is 4; the card says 2"
 
 
+def warm_started(row, record):
+    record["settings"]["warm_start"] = "runs/first"
+    return "warm_start is runs/first; the card says training from the start"
+
+
 def fewer_episodes(row, record):
     record["settings"]["eval_episodes"] = 3
     return "eval_episodes is 3; the card says 4"
@@ -182,7 +187,7 @@ def other_environment(row, record):
     "change",
     [
         *(other_settings, other_card, other_fixed, fewer_episodes, other_evaluations),
-        *(more_steps, other_actions, other_environment),
+        *(more_steps, other_actions, other_environment, warm_started),
     ],
 )
 def test_rows_that_break_their_card_are_refused(grown, tmp_path, change):

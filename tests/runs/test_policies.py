@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from marlx import cli, config, load_policy, make
+from marlx import cli, config, load_policy, make, policy_files
 from marlx.cli import records
 from marlx.loop.progress import Progress
 from marlx.loop.vector import vector_reset
@@ -184,7 +184,7 @@ def rewrite(path, content=None, arrays=None, **metadata):
     old = json.loads(held.read_bytes()[8 : 8 + size])["__metadata__"]
     arrays = load(held.read_bytes()) if arrays is None else arrays
     metadata = {**old, **metadata}
-    metadata["sha256"] = policies.digest(described.read_bytes(), arrays, metadata)
+    metadata["sha256"] = policy_files.digest(described.read_bytes(), arrays, metadata)
     held.write_bytes(save(arrays, metadata))
 
 

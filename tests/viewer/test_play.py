@@ -21,6 +21,7 @@ from marlx.runs import policies
 from marlx.viewer.play import first_states, not_in_a_page, play_page
 from marlx.viewer.serving import Server
 from marlx.viewer.table import Table
+from marlx.xla.names import named
 
 GAME = "Foraging-5x5-2p-1f-v3"
 CLIMBING = "matrix/climbing"
@@ -40,7 +41,7 @@ def saved_run(path, algorithm, env_id, seeds=1, trained=None, **settings):
     arrays = jax.tree.map(lambda x: rng.normal(0, 0.4, (seeds, *x.shape)).astype(x.dtype), shape)
     if trained is not None:
         kept = load_file(trained)
-        leaves = [kept[name] for name in policies.named(shape)]
+        leaves = [kept[name] for name in named(shape)]
         arrays = jax.tree.unflatten(jax.tree.structure(shape), leaves)
     progress = Progress(640, 100_000, 1.0, {"return": np.arange(seeds) / 4}, {}, dict)
     folder = run_folder.RunFolder(path)
