@@ -2031,6 +2031,580 @@ def coachreg(
       coach_guided_weight: Weight of the same loss in the coach.
     """
 
+def iddpg(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    critic_lr: float = 0.001,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.0625,
+    batch: int = 256,
+    window: int = 1,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    target_rate: float = 0.01,
+    critics: int = 1,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    gumbel_temperature: float = 1.0,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    lambda_: float = 0.0,
+    noise: float = 0.1,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 50000,
+    regularisation: float = 0.001,
+) -> Learner:
+    """Returns a learner of iddpg: independent DDPG.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actors.
+      critic_lr: Adam's step size for the critics.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window; a network with a memory needs several. A window starts at a
+        stored memory
+        and may span episodes.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      target_rate: Step of the target networks towards the online ones at every update.
+      critics: Critics, of which the smallest value counts: two do not overestimate as one does.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own.
+      max_grad_norm: Largest norm of a gradient, of actors and critics each; larger ones are
+        scaled down.
+      gumbel_temperature: Temperature of the Gumbel-softmax, by which gradients pass through a
+        discrete action.
+      hidden: Width of the actors' networks.
+      critic_hidden: Width of the critics' networks.
+      network: Actors' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actors have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+        without it
+        they see the present observation only, as critics always do.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      lambda_: TD(lambda) of the critics' targets within a window; 0 is one-step TD.
+      noise: Standard deviation of the noise on continuous actions, whose range is 1.
+      epsilon_start: Probability of a uniformly random action at the start.
+      epsilon_end: Probability of a uniformly random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      regularisation: Weight of the mean square of the actors' outputs in their loss, against
+        saturation.
+    """
+
+def maddpg(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    critic_lr: float = 0.001,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.0625,
+    batch: int = 256,
+    window: int = 1,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    target_rate: float = 0.01,
+    critics: int = 1,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    gumbel_temperature: float = 1.0,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    lambda_: float = 0.0,
+    noise: float = 0.1,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 50000,
+    regularisation: float = 0.001,
+    critic_input: Literal["state", "observations"] = "state",
+    others: Literal["taken", "policy"] = "taken",
+) -> Learner:
+    """Returns a learner of maddpg: DDPG with a critic of all actions.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actors.
+      critic_lr: Adam's step size for the critics.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window; a network with a memory needs several. A window starts at a
+        stored memory
+        and may span episodes.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      target_rate: Step of the target networks towards the online ones at every update.
+      critics: Critics, of which the smallest value counts: two do not overestimate as one does.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own.
+      max_grad_norm: Largest norm of a gradient, of actors and critics each; larger ones are
+        scaled down.
+      gumbel_temperature: Temperature of the Gumbel-softmax, by which gradients pass through a
+        discrete action.
+      hidden: Width of the actors' networks.
+      critic_hidden: Width of the critics' networks.
+      network: Actors' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actors have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+        without it
+        they see the present observation only, as critics always do.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      lambda_: TD(lambda) of the critics' targets within a window; 0 is one-step TD.
+      noise: Standard deviation of the noise on continuous actions, whose range is 1.
+      epsilon_start: Probability of a uniformly random action at the start.
+      epsilon_end: Probability of a uniformly random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      regularisation: Weight of the mean square of the actors' outputs in their loss, against
+        saturation.
+      critic_input: What the critic reads beside the joint action:
+        `state`: the global state.
+        `observations`: those of all agents.
+      others: Actions of the others in an actor's loss:
+        `taken`: those of the replay.
+        `policy`: those of their present policies.
+    """
+
+def facmac(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    critic_lr: float = 0.001,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.0625,
+    batch: int = 256,
+    window: int = 1,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    target_rate: float = 0.01,
+    critics: int = 1,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team"] = "team",
+    max_grad_norm: float = 10.0,
+    gumbel_temperature: float = 1.0,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    lambda_: float = 0.0,
+    noise: float = 0.1,
+    epsilon_start: float = 1.0,
+    epsilon_end: float = 0.05,
+    epsilon_steps: int = 50000,
+    regularisation: float = 0.001,
+    mixer: Literal["monotonic", "nonmonotonic", "additive"] = "monotonic",
+    mixer_hidden: int = 64,
+    mixer_embed: int = 32,
+    mixer_norm: bool = False,
+) -> Learner:
+    """Returns a learner of facmac: DDPG with a mixed critic.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actors.
+      critic_lr: Adam's step size for the critics.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window; a network with a memory needs several. A window starts at a
+        stored memory
+        and may span episodes.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      target_rate: Step of the target networks towards the online ones at every update.
+      critics: Critics, of which the smallest value counts: two do not overestimate as one does.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that agents learn from: the team's.
+      max_grad_norm: Largest norm of a gradient, of actors and critics each; larger ones are
+        scaled down.
+      gumbel_temperature: Temperature of the Gumbel-softmax, by which gradients pass through a
+        discrete action.
+      hidden: Width of the actors' networks.
+      critic_hidden: Width of the critics' networks.
+      network: Actors' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actors have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+        without it
+        they see the present observation only, as critics always do.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      lambda_: TD(lambda) of the critics' targets within a window; 0 is one-step TD.
+      noise: Standard deviation of the noise on continuous actions, whose range is 1.
+      epsilon_start: Probability of a uniformly random action at the start.
+      epsilon_end: Probability of a uniformly random action after `epsilon_steps`.
+      epsilon_steps: Environment steps over which the probability falls linearly.
+      regularisation: Weight of the mean square of the actors' outputs in their loss, against
+        saturation.
+      mixer: How the agents' critics make up the team's value:
+        `monotonic`: by QMIX's mixing network.
+        `nonmonotonic`: by the same network without its restriction to positive weights.
+        `additive`: as a sum.
+      mixer_hidden: Hidden width of the mixer's hypernetworks.
+      mixer_embed: Width of the mixing network.
+      mixer_norm: Layer normalisation in the mixer, for unbounded global states.
+    """
+
+def isac(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    critic_lr: float = 0.001,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.0625,
+    batch: int = 256,
+    window: int = 1,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    target_rate: float = 0.01,
+    critics: int = 2,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    gumbel_temperature: float = 1.0,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    temperature: float = 0.2,
+    temperature_lr: float = 0.0005,
+    target_entropy: float = -1.0,
+    target_entropy_share: float = 0.2,
+) -> Learner:
+    """Returns a learner of isac: independent soft actor-critic.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actors.
+      critic_lr: Adam's step size for the critics.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window; a network with a memory needs several. A window starts at a
+        stored memory
+        and may span episodes.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      target_rate: Step of the target networks towards the online ones at every update.
+      critics: Critics, of which the smallest value counts: two do not overestimate as one does.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own.
+      max_grad_norm: Largest norm of a gradient, of actors and critics each; larger ones are
+        scaled down.
+      gumbel_temperature: Temperature of the Gumbel-softmax, by which gradients pass through a
+        discrete action.
+      hidden: Width of the actors' networks.
+      critic_hidden: Width of the critics' networks.
+      network: Actors' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actors have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+        without it
+        they see the present observation only, as critics always do.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      temperature: Weight of the entropy at first.
+      temperature_lr: Adam's step size for the logarithm of that weight; 0 keeps it.
+      target_entropy: Entropy of a continuous policy that the weight is adjusted to, for each
+        component, in nats
+        where actions lie between -1 and 1.
+      target_entropy_share: The same of a discrete policy, as a share of the entropy of uniform
+        legal actions.
+    """
+
+def masac(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    critic_lr: float = 0.001,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.0625,
+    batch: int = 256,
+    window: int = 1,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    target_rate: float = 0.01,
+    critics: int = 2,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team", "own"] = "team",
+    max_grad_norm: float = 10.0,
+    gumbel_temperature: float = 1.0,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["all", "group", "none"] = "all",
+    agent_id: bool = True,
+    last_action: bool = False,
+    temperature: float = 0.2,
+    temperature_lr: float = 0.0005,
+    target_entropy: float = -1.0,
+    target_entropy_share: float = 0.2,
+    critic_input: Literal["state", "observations"] = "state",
+    others: Literal["taken", "policy"] = "policy",
+) -> Learner:
+    """Returns a learner of masac: SAC with a critic of all actions.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actors.
+      critic_lr: Adam's step size for the critics.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window; a network with a memory needs several. A window starts at a
+        stored memory
+        and may span episodes.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      target_rate: Step of the target networks towards the online ones at every update.
+      critics: Critics, of which the smallest value counts: two do not overestimate as one does.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that an agent learns from:
+        `team`: the team's.
+        `own`: its own.
+      max_grad_norm: Largest norm of a gradient, of actors and critics each; larger ones are
+        scaled down.
+      gumbel_temperature: Temperature of the Gumbel-softmax, by which gradients pass through a
+        discrete action.
+      hidden: Width of the actors' networks.
+      critic_hidden: Width of the critics' networks.
+      network: Actors' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actors have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+        without it
+        they see the present observation only, as critics always do.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters:
+        `all`: all agents.
+        `group`: the agents of a group.
+        `none`: no agents.
+      agent_id: Append the agent's one-hot index to its observation.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      temperature: Weight of the entropy at first.
+      temperature_lr: Adam's step size for the logarithm of that weight; 0 keeps it.
+      target_entropy: Entropy of a continuous policy that the weight is adjusted to, for each
+        component, in nats
+        where actions lie between -1 and 1.
+      target_entropy_share: The same of a discrete policy, as a share of the entropy of uniform
+        legal actions.
+      critic_input: What the critic reads beside the joint action:
+        `state`: the global state.
+        `observations`: those of all agents.
+      others: Actions of the others in an actor's loss:
+        `taken`: those of the replay.
+        `policy`: those of their present policies.
+    """
+
+def hasac(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    lr: float = 0.0005,
+    critic_lr: float = 0.001,
+    gamma: float = 0.99,
+    updates_per_step: float = 0.0625,
+    batch: int = 256,
+    window: int = 1,
+    capacity: int = 200000,
+    warmup: int = 5000,
+    target_rate: float = 0.01,
+    critics: int = 2,
+    reward_scaling: Literal["none", "scale", "standardise"] = "none",
+    reward: Literal["team"] = "team",
+    max_grad_norm: float = 10.0,
+    gumbel_temperature: float = 1.0,
+    hidden: int = 64,
+    critic_hidden: int = 128,
+    network: Literal["auto", "mlp", "gru", "cnn", "entity", "transformer"] | Maker = "auto",
+    attention_steps: int = 16,
+    recurrent: bool = False,
+    layer_norm: bool = False,
+    sharing: Literal["none"] = "none",
+    agent_id: bool = False,
+    last_action: bool = False,
+    temperature: float = 0.2,
+    temperature_lr: float = 0.0005,
+    target_entropy: float = -1.0,
+    target_entropy_share: float = 0.2,
+    critic_input: Literal["state", "observations"] = "state",
+    order: Literal["random", "fixed"] = "random",
+) -> Learner:
+    """Returns a learner of hasac: SAC, agents updated one after another.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      lr: Adam's step size for the actors.
+      critic_lr: Adam's step size for the critics.
+      gamma: Discount per environment step.
+      updates_per_step: Gradient updates per environment step, whatever the number of
+        environments.
+      batch: Windows per gradient update.
+      window: Steps per window; a network with a memory needs several. A window starts at a
+        stored memory
+        and may span episodes.
+      capacity: Environment steps that the replay buffer holds.
+      warmup: Environment steps before the first update.
+      target_rate: Step of the target networks towards the online ones at every update.
+      critics: Critics, of which the smallest value counts: two do not overestimate as one does.
+      reward_scaling: Scaling of the reward by running statistics:
+        `none`: no scaling.
+        `scale`: divide by the deviation.
+        `standardise`: subtract the mean, then divide.
+      reward: Reward that agents learn from: the team's.
+      max_grad_norm: Largest norm of a gradient, of actors and critics each; larger ones are
+        scaled down.
+      gumbel_temperature: Temperature of the Gumbel-softmax, by which gradients pass through a
+        discrete action.
+      hidden: Width of the actors' networks.
+      critic_hidden: Width of the critics' networks.
+      network: Actors' networks (see the page on networks):
+        `auto`: `gru` or `mlp`, as `recurrent` says.
+        `mlp`: dense layers.
+        `gru`: a GRU behind a dense layer.
+        `cnn`: convolutions over the observation's planes.
+        `entity`: attention over the rows of things that are seen.
+        `transformer`: attention over the last `attention_steps` steps.
+        From Python also a function that makes one.
+      attention_steps: Steps that a `transformer` sees, with the present one.
+      recurrent: Actors have a GRU, where `network` leaves that open (`auto`, `cnn`, `entity`);
+        without it
+        they see the present observation only, as critics always do.
+      layer_norm: Layer normalisation of the encoders' output.
+      sharing: Agents that share parameters: none.
+      agent_id: Always false: an agent's parameters are its own, so it needs no index.
+      last_action: Append the agent's previous action to its observation; zeros at an episode's
+        start.
+      temperature: Weight of the entropy at first.
+      temperature_lr: Adam's step size for the logarithm of that weight; 0 keeps it.
+      target_entropy: Entropy of a continuous policy that the weight is adjusted to, for each
+        component, in nats
+        where actions lie between -1 and 1.
+      target_entropy_share: The same of a discrete policy, as a share of the entropy of uniform
+        legal actions.
+      critic_input: What the critic reads beside the joint action:
+        `state`: the global state.
+        `observations`: those of all agents.
+      order: Order in which agents are updated:
+        `random`: drawn anew for every update.
+        `fixed`: as they are numbered.
+    """
+
 def mansa(
     spec: EnvSpec | Environment[Any, Any] | str,
     *,
@@ -2375,4 +2949,48 @@ def liam(
         if an episode had
         ended, while the model of the partner goes on; 0: at the end of an episode only.
       ppo: Settings of the policy.
+    """
+
+def dynamic_population(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    population: int = 10,
+    growing: bool = True,
+    seed_updates: int = 300,
+    phase_updates: int = 300,
+    inner_steps: int = 3,
+    inner_lr: float = 0.1,
+    second_order: bool = False,
+    supervised: float = 1.0,
+    lr: float = 0.001,
+    entropy: float = 0.01,
+    baseline_rate: float = 0.05,
+    max_grad_norm: float = 10.0,
+    hidden: int = 64,
+) -> Learner:
+    """Returns a learner of dynamic_population: a listener that learns to learn languages, of
+    speakers added one by one.
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      population: T, speakers that are trained after the first one.
+      growing: A new speaker is a copy of the newest one, which stays as it is. Otherwise the
+        first speaker
+        itself is trained on: seeded self-play of one pair.
+      seed_updates: Updates at the start in which the first speaker and the listener learn from
+        lessons alone.
+      phase_updates: Updates of a phase; a listener's phase and a speaker's phase take turns.
+      inner_steps: Gradient steps that the listener makes on a speaker's games before it is
+        judged by others;
+        0 is a listener of many speakers without meta-learning.
+      inner_lr: Step size of these.
+      second_order: Differentiate through these steps (MAML) instead of as if they were
+        constants.
+      supervised: Weight of the lessons beside the games; 0: lessons in the first updates only.
+      lr: Adam's step size, of listener and speakers.
+      entropy: Weight of the entropy bonus of the speaker that learns.
+      baseline_rate: Share of the newest games in the running mean of hits, the speaker's
+        baseline.
+      max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
+      hidden: Width of all networks.
     """

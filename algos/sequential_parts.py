@@ -38,7 +38,8 @@ def without_critic(nets: ActorCritic, critic: Tree) -> ActorCritic:
     return nets._replace(unroll=unroll)
 
 
-def _row(tree: Tree, agent: Array, axis: int) -> Tree:
+def row_of(tree: Tree, agent: Array, axis: int) -> Tree:
+    """Returns the arrays of `tree` with one agent left of `axis`, whose length becomes 1."""
     return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, agent, 1, axis), tree)
 
 
@@ -48,7 +49,7 @@ def data_of(data: Sequences, agent: Array, factor: Array | None) -> Sequences:
     The critic's weights are the team's: it learns from all steps where anyone is there.
     """
     batch, obs = data.batch, data.batch.obs
-    row = functools.partial(_row, agent=agent, axis=2)
+    row = functools.partial(row_of, agent=agent, axis=2)
     critic = batch.value_weight
     batch = batch._replace(
         obs=obs._replace(
@@ -62,13 +63,13 @@ def data_of(data: Sequences, agent: Array, factor: Array | None) -> Sequences:
         value_weight=None if critic is None else critic.mean(2, keepdims=True),
         factor=factor,
     )
-    memory = Memories(_row(data.memory.actor, agent, 1), data.memory.critic)
+    memory = Memories(row_of(data.memory.actor, agent, 1), data.memory.critic)
     return data._replace(batch=batch, memory=memory)
 
 
 def params_of(params: PPOParams, agent: Array, critic: bool) -> PPOParams:
     """Returns the actor of one agent, stacked `[1, ...]`, and the critic if asked for."""
-    return PPOParams(_row(params.actor, agent, 0), params.critic if critic else ())
+    return PPOParams(row_of(params.actor, agent, 0), params.critic if critic else ())
 
 
 def put_back(params: PPOParams, agent: Array, critic: bool, new: PPOParams) -> PPOParams:

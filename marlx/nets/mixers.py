@@ -164,6 +164,7 @@ class _MonotonicNet(nn.Module):
     embed: int
     hypernet: int
     normalise: bool
+    positive: bool = True
 
     @nn.compact
     def __call__(self, q: Array, state: Array) -> Array:
@@ -171,9 +172,8 @@ class _MonotonicNet(nn.Module):
             return _encoded(width, state, name, self.normalise)
 
         def hyper(width: int, name: str) -> Array:
-            weights = jnp.abs(
-                _dense(width, nn.relu(encoded(self.hypernet, f"{name}_hidden")), name)
-            )
+            weights = _dense(width, nn.relu(encoded(self.hypernet, f"{name}_hidden")), name)
+            weights = jnp.abs(weights) if self.positive else weights
             # at initialisation the slope of the value is then about 1
             return weights / np.sqrt(self.embed) if self.normalise else weights
 
@@ -187,7 +187,12 @@ class _MonotonicNet(nn.Module):
 
 
 def monotonic(
-    spec: EnvSpec, *, embed: int = 32, hypernet: int = 64, normalise: bool = False
+    spec: EnvSpec,
+    *,
+    embed: int = 32,
+    hypernet: int = 64,
+    normalise: bool = False,
+    positive: bool = True,
 ) -> Mixer:
     """Returns QMIX's mixer: a mixing network whose non-negative weights depend on the state.
 
@@ -199,11 +204,13 @@ def monotonic(
         a utility. For large states each of them is linear in the state, so the value grows with
         its cube, and where states are unbounded bootstrapping can diverge. Normalisation bounds
         the weights (Ball et al. 2023, section 4.2, for critics).
+      positive: False leaves out the restriction to non-negative weights, and with it monotonicity:
+        for learners that search no best joint action (FACMAC, Peng et al. 2021, section 4.1).
 
     Source: Rashid et al. 2018, section 4.1 and figure 2. Differs from: the paper in hypernetworks
     with one hidden layer, as in the authors' later code.
     """
-    net = _MonotonicNet(embed, hypernet, normalise)
+    net = _MonotonicNet(embed, hypernet, normalise, positive)
 
     def init(key: Array) -> Tree:
         return net.init(key, jnp.zeros(spec.num_agents), jnp.zeros(spec.state_size))

@@ -22,8 +22,12 @@ CENTRAL = ("joint_q", "mansa", "mansa_ppo", "mat", "sable")
 """Learners that act on more than the agents' own observations."""
 CORES = ("qmix", "ippo")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
-PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
-"""LIAM needs the partners in the global state."""
+OWN = {
+    "liam": marlx.make("partners/matrix/climbing", privileged=True)[0],
+    "dynamic_population": marlx.make("signal/lewis-5", lessons=3, rounds=4)[0],
+}
+"""Environments of learners that need something of them: partners in the global state, a language
+that is taught."""
 ABSENT = (
     "iql",
     "qmix",
@@ -38,11 +42,20 @@ ABSENT = (
     "sable",
     "teamreg",
     "coachreg",
+    "iddpg",
+    "maddpg",
+    "facmac",
+    "isac",
+    "masac",
+    "hasac",
 )
 """Learners that do not learn from agents that are not there."""
-LEFT_TO_THE_SLOW = {"liam", "cw_qmix", "haa2c", "teamreg", "coachreg"}
-"""LIAM's environment takes long to compile; the others are settings of one that is checked, or have
-the core of PPO with losses and an actor that `test_regularisation.py` holds."""
+LEFT_TO_THE_SLOW = {
+    "liam", "cw_qmix", "haa2c", "teamreg", "coachreg", "iddpg", "facmac", "isac", "masac",
+    "dynamic_population",
+}  # fmt: skip
+"""LIAM's environment takes long to compile. The others are settings, or made of the parts, of those
+that are checked, or have tests of their own (`test_regularisation.py`, `test_population.py`)."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
@@ -66,7 +79,7 @@ def check(name, others, eager):
     config = small(record.config())
     check_learner(
         lambda spec: record.build(spec, config),
-        PRIVILEGED if name == "liam" else prepare(Recall(num_agents=3)),
+        OWN.get(name) or prepare(Recall(num_agents=3)),
         others=[prepare(env) for env in others],
         decentralised=name not in CENTRAL,
         absent=Leaving() if name in ABSENT else None,
@@ -85,7 +98,7 @@ def test_every_learner_keeps_the_contract(name):
 @pytest.mark.parametrize("name", sorted(marlx.algorithms()))
 @pytest.mark.slow
 def test_every_learner_keeps_all_of_the_contract(name):
-    others = () if name == "liam" else (Constant(num_agents=1), Unequal(), Masked())
+    others = () if name in OWN else (Constant(num_agents=1), Unequal(), Masked())
     check(name, others, eager=True)
 
 

@@ -1,0 +1,1 @@
+"""Off-policy actor-critics: IDDPG, MADDPG, FACMAC, ISAC, MASAC, HASAC."""
