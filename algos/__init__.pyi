@@ -2968,8 +2968,8 @@ def dynamic_population(
     max_grad_norm: float = 10.0,
     hidden: int = 64,
 ) -> Learner:
-    """Returns a learner of dynamic_population: a listener that learns to learn languages, of
-    speakers added one by one.
+    """Returns a learner of dynamic_population: a listener that meta-learns with a growing
+    population.
 
     Args:
       spec: of the environment; or the environment, or its id.

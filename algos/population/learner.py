@@ -16,42 +16,34 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from marlx.algos.population.acting import Policy, outputs_of
 from marlx.algos.population.config import PopulationConfig
 from marlx.algos.population.games import (
     ACTIONS,
-    Games,
-    Layout,
-    choice_loss,
     games_of,
     layout_of,
-    lesson_loss,
     mean,
     reinforce_loss,
 )
+from marlx.algos.population.losses import (
+    Parts,
+    listener_lessons,
+    listener_loss,
+    speaker_lessons,
+)
 from marlx.algos.population.meta import meta_loss
-from marlx.algos.population.networks import Listener, Speaker
+from marlx.algos.population.networks import Listener, Speaker, outputs
+from marlx.algos.population.schedule import (
+    LISTEN,
+    SEED,
+    SPEAK,
+    Phase,
+    phase_of,
+    speaker_of,
+)
 from marlx.learner import Learner
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
-
-SEED, LISTEN, SPEAK = range(3)
-"""Phases: lessons alone, the listener's, the speaker's."""
-
-
-class Phase(NamedTuple):
-    """Where the schedule stands; all int32 []."""
-
-    kind: Array  # `SEED`, `LISTEN` or `SPEAK`
-    newest: Array  # index of the newest speaker, the one that learns
-    begins: Array  # bool [], whether a speaker is new, and still to be made
-
-
-class Policy(NamedTuple):
-    """What acting needs."""
-
-    speakers: Tree  # [T + 1, ...]
-    listener: Tree
-    phase: Phase
 
 
 class PopulationState(NamedTuple):
@@ -63,66 +55,6 @@ class PopulationState(NamedTuple):
     baseline: Array  # f32 [], running mean of hits
     rollout: Transition  # the last one, [T, B, ...]
     updates: Array  # int32 []
-
-
-class Parts(NamedTuple):
-    """The functions that the learner is made of."""
-
-    spec: EnvSpec
-    config: PopulationConfig
-    layout: Layout
-    speaker: Speaker
-    listener: Listener
-    optimiser: optax.GradientTransformation  # without the step size
-
-
-def phase_of(config: PopulationConfig, updates: Array) -> Phase:
-    """Returns the phase after some updates: seed, then listener and speaker in turn, T times.
-
-    After the last speaker only the listener learns. A population that does not grow has one
-    speaker, which is trained in all T phases.
-    """
-    since = updates - config.seed_updates
-    turn = jnp.maximum(since, 0) // config.phase_updates
-    speaking = (turn % 2 == 1) & (turn // 2 < config.population)
-    kind = jnp.where(since < 0, SEED, jnp.where(speaking, SPEAK, LISTEN)).astype(jnp.int32)
-    if not config.growing:
-        return Phase(kind, jnp.int32(0), jnp.bool_(False))
-    newest = jnp.minimum(turn // 2, config.population) + speaking
-    begins = speaking & (since % config.phase_updates == 0)
-    return Phase(kind, newest.astype(jnp.int32), begins)
-
-
-def speaker_of(phase: Phase, envs: Array) -> Array:
-    """Returns int32 [B], who speaks in each environment: all in turn, or the one that learns."""
-    return jnp.where(phase.kind == LISTEN, envs % (phase.newest + 1), phase.newest)
-
-
-# --- losses ---
-
-
-def listener_loss(parts: Parts, games: Games, listener: Tree, weight: Array) -> Array:
-    """Returns f32 [], the cross-entropy of the listener's choices in games; see `choice_loss`."""
-    layout, obs = parts.layout, games.heard
-    logits = parts.listener.apply(listener, layout.message(obs), layout.candidates(obs))
-    return choice_loss(logits, layout.part(obs, "answer"), weight * games.chooses)
-
-
-def listener_lessons(parts: Parts, games: Games, listener: Tree) -> Array:
-    """Returns f32 [], the same where language 0 speaks, of the objects that are taught."""
-    layout, obs = parts.layout, games.heard
-    lesson = layout.part(obs, "lesson")
-    logits = parts.listener.apply(listener, lesson, layout.candidates(obs))
-    taught = layout.part(obs, "taught")[..., 0]
-    return choice_loss(logits, layout.part(obs, "answer"), taught * games.chooses)
-
-
-def speaker_lessons(parts: Parts, games: Games, outputs: Array) -> Array:
-    """Returns f32 [], the cross-entropy of what the speaker and language 0 say; `lesson_loss`."""
-    layout, obs = parts.layout, games.spoken
-    mask = obs.action_mask[..., :-1, :]
-    taught = layout.part(obs, "taught")[..., 0]
-    return lesson_loss(outputs, mask, layout.part(obs, "lesson"), taught * games.speaks)
 
 
 # --- the update ---
@@ -151,9 +83,9 @@ def gradients(
         return total, {"listener_loss": met, "listener_lessons": lessons}
 
     def of_speaker(speaker: Tree) -> tuple[Array, dict[str, Array]]:
-        outputs = parts.speaker.apply(speaker, games.spoken.local[..., :-1, :])
-        lessons = speaker_lessons(parts, games, outputs)
-        played = reinforce_loss(outputs, games, state.baseline, c.entropy)
+        spoken = outputs(parts.speaker, speaker, games.spoken.local[..., :-1, :])
+        lessons = speaker_lessons(parts, games, spoken)
+        played = reinforce_loss(spoken, games, state.baseline, c.entropy)
         weight = jnp.where(phase.kind == SEED, 1.0, c.supervised)
         total = jnp.where(phase.kind == SPEAK, played, 0.0) + weight * lessons
         return total, {"speaker_loss": played, "speaker_lessons": lessons}
@@ -211,18 +143,6 @@ def added(parts: Parts, state: PopulationState) -> PopulationState:
 
 
 # --- the learner ---
-
-
-def outputs_of(parts: Parts, policy: Policy, who: Array, obs: Observation) -> Array:
-    """Returns logits f32 [B, N, A] of all agents, `who` int32 [B] being the speaker in each."""
-    layout, spec = parts.layout, parts.spec
-    seen = obs.local[..., : layout.mouths, :]
-    spoken = jax.vmap(lambda speaker: parts.speaker.apply(speaker, seen))(policy.speakers)
-    spoken = jnp.take_along_axis(spoken, who[None, :, None, None], 0)[0]
-    chosen = parts.listener.apply(policy.listener, layout.message(obs), layout.candidates(obs))
-    missing = spec.num_actions - chosen.shape[-1]
-    chosen = jnp.pad(chosen, [(0, 0), (0, missing)])[:, None]
-    return jnp.concatenate([spoken, chosen], 1)
 
 
 def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
@@ -291,9 +211,8 @@ def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
         policy: Policy, who: Array, memory: Array, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Array, Tree]:
         who = who if explore else jnp.full_like(memory, policy.phase.newest)
-        outputs = outputs_of(parts, policy, who, obs)
-        mask = obs.action_mask
-        drawn = ACTIONS.sample(key, outputs, mask) if explore else ACTIONS.mode(outputs, mask)
+        logits, mask = outputs_of(parts, policy, who, obs), obs.action_mask
+        drawn = ACTIONS.sample(key, logits, mask) if explore else ACTIONS.mode(logits, mask)
         return drawn, memory, ()
 
     return Learner(
@@ -319,7 +238,7 @@ def dynamic_population(
 ALGORITHMS = (
     Algorithm(
         "dynamic_population",
-        "a listener that learns to learn languages, of speakers added one by one",
+        "a listener that meta-learns with a growing population",
         PopulationConfig,
         dynamic_population,
     ),

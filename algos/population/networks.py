@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from marlx.types import Array
+from marlx.types import Array, Tree
+
+
+def outputs(network: nn.Module, params: Tree, *inputs: Array) -> Array:
+    """Returns the logits of a network."""
+    return cast(Array, network.apply(params, *inputs))
 
 
 class Speaker(nn.Module):

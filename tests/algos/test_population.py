@@ -13,16 +13,10 @@ import pytest
 import marlx
 from marlx.algos.population.config import PopulationConfig
 from marlx.algos.population.games import choice_loss, games_of, layout_of
-from marlx.algos.population.learner import (
-    LISTEN,
-    SEED,
-    SPEAK,
-    dynamic_population,
-    phase_of,
-    speaker_of,
-)
+from marlx.algos.population.learner import dynamic_population
 from marlx.algos.population.meta import adapt, meta_loss
 from marlx.algos.population.networks import Listener
+from marlx.algos.population.schedule import LISTEN, SEED, SPEAK, phase_of, speaker_of
 from marlx.analysis.languages import language_of
 from marlx.envs.signal import Signal, compositional
 from marlx.loop.rollout import rollout, start
