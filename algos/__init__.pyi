@@ -2968,8 +2968,7 @@ def dynamic_population(
     max_grad_norm: float = 10.0,
     hidden: int = 64,
 ) -> Learner:
-    """Returns a learner of dynamic_population: a listener that meta-learns with a growing
-    population.
+    """Returns a learner of dynamic_population: a listener meta-learns with many speakers.
 
     Args:
       spec: of the environment; or the environment, or its id.

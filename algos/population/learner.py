@@ -238,7 +238,7 @@ def dynamic_population(
 ALGORITHMS = (
     Algorithm(
         "dynamic_population",
-        "a listener that meta-learns with a growing population",
+        "a listener meta-learns with many speakers",
         PopulationConfig,
         dynamic_population,
     ),
