@@ -40,6 +40,12 @@ ABSENT = (
 """Learners that do not learn from agents that are not there."""
 LEFT_TO_THE_SLOW = {"liam", "cw_qmix", "haa2c"}
 """LIAM's environment takes long to compile; the others are settings of one that is checked."""
+SIBLINGS = {
+    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c", "maa2c",
+    "sable", "gmah", "mansa",
+}  # fmt: skip
+"""Learners that share the training loop of one that is checked whole: their seeds are trained one
+by one only, and under `vmap` among the slow."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
@@ -56,7 +62,7 @@ def small(config):
     return dataclasses.replace(config, **changes)
 
 
-def check(name, others, eager):
+def check(name, others, eager, together=True):
     """The suite on the algorithm `name`, with small networks."""
     record = marlx.algorithm(name)
     prepare = record.prepare or (lambda env: env)
@@ -68,6 +74,7 @@ def check(name, others, eager):
         decentralised=name not in CENTRAL,
         absent=Leaving() if name in ABSENT else None,
         eager=eager,
+        together=together,
         tolerance=TOLERANCE.get(name, 1e-3),
     )
 
@@ -76,7 +83,7 @@ def check(name, others, eager):
 def test_every_learner_keeps_the_contract(name):
     """All but a few, which are among the slow."""
     others = (Constant(num_agents=1), Unequal()) if name in CORES else ()
-    check(name, others, eager=name in ("iql", "ippo"))
+    check(name, others, eager=name in ("iql", "ippo"), together=name not in SIBLINGS)
 
 
 @pytest.mark.parametrize("name", sorted(marlx.algorithms()))
