@@ -161,14 +161,53 @@ def test_every_algorithm_and_family_has_a_page():
         assert any(f"`{id.split('/')[0]}" in environments for id in family.examples), family.name
 
 
-@pytest.mark.slow
-def test_the_site_is_built_strictly_and_asks_for_nothing_elsewhere(tmp_path):
+def test_what_a_page_says_is_not_here_is_not():
+    """An algorithm that is added leaves the list of what is missing."""
+    text = (ROOT / "docs" / "migrating.md").read_text().split("## What is not here")[1].lower()
+    words = set(re.findall(r"[a-z0-9]+", re.sub("[-_]", "", text.split("\n## ")[0])))
+    names = {name.replace("_", "") for name in registry.algorithms()}
+    assert "maddpg" in words and not words & {*names, "weighted"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Folder of the site, built strictly."""
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    html = sorted(tmp_path.rglob("*.html"))
+    return folder
+
+
+WIDE = """[...document.querySelectorAll(".md-content table, .md-content code")].filter(one => {
+  const most = document.querySelector(".md-content__inner").getBoundingClientRect().right + 1;
+  return one.getBoundingClientRect().right > most || one.scrollWidth > one.clientWidth + 1;
+}).map(one => one.textContent.trim().slice(0, 90))"""
+
+
+@pytest.mark.slow
+def test_tables_and_code_of_every_page_fit_a_screen_of_1300_pixels(site, tmp_path):
+    sys.path.append(str(ROOT / "tests" / "viewer"))
+    import browser
+
+    if browser.CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    chrome, wide = browser.Browser(tmp_path), {}
+    try:
+        for page in sorted(site.rglob("*.html")):
+            chrome.open(page.as_uri(), width=1300)
+            assert chrome.run("document.querySelectorAll('.md-tabs__item').length") > 3, page
+            wide[str(page.relative_to(site))] = chrome.run(WIDE)
+    finally:
+        chrome.close()
+    assert len(wide) > 45 and not {name: cut for name, cut in wide.items() if cut}
+
+
+@pytest.mark.slow
+def test_the_site_is_built_strictly_and_asks_for_nothing_elsewhere(site):
+    html = sorted(site.rglob("*.html"))
     assert len(html) > 45
     for page in html:
         text = page.read_text()

@@ -130,6 +130,18 @@ def test_an_id_is_accepted_for_an_environment(tiny_algorithm):
     np.testing.assert_array_equal(*(result.returns for result in results))
 
 
+def test_seeds_of_32_bits_are_seeds_of_their_own(tiny_algorithm):
+    """Public sweeps draw them; cut to 31 bits one would be another, or negative."""
+    learner = tiny_algorithm(CLIMBING)
+    large, cut = (
+        marlx.train(CLIMBING, learner, seed=seed, **SHORT) for seed in (2**32 - 1, 2**31 - 1)
+    )
+    again = marlx.train(CLIMBING, learner, seed=2**32 - 2, seeds=2, **SHORT)
+    own, other, third = (np.asarray(one.policies["logits"]) for one in (large, cut, again))
+    assert (own != other).any() and third.shape[0] == 2
+    np.testing.assert_array_equal(third[1], own[0])
+
+
 def test_keywords_for_type_checkers_are_the_settings():
     fields = {field.name: field.type for field in dataclasses.fields(TrainConfig)}
     assert TrainSettings.__annotations__.keys() == fields.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ PROBES: tuple[Environment[Any, Any], ...] = (Constant(num_agents=1), Unequal())
 ABSENT: Environment[Any, Any] = Leaving()
 """Environment whose agents leave."""
 
+_Sequence: TypeAlias = Callable[[Tree, Observation, Array], Array]
+_Train: TypeAlias = Callable[[Tree, Array], tuple[Tree, dict[str, Array]]]
+
 # Everything here runs a few times, so compiling is the cost: half or less without optimising.
 _jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -38,6 +41,7 @@ def check_learner(
     decentralised: bool = True,
     absent: Environment[Any, Any] | None = ABSENT,
     eager: bool = True,
+    together: bool = True,
     tolerance: float = 1e-3,
     key: int = 0,
 ) -> None:
@@ -62,7 +66,8 @@ def check_learner(
         act centrally, such as a joint-action Q.
       absent: environment with absent agents and three actions, in which they must count for
         nothing. None for learners that were not made for that.
-      eager: whether `update` is also called without `jit`, which takes the most time.
+      eager: whether `act` and `update` are also called without `jit`, which takes the most time.
+      together: whether seeds are also trained under `vmap`, which compiles training once more.
       tolerance: relative difference that is allowed between seeds under `vmap` and one by one;
         a tenth of it absolutely. Adam makes a whole step of a gradient that is 0 but for rounding,
         as that of a bias before a normalisation: allow for a few steps where a network has one.
@@ -74,12 +79,17 @@ def check_learner(
     env = Recall(num_agents=3) if env is None else env
     case = _case(build, env, key)
     _check_shapes(case)
-    state = _check_training(case, tolerance)
-    _check_update(case, state, eager)
-    _check_recomputed(case)
-    _check_legal(case)
+    train = _jit(case.trained, donate_argnums=0)
+    state = _check_training(case, train)
+    if together:
+        _check_together(case, train, tolerance)
+    if eager:
+        _check_update(case, state)
+    _check_recomputed(case, eager)
+    greedy = _sequence(case.learner, False)
+    _check_legal(case, greedy)
     if decentralised:
-        _check_decentralised(case)
+        _check_decentralised(case, greedy)
     if absent is not None:
         _check_absent(_case(build, absent, key))
     for other in others:
@@ -87,11 +97,16 @@ def check_learner(
 
 
 class _Case(NamedTuple):
-    """A learner in an environment."""
+    """A learner in an environment.
+
+    The functions of `learner` are under `jit`, so that programs that call them share one trace;
+    `plain` is as it was built.
+    """
 
     env: Environment[Any, Any]
     spec: EnvSpec
     learner: Learner
+    plain: Learner
     example: Transition
     key: Array
 
@@ -124,8 +139,7 @@ class _Case(NamedTuple):
         for (path, x), y in zip(
             jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
         ):
-            x, y = (jax.random.key_data(a) if is_key(a) else a for a in (x, y))
-            x, y = np.asarray(x, float), np.asarray(y, float)
+            x, y = (np.asarray(a, float) for a in _numbers((x, y)))
             if not np.allclose(x, y, rtol=rtol, atol=rtol / 10, equal_nan=True):
                 name = jax.tree_util.keystr(path)
                 worst = float(np.nanmax(np.abs(x - y)))
@@ -144,9 +158,8 @@ class _Case(NamedTuple):
             self.env, params, self.learner, policy, actors, key_roll, LENGTH, explore=explore
         )[1]
 
-    def trained(self, key: Array) -> tuple[Tree, dict[str, Array]]:
+    def trained(self, state: Tree, key: Array) -> tuple[Tree, dict[str, Array]]:
         """State and metrics after a few rollouts and updates."""
-        key_init, key_rollouts = jax.random.split(key)
 
         def one(state: Tree, key: Array) -> tuple[Tree, dict[str, Array]]:
             key_collect, key_update = jax.random.split(key)
@@ -155,16 +168,24 @@ class _Case(NamedTuple):
             )
             return self.learner.update(state, key_update)
 
-        keys = jax.random.split(key_rollouts, ROLLOUTS)
-        state, metrics = jax.lax.scan(one, self.initial(key_init), keys)
+        state, metrics = jax.lax.scan(one, state, jax.random.split(key, ROLLOUTS))
         return state, metrics
 
 
 def _case(build: Callable[[EnvSpec], Learner], env: Environment[Any, Any], key: int) -> _Case:
     spec = env.spec(env.default_params)
-    learner = build(spec)
-    example = example_rollout(spec, learner, LENGTH, NUM_ENVS)
-    return _Case(env, spec, learner, example, jax.random.key(key))
+    plain = build(spec)
+
+    def act(policy: Tree, memory: Tree, obs: Observation, key: Array, explore: bool) -> Any:
+        return plain.act(policy, memory, obs, key, explore)
+
+    learner = plain._replace(
+        act=jax.jit(act, static_argnames="explore"),
+        observe=jax.jit(plain.observe),
+        update=jax.jit(plain.update),
+    )
+    example = example_rollout(spec, plain, LENGTH, NUM_ENVS)
+    return _Case(env, spec, learner, plain, example, jax.random.key(key))
 
 
 def _check_shapes(case: _Case) -> None:
@@ -229,88 +250,104 @@ def _check_inspect(case: _Case) -> None:
             case.expect(fits, f"inspect shows {name} {list(x.shape)}; it must be {list(wanted)}")
 
 
-def _check_training(case: _Case, tolerance: float) -> Tree:
-    """Training gives the same numbers again, and for seeds under `vmap`; the trained state."""
-    keys = jax.random.split(case.key, 2)
-    train = _jit(case.trained)
-    alone = [train(key) for key in keys]
-    case.expect_same(train(keys[0]), alone[0], "the same key gives other numbers")
-    together = _jit(jax.vmap(case.trained))(keys)
-    for i, wanted in enumerate(alone):
-        found = jax.tree.map(lambda x, i=i: x[i], together)
-        case.expect_same(found, wanted, "seeds under vmap are not seeds one by one", tolerance)
-    state = alone[0][0]
+def _check_training(case: _Case, train: _Train) -> Tree:
+    """Training from a state that is given for good gives the same numbers again; its state."""
+    found = []
+    for _ in range(2):
+        given = case.initial(case.key)  # outside a program, where two leaves may be one array
+        try:
+            found.append(jax.block_until_ready(train(given, case.key)))
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            if "donat" not in reason:
+                raise
+            raise AssertionError(f"{case.name}: the state cannot be donated: {reason}") from error
+    case.expect_same(found[1], found[0], "the same key gives other numbers")
+    state: Tree = found[0][0]
     _expect_finite(case, state)
     return state
 
 
-def _check_update(case: _Case, state: Tree, eager: bool) -> None:
-    """`update` can be given its state for good, and changes nothing but that."""
-    given = case.initial(case.key)  # made outside a program, where two leaves may be one array
-    update = _jit(case.learner.update, donate_argnums=0)
-    try:
-        jax.block_until_ready(update(given, case.key))
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise AssertionError(f"{case.name}: the state cannot be donated: {reason}") from error
-    if not eager:
-        return
+def _check_together(case: _Case, train: _Train, tolerance: float) -> None:
+    """Seeds under `vmap` are as one by one."""
+
+    @_jit
+    @jax.vmap
+    def trained(key: Array) -> tuple[Tree, dict[str, Array]]:
+        return case.trained(case.initial(key), key)
+
+    keys, initial = jax.random.split(case.key, 2), _jit(case.initial)
+    together = _numbers(trained(keys))
+    for i, key in enumerate(keys):
+        found, alone = jax.tree.map(lambda x, i=i: x[i], together), train(initial(key), key)
+        case.expect_same(found, alone, "seeds under vmap are not seeds one by one", tolerance)
+
+
+def _check_update(case: _Case, state: Tree) -> None:
+    """`update` without `jit` changes nothing that it is given, and gives the same numbers."""
     before = jax.tree.map(lambda x: x.copy(), state)
-    found = case.learner.update(state, case.key)
+    found = case.plain.update(state, case.key)
     case.expect_same(state, before, "update changes the state that it is given")
-    wanted = update(before, case.key)
+    wanted = _jit(case.learner.update)(before, case.key)
     case.expect_same(found, wanted, "update without jit gives other numbers", rtol=1e-3)
 
 
-def _check_recomputed(case: _Case) -> None:
+def _check_recomputed(case: _Case, eager: bool) -> None:
     """Acting again from stored memories, in another batch, gives what was stored."""
     learner = case.learner
     policy = learner.policy(case.initial(case.key))
     t = _jit(functools.partial(case.collect, explore=False))(policy, case.key)
-    rows: Transition = jax.tree.map(lambda x: x.reshape(LENGTH * NUM_ENVS, *x.shape[2:]), t)
-    action, after, _ = _jit(functools.partial(learner.act, explore=False))(
-        policy, rows.memory, rows.obs, case.key
-    )
-    if not _draws(case, policy, rows):  # a greedy choice that is drawn depends on the batch
-        case.expect(action == rows.action, "acting again from stored memory takes other actions")
-        plain = learner.act(policy, rows.memory, rows.obs, case.key, False)
-        case.expect_same(plain[1], after, "act without jit gives other memories", rtol=1e-3)
-        following: Tree = jax.tree.map(lambda x: x[1:], t.memory)
-        reached = jax.tree.map(lambda x: x.reshape(LENGTH, NUM_ENVS, *x.shape[1:])[:-1], after)
-        fresh = learner.memory(NUM_ENVS)
 
-        def carried(x: Array, first: Array) -> Array:
-            done = t.done[:-1].reshape(LENGTH - 1, NUM_ENVS, *[1] * (x.ndim - 2))
-            return jnp.where(done, first, x)
+    @_jit
+    def again(policy: Tree, t: Transition, key: Array) -> tuple[Array, Tree]:
+        rows = _rows(t)
+        return learner.act(policy, rows.memory, rows.obs, key, explore=False)[:2]
 
-        wanted = jax.tree.map(carried, reached, fresh)
-        case.expect_same(following, wanted, "memory recomputed from the stored one", rtol=1e-4)
-
-
-def _draws(case: _Case, policy: Tree, rows: Transition) -> bool:
-    """Whether greedy actions depend on the key."""
-    act = _jit(functools.partial(case.learner.act, explore=False))
+    action, after = _numbers(again(policy, t, case.key))
     keys = jax.random.split(case.key, 4)
-    actions = [np.asarray(act(policy, rows.memory, rows.obs, key)[0]) for key in keys]
-    return any((action != actions[0]).any() for action in actions[1:])
+    if any((np.asarray(again(policy, t, key)[0]) != action).any() for key in keys):
+        return  # a greedy choice that is drawn depends on the batch
+    case.expect(
+        action == np.asarray(t.action).reshape(action.shape),
+        "acting again from stored memory takes other actions",
+    )
+    if eager:
+        rows = _rows(t)
+        plain = case.plain.act(policy, rows.memory, rows.obs, case.key, False)
+        case.expect_same(plain[1], after, "act without jit gives other memories", rtol=1e-3)
+    done, fresh = np.asarray(t.done), _numbers(learner.memory(NUM_ENVS))
+
+    def carried(x: Array, first: Array) -> Any:
+        ended = done[:-1].reshape(LENGTH - 1, NUM_ENVS, *[1] * (first.ndim - 1))
+        return np.where(ended, first, x.reshape(LENGTH, NUM_ENVS, *x.shape[1:])[:-1])
+
+    following = jax.tree.map(lambda x: x[1:], _numbers(t.memory))
+    wanted = jax.tree.map(carried, after, fresh)
+    case.expect_same(following, wanted, "memory recomputed from the stored one", rtol=1e-4)
 
 
-def _check_legal(case: _Case) -> None:
+def _rows(t: Transition) -> Transition:
+    """Steps and environments as one batch: [T * B, ...]."""
+    rows: Transition = jax.tree.map(lambda x: x.reshape(LENGTH * NUM_ENVS, *x.shape[2:]), t)
+    return rows
+
+
+def _check_legal(case: _Case, greedy: _Sequence) -> None:
     """No action is taken where the mask forbids it, exploring or not."""
     if case.spec.continuous:
         return
     learner, (policy, observations) = case.learner, _play(case)
-    for explore in (True, False):
-        actions = _sequence(learner, explore)(policy, observations, case.key)
-        legal = jnp.take_along_axis(observations.action_mask, actions[..., None], -1)
-        case.expect(legal, f"an illegal action is taken {'exploring' if explore else 'greedily'}")
+    mask = np.asarray(observations.action_mask)
+    for how, act in (("exploring", _sequence(learner, True)), ("greedily", greedy)):
+        actions = np.asarray(act(policy, observations, case.key))
+        legal = np.take_along_axis(mask, actions[..., None], -1)
+        case.expect(legal, f"an illegal action is taken {how}")
 
 
-def _check_decentralised(case: _Case) -> None:
+def _check_decentralised(case: _Case, act: _Sequence) -> None:
     """An agent's actions stay when all that the others see, and the global state, change."""
-    learner, (policy, first) = case.learner, _play(case)
+    policy, first = _play(case)
     second = _observations(case, jax.random.fold_in(case.key, 7))
-    act = _sequence(learner, False)
     wanted = act(policy, first, case.key)
     for agent in range(case.spec.num_agents):
         own = jnp.arange(case.spec.num_agents) == agent
@@ -330,7 +367,12 @@ def _check_decentralised(case: _Case) -> None:
 
 def _check_finite(case: _Case) -> None:
     """A few updates leave finite numbers."""
-    _expect_finite(case, _jit(case.trained)(case.key)[0])
+
+    @_jit
+    def trained(key: Array) -> Tree:
+        return case.trained(case.initial(key), key)[0]
+
+    _expect_finite(case, trained(case.key))
 
 
 def _check_absent(case: _Case) -> None:
@@ -375,7 +417,7 @@ def _expect_finite(case: _Case, state: Tree) -> None:
     for path, x in jax.tree_util.tree_leaves_with_path(case.learner.policy(state)):
         if not is_key(x) and jnp.issubdtype(x.dtype, jnp.floating):
             name = jax.tree_util.keystr(path)
-            case.expect(jnp.isfinite(x), f"policy{name} is not finite after {ROLLOUTS} rollouts")
+            case.expect(np.isfinite(np.asarray(x)), f"policy{name} is not finite after {ROLLOUTS} rollouts")
 
 
 def _play(case: _Case) -> tuple[Tree, Observation]:
@@ -399,12 +441,12 @@ def _observations(case: _Case, key: Array) -> Observation:
     return Observation(local.astype(jnp.float32), mask, state.astype(jnp.float32))
 
 
-def _sequence(learner: Learner, explore: bool) -> Callable[[Tree, Observation, Array], Array]:
+def _sequence(learner: Learner, explore: bool) -> _Sequence:
     """`(policy, observations [T, B, ...], key) -> actions [T, B, N]`, carrying memory along."""
 
     def run(policy: Tree, observations: Observation, key: Array) -> Array:
         def step(memory: Tree, at: tuple[Observation, Array]) -> tuple[Tree, Array]:
-            action, memory, _ = learner.act(policy, memory, *at, explore)
+            action, memory, _ = learner.act(policy, memory, *at, explore=explore)
             return memory, action
 
         keys = jax.random.split(key, LENGTH)
@@ -415,3 +457,8 @@ def _sequence(learner: Learner, explore: bool) -> Callable[[Tree, Observation, A
 
 def _zeros(shapes: Tree) -> Tree:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def _numbers(tree: Tree) -> Tree:
+    """NumPy arrays in place of JAX's, whose slices would be compiled; keys as their numbers."""
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x), tree)

@@ -32,6 +32,7 @@ def call_materialised(
       args: pytrees of arrays.
       whole: use a branch even for few small outputs; by default these are left to be recomputed.
     """
+    function = jax.jit(function, inline=True)  # the same program; traced once for all uses below
 
     @jax.custom_batching.custom_vmap
     def call(time: Array, *args: Tree) -> Tree:

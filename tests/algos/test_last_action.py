@@ -161,7 +161,7 @@ CONTRACT = {
     "name", ["iql", *(pytest.param(x, marks=pytest.mark.slow) for x in ("ippo", "qmix", "mappo"))]
 )
 def test_learners_keep_the_contract_with_it(name):
-    check_learner(CONTRACT[name], absent=None, others=(), eager=False)
+    check_learner(CONTRACT[name], absent=None, others=(), eager=False, together=False)
 
 
 def test_learners_made_of_others_refuse_it():

@@ -53,7 +53,7 @@ def test_learners_keep_the_contract(build, network):
             return vdn(declared(spec), **Q, network=network)
         return {"ippo": ippo, "mappo": mappo}[build](declared(spec), **PPO, network=network)
 
-    check_learner(learner, others=(), eager=False)
+    check_learner(learner, others=(), eager=False, together=False)
 
 
 @flax.struct.dataclass

@@ -1,6 +1,7 @@
 import concurrent.futures
 import dataclasses
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -589,6 +591,19 @@ def test_a_folder_deleted_during_the_training_stays_away(tiny_algorithm, tmp_pat
     monkeypatch.setattr(Run, "final_evaluation", deleted)
     assert cli.run([*RUN, "--out", "run"]) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_clock_that_is_set_back_makes_no_time_negative(tiny_algorithm, tmp_path, monkeypatch):
+    """By a minute each time that it is read, as when a machine is synchronised."""
+    clock, began = itertools.count(), time.time()
+    monkeypatch.setattr(time, "time", lambda: began - 60.0 * next(clock))
+    assert cli.run([*RUN, "--out", "run", "--checkpoint-seconds", "0"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert min(result["seconds"].values()) >= 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds) and seconds[0] >= 0
+    assert cli.run(["train", "--resume", "run", "--total-steps", "128"]) == 0
 
 
 def test_nan_ends_a_run_with_one_line_and_code_1(tiny_algorithm, tmp_path, capsys):

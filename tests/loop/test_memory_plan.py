@@ -9,7 +9,12 @@ from marlx.loop.settings import TrainConfig
 
 @pytest.mark.parametrize(
     ("env_id", "capacity"),
-    [("jumanji/Connector-v3", 4_000), ("gymnax/CartPole-v1", 200_000)],
+    [
+        ("jumanji/Connector-v3", 4_000),
+        ("gymnax/CartPole-v1", 200_000),
+        pytest.param("jaxmarl/smax/3m", 4_000, marks=pytest.mark.slow),
+        pytest.param("jaxmarl/overcooked/cramped_room", 4_000, marks=pytest.mark.slow),
+    ],
 )
 def test_the_plan_is_within_one_and_a_half_of_what_a_block_takes(env_id, capacity):
     """Tables of the environment, rollouts, replay, updates; the plan itself compiles nothing."""

@@ -56,6 +56,12 @@ LEFT_TO_THE_SLOW = {
 }  # fmt: skip
 """LIAM's environment takes long to compile. The others are settings, or made of the parts, of those
 that are checked, or have tests of their own (`test_regularisation.py`, `test_population.py`)."""
+SIBLINGS = {
+    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c", "maa2c",
+    "sable", "gmah", "mansa", "maddpg",
+}  # fmt: skip
+"""Learners that share the training loop of one that is checked whole: their seeds are trained one
+by one only, and under `vmap` among the slow."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
@@ -72,7 +78,7 @@ def small(config):
     return dataclasses.replace(config, **changes)
 
 
-def check(name, others, eager):
+def check(name, others, eager, together=True):
     """The suite on the algorithm `name`, with small networks."""
     record = marlx.algorithm(name)
     prepare = record.prepare or (lambda env: env)
@@ -84,6 +90,7 @@ def check(name, others, eager):
         decentralised=name not in CENTRAL,
         absent=Leaving() if name in ABSENT else None,
         eager=eager,
+        together=together,
         tolerance=TOLERANCE.get(name, 1e-3),
     )
 
@@ -92,7 +99,7 @@ def check(name, others, eager):
 def test_every_learner_keeps_the_contract(name):
     """All but a few, which are among the slow."""
     others = (Constant(num_agents=1), Unequal()) if name in CORES else ()
-    check(name, others, eager=name in ("iql", "ippo"))
+    check(name, others, eager=name in ("iql", "ippo"), together=name not in SIBLINGS)
 
 
 @pytest.mark.parametrize("name", sorted(marlx.algorithms()))
