@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, Self, get_args
 
 import flax.struct
 import jax
@@ -12,11 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
-from marlx.envs.partners.cast import Cast, act_cast, initial_memory, make_cast
+from marlx.envs.partners.cast import Cast, act_cast, initial_memory, make_cast, recast
 from marlx.envs.partners.partner import Partner
 from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals, Tree
 from marlx.xla.materialise import materialise
+
+RewardOf = Literal["own", "against"]
+"""Rewards of the learner's agents: those of the environment, or minus the partners' as a team."""
 
 
 @flax.struct.dataclass
@@ -39,6 +43,7 @@ class Roles(Environment[RolesState, EnvParams]):
 
     cast: Cast
     privileged: bool
+    reward: RewardOf
 
     @property
     def default_params(self) -> EnvParams:
@@ -50,7 +55,8 @@ class Roles(Environment[RolesState, EnvParams]):
         """Returns the inner environment's facts, of the learner's agents only.
 
         `optimum` is None, since it depends on the partners. With `privileged`, the inner global
-        state is followed by what `with_partners` lists, and `state_parts` names the parts.
+        state is followed by what `with_partners` lists, and `state_parts` names the parts. With
+        `against`, all agents have the same reward, and its mean is the team's.
         """
         spec, ego = self.cast.env.spec(params), self.cast.ego
         groups = [(name, [i for i, a in enumerate(ego) if a in own]) for name, own in spec.groups]
@@ -77,7 +83,21 @@ class Roles(Environment[RolesState, EnvParams]):
             obs_sizes=obs_sizes,
             action_sizes=action_sizes,
             optimum=None,
+            partner_actions=tuple(spec.action_sizes[a] for a in self.cast.others) if parts else (),
+            **({} if self.reward == "own" else AGAINST),
         )
+
+    def with_policy(self, policy: Tree) -> Self:
+        """Returns this environment with other parameters for its only partner.
+
+        They may be traced: a program can be mapped over policies, as one for each seed of a run.
+
+        Raises:
+          ValueError: there are several partners.
+        """
+        made = copy.copy(self)
+        object.__setattr__(made, "cast", recast(self.cast, policy))
+        return made
 
     def reset_env(self, key: Array, params: EnvParams) -> RolesState:
         """Returns a first state and draws, from a key of its own, the team of the episode."""
@@ -115,8 +135,9 @@ class Roles(Environment[RolesState, EnvParams]):
         """Plays one step: the learner's agents do `action`, the others what their partners choose.
 
         Returns:
-          As `Environment.step_env`; rewards are those of the learner's agents. `info` is the inner
-          environment's and, for the M other agents in ascending order:
+          As `Environment.step_env`; rewards are those of the learner's agents, or, with `against`,
+          minus the team reward of all others for each of them. `info` is the inner environment's
+          and, for the M other agents in ascending order:
           `partner` int32 [], the team; `partner_action` int32 [M] (f32 [M, A] where actions are
           continuous); `partner_observation` f32 [M, O], what they observed before they acted, with
           O the inner environment's width. These are for training and analysis; agents must not act
@@ -147,7 +168,12 @@ class Roles(Environment[RolesState, EnvParams]):
             memory=memory,
             did=self._last_actions(partner_action),
         )
-        return state, reward[np.array(cast.ego)], terminated, info
+        if self.reward == "own":
+            return state, reward[np.array(cast.ego)], terminated, info
+        others, active = np.array(cast.others), obs.active
+        active = None if active is None else active[others]
+        theirs = cast.env.spec().team_reward(reward[others], active)  # of any `params`
+        return state, jnp.full(len(cast.ego), -theirs), terminated, info
 
     def observe(self, state: RolesState, params: EnvParams) -> Observation:
         """Returns the learner's agents' observations; `spec` describes the global state."""
@@ -158,11 +184,13 @@ class Roles(Environment[RolesState, EnvParams]):
             partner = jax.nn.one_hot(state.draw, len(self.cast.names))
             seen = obs.local[np.array(self.cast.others)].reshape(-1)
             whole = jnp.concatenate([whole, partner, seen, state.did.reshape(-1)])
+        # against the others there is something to gain also after an agent is gone
+        active = None if obs.active is None or self.reward == "against" else obs.active[ego]
         return Observation(
             local=obs.local[ego, : spec.obs_size],
             action_mask=obs.action_mask[ego, : spec.num_actions],
             global_state=whole,
-            active=None if obs.active is None else obs.active[ego],
+            active=active,
         )
 
     @property
@@ -239,6 +267,20 @@ class Roles(Environment[RolesState, EnvParams]):
         return self._state(env_state, jnp.int32(partner))
 
 
+AGAINST: dict[str, Any] = {
+    "reward_aggregation": "mean",
+    "common_reward": True,
+    "active_mask": False,
+}
+"""What the spec says of rewards against the partners."""
+
+
+def check_reward(reward: Any) -> None:
+    """Raises ValueError for a `reward` that is unknown."""
+    if reward not in get_args(RewardOf):
+        raise ValueError(f"reward is {reward!r}; it must be 'own' or 'against'")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Partnered(Roles):
     """An environment made by `with_partners`, whose arguments are its attributes."""
@@ -249,9 +291,11 @@ class Partnered(Roles):
     teams: tuple[tuple[int, ...], ...] | None = None
     weights: tuple[float, ...] | None = None
     privileged: bool = False
+    reward: RewardOf = "own"
     cast: Cast = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_reward(self.reward)
         made = make_cast(self.env, self.policies, self.ego, self.teams, self.weights)
         object.__setattr__(self, "cast", made)
 
@@ -264,6 +308,7 @@ def with_partners(
     teams: Sequence[Sequence[int]] | None = None,
     weights: Sequence[float] | None = None,
     privileged: bool = False,
+    reward: RewardOf = "own",
 ) -> Partnered:
     """Returns `env` with the learner in control of the `ego` agents and partners of all others.
 
@@ -283,10 +328,13 @@ def with_partners(
       privileged: append to the global state the partner or team (one-hot), the other agents'
         observations in ascending order, and their last actions (one-hot; zeros at reset). This is
         for training, upper bounds and analysis; local observations do not change.
+      reward: `own`, or `against`: each of the learner's agents is paid minus the team reward of all
+        other agents, so that its return is minus theirs. It is paid until the episode's end, also
+        where it is absent itself.
 
     Raises:
       ValueError: there is no policy, `ego` is not a part of the agents, `teams` or `weights` do not
-        fit, or a policy's actions or memory have the wrong shape.
+        fit, `reward` is unknown, or a policy's actions or memory have the wrong shape.
 
     Source: the setting of Papoudakis et al. 2021 (LIAM), arXiv 2006.09447: one agent is controlled,
     the others' policies are drawn from a fixed pool in every episode.
@@ -298,4 +346,5 @@ def with_partners(
         teams=None if teams is None else tuple(tuple(team) for team in teams),
         weights=None if weights is None else tuple(weights),
         privileged=privileged,
+        reward=reward,
     )
