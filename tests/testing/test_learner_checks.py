@@ -23,7 +23,8 @@ CENTRAL = ("joint_q", "mansa", "mansa_ppo", "mat", "sable")
 CORES = ("qmix", "ippo")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
 PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
-"""LIAM needs the partners in the global state."""
+"""LIAM and AMI need the partners in the global state."""
+NEED_PARTNERS = ("ami", "liam")
 ABSENT = (
     "iql",
     "qmix",
@@ -38,8 +39,9 @@ ABSENT = (
     "sable",
 )
 """Learners that do not learn from agents that are not there."""
-LEFT_TO_THE_SLOW = {"liam", "cw_qmix", "haa2c"}
-"""LIAM's environment takes long to compile; the others are settings of one that is checked."""
+LEFT_TO_THE_SLOW = {"ami", "liam", "cw_qmix", "haa2c"}
+"""LIAM's environment takes long to compile; AMI has a check of its own, with more settings; the
+others are settings of one that is checked."""
 TOLERANCE = {"clam": 0.1}
 """CLAM's encoder has a bias before a normalisation, whose gradient is 0 but for rounding."""
 
@@ -63,7 +65,7 @@ def check(name, others, eager):
     config = small(record.config())
     check_learner(
         lambda spec: record.build(spec, config),
-        PRIVILEGED if name == "liam" else prepare(Recall(num_agents=3)),
+        PRIVILEGED if name in NEED_PARTNERS else prepare(Recall(num_agents=3)),
         others=[prepare(env) for env in others],
         decentralised=name not in CENTRAL,
         absent=Leaving() if name in ABSENT else None,
@@ -82,7 +84,7 @@ def test_every_learner_keeps_the_contract(name):
 @pytest.mark.parametrize("name", sorted(marlx.algorithms()))
 @pytest.mark.slow
 def test_every_learner_keeps_all_of_the_contract(name):
-    others = () if name == "liam" else (Constant(num_agents=1), Unequal(), Masked())
+    others = () if name in NEED_PARTNERS else (Constant(num_agents=1), Unequal(), Masked())
     check(name, others, eager=True)
 
 
