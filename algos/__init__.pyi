@@ -2186,8 +2186,7 @@ def ami(
     model: NextActionConfig | Mapping[str, Any] = ...,
     ppo: PPOConfig | Mapping[str, Any] = ...,
 ) -> Learner:
-    """Returns a learner of ami: PPO against a team, rewarded for its influence on the others
-    (AMI).
+    """Returns a learner of ami: PPO against a team, rewarded for its influence (AMI).
 
     Args:
       spec: of the environment; or the environment, or its id.

@@ -208,7 +208,7 @@ def ami(spec: EnvSpec, config: AMIConfig | None = None, **settings: Any) -> Lear
 ALGORITHMS = (
     Algorithm(
         "ami",
-        "PPO against a team, rewarded for its influence on the others (AMI)",
+        "PPO against a team, rewarded for its influence (AMI)",
         AMIConfig,
         ami,
         parts=(("ppo", "mappo"),),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import flax.struct
 import jax
@@ -38,6 +37,22 @@ class RolesState(EnvState):
         return drawing
 
 
+@flax.struct.dataclass
+class RolesParams(EnvParams):
+    """Parameters of an environment whose only partner has other ones than those it was made with.
+
+    They are arguments of a program, so that it can be mapped over policies.
+    """
+
+    inner: EnvParams = dataclasses.field(default_factory=EnvParams)  # of the inner environment
+    policy: Tree = ()  # of the partner, see `Partner.policy`
+
+
+def inner_params(params: Any) -> Any:
+    """Returns the parameters of the inner environment."""
+    return params.inner if isinstance(params, RolesParams) else params
+
+
 class Roles(Environment[RolesState, EnvParams]):
     """An environment in which the learner controls only some agents; see `with_partners`."""
 
@@ -58,7 +73,7 @@ class Roles(Environment[RolesState, EnvParams]):
         state is followed by what `with_partners` lists, and `state_parts` names the parts. With
         `against`, all agents have the same reward, and its mean is the team's.
         """
-        spec, ego = self.cast.env.spec(params), self.cast.ego
+        spec, ego = self.cast.env.spec(inner_params(params)), self.cast.ego
         groups = [(name, [i for i, a in enumerate(ego) if a in own]) for name, own in spec.groups]
         obs_sizes = tuple(spec.obs_sizes[a] for a in ego)
         action_sizes = tuple(spec.action_sizes[a] for a in ego)
@@ -87,17 +102,21 @@ class Roles(Environment[RolesState, EnvParams]):
             **({} if self.reward == "own" else AGAINST),
         )
 
-    def with_policy(self, policy: Tree) -> Self:
-        """Returns this environment with other parameters for its only partner.
+    def params_with(self, policy: Tree, params: EnvParams | None = None) -> RolesParams:
+        """Returns parameters in which the only partner acts by another policy.
 
-        They may be traced: a program can be mapped over policies, as one for each seed of a run.
+        It may be traced: a program can be mapped over policies, as one for each seed of a run.
+
+        Args:
+          policy: in place of that of the partner, with arrays of the same shapes.
+          params: of the inner environment; its defaults if None.
 
         Raises:
           ValueError: there are several partners.
         """
-        made = copy.copy(self)
-        object.__setattr__(made, "cast", recast(self.cast, policy))
-        return made
+        recast(self.cast, policy)
+        inner = self.default_params if params is None else params
+        return RolesParams(inner.max_steps_in_episode, inner, policy)
 
     def reset_env(self, key: Array, params: EnvParams) -> RolesState:
         """Returns a first state and draws, from a key of its own, the team of the episode."""
@@ -107,7 +126,7 @@ class Roles(Environment[RolesState, EnvParams]):
             team = jax.random.randint(key_team, (), 0, len(cast.names), jnp.int32)
         else:
             team = jax.random.categorical(key_team, cast.log_weights).astype(jnp.int32)
-        return self._state(cast.env.reset_env(key_env, params), team)
+        return self._state(cast.env.reset_env(key_env, inner_params(params)), team)
 
     def _state(self, env_state: Tree, team: Array) -> RolesState:
         """Returns the state of an episode in which the partners have not acted yet."""
@@ -144,6 +163,9 @@ class Roles(Environment[RolesState, EnvParams]):
           on them.
         """
         cast = self.cast
+        if isinstance(params, RolesParams):
+            cast = recast(cast, params.policy)
+        params = inner_params(params)
         key_env, key_partners = jax.random.split(key)
         env_state = state.env_state.replace(time=state.time)
         obs = cast.env.observe(env_state, params)
@@ -178,7 +200,8 @@ class Roles(Environment[RolesState, EnvParams]):
     def observe(self, state: RolesState, params: EnvParams) -> Observation:
         """Returns the learner's agents' observations; `spec` describes the global state."""
         ego, spec = np.array(self.cast.ego), self.spec()  # widths do not depend on `params`
-        obs = self.cast.env.observe(state.env_state.replace(time=state.time), params)
+        inner = state.env_state.replace(time=state.time)
+        obs = self.cast.env.observe(inner, inner_params(params))
         whole = obs.global_state
         if self.privileged:
             partner = jax.nn.one_hot(state.draw, len(self.cast.names))
@@ -206,7 +229,8 @@ class Roles(Environment[RolesState, EnvParams]):
         """Returns uint8 [height, width, 3], the inner picture above the name of the partner."""
         from marlx.envs import raster  # imported here, since it loads Pillow
 
-        picture = self.cast.env.render(state.env_state.replace(time=state.time), params)
+        inner = state.env_state.replace(time=state.time)
+        picture = self.cast.env.render(inner, inner_params(params))
         width, foot = picture.shape[1], 22
         words = f"with {self.partner_name(state)}"
         strip = raster.Canvas(width, foot)

@@ -14,6 +14,7 @@ import marlx
 from marlx.envs import partners
 from marlx.envs.matrix import MatrixGame, best_attack, last_actions, value_against
 from marlx.envs.partners import heuristics, majority_chances, with_partners
+from marlx.loop.vector import vector_reset, vector_step
 from marlx.testing import Leaving, Unequal
 from marlx.testing.checks import require_types
 
@@ -70,15 +71,15 @@ def test_other_parameters_for_the_only_partner() -> None:
     env = with_partners(game, [habits["always_0"]], (0,))
 
     def play(policy: Any) -> Any:
-        other = env.with_policy(policy)
-        _, state = other.reset(jax.random.key(0))
-        return other.step_env(jax.random.key(1), state, jnp.array([1]), env.default_params)[1]
+        params = env.params_with(policy)
+        _, state = vector_reset(env, params, jax.random.key(0), 3)
+        return vector_step(env, params, jax.random.key(1), state, jnp.ones((3, 1), int))[2]
 
     found = jax.jit(jax.vmap(play))((jnp.array([0, 1]), jnp.array([1.0, 1.0])))
-    assert found[:, 0].tolist() == [3, 4]
+    assert found[..., 0].tolist() == [[3] * 3, [4] * 3]
     assert paid(env, 1, jnp.array([1]))[0, 0] == 3
     with pytest.raises(ValueError, match="the pool has 2 partners"):
-        with_partners(game, [habits["always_0"], habits["always_1"]]).with_policy(0)
+        with_partners(game, [habits["always_0"], habits["always_1"]]).params_with(0)
 
 
 def test_a_majority_follows_what_most_others_did() -> None:
