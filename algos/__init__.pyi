@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from marlx.algos.agent_modelling.config import ContrastConfig, EncoderConfig, LiamConfig
+from marlx.algos.influence.config import NextActionConfig
 from marlx.algos.ppo_config import PPOConfig
 from marlx.algos.q_config import QConfig
 from marlx.algos.switching.config import SwitchConfig
@@ -2992,4 +2993,36 @@ def dynamic_population(
         baseline.
       max_grad_norm: Largest global norm of a gradient; larger ones are scaled down.
       hidden: Width of all networks.
+    """
+
+def ami(
+    spec: EnvSpec | Environment[Any, Any] | str,
+    *,
+    influence: float = 0.1,
+    influence_of: Literal["marginal", "taken"] = "marginal",
+    targets: Literal["oracle", "drawn", "random", "shuffled"] = "oracle",
+    distance: Literal["l1", "l2", "max"] = "l1",
+    model: NextActionConfig | Mapping[str, Any] = ...,
+    ppo: PPOConfig | Mapping[str, Any] = ...,
+) -> Learner:
+    """Returns a learner of ami: PPO against a team, rewarded for its influence (AMI).
+
+    Args:
+      spec: of the environment; or the environment, or its id.
+      influence: Weight of the penalty (lambda), in deviations of the reward; 0 is `mappo`.
+      influence_of: Own actions whose influence counts:
+        `marginal`: all that the policy may take, by their probability.
+        `taken`: the one that was taken, so that it gets the credit itself.
+      targets: What the others are to be brought to do next:
+        `oracle`: proposed by an oracle, which learns from what the others did and what
+          followed.
+        `drawn`: as in the authors' code, an oracle that learns from its own proposals.
+        `random`: control, any legal action.
+        `shuffled`: control, what the oracle proposed for other steps of the rollout.
+      distance: Distance of what is expected from what is proposed:
+        `l1`: the sum of differences of probabilities.
+        `l2`: Euclidean.
+        `max`: the largest difference.
+      model: Training of the model of what the others do next.
+      ppo: Settings of the policy, and of the oracle but for its network.
     """

@@ -61,6 +61,7 @@ BUILT_IN_ALGORITHMS = (
     "marlx.algos.subgoals.learner:ALGORITHMS",
     "marlx.algos.agent_modelling.learner:ALGORITHMS",
     "marlx.algos.population.learner:ALGORITHMS",
+    "marlx.algos.influence.learner:ALGORITHMS",
 )
 """Where the `Algorithm` records of marlx are; imported when they are first needed."""
 

@@ -168,6 +168,8 @@ class EnvSpec:
       planes: how the first numbers of `local` are an image, the same for all agents; or None.
       entities: which numbers of `local` are rows of things that an agent sees, by kind, the same
         for all agents; all other numbers are the agent's own. Empty where none are declared.
+      partner_actions: number of actions of each fixed partner whose last action is in the part
+        `partner_action` of the global state; empty where there are none.
     """
 
     id: str
@@ -191,6 +193,7 @@ class EnvSpec:
     outcomes: tuple[str, ...] = ()
     planes: Planes | None = None
     entities: tuple[Entities, ...] = ()
+    partner_actions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         groups = self.groups or (("agents", tuple(range(self.num_agents))),)

@@ -21,7 +21,7 @@ def test_every_algorithm_is_an_attribute_that_can_be_called(name):
     """Also at the second access, when its module has been imported."""
     env, params = registry.make("Foraging-5x5-2p-1f-coop-v3")
     spec = with_subgoals(env).spec(params)
-    if name == "liam":
+    if name in ("ami", "liam"):
         spec = registry.make_env("partners/matrix/climbing", privileged=True).spec()
     for _ in range(2):
         assert isinstance(getattr(marlx.algos, name)(spec), Learner)

@@ -34,7 +34,7 @@ class Case(NamedTuple):
 def cases() -> dict[str, Case]:
     """Returns the cases by name: every algorithm of marlx."""
     found = {name: Case(name) for name in registry.algorithms()}
-    return found | {name: Case(name, PARTNERS) for name in ("clam", "liam")}
+    return found | {name: Case(name, PARTNERS) for name in ("ami", "clam", "liam")}
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:

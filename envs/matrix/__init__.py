@@ -17,9 +17,19 @@ from __future__ import annotations
 
 from marlx.envs.matrix.game import MatrixGame, MatrixState
 from marlx.envs.matrix.tables import EXAMPLES, GAMES, settings_of_game
+from marlx.envs.matrix.values import Attack, best_attack, last_actions, value_against
 from marlx.registry import Family
 
-__all__ = ["FAMILY", "MatrixGame", "MatrixState", "make"]
+__all__ = [
+    "FAMILY",
+    "Attack",
+    "MatrixGame",
+    "MatrixState",
+    "best_attack",
+    "last_actions",
+    "make",
+    "value_against",
+]
 
 
 def make(id: str) -> MatrixGame:

@@ -124,6 +124,10 @@ class MatrixGame(Environment[MatrixState, EnvParams]):
             return np.zeros(self._payoff.shape[:-1], np.int32)
         return _read("transition", self.transition).astype(np.int32)
 
+    def facts(self) -> dict[str, np.ndarray]:
+        """Returns the tables: `payoff` f64 [K, *A, N] and `next` int32 [K, *A], -1 for the end."""
+        return {"payoff": self._payoff, "next": self._next}
+
     @property
     def num_actions(self) -> tuple[int, ...]:
         """Number of actions of each agent."""

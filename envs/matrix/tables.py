@@ -41,6 +41,29 @@ def _in_turn(*tables: list[list[int]]) -> dict[str, Any]:
     }
 
 
+def _consensus(*, sparse: bool) -> dict[str, Any]:
+    """Returns the settings of a game in which all agents but the first are to agree.
+
+    Four agents with three actions are paid 1 where the last three agree, in each of 25 steps or in
+    the last one alone. What the first does is paid nothing: it can only influence the others.
+    """
+    agree = np.zeros((3, 3, 3, 3), int)
+    for action in range(3):
+        agree[:, action, action, action] = 1
+    game: dict[str, Any] = {"payoff": agree.tolist(), "observation": "last_action", "horizon": 25}
+    if not sparse:
+        return game
+    last = game["horizon"] - 1
+    stages = [np.full_like(agree, i + 1 if i < last else -1) for i in range(last + 1)]
+    paid = [np.zeros_like(agree)] * last + [agree]
+    return {
+        **game,
+        "payoff": [table.tolist() for table in paid],
+        "transition": [table.tolist() for table in stages],
+        "end_at_horizon": "terminated",
+    }
+
+
 GAMES: dict[str, dict[str, Any]] = {
     # uoe-agents/matrix-games: every agent gets the entry. Climbing is Claus & Boutilier 1998's.
     "climbing": {"payoff": CLIMBING},
@@ -65,6 +88,9 @@ GAMES: dict[str, dict[str, Any]] = {
     "qplex-hard": {"payoff": QPLEX_HARD, **ONE_STEP},
     # Ours. Coordination is hard for IQL and QMIX in the second and the fourth stage only.
     "stages": _in_turn(ADDITIVE, CLIMBING, ADDITIVE_AGAIN, QTRAN),
+    # Ours, for attacks on a team (docs/attack.md). A majority partner follows what others did.
+    "consensus": _consensus(sparse=False),
+    "consensus-sparse": _consensus(sparse=True),
     # Textbook games, one table per agent.
     "prisoners_dilemma": {"payoff": [[[-1, -3], [0, -2]], [[-1, 0], [-3, -2]]], "per_agent": True},
     "stag_hunt": {"payoff": [[[4, 1], [3, 2]], [[4, 3], [1, 2]]], "per_agent": True},

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from marlx.envs.partners.choice import heuristics, random
 from marlx.envs.partners.foraging import foraging_heuristics
-from marlx.envs.partners.games import game_heuristics
+from marlx.envs.partners.games import game_heuristics, majority_chances
 from marlx.envs.partners.named import FAMILY, make, pool_of
 from marlx.envs.partners.particles import (
     LIAM_CODES,
@@ -47,6 +47,7 @@ __all__ = [
     "has_predators",
     "has_pretrained",
     "heuristics",
+    "majority_chances",
     "make",
     "no_memory",
     "pool_of",

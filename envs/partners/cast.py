@@ -86,6 +86,19 @@ def make_cast(
     return Cast(env, own, others, names, log_weights, kinds, tuple(seats))
 
 
+def recast(cast: Cast, policy: Tree) -> Cast:
+    """Returns the cast with other parameters for its only partner.
+
+    Raises:
+      ValueError: there are several partners.
+    """
+    if len(cast.names) != 1 or len(cast.kinds) != 1 or cast.kinds[0].size != 1:
+        raise ValueError(f"the pool has {len(cast.names)} partners; other parameters are for one")
+    kind = cast.kinds[0]._replace(policy=jax.tree.map(lambda x: jnp.asarray(x)[None], policy))
+    seats = tuple(seat._replace(kinds=(kind,)) for seat in cast.seats)
+    return cast._replace(kinds=(kind,), seats=seats)
+
+
 def initial_memory(cast: Cast) -> Tree:
     """Returns the acting memories at an episode's start, for each seat one of each of its kinds."""
     memory = [[kind.init() for kind in seat.kinds] for seat in cast.seats]

@@ -18,6 +18,9 @@ HEURISTICS: tuple[HeuristicSet, ...] = (
 )
 """All heuristics; an environment has those of the first set that fits."""
 
+BY_NAME = ("random", "majority")
+"""Partners that are in a pool only where it names them, while there are others."""
+
 
 def heuristics(env: Environment[Any, Any]) -> dict[str, Partner]:
     """Returns the heuristic partners that fit `env`, by name; `random` fits every environment."""

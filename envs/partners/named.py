@@ -8,15 +8,15 @@ import inspect
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from marlx.environment import Environment
 from marlx.envs.checks import check_probability
 from marlx.envs.partners.cast import make_cast
-from marlx.envs.partners.choice import default_ego, heuristics
+from marlx.envs.partners.choice import BY_NAME, default_ego, heuristics
 from marlx.envs.partners.partner import Partner
 from marlx.envs.partners.people import ENDING, from_episodes
-from marlx.envs.partners.roles import Roles
+from marlx.envs.partners.roles import RewardOf, Roles, check_reward
 from marlx.envs.partners.stored import from_runs
 from marlx.envs.partners.trained import NAME as PRETRAINED
 from marlx.envs.partners.trained import has_pretrained, pretrained
@@ -33,12 +33,16 @@ class _Named(Roles):
     every_seed: bool
     epsilon: float
     privileged: bool
+    reward: RewardOf
+    judged: bool
 
     def __post_init__(self) -> None:
+        check_reward(self.reward)
         inner_id = self.name.removeprefix("partners/")
         settings = {name: getattr(self, name) for name in settings_of(make_env(inner_id))}
         env = make_env(inner_id, **settings)
-        policies = pool_of(env, self.pool, every_seed=self.every_seed, epsilon=self.epsilon)
+        how = {"every_seed": self.every_seed, "epsilon": self.epsilon, "judged": self.judged}
+        policies = pool_of(env, self.pool, **how)
         object.__setattr__(self, "cast", make_cast(env, policies, self.ego))
 
 
@@ -70,6 +74,18 @@ SETTINGS = {
         False,
         "append the partner, the partners' observations and their actions to the global state.",
     ),
+    "reward": Setting(
+        Literal["own", "against"],
+        "own",
+        "reward of the agents that learn: their own, or minus the team reward of the partners "
+        "(against).",
+    ),
+    "judged": Setting(
+        bool,
+        False,
+        "trained policies take the actions that they are judged by, drawn ones for policy "
+        "gradients, instead of the best.",
+    ),
 }
 """Settings that `partners/...` adds to those of the inner environment, by name."""
 
@@ -80,6 +96,7 @@ def pool_of(
     *,
     every_seed: bool = False,
     epsilon: float = 0.0,
+    judged: bool = False,
 ) -> tuple[Partner, ...]:
     """Returns partners by name.
 
@@ -87,9 +104,10 @@ def pool_of(
       env: the environment in which they play.
       pool: names of `heuristics(env)`, `pretrained` if there is one, run folders, folders of run
         folders, and .jsonl files of episodes that people played (`from_episodes`). Empty: all
-        heuristics of `env`, or `random` if it has none.
+        heuristics of `env` but those in `BY_NAME`, or `random` if it has none.
       every_seed: all seeds of a run, not only its best one.
       epsilon: probability with which agents of trained policies act at random; see `from_runs`.
+      judged: trained policies take the actions that they are judged by.
 
     Raises:
       ValueError: a name is neither a heuristic that fits `env` nor a folder with a policy that
@@ -97,7 +115,7 @@ def pool_of(
     """
     known = heuristics(env)
     check_probability(epsilon=epsilon)
-    default = [name for name in known if name != "random"] or ["random"]
+    default = [name for name in known if name not in BY_NAME] or ["random"]
     if PRETRAINED in pool and has_pretrained(env):
         known[PRETRAINED] = pretrained(env, epsilon=epsilon)
     for name in pool:
@@ -107,7 +125,8 @@ def pool_of(
             where = f"the pool of {env.spec().id} (heuristics, run folders, or played episodes)"
             raise unknown("partner", name, known, where)
     paths = [path for name in pool if name not in known for path in _runs_in(name)]
-    trained = from_runs(paths, env, every_seed=every_seed, epsilon=epsilon)
+    explore = None if judged else False
+    trained = from_runs(paths, env, every_seed=every_seed, explore=explore, epsilon=epsilon)
     names = pool or default
     return (*[known[name] for name in names if name in known], *trained)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import flax.struct
 import jax
@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.environment import Environment, EnvParams, EnvState
-from marlx.envs.partners.cast import Cast, act_cast, initial_memory, make_cast
+from marlx.envs.partners.cast import Cast, act_cast, initial_memory, make_cast, recast
 from marlx.envs.partners.partner import Partner
 from marlx.text import unknown
 from marlx.types import Array, EnvSpec, Observation, Scene, Subgoals, Tree
 from marlx.xla.materialise import materialise
+
+RewardOf = Literal["own", "against"]
+"""Rewards of the learner's agents: those of the environment, or minus the partners' as a team."""
 
 
 @flax.struct.dataclass
@@ -34,11 +37,28 @@ class RolesState(EnvState):
         return drawing
 
 
+@flax.struct.dataclass
+class RolesParams(EnvParams):
+    """Parameters of an environment whose only partner has other ones than those it was made with.
+
+    They are arguments of a program, so that it can be mapped over policies.
+    """
+
+    inner: EnvParams = dataclasses.field(default_factory=EnvParams)  # of the inner environment
+    policy: Tree = ()  # of the partner, see `Partner.policy`
+
+
+def inner_params(params: Any) -> Any:
+    """Returns the parameters of the inner environment."""
+    return params.inner if isinstance(params, RolesParams) else params
+
+
 class Roles(Environment[RolesState, EnvParams]):
     """An environment in which the learner controls only some agents; see `with_partners`."""
 
     cast: Cast
     privileged: bool
+    reward: RewardOf
 
     @property
     def default_params(self) -> EnvParams:
@@ -50,9 +70,10 @@ class Roles(Environment[RolesState, EnvParams]):
         """Returns the inner environment's facts, of the learner's agents only.
 
         `optimum` is None, since it depends on the partners. With `privileged`, the inner global
-        state is followed by what `with_partners` lists, and `state_parts` names the parts.
+        state is followed by what `with_partners` lists, and `state_parts` names the parts. With
+        `against`, all agents have the same reward, and its mean is the team's.
         """
-        spec, ego = self.cast.env.spec(params), self.cast.ego
+        spec, ego = self.cast.env.spec(inner_params(params)), self.cast.ego
         groups = [(name, [i for i, a in enumerate(ego) if a in own]) for name, own in spec.groups]
         obs_sizes = tuple(spec.obs_sizes[a] for a in ego)
         action_sizes = tuple(spec.action_sizes[a] for a in ego)
@@ -77,7 +98,25 @@ class Roles(Environment[RolesState, EnvParams]):
             obs_sizes=obs_sizes,
             action_sizes=action_sizes,
             optimum=None,
+            partner_actions=tuple(spec.action_sizes[a] for a in self.cast.others) if parts else (),
+            **({} if self.reward == "own" else AGAINST),
         )
+
+    def params_with(self, policy: Tree, params: EnvParams | None = None) -> RolesParams:
+        """Returns parameters in which the only partner acts by another policy.
+
+        It may be traced: a program can be mapped over policies, as one for each seed of a run.
+
+        Args:
+          policy: in place of that of the partner, with arrays of the same shapes.
+          params: of the inner environment; its defaults if None.
+
+        Raises:
+          ValueError: there are several partners.
+        """
+        recast(self.cast, policy)
+        inner = self.default_params if params is None else params
+        return RolesParams(inner.max_steps_in_episode, inner, policy)
 
     def reset_env(self, key: Array, params: EnvParams) -> RolesState:
         """Returns a first state and draws, from a key of its own, the team of the episode."""
@@ -87,7 +126,7 @@ class Roles(Environment[RolesState, EnvParams]):
             team = jax.random.randint(key_team, (), 0, len(cast.names), jnp.int32)
         else:
             team = jax.random.categorical(key_team, cast.log_weights).astype(jnp.int32)
-        return self._state(cast.env.reset_env(key_env, params), team)
+        return self._state(cast.env.reset_env(key_env, inner_params(params)), team)
 
     def _state(self, env_state: Tree, team: Array) -> RolesState:
         """Returns the state of an episode in which the partners have not acted yet."""
@@ -115,14 +154,18 @@ class Roles(Environment[RolesState, EnvParams]):
         """Plays one step: the learner's agents do `action`, the others what their partners choose.
 
         Returns:
-          As `Environment.step_env`; rewards are those of the learner's agents. `info` is the inner
-          environment's and, for the M other agents in ascending order:
+          As `Environment.step_env`; rewards are those of the learner's agents, or, with `against`,
+          minus the team reward of all others for each of them. `info` is the inner environment's
+          and, for the M other agents in ascending order:
           `partner` int32 [], the team; `partner_action` int32 [M] (f32 [M, A] where actions are
           continuous); `partner_observation` f32 [M, O], what they observed before they acted, with
           O the inner environment's width. These are for training and analysis; agents must not act
           on them.
         """
         cast = self.cast
+        if isinstance(params, RolesParams):
+            cast = recast(cast, params.policy)
+        params = inner_params(params)
         key_env, key_partners = jax.random.split(key)
         env_state = state.env_state.replace(time=state.time)
         obs = cast.env.observe(env_state, params)
@@ -147,22 +190,30 @@ class Roles(Environment[RolesState, EnvParams]):
             memory=memory,
             did=self._last_actions(partner_action),
         )
-        return state, reward[np.array(cast.ego)], terminated, info
+        if self.reward == "own":
+            return state, reward[np.array(cast.ego)], terminated, info
+        others, active = np.array(cast.others), obs.active
+        active = None if active is None else active[others]
+        theirs = cast.env.spec().team_reward(reward[others], active)  # of any `params`
+        return state, jnp.full(len(cast.ego), -theirs), terminated, info
 
     def observe(self, state: RolesState, params: EnvParams) -> Observation:
         """Returns the learner's agents' observations; `spec` describes the global state."""
         ego, spec = np.array(self.cast.ego), self.spec()  # widths do not depend on `params`
-        obs = self.cast.env.observe(state.env_state.replace(time=state.time), params)
+        inner = state.env_state.replace(time=state.time)
+        obs = self.cast.env.observe(inner, inner_params(params))
         whole = obs.global_state
         if self.privileged:
             partner = jax.nn.one_hot(state.draw, len(self.cast.names))
             seen = obs.local[np.array(self.cast.others)].reshape(-1)
             whole = jnp.concatenate([whole, partner, seen, state.did.reshape(-1)])
+        # against the others there is something to gain also after an agent is gone
+        active = None if obs.active is None or self.reward == "against" else obs.active[ego]
         return Observation(
             local=obs.local[ego, : spec.obs_size],
             action_mask=obs.action_mask[ego, : spec.num_actions],
             global_state=whole,
-            active=None if obs.active is None else obs.active[ego],
+            active=active,
         )
 
     @property
@@ -178,7 +229,8 @@ class Roles(Environment[RolesState, EnvParams]):
         """Returns uint8 [height, width, 3], the inner picture above the name of the partner."""
         from marlx.envs import raster  # imported here, since it loads Pillow
 
-        picture = self.cast.env.render(state.env_state.replace(time=state.time), params)
+        inner = state.env_state.replace(time=state.time)
+        picture = self.cast.env.render(inner, inner_params(params))
         width, foot = picture.shape[1], 22
         words = f"with {self.partner_name(state)}"
         strip = raster.Canvas(width, foot)
@@ -239,6 +291,20 @@ class Roles(Environment[RolesState, EnvParams]):
         return self._state(env_state, jnp.int32(partner))
 
 
+AGAINST: dict[str, Any] = {
+    "reward_aggregation": "mean",
+    "common_reward": True,
+    "active_mask": False,
+}
+"""What the spec says of rewards against the partners."""
+
+
+def check_reward(reward: Any) -> None:
+    """Raises ValueError for a `reward` that is unknown."""
+    if reward not in get_args(RewardOf):
+        raise ValueError(f"reward is {reward!r}; it must be 'own' or 'against'")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Partnered(Roles):
     """An environment made by `with_partners`, whose arguments are its attributes."""
@@ -249,9 +315,11 @@ class Partnered(Roles):
     teams: tuple[tuple[int, ...], ...] | None = None
     weights: tuple[float, ...] | None = None
     privileged: bool = False
+    reward: RewardOf = "own"
     cast: Cast = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_reward(self.reward)
         made = make_cast(self.env, self.policies, self.ego, self.teams, self.weights)
         object.__setattr__(self, "cast", made)
 
@@ -264,6 +332,7 @@ def with_partners(
     teams: Sequence[Sequence[int]] | None = None,
     weights: Sequence[float] | None = None,
     privileged: bool = False,
+    reward: RewardOf = "own",
 ) -> Partnered:
     """Returns `env` with the learner in control of the `ego` agents and partners of all others.
 
@@ -283,10 +352,13 @@ def with_partners(
       privileged: append to the global state the partner or team (one-hot), the other agents'
         observations in ascending order, and their last actions (one-hot; zeros at reset). This is
         for training, upper bounds and analysis; local observations do not change.
+      reward: `own`, or `against`: each of the learner's agents is paid minus the team reward of all
+        other agents, so that its return is minus theirs. It is paid until the episode's end, also
+        where it is absent itself.
 
     Raises:
       ValueError: there is no policy, `ego` is not a part of the agents, `teams` or `weights` do not
-        fit, or a policy's actions or memory have the wrong shape.
+        fit, `reward` is unknown, or a policy's actions or memory have the wrong shape.
 
     Source: the setting of Papoudakis et al. 2021 (LIAM), arXiv 2006.09447: one agent is controlled,
     the others' policies are drawn from a fixed pool in every episode.
@@ -298,4 +370,5 @@ def with_partners(
         teams=None if teams is None else tuple(tuple(team) for team in teams),
         weights=None if weights is None else tuple(weights),
         privileged=privileged,
+        reward=reward,
     )

@@ -16,6 +16,7 @@ from marlx.environment import Environment
 from marlx.envs.checks import check_probability
 from marlx.envs.partners.partner import Partner
 from marlx.files import WHOLE, Record, read_json
+from marlx.learner import acting
 from marlx.learning.returns import uniform_action
 from marlx.types import Array, EnvSpec, Observation, Tree
 from marlx.xla.memory import is_key
@@ -29,7 +30,7 @@ def from_runs(
     env: Environment[Any, Any],
     *,
     every_seed: bool = False,
-    explore: bool = False,
+    explore: bool | None = False,
     epsilon: float = 0.0,
 ) -> tuple[Partner, ...]:
     """Returns partners that act by the trained policies of runs.
@@ -41,7 +42,8 @@ def from_runs(
       paths: run folders.
       env: the environment in which they play; it must be the one in which they were trained.
       every_seed: a partner for each seed of a run, instead of one for the best.
-      explore: act as in training instead of greedily.
+      explore: act as in training instead of greedily; None: take the actions that the run is
+        judged by, drawn or the best.
       epsilon: probability with which an agent takes a uniformly random legal action instead.
 
     Raises:
@@ -67,10 +69,11 @@ def from_runs(
 
 
 def from_policy(
-    policy: Policy, name: str = "trained", *, explore: bool = False, epsilon: float = 0.0
+    policy: Policy, name: str = "trained", *, explore: bool | None = False, epsilon: float = 0.0
 ) -> Partner:
     """Returns a partner that acts by a trained policy; see `from_runs` for the options."""
     learner, spec = policy.learner, policy.spec
+    plays = acting(learner, policy.judged) if explore is None else learner.act
 
     def init() -> Tree:
         return jax.tree.map(lambda x: x[0], learner.memory(1))
@@ -78,7 +81,7 @@ def from_policy(
     def act(arrays: Tree, memory: Tree, obs: Observation, key: Array) -> tuple[Array, Tree]:
         key_act, key_random, key_coin = jax.random.split(key, 3)
         memory, batch = jax.tree.map(lambda x: x[None], (memory, obs))
-        action, memory, _ = learner.act(arrays, memory, batch, key_act, explore)
+        action, memory, _ = plays(arrays, memory, batch, key_act, bool(explore))
         action, memory = jax.tree.map(lambda x: x[0], (action, memory))
         if epsilon > 0:
             random = uniform_action(key_random, spec, obs.action_mask)

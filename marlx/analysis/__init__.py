@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marlx.analysis import attack_results as attack_results
+    from marlx.analysis import attacks as attacks
     from marlx.analysis import comparison as comparison
     from marlx.analysis import cross_play as cross_play
     from marlx.analysis import doctor as doctor
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from marlx.analysis import languages as languages
     from marlx.analysis import make_rows as make_rows
     from marlx.analysis import marl_eval as marl_eval
+    from marlx.analysis import perturbations as perturbations
     from marlx.analysis import plots as plots
     from marlx.analysis import protocol_cards as protocol_cards
     from marlx.analysis import protocol_checks as protocol_checks

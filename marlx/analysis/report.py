@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from marlx.analysis import plots, scores
+from marlx.analysis import attack_results, plots, scores
 from marlx.analysis.comparison import (
     Bounds,
     Comparison,
@@ -34,7 +34,7 @@ from marlx.analysis.scores import Estimate
 from marlx.config.tree import unflatten
 from marlx.config.yaml_text import dump
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
-from marlx.text import duration, short
+from marlx.text import duration, printable, short
 
 LARGEST_FILM = 4_000_000
 """Largest `episode.gif` to embed, in bytes."""
@@ -59,6 +59,7 @@ def report(comparison: Comparison, given: Mapping[str, tuple[float, float]] | No
         _curves(comparison, bounds),
         *_over_tasks(comparison, bounds),
         _efficiency(comparison, bounds),
+        *_attacks(comparison),
         *_films(comparison),
         *_differences(comparison),
         _runs(comparison),
@@ -206,6 +207,31 @@ def _efficiency(comparison: Comparison, bounds: Mapping[str, Bounds]) -> str:
         table(["", "steps to score 0.5", "to score 0.9", "mean score during training"], rows),
         paragraph("Steps are those at which the IQM over seeds first has the score.", "quiet"),
     )
+
+
+def _attacks(comparison: Comparison) -> Iterator[str]:
+    """Tables and pictures of `attack.json` in run folders."""
+    for number, run in enumerate(comparison.runs):
+        path = None if run.path is None else run.path / attack_results.FILE
+        if path is None or not path.is_file():
+            continue
+        try:
+            content = attack_results.read_attack(path)
+        except ValueError as error:
+            yield section(f"Robustness of {run.name}", paragraph(printable(str(error)), "quiet"))
+            continue
+        rows: list[list[Cell | str]] = [
+            [one["label"], _estimate_cell(Estimate(one["mean"], one["low"], one["high"]))]
+            for one in content["attacks"]
+        ]
+        parts = [table(["the attacked", "return of the others"], rows)] if rows else []
+        if rows or content["perturbations"]:
+            title = f"Robustness of {run.name}"
+            drawn = plots.inline_svg(
+                attack_results.attack_picture(content), title, f"attack{number}"
+            )
+            caption = f"{attack_results.summary(content).capitalize()}. 95% intervals."
+            yield section(title, *parts, figure(drawn, caption))
 
 
 def _films(comparison: Comparison) -> Iterator[str]:

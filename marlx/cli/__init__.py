@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from marlx._version import __version__
+from marlx.cli.attack import attack_command
 from marlx.cli.bench import bench_command
 from marlx.cli.cache import without_cache
 from marlx.cli.completion import completion_command
@@ -58,6 +59,7 @@ commands:
   report RUN... [options]    everything about runs as one HTML page
   sweep FILE [options]       try the settings that a sweep file describes
   embeddings RUN [options]   how well a run's embeddings separate its partners
+  attack RUN [options]       return under trained attackers, failures and noise
   language RUN [options]     what a run's speakers say in a signalling game
   crossplay RUN... [options] every run's policy with every other's
   pool train ENV --out DIR   partners of several algorithms and seeds, some held out
@@ -75,7 +77,7 @@ commands:
 
 TRAINING = ("train", "sweep", "pool", "reproduce", "protocol run")
 """Commands that train for long and whose results are in files."""
-COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay", "language")
+COMPILING = ("eval", "render", "play", "export", "embeddings", "crossplay", "language", "attack")
 """Commands that a signal ends at once, also while XLA compiles."""
 CACHING = ("train", "sweep", "pool", "reproduce", "protocol", *COMPILING)
 """Commands that compile, keep what they compiled, and take `--no-cache`."""
@@ -180,6 +182,7 @@ def _command(argv: Sequence[str]) -> int | Callable[[], int]:
         "embeddings": embeddings_command,
         "crossplay": crossplay_command,
         "language": language_command,
+        "attack": attack_command,
         "pool": pool_command,
         "reproduce": reproduce_command,
         "protocol": protocol_command,

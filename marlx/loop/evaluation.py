@@ -118,6 +118,7 @@ def evaluate(
     episodes: int,
     *,
     explore: bool | None = None,
+    members: Sequence[int] | None = None,
 ) -> Array:
     """f32 [episodes], the team return of `episodes` fresh, whole episodes.
 
@@ -132,10 +133,11 @@ def evaluate(
       key: consumed.
       episodes: number of episodes, all at once.
       explore: True draws the actions, False acts greedily; None is what the learner is judged by.
+      members: agents whose rewards are the team's; None: all.
     """
     require_environment(env)
     judged: Judged = learner.judged if explore is None else "drawn" if explore else "greedy"
-    return play(env, params, learner, policy, key, episodes, judged).returns
+    return play(env, params, learner, policy, key, episodes, judged, members).returns
 
 
 def play(
@@ -146,6 +148,7 @@ def play(
     key: Array,
     episodes: int,
     judged: Judged,
+    members: Sequence[int] | None = None,
 ) -> Played:
     """Returns what `episodes` fresh episodes of drawn or greedy actions came to; see `evaluate`."""
     require_environment(env)
@@ -171,7 +174,7 @@ def play(
         ended = jax.tree.map(lambda x: x[0], outcomes)
         alive = carry.alive
         played = Played(
-            carry.played.returns + jnp.where(alive, spec.team_reward(*now), 0.0),
+            carry.played.returns + jnp.where(alive, _reward_of(spec, members, *now), 0.0),
             _added(carry.played.agent_returns, alive, *now),
             {
                 name: jnp.where(alive, ended[name].astype(jnp.float32), value)
@@ -187,6 +190,16 @@ def play(
     actors = actors._replace(agent_return=())  # summed here
     first = Carry(actors, key, alive, played, jnp.int32(0))
     return jax.lax.while_loop(unfinished, step, first).played
+
+
+def _reward_of(
+    spec: EnvSpec, members: Sequence[int] | None, reward: Array, active: Array | None
+) -> Array:
+    """Returns the team reward f32 [E] of some agents, or of all."""
+    if members is not None:
+        reward = reward[:, jnp.array(members)]
+        active = None if active is None else active[:, jnp.array(members)]
+    return spec.team_reward(reward, active)
 
 
 def _added(total: Tree, alive: Array, reward: Array, active: Array | None) -> Tree:

@@ -417,7 +417,9 @@ def _expect_finite(case: _Case, state: Tree) -> None:
     for path, x in jax.tree_util.tree_leaves_with_path(case.learner.policy(state)):
         if not is_key(x) and jnp.issubdtype(x.dtype, jnp.floating):
             name = jax.tree_util.keystr(path)
-            case.expect(np.isfinite(np.asarray(x)), f"policy{name} is not finite after {ROLLOUTS} rollouts")
+            case.expect(
+                np.isfinite(np.asarray(x)), f"policy{name} is not finite after {ROLLOUTS} rollouts"
+            )
 
 
 def _play(case: _Case) -> tuple[Tree, Observation]:

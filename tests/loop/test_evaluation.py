@@ -146,13 +146,16 @@ def test_evaluate_takes_the_actions_that_the_learner_is_judged_by():
 
 
 PLAYED = dict.fromkeys(algorithms(), "Foraging-5x5-2p-1f-coop-v3")
-PLAYED |= dict.fromkeys(("clam", "liam"), "partners/Foraging-8x8-2p-2f-coop-v3")
+PLAYED |= dict.fromkeys(("ami", "clam", "liam"), "partners/Foraging-8x8-2p-2f-coop-v3")
+PLAYED["dynamic_population"] = "signal/lewis-5"
 
 
 @pytest.mark.parametrize("name", PLAYED)
 def test_policy_gradients_are_judged_by_drawn_actions_and_q_learners_greedily(name):
     policies = ("ippo", "mappo", "ia2c", "maa2c", "happo", "haa2c", "coma", "mat", "sable")
-    drawn = name in (*policies, "teamreg", "coachreg", "mansa_ppo", "gmah", "clam", "liam")
+    regularised = ("teamreg", "coachreg")
+    others = ("mansa_ppo", "gmah", "ami", "clam", "liam", "dynamic_population")
+    drawn = name in (*policies, *regularised, *others)
     *_, learner = experiment(name, PLAYED[name]).build()
     assert learner.judged == ("drawn" if drawn else "greedy")
 

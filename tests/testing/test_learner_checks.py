@@ -22,8 +22,10 @@ CENTRAL = ("joint_q", "mansa", "mansa_ppo", "mat", "sable")
 """Learners that act on more than the agents' own observations."""
 CORES = ("qmix", "ippo")
 """One learner of each core, trained with one agent and with unequal agents in every test run."""
+PRIVILEGED = marlx.make("partners/matrix/climbing", privileged=True)[0]
 OWN = {
-    "liam": marlx.make("partners/matrix/climbing", privileged=True)[0],
+    "ami": PRIVILEGED,
+    "liam": PRIVILEGED,
     "dynamic_population": marlx.make("signal/lewis-5", lessons=3, rounds=4)[0],
 }
 """Environments of learners that need something of them: partners in the global state, a language
@@ -51,11 +53,12 @@ ABSENT = (
 )
 """Learners that do not learn from agents that are not there."""
 LEFT_TO_THE_SLOW = {
-    "liam", "cw_qmix", "haa2c", "teamreg", "coachreg", "iddpg", "facmac", "isac", "masac",
+    "liam", "cw_qmix", "haa2c", "teamreg", "coachreg", "iddpg", "facmac", "isac", "masac", "ami",
     "dynamic_population",
 }  # fmt: skip
 """LIAM's environment takes long to compile. The others are settings, or made of the parts, of those
-that are checked, or have tests of their own (`test_regularisation.py`, `test_population.py`)."""
+that are checked, or have checks of their own (`test_regularisation.py`, `test_population.py`, and
+AMI's)."""
 SIBLINGS = {
     "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c", "maa2c",
     "sable", "gmah", "mansa", "maddpg",

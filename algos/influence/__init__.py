@@ -1,0 +1,1 @@
+"""AMI: an adversary that influences the other agents of a team."""
