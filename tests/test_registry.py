@@ -23,6 +23,8 @@ def test_every_algorithm_is_an_attribute_that_can_be_called(name):
     spec = with_subgoals(env).spec(params)
     if name in ("ami", "liam"):
         spec = registry.make_env("partners/matrix/climbing", privileged=True).spec()
+    if name == "dynamic_population":
+        spec = registry.make_env("signal/lewis-5", lessons=2).spec()
     for _ in range(2):
         assert isinstance(getattr(marlx.algos, name)(spec), Learner)
 

@@ -60,8 +60,8 @@ LEFT_TO_THE_SLOW = {
 that are checked, or have checks of their own (`test_regularisation.py`, `test_population.py`, and
 AMI's)."""
 SIBLINGS = {
-    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c", "maa2c",
-    "sable", "gmah", "mansa", "maddpg",
+    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c",
+    "maa2c", "sable", "gmah", "mansa", "maddpg",
 }  # fmt: skip
 """Learners that share the training loop of one that is checked whole: their seeds are trained one
 by one only, and under `vmap` among the slow."""
