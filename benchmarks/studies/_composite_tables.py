@@ -1,4 +1,4 @@
-"""The tables of GMAH, of CLAM and of signalling games."""
+"""The tables of GMAH and of CLAM."""
 
 from __future__ import annotations
 
@@ -137,30 +137,6 @@ def clam_coordination() -> str:
     return cells.table(["", *head], rows)
 
 
-def signal_pairs() -> str:
-    """Returns the table of pairs that invent a language."""
-    rows = []
-    for name in ("ippo", "mappo", "iql", "qmix"):
-        found = cells.result("signalling", "lewis-5", name)
-        if found is not None:
-            solved = sum(row["measured"]["different_messages"] == 5 for row in found.rows)
-            seeds = f"{solved} of {len(found.rows)}"
-            rows.append([f"`{name}`", cells.drawn(found), cells.greedy(found), seeds])
-    head = ["drawn", "greedy", "seeds with a message for each target"]
-    return cells.table(["`signal/lewis-5`", *head], rows)
-
-
-def signal_listeners() -> str:
-    """Returns the table of listeners that have to learn a speaker's language."""
-    rows = []
-    for label, name in (("no memory", "no memory"), ("GRU, windows of an episode", "GRU")):
-        found = cells.need("signalling", "listeners", name)
-        extra = found.runs[0]["extra"]
-        bound = extra["bound" if name == "GRU" else "one_round"]
-        rows.append([label, cells.drawn(found), cells.number(bound)])
-    return cells.table(["IPPO", "hits in 25 rounds, drawn", "at most"], rows)
-
-
 def clam_tasks() -> str:
     """Returns the table of agent models on other tasks."""
     arms = ("oracle", "none", "clam", "random", "liam", "labels")
@@ -236,6 +212,4 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "clam-tasks": clam_tasks,
     "clam-game-encoder": clam_game_encoder,
     "clam-tag-encoders": clam_tag_encoders,
-    "signal-pairs": signal_pairs,
-    "signal-listeners": signal_listeners,
 }

@@ -27,6 +27,7 @@ import _leaderboard
 import _learning_tables
 import _mansa_tables
 import _prose
+import _signal_tables
 import _speed_tables
 
 STUDIES = Path(__file__).parent
@@ -38,6 +39,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_choose_tables.TABLES,
     **_mansa_tables.TABLES,
     **_composite_tables.TABLES,
+    **_signal_tables.TABLES,
     **_speed_tables.TABLES,
     **_leaderboard.TABLES,
 }
