@@ -187,7 +187,8 @@ def _prefixes(name: str, other: str) -> tuple[str, str]:
 
 def _first(x: Array) -> np.ndarray[Any, Any]:
     """Returns an array's first replica on this process."""
-    return np.asarray(x.addressable_shards[0].data)[0]
+    first: np.ndarray[Any, Any] = np.asarray(x.addressable_shards[0].data)[0]
+    return first
 
 
 def _in_parts(parts: tuple[str, ...], *names: str) -> bool:

@@ -278,7 +278,7 @@ def test_a_run_records_what_it_began_with_and_goes_on_without_it(sources, capsys
     words = ["train", "tiny", PENALTY, "--warm-start", "climbing", *few, "--learner.lr", "0.0"]
     assert cli.run([*words, "--out", "run"]) == 0
     said = capsys.readouterr().out
-    assert "begins with 1 arrays of climbing (tiny on matrix/climbing, seed 6, 640 steps)" in said
+    assert "begins with 1 array of climbing (tiny on matrix/climbing, seed 6, 640 steps)" in said
     record = json.loads(Path("run/environment.json").read_text())["warm_start"]
     source = load_file("climbing/policy/arrays.safetensors")["logits"]
     assert (record["run"], record["seed"], record["arrays"]) == ("climbing", 6, ["logits"])
