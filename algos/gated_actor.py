@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -42,9 +42,10 @@ class GatedParams(NamedTuple):
     head: Tree
 
 
-def gates(width: int, masks: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def gates(width: int, masks: int) -> np.ndarray[Any, Any]:
     """Returns f32 [K, width], the masks: number k leaves on the units k, k + K, k + 2 K, ..."""
-    return (np.arange(width) % masks == np.arange(masks)[:, None]).astype(np.float32)
+    on: np.ndarray[Any, Any] = np.arange(width) % masks == np.arange(masks)[:, None]
+    return on.astype(np.float32)
 
 
 def mixture(masks: Array, logits: Array, legal: Array) -> Array:

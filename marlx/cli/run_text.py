@@ -90,11 +90,12 @@ def describe(
 
 def _warm_start_text(begins: Mapping[str, Any], rate: float) -> str:
     """Returns what a run begins with, in words."""
-    learns = {0: ", which stay as they are", 1: ""}.get(rate, f", with {rate} of the step size")
+    learns, count = {0.0: ", which stay as they are", 1.0: ""}, len(begins["arrays"])
     return (
-        f"begins with {len(begins['arrays'])} arrays of {begins['run']} "
+        f"begins with {count} array{'s' * (count > 1)} of {begins['run']} "
         f"({printable(begins['algorithm'])} on {printable(begins['environment'])}, seed "
-        f"{begins['seed']}, {begins['steps']:,} steps){learns}"
+        f"{begins['seed']}, {begins['steps']:,} steps)"
+        + learns.get(rate, f", with {rate} of the step size")
     )
 
 

@@ -61,28 +61,13 @@ def read_warm_start(learner: Learner, state: Tree, config: TrainConfig) -> WarmS
     run = os.fspath(config.warm_start)
     files = read_policy_files(run)
     index = seed_index(files, run, config.warm_start_seed)
-    there = {name: x[index] for name, x in files.arrays.items() if _is_float(x)}
+    given = {name: x[index] for name, x in files.arrays.items() if _is_float(x)}
     places = policy_places(learner, state)
-    own, parts = _own_name(learner), config.warm_start_parts
-    _check_parts(parts, places, own)
-    shapes = named(state)
-    chosen = {name for name, place in places.items() if _in_parts(parts, name, place)}
-    computed = {name for name in there if name in _policy_names(learner, state)} - places.keys()
-    given = {n for n in there.keys() - computed if _in_parts(parts, n, places.get(n, ""))}
-    for name in sorted(chosen | given):
-        has = _shape(there[name]) if name in given else "missing"
-        needs = _shape(shapes[places[name]]) if name in chosen else "missing"
-        if has != needs:
-            raise ValueError(
-                f"warm_start {run} does not fit {own}: {printable(name)} is {has} there and "
-                f"{needs} here{'' if parts else '; warm_start_parts names the parts to load'}"
-            )
-    if not chosen:
-        raise ValueError(f"warm_start is {run}; {own} has no parameters in its policy to load")
+    chosen = _chosen(given, places, learner, state, config)
     if config.warm_start_rate != 1 and not factor_places(state):
         raise ValueError(
-            f"warm_start_rate is {config.warm_start_rate}; it must be 1.0 for {own}, whose "
-            "optimiser is not one of marlx.learning.part_rates"
+            f"warm_start_rate is {config.warm_start_rate}; it must be 1.0 for "
+            f"{_own_name(learner)}, whose optimiser is not one of marlx.learning.part_rates"
         )
     settings = files.content["settings"]
     facts = {
@@ -93,11 +78,46 @@ def read_warm_start(learner: Learner, state: Tree, config: TrainConfig) -> WarmS
         "steps": files.steps,
         "return": files.returns[index],
         "sha256": files.sha256,
-        "arrays": sorted(chosen),
+        "arrays": chosen,
     }
-    return WarmStart(
-        {places[name]: there[name] for name in chosen}, tuple(sorted(places.values())), facts
-    )
+    arrays = {places[name]: given[name] for name in chosen}
+    return WarmStart(arrays, tuple(sorted(places.values())), facts)
+
+
+def _chosen(
+    given: Arrays, places: Mapping[str, str], learner: Learner, state: Tree, config: TrainConfig
+) -> list[str]:
+    """Returns the names of the arrays to load, those of `config.warm_start_parts`.
+
+    Args:
+      given: arrays of the source.
+      places: from `policy_places`.
+      learner: of the run that begins.
+      state: shapes of its state.
+      config: settings of the run.
+
+    Raises:
+      ValueError: a part that is none, or the first array that differs on both sides.
+    """
+    own, parts, shapes = _own_name(learner), config.warm_start_parts, named(state)
+    _check_parts(parts, places, own)
+    computed = named(jax.eval_shape(learner.policy, state)).keys() - places.keys()
+    here = {name for name, place in places.items() if _in_parts(parts, name, place)}
+    there = {name for name in given if _in_parts(parts, name, places.get(name, ""))} - computed
+    for name in sorted(here | there):
+        has = _shape(given[name]) if name in there else "missing"
+        needs = _shape(shapes[places[name]]) if name in here else "missing"
+        if has != needs:
+            raise ValueError(
+                f"warm_start {config.warm_start} does not fit {own}: {printable(name)} is {has} "
+                f"there and {needs} here"
+                + ("" if parts else "; warm_start_parts names the parts to load")
+            )
+    if not here:
+        raise ValueError(
+            f"warm_start is {config.warm_start}; {own} has no parameters in its policy to load"
+        )
+    return sorted(here)
 
 
 def policy_places(learner: Learner, state: Tree) -> dict[str, str]:
@@ -164,15 +184,15 @@ def copies(held: Mapping[str, Array], originals: tuple[str, ...]) -> dict[str, s
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for original in originals:
         for other in ends[original.rpartition("/")[2]]:
-            if other not in originals and held[other].shape == held[original].shape:
-                prefix, other_prefix = _prefixes(original, other)
-                groups.setdefault((prefix, other_prefix), {})[other] = original
+            if other not in originals and _alike(held[other], held[original]):
+                groups.setdefault(_prefixes(original, other), {})[other] = original
     found: dict[str, str] = {}
     for (prefix, _), group in groups.items():
         whole = {name for name in originals if f"{name}/".startswith(prefix)}
         values = [(_first(held[other]), _first(held[name])) for other, name in group.items()]
         same = all(np.array_equal(a, b) for a, b in values)
-        if same and set(group.values()) == whole and any(np.ptp(a) > 0 for a, _ in values):
+        varied = any(a.size and np.ptp(a) > 0 for a, _ in values)
+        if same and varied and set(group.values()) == whole:
             found |= group
     return found
 
@@ -185,9 +205,14 @@ def _prefixes(name: str, other: str) -> tuple[str, str]:
     return "/".join([*one, ""]), "/".join([*two, ""])
 
 
+def _alike(one: Array, two: Array) -> bool:
+    return one.shape == two.shape and one.dtype == two.dtype
+
+
 def _first(x: Array) -> np.ndarray[Any, Any]:
     """Returns an array's first replica on this process."""
-    return np.asarray(x.addressable_shards[0].data)[0]
+    first: np.ndarray[Any, Any] = np.asarray(x.addressable_shards[0].data)[0]
+    return first
 
 
 def _in_parts(parts: tuple[str, ...], *names: str) -> bool:
@@ -204,10 +229,6 @@ def _check_parts(parts: tuple[str, ...], places: Mapping[str, str], own: str) ->
             raise ValueError(
                 f"warm_start_parts has {printable(part)}; it must be a part of {own}: {known}"
             )
-
-
-def _policy_names(learner: Learner, state: Tree) -> set[str]:
-    return set(named(jax.eval_shape(learner.policy, state)))
 
 
 def _own_name(learner: Learner) -> str:

@@ -77,7 +77,7 @@ def same(tree, other):
 def begin(made, **train):
     """A run of an experiment with other settings of the loop, and its blocks."""
     env, params, learner = made.build()
-    run = Run(env, params, learner, TrainConfig(**{**TRAIN, **train}), devices=1)
+    run = Run(env, params, learner, TrainConfig(**{**TRAIN, **train}))
     return run, run.blocks()
 
 
@@ -95,6 +95,7 @@ def test_seeds_begin_with_the_same_parameters_and_frozen_ones_stay(tmp_path):
         return dict(zip(named(layers), pairs, strict=True))
 
     next(blocks)
+    assert run.placement.layout.groups == 2, "seeds on devices of their own"
     begun = jax.device_get(run.state.learner)
     for params in (begun.params, begun.target):
         assert {name for name, is_ in loaded(params).items() if is_} == {
@@ -278,7 +279,7 @@ def test_a_run_records_what_it_began_with_and_goes_on_without_it(sources, capsys
     words = ["train", "tiny", PENALTY, "--warm-start", "climbing", *few, "--learner.lr", "0.0"]
     assert cli.run([*words, "--out", "run"]) == 0
     said = capsys.readouterr().out
-    assert "begins with 1 arrays of climbing (tiny on matrix/climbing, seed 6, 640 steps)" in said
+    assert "begins with 1 array of climbing (tiny on matrix/climbing, seed 6, 640 steps)" in said
     record = json.loads(Path("run/environment.json").read_text())["warm_start"]
     source = load_file("climbing/policy/arrays.safetensors")["logits"]
     assert (record["run"], record["seed"], record["arrays"]) == ("climbing", 6, ["logits"])
