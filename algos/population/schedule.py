@@ -32,7 +32,7 @@ def phase_of(config: PopulationConfig, updates: Array) -> Phase:
     speaking = (turn % 2 == 1) & (turn // 2 < config.population)
     kind = jnp.where(since < 0, SEED, jnp.where(speaking, SPEAK, LISTEN)).astype(jnp.int32)
     if not config.growing:
-        return Phase(kind, jnp.int32(0), jnp.bool_(False))
+        return Phase(kind, jnp.zeros_like(kind), jnp.zeros_like(speaking))
     newest = jnp.minimum(turn // 2, config.population) + speaking
     begins = speaking & (since % config.phase_updates == 0)
     return Phase(kind, newest.astype(jnp.int32), begins)
