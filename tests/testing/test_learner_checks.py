@@ -41,8 +41,8 @@ ABSENT = (
 LEFT_TO_THE_SLOW = {"liam", "cw_qmix", "haa2c"}
 """LIAM's environment takes long to compile; the others are settings of one that is checked."""
 SIBLINGS = {
-    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c", "maa2c",
-    "sable", "gmah", "mansa",
+    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c",
+    "maa2c", "mat", "sable", "gmah", "mansa",
 }  # fmt: skip
 """Learners that share the training loop of one that is checked whole: their seeds are trained one
 by one only, and under `vmap` among the slow."""
