@@ -18,7 +18,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md")
-_LINK = re.compile(r"\[([^\]]*)\]\(\.\./([\w./-]+)\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(\.\./([\w./-]+)(#[\w-]*)?\)")
 
 PUBLIC = (
     "marlx/types.py", "marlx/environment.py", "marlx/learner.py", "marlx/registry.py",
@@ -68,7 +68,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
     def beside(link: re.Match[str]) -> str:
         if link[2] in BESIDE:
-            return f"[{link[1]}]({up}{link[2]})"
+            return f"[{link[1]}]({up}{link[2]}{link[3] or ''})"
         if not (ROOT / link[2]).exists():
             raise FileNotFoundError(f"{page.file.src_uri} links to {link[2]}, which is not there")
         return f"`{link[2]}`" if link[1] == link[2] else f"{link[1]} (`{link[2]}`)"

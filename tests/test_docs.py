@@ -166,7 +166,7 @@ def test_what_a_page_says_is_not_here_is_not():
     text = (ROOT / "docs" / "migrating.md").read_text().split("## What is not here")[1].lower()
     words = set(re.findall(r"[a-z0-9]+", re.sub("[-_]", "", text.split("\n## ")[0])))
     names = {name.replace("_", "") for name in registry.algorithms()}
-    assert "maddpg" in words and not words & {*names, "weighted"}
+    assert "hanabi" in words and not words & {*names, "weighted"}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import re
+import types
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_every_formula_is_typeset(markup):
         assert "<math" in markup.typeset(formula)
     with pytest.raises(ValueError, match=r"no MathML for \\unknown"):
         markup.typeset(r"\unknown x")
+
+
+def test_links_out_of_the_pages_lead_nowhere_on_the_site(monkeypatch):
+    """Files beside `docs/` are named there; a link to one would end `make docs`."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("latex2mathml")
+    monkeypatch.syspath_prepend(DOCS)
+    hooks = importlib.import_module("hooks")
+    for name, text in PAGES.items():
+        page = types.SimpleNamespace(file=types.SimpleNamespace(src_uri=name))
+        shown = hooks.on_page_markdown(text, page, None, None)
+        out = re.findall(r"\]\(\.\./([^)]*)\)", shown)
+        assert not [path for path in out if path.partition("#")[0] not in hooks.BESIDE], name
 
 
 def test_comments_do_not_stand_at_the_end_of_long_lines_of_code():

@@ -23,7 +23,7 @@ from marlx.loop.progress import Progress
 from marlx.loop.settings import MIN_FINAL_EPISODES, TrainConfig
 from marlx.loop.warm_start import WarmStart, begun, read_warm_start
 from marlx.types import Array, Tree
-from marlx.xla.memory import nbytes, peak_bytes
+from marlx.xla.memory import count_operations, nbytes, peak_bytes
 from marlx.xla.options import check_options
 
 
@@ -33,6 +33,7 @@ class MemoryPlan(NamedTuple):
     state: int  # parameters, optimisers, replays, environments, of all seeds
     training: int  # the most that is alive during a block of training, the state included
     evaluation: int  # likewise during an evaluation
+    operations: int = 0  # of the traced programs, which compiling them takes memory for
 
     @property
     def peak(self) -> int:
@@ -224,8 +225,9 @@ class Run:
     def memory_plan(self) -> MemoryPlan:
         """Returns the memory that the run will need, from its traced programs; compiles nothing."""
         self._trace("block", "evaluate")
-        block, evaluate = (peak_bytes(self._traced[name].jaxpr) for name in ("block", "evaluate"))
-        return MemoryPlan(nbytes(self.replicas_shape()), block, evaluate)
+        programs = [self._traced[name].jaxpr for name in ("block", "evaluate")]
+        operations = sum(count_operations(program.jaxpr) for program in programs)
+        return MemoryPlan(nbytes(self.replicas_shape()), *map(peak_bytes, programs), operations)
 
     def allocated(self) -> int:
         """Returns the bytes of the state that the devices hold: none before a run has begun."""

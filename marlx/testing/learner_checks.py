@@ -253,10 +253,11 @@ def _check_inspect(case: _Case) -> None:
 def _check_training(case: _Case, train: _Train) -> Tree:
     """Training from a state that is given for good gives the same numbers again; its state."""
     found = []
+    key_init, key = jax.random.split(jax.random.split(case.key)[0])
     for _ in range(2):
-        given = case.initial(case.key)  # outside a program, where two leaves may be one array
+        given = case.initial(key_init)  # outside a program, where two leaves may be one array
         try:
-            found.append(jax.block_until_ready(train(given, case.key)))
+            found.append(jax.block_until_ready(train(given, key)))
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             if "donat" not in reason:
@@ -273,13 +274,13 @@ def _check_together(case: _Case, train: _Train, tolerance: float) -> None:
 
     @_jit
     @jax.vmap
-    def trained(key: Array) -> tuple[Tree, dict[str, Array]]:
-        return case.trained(case.initial(key), key)
+    def trained(keys: Array) -> tuple[Tree, dict[str, Array]]:
+        return case.trained(case.initial(keys[0]), keys[1])
 
-    keys, initial = jax.random.split(case.key, 2), _jit(case.initial)
-    together = _numbers(trained(keys))
-    for i, key in enumerate(keys):
-        found, alone = jax.tree.map(lambda x, i=i: x[i], together), train(initial(key), key)
+    seeds, initial = jax.vmap(jax.random.split)(jax.random.split(case.key)), _jit(case.initial)
+    together = _numbers(trained(seeds))
+    for i, keys in enumerate(seeds):
+        found, alone = jax.tree.map(lambda x, i=i: x[i], together), train(initial(keys[0]), keys[1])
         case.expect_same(found, alone, "seeds under vmap are not seeds one by one", tolerance)
 
 

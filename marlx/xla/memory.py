@@ -57,6 +57,11 @@ def peak_bytes(program: Any) -> int:
     return live_bytes(program.jaxpr) + (CONSTANT_COPIES - 1) * nbytes(program.consts)
 
 
+def count_operations(jaxpr: Any) -> int:
+    """Returns the number of operations in a program, those of its loops and branches included."""
+    return sum(1 + sum(map(count_operations, _inner(eqn.params))) for eqn in jaxpr.eqns)
+
+
 def live_bytes(jaxpr: Any) -> int:
     """Returns the largest number of live bytes in a program, inputs and outputs included."""
     last = {var: i for i, eqn in enumerate(jaxpr.eqns) for var in eqn.invars if _is_var(var)}

@@ -61,7 +61,7 @@ that are checked, or have checks of their own (`test_regularisation.py`, `test_p
 AMI's)."""
 SIBLINGS = {
     "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c",
-    "maa2c", "sable", "gmah", "mansa", "maddpg",
+    "maa2c", "mat", "sable", "gmah", "mansa", "maddpg",
 }  # fmt: skip
 """Learners that share the training loop of one that is checked whole: their seeds are trained one
 by one only, and under `vmap` among the slow."""

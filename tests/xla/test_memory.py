@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.xla.memory import is_key, live_bytes, nbytes, peak_bytes
+from marlx.xla.memory import count_operations, is_key, live_bytes, nbytes, peak_bytes
 
 
 def test_nbytes_adds_up_arrays_shapes_and_keys():
@@ -35,6 +35,16 @@ def test_what_is_alive_at_the_worst_moment_is_counted():
         np.ones(100, np.float32)
     )
     assert 40_000 <= live_bytes(looped.jaxpr) <= 40_000 + 6 * 400
+
+
+def test_operations_in_loops_and_branches_count_once():
+    def program(x):
+        x = jax.lax.fori_loop(0, 5, lambda i, x: x * 2 + 1, x)  # 2, the loop's counter and itself
+        return jax.lax.cond(x > 0, jnp.sin, lambda x: jnp.cos(x) - x, x)
+
+    plain = count_operations(jax.make_jaxpr(lambda x: jnp.sin(x) + x)(1.0).jaxpr)
+    assert plain == 2
+    assert 8 <= count_operations(jax.make_jaxpr(program)(1.0).jaxpr) <= 10
 
 
 def test_constants_and_the_parts_of_all_devices_count():
