@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _attack_tables
 import _choose_tables
 import _claims
 import _composite_tables
@@ -40,6 +41,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_mansa_tables.TABLES,
     **_composite_tables.TABLES,
     **_signal_tables.TABLES,
+    **_attack_tables.TABLES,
     **_speed_tables.TABLES,
     **_leaderboard.TABLES,
 }

@@ -183,60 +183,54 @@ def test_the_oracle_comes_to_propose_what_was_followed_by_reward():
     assert proposals(spec, oracle, state, inputs)[0, 0, 0, 1] > 0.8
 
 
-TRAIN = TrainConfig(total_steps=1_200, num_envs=8, rollout_length=50, evals=1, eval_episodes=2)
+TRAIN = TrainConfig(
+    total_steps=1_600 * 24, num_envs=32, rollout_length=50, evals=2, eval_episodes=2
+)
 
 
-def trained(learner):
-    """PPO's part of the state after two updates, and metrics."""
-    run = loop(ENV, PARAMS, learner, TRAIN)
-    state, metrics = fast(lambda key: run.block(run.warm_up(run.init(key))))(jax.random.key(3))
+def trained(learner, blocks):
+    """PPO's part of the state after some blocks of 12 updates, and metrics of the last block."""
+    run, metrics = loop(ENV, PARAMS, learner, TRAIN), {}
+    block = fast(run.block)
+    state = fast(lambda key: run.warm_up(run.init(key)))(jax.random.key(3))
+    for _ in range(blocks):
+        state, metrics = block(state)
     return getattr(state.learner, "ppo", state.learner), metrics
 
 
-def test_without_influence_it_is_mappo_bit_for_bit():
-    """And with one of 1e-20 all of its parts run, and PPO's rewards are as good as the same."""
-    plain, _ = trained(mappo(SPEC, SMALL.ppo))
-    none, metrics = trained(ami(SPEC, SMALL, influence=0.0))
+def test_without_influence_it_is_mappo_and_the_model_is_as_good_as_can_be():
+    """With an influence of 1e-20 all parts run, and PPO's rewards are as good as the same.
+
+    The model is as often right as the rule of the others allows, on episodes that it has not seen,
+    within two points.
+    """
+    ppo = dataclasses.replace(SMALL.ppo, minibatches=4)
+    plain, _ = trained(mappo(SPEC, ppo), 1)
+    none, metrics = trained(ami(SPEC, SMALL, ppo=ppo, influence=0.0), 1)
     assert "model_nll" not in metrics
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(none), strict=True):
         np.testing.assert_array_equal(a, b)
-    tiny, metrics = trained(ami(SPEC, SMALL, influence=1e-20))
-    assert 0 < metrics["influence_penalty"] <= 6
-    assert metrics["reward_deviation"] == pytest.approx(0.45, abs=0.1)
+    model = NextActionConfig(hidden=32, minibatches=4, epochs=4, lr=3e-3)
+    learner = ami(SPEC, SMALL, ppo=ppo, model=model, influence=1e-20)
+    tiny, _ = trained(learner, 1)
     for a, b in zip(jax.tree.leaves(plain.params), jax.tree.leaves(tiny.params), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=2e-3)
 
-
-def test_the_model_is_nearly_as_often_right_as_can_be():
-    """Within two points of the share that the victims' own rule gives, on the same new episodes."""
-    config = dataclasses.replace(
-        SMALL, targets="random", influence_of="taken",
-        model=NextActionConfig(hidden=32, minibatches=4, epochs=4, lr=3e-3),
-    )  # fmt: skip
-    learner = ami(SPEC, config)
-    settings = dataclasses.replace(TRAIN, num_envs=32, total_steps=1_600 * 24)
-    run = loop(ENV, PARAMS, learner, settings)
-
-    @fast
-    def learn(key):
-        state, _ = run.block(run.warm_up(run.init(key)))
-        policy = learner.policy(state.learner)
-        t = rollout(ENV, PARAMS, learner, policy, state.actors, key, 50)[1]
-        after = learner.observe(state.learner, t)
-        return learner.update(after, key)[1], t
-
-    metrics, t = learn(jax.random.key(0))
-    chances = majority_chances(GAME)
+    later, metrics = trained(learner, 2)
+    assert 0 < metrics["influence_penalty"] <= 6
+    assert metrics["reward_deviation"] == pytest.approx(0.49, abs=0.04)  # 58% of steps pay 1
+    chances, t = majority_chances(GAME), later.rollout
     where = np.zeros((3,) * 4, int)
     for i, row in enumerate(last_actions(GAME)[:-1]):
         where[tuple(row)] = i
     joint = np.concatenate([t.action, others_actions(SPEC, t)], -1)
     best = chances[where[tuple(np.moveaxis(joint, -1, 0))]][..., 1:, :].max(-1)  # [T, B, V]
     known = np.asarray(next_actions(others_actions(SPEC, t), t.done)[1])
-    assert metrics["model_accuracy"] > best[known].mean() - 0.02
     assert best[known].mean() < 0.9
+    assert metrics["model_accuracy"] > best[known].mean() - 0.02
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract_of_a_learner():
     """With masks, groups, unequal actions, a GRU, and every other setting."""
     unequal = Unequal()

@@ -1,7 +1,11 @@
 """Attacks on teams whose returns are known, and failures whose effect can be computed."""
 
+import dataclasses
 import hashlib
 import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +14,12 @@ import pytest
 
 import marlx
 from marlx.analysis import attack_results
+from marlx.analysis.attacks import check_attack
 from marlx.analysis.perturbations import Team, deviations, dropped, in_seats, noise, sticky
 from marlx.cli import run
 from marlx.learner import stateless
 from marlx.loop.evaluation import evaluate
+from marlx.types import EnvSpec
 
 # in turns: the first pays twice what it does, the second once
 GAME, PARAMS = marlx.make("matrix/custom", payoff=[[0, 1], [2, 3]], horizon=2)
@@ -33,25 +39,32 @@ def team_of(act, env=GAME):
 
 
 def returns(team, learner, **options):
+    """Team returns of fresh episodes, f32 [E]."""
+    play = jax.jit(lambda key: evaluate(team.env, PARAMS, learner, (), key, EPISODES, **options))
+    return np.asarray(play(jax.random.key(0)))
+
+
+def curve(team, make, *strengths):
+    """Team returns f32 [strengths, E], in one program."""
     key = jax.random.key(0)
-    play = jax.jit(lambda: evaluate(team.env, PARAMS, learner, (), key, EPISODES, **options))
-    return np.asarray(play())
+
+    def play(strength):
+        return evaluate(team.env, PARAMS, make(team, strength), (), key, EPISODES)
+
+    return np.asarray(jax.jit(jax.vmap(play))(jnp.array(strengths)))
 
 
 def test_a_sticky_team_repeats_itself():
     """The second step pays 3 unless an agent is stuck at its 0."""
-    team = team_of(alternating)
-    for p in (0.0, 0.3, 1.0):
-        assert returns(team, sticky(team, p)).mean() == pytest.approx(3 * (1 - p), abs=0.08)
+    found = curve(team_of(alternating), sticky, 0.0, 0.3, 1.0).mean(-1)
+    np.testing.assert_allclose(found, [3, 2.1, 0], atol=0.08)
 
 
 def test_dropped_agents_do_nothing_for_a_whole_episode():
-    team = team_of(alternating)
-    assert (returns(team, dropped(team, 1.0)) == 0).all()
-    half = returns(team, dropped(team, 0.5))
+    none, half, all_ = curve(team_of(alternating), dropped, 0.0, 0.5, 1.0)
+    assert (none == 3).all() and (all_ == 0).all()
     assert set(half.tolist()) == {1, 2}  # the other agent still acts
     assert half.mean() == pytest.approx(1.5, abs=0.05)
-    assert (returns(team, dropped(team, 0.0)) == 3).all()
 
 
 def test_noise_is_measured_in_deviations_of_what_changes():
@@ -64,12 +77,12 @@ def test_noise_is_measured_in_deviations_of_what_changes():
     found = jax.jit(lambda: deviations(team, (), jax.random.key(0), 8))()
     # all numbers are 0 at first; then those of action 0 are 1
     np.testing.assert_allclose(found, np.tile([0.5, 0, 0.5, 0], (2, 1)), atol=1e-6)
-    assert (returns(team, noise(team, 0.0, found)) == 3).all()
+    none, some = curve(team, lambda team, strength: noise(team, strength, found), 0.0, 1.0)
+    assert (none == 3).all()
     # each number of deviation 0.5 is above or below 0.5 by one deviation
     wrong = 0.1587
     expected = 3 * wrong + 3 * ((1 - wrong) ** 2 + wrong * wrong)
-    played = returns(team, noise(team, 1.0, found)).mean()
-    assert played == pytest.approx(expected, abs=0.1)
+    assert some.mean() == pytest.approx(expected, abs=0.1)
     blind = team_of(reading)  # observations are all 0 there
     nothing = jnp.zeros((2, GAME.spec().obs_size))
     assert (returns(blind, noise(blind, 1.0, nothing)) == 0).all()
@@ -87,13 +100,20 @@ def test_agents_in_seats_leave_the_others_as_they_are():
     assert (returns(team, team.acts(team.act), members=[0]) == 18).all()
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the run of `victims` is kept."""
+    return tmp_path_factory.mktemp("victims") / "team"
+
+
 @pytest.fixture
-def victims(tiny_algorithm, tmp_path, monkeypatch):
+def victims(tiny_algorithm, tmp_path, monkeypatch, kept):
     """A run of two seeds that always do 0 in climbing, which pays 11."""
     monkeypatch.chdir(tmp_path)
     words = ["train", "tiny", "matrix/climbing", "--seeds", "2", "--total-steps", "10240"]
-    assert run([*words, "--out", "team", "--quiet"]) == 0
-    return tmp_path / "team"
+    if not kept.exists():
+        assert run([*words, "--out", str(kept), "--quiet"]) == 0
+    return Path(shutil.copytree(kept, tmp_path / "team"))
 
 
 def digest(folder):
@@ -130,8 +150,6 @@ def test_marlx_attack_trains_attackers_and_leaves_the_victims_alone(victims, cap
 
 
 def test_mistakes_are_answered_in_one_line(victims, tmp_path, capsys):
-    assert run(["train", "tiny", "partners/matrix/climbing", "--total-steps", "10240",
-                "--out", "other", "--quiet"]) == 0  # fmt: skip
     (tmp_path / "empty").mkdir()
     capsys.readouterr()
     for words, answer in (
@@ -144,11 +162,24 @@ def test_mistakes_are_answered_in_one_line(victims, tmp_path, capsys):
         (["team", "--victims", "3"], "--victims is 3; team has 2 seeds"),
         (["team", "--seeds", "0"], "--seeds is 0; it must be at least 1"),
         (["team", "--out", "there"], "cannot write to there"),
-        (["other"], "other was trained in partners/matrix/climbing, in which partners play"),
     ):
         assert run(["attack", *words]) == 2, words
         said = capsys.readouterr().err
         assert answer in said and said.count("\n") == 1, said
+
+
+def test_what_has_no_others_cannot_be_attacked():
+    def attack(spec, kinds=("none",)):
+        check_attack(SimpleNamespace(path="run", team=SimpleNamespace(spec=spec)), (0,), kinds)
+
+    spec = GAME.spec()
+    attack(spec)
+    with pytest.raises(ValueError, match="run was trained in partners/x, in which partners play"):
+        attack(dataclasses.replace(spec, id="partners/x"))
+    with pytest.raises(ValueError, match="has 1 agent; an attack needs others"):
+        attack(EnvSpec("one", 1, 2, 1, 1, 5))
+    with pytest.raises(ValueError, match="are continuous; leave ami out of --kinds"):
+        attack(dataclasses.replace(spec, continuous=True), ("none", "ami"))
 
 
 def test_intervals_are_over_victims_or_over_what_there_is_of_one():
