@@ -227,7 +227,8 @@ class Run:
         self._trace("block", "evaluate")
         programs = [self._traced[name].jaxpr for name in ("block", "evaluate")]
         operations = sum(count_operations(program.jaxpr) for program in programs)
-        return MemoryPlan(nbytes(self.replicas_shape()), *map(peak_bytes, programs), operations)
+        training, evaluation = (peak_bytes(program) for program in programs)
+        return MemoryPlan(nbytes(self.replicas_shape()), training, evaluation, operations)
 
     def allocated(self) -> int:
         """Returns the bytes of the state that the devices hold: none before a run has begun."""
