@@ -26,7 +26,7 @@ def require_partners(spec: EnvSpec) -> None:
 def widest(spec: EnvSpec) -> int:
     """Returns C, the number of actions in which the global state has those of the others."""
     part = spec.state_part("partner_action")
-    return (part.stop - part.start) // len(spec.partner_actions)
+    return int(part.stop - part.start) // len(spec.partner_actions)
 
 
 def legal(spec: EnvSpec) -> np.ndarray:

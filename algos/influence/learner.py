@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -173,7 +174,8 @@ def update(parts: Parts, state: AMIState, key: Array) -> tuple[AMIState, dict[st
 
 def next_memory(parts: Parts, params: Tree, before: Array, inputs: Array, done: Array) -> Array:
     """Returns the model's memory f32 [B, 1, M] before the next rollout, from its last step."""
-    after = parts.model.network.apply(params, before, inputs[:, None])[2]
+    apply: Callable[..., Any] = parts.model.network.apply
+    after = apply(params, before, inputs[:, None])[2]
     return jnp.where(done[:, None, None], 0.0, after)
 
 

@@ -106,7 +106,7 @@ def _followed(hots: Array, legal: np.ndarray, follows: Array | float) -> Array:
     votes = jnp.where(legal, hots.sum(0) - hots, -1.0)
     most = votes == votes.max(-1, keepdims=True)
     chosen, uniform = (x / x.sum(-1, keepdims=True) for x in (most, legal.astype(np.float32)))
-    return follows * chosen + (1 - follows) * uniform
+    return jnp.asarray(follows * chosen + (1 - follows) * uniform)
 
 
 def _legal(sizes: Sequence[int]) -> np.ndarray:

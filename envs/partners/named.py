@@ -41,8 +41,13 @@ class _Named(Roles):
         inner_id = self.name.removeprefix("partners/")
         settings = {name: getattr(self, name) for name in settings_of(make_env(inner_id))}
         env = make_env(inner_id, **settings)
-        how = {"every_seed": self.every_seed, "epsilon": self.epsilon, "judged": self.judged}
-        policies = pool_of(env, self.pool, **how)
+        policies = pool_of(
+            env,
+            self.pool,
+            every_seed=self.every_seed,
+            epsilon=self.epsilon,
+            judged=self.judged,
+        )
         object.__setattr__(self, "cast", make_cast(env, policies, self.ego))
 
 
