@@ -275,7 +275,7 @@ def off_policy_learner(parts: Parts) -> Learner:
     """Returns the learner that `parts` make up.
 
     Its return is measured with greedy actions, the mean of a Gaussian and the most probable
-    discrete action, as in the papers of both kinds and in HARL and BenchMARL.
+    discrete action, as in Haarnoja et al. 2018, HARL and BenchMARL.
 
     Source: Lillicrap et al. 2016 (DDPG), Lowe et al. 2017 (MADDPG), Haarnoja et al. 2018 (SAC).
     Differs from: all of them in gradient steps that are due per environment step, of windows.
