@@ -227,8 +227,8 @@ class Run:
         self._trace("block", "evaluate")
         programs = [self._traced[name].jaxpr for name in ("block", "evaluate")]
         operations = sum(count_operations(program.jaxpr) for program in programs)
-        training, evaluation = (peak_bytes(program) for program in programs)
-        return MemoryPlan(nbytes(self.replicas_shape()), training, evaluation, operations)
+        block, evaluate = map(peak_bytes, programs)
+        return MemoryPlan(nbytes(self.replicas_shape()), block, evaluate, operations)
 
     def allocated(self) -> int:
         """Returns the bytes of the state that the devices hold: none before a run has begun."""
