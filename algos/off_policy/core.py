@@ -194,7 +194,9 @@ def initial_state(parts: Parts, key: Array, example: Transition) -> OffPolicySta
     check_window(parts.config.window, example.terminated.shape[0])
     key_actor, key_critic = jax.random.split(key)
     actor, critic = parts.net.init(key_actor), parts.critics.init(key_critic)
-    soft, log_temperature, of_temperature = parts.temperature, (), ()
+    soft = parts.temperature
+    log_temperature: Tree = ()
+    of_temperature: Tree = ()
     if soft is not None:
         log_temperature = jnp.full(parts.spec.num_agents, soft.first, jnp.float32)
         of_temperature = soft.optimiser.init(log_temperature)
