@@ -10,7 +10,7 @@ import numpy as np
 
 Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
 CENTRAL = ("ow_qmix", "cw_qmix", "qtran")
-POLICIES = ("ippo", "mappo", "happo", "coma", "mat", "sable")
+POLICIES = ("ippo", "mappo", "happo", "coma", "mat", "sable", "teamreg", "coachreg")
 """Learners that are judged by drawn actions; their tables have both kinds of return."""
 ALGORITHMS = (*Q_LEARNERS, *CENTRAL, *POLICIES)
 """Algorithms whose pages have a table."""
@@ -190,6 +190,19 @@ def greedy_lock() -> str:
     return cells.table(["MAPPO", "seeds", "drawn", "greedy", "gap"], rows)
 
 
+def off_policy() -> str:
+    """Returns of off-policy actor-critics with continuous actions."""
+    rows = []
+    for task in ("gymnax/Pendulum-v1",):
+        for name in ("isac", "iddpg"):
+            one = cells.result("learning", task, name)
+            if one is not None:
+                steps, seeds = f"{cells.asked_steps(one):,}", str(len(one.rows))
+                values = [cells.random_return(one), cells.greedy(one)]
+                rows.append([f"`{task}`", f"`{name}`", steps, seeds, *values])
+    return cells.table(["task", "", "steps", "seeds", "random", "greedy return"], rows)
+
+
 def pqn() -> str:
     """Returns of PQN beside those of the replay-based learners with the same mixers."""
     task, rows = "Foraging-8x8-2p-2f-coop-v3", []
@@ -201,6 +214,7 @@ def pqn() -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "off-policy": off_policy,
     "pqn": pqn,
     "greedy-lock": greedy_lock,
     "learning-everyone": everyone,

@@ -59,6 +59,7 @@ PAIRS = [
     *((name, f"matrix/{game}") for game in GAMES for name in ("coma", "mat", "sable")),
     *((name, task) for task in (FORAGING[0], PARTICLES[0]) for name in ("teamreg", "coachreg")),
     ("ippo", "gymnax/CartPole-v1"),
+    *((name, "gymnax/Pendulum-v1") for name in ("isac", "iddpg")),
     *((name, task) for task in OPPONENTS for name in (*LEARNERS, *POLICIES)),
 ]
 
