@@ -53,15 +53,14 @@ ABSENT = (
 )
 """Learners that do not learn from agents that are not there."""
 LEFT_TO_THE_SLOW = {
-    "liam", "cw_qmix", "haa2c", "teamreg", "coachreg", "iddpg", "facmac", "isac", "masac", "ami",
-    "dynamic_population",
+    "liam", "cw_qmix", "haa2c", "teamreg", "coachreg", "iddpg", "maddpg", "facmac", "isac", "masac",
+    "ami", "dynamic_population", "vdn", "ia2c", "maa2c", "pqn_vdn",
 }  # fmt: skip
 """LIAM's environment takes long to compile. The others are settings, or made of the parts, of those
-that are checked, or have checks of their own (`test_regularisation.py`, `test_population.py`, and
-AMI's)."""
+that are checked, or have checks of their own (`test_regularisation.py`, `test_population.py`,
+`test_off_policy.py`, and AMI's)."""
 SIBLINGS = {
-    "iql", "vdn", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "pqn_vdn", "mappo", "ia2c",
-    "maa2c", "mat", "sable", "gmah", "mansa", "maddpg",
+    "iql", "qplex", "ow_qmix", "qtran", "joint_q", "pqn", "mappo", "mat", "sable", "gmah", "mansa",
 }  # fmt: skip
 """Learners that share the training loop of one that is checked whole: their seeds are trained one
 by one only, and under `vmap` among the slow."""
