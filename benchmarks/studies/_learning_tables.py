@@ -12,7 +12,7 @@ Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
 CENTRAL = ("ow_qmix", "cw_qmix", "qtran")
 POLICIES = ("ippo", "mappo", "happo", "coma", "mat", "sable", "teamreg", "coachreg")
 """Learners that are judged by drawn actions; their tables have both kinds of return."""
-ALGORITHMS = (*Q_LEARNERS, *CENTRAL, "ippo", "mappo", "mat", "teamreg")
+ALGORITHMS = (*Q_LEARNERS, *CENTRAL, "ippo", "mappo", "happo", "coma", "mat", "teamreg")
 """Algorithms whose pages have a table."""
 EVERYONE = (*Q_LEARNERS, *CENTRAL, "pqn_vdn", "pqn_qmix", *POLICIES)
 """Learners of the table with one row for each."""
