@@ -1,4 +1,4 @@
-"""What a rollout tells of everyone: joint actions, the others' next actions, and which are known.
+"""Joint actions in a rollout, the others' next actions, and which of them are known.
 
 The others' actions are in the global state after the step, which only training reads.
 """

@@ -67,7 +67,7 @@ class Batch(NamedTuple):
 
 
 class Improved(NamedTuple):
-    """What an update of the actors gives."""
+    """The actors after an update, with their optimiser and metrics."""
 
     actor: Tree
     optimiser: optax.OptState

@@ -14,7 +14,7 @@ from marlx.types import Array, Observation, Tree
 
 
 class Policy(NamedTuple):
-    """What acting needs."""
+    """Parameters of all speakers and of the listener, and who speaks."""
 
     speakers: Tree  # [T + 1, ...]
     listener: Tree

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from marlx.algos.ppo_losses import weighted_mean
 from marlx.learning.distributions import Categorical
 from marlx.types import Array, EnvSpec, Observation, Transition
 
@@ -23,19 +25,18 @@ class Layout(NamedTuple):
       target: numbers of an object.
       heard: numbers of a message.
       shown: C, candidates that the listener sees; 0: it chooses among all objects.
-      parts: first and last number of each of `PARTS` in the global state.
+      parts: the slice of the global state of each of `PARTS`.
     """
 
     mouths: int
     target: int
     heard: int
     shown: int
-    parts: dict[str, tuple[int, int]]
+    parts: dict[str, slice]
 
     def part(self, obs: Observation, name: str) -> Array:
         """Returns f32 [..., size], a part of the global state."""
-        first, last = self.parts[name]
-        return obs.global_state[..., first:last]
+        return obs.global_state[..., self.parts[name]]
 
     def message(self, obs: Observation) -> Array:
         """Returns f32 [..., heard], the message that the listener hears; zeros while it waits."""
@@ -67,10 +68,7 @@ def layout_of(spec: EnvSpec) -> Layout:
         raise ValueError(f"in {spec.id} mouths speak in sequence; order must be 'parallel'")
     seen = spec.obs_sizes[-1] - 1 - heard
     shown = sizes["answer"] if seen >= sizes["answer"] * target else 0
-    parts, first = {}, 0
-    for name, size in spec.state_parts:
-        parts[name], first = (first, first + size), first + size
-    return Layout(mouths, target, heard, shown, {name: parts[name] for name in PARTS})
+    return Layout(mouths, target, heard, shown, {name: spec.state_part(name) for name in PARTS})
 
 
 class Games(NamedTuple):
@@ -102,11 +100,6 @@ def games_of(t: Transition) -> Games:
     )
 
 
-def mean(values: Array, weight: Array) -> Array:
-    """Returns f32 [], the mean of f32 [...] weighted by f32 [...]; 0 where all weights are 0."""
-    return (values * weight).sum() / jnp.maximum(weight.sum(), 1e-8)
-
-
 def choice_loss(logits: Array, answer: Array, weight: Array) -> Array:
     """Returns f32 [], the cross-entropy of choices: `-mean log L(answer | message, candidates)`.
 
@@ -115,9 +108,7 @@ def choice_loss(logits: Array, answer: Array, weight: Array) -> Array:
       answer: f32 [..., C], one-hot.
       weight: f32 [...].
     """
-    log_prob = (logits - jnp.max(logits, -1, keepdims=True)).astype(jnp.float32)
-    log_prob = log_prob - jnp.log(jnp.exp(log_prob).sum(-1, keepdims=True))
-    return mean(-(log_prob * answer).sum(-1), weight)
+    return weighted_mean(optax.softmax_cross_entropy(logits, answer), weight)
 
 
 def lesson_loss(outputs: Array, mask: Array, lesson: Array, weight: Array) -> Array:
@@ -130,7 +121,7 @@ def lesson_loss(outputs: Array, mask: Array, lesson: Array, weight: Array) -> Ar
       weight: f32 [...].
     """
     symbols = lesson.reshape(*outputs.shape[:-1], -1).argmax(-1)
-    return mean(-ACTIONS.log_prob(outputs, mask, symbols).sum(-1), weight)
+    return weighted_mean(-ACTIONS.log_prob(outputs, mask, symbols).sum(-1), weight)
 
 
 def reinforce_loss(outputs: Array, games: Games, baseline: Array, entropy: Array | float) -> Array:
@@ -146,6 +137,6 @@ def reinforce_loss(outputs: Array, games: Games, baseline: Array, entropy: Array
     """
     mask = games.spoken.action_mask[..., :-1, :]
     log_prob = ACTIONS.log_prob(outputs, mask, games.said).sum(-1)
-    gain = mean((games.hit - baseline) * log_prob, games.speaks)
-    spread = mean(ACTIONS.entropy(outputs, mask, games.said).sum(-1), games.speaks)
+    gain = weighted_mean((games.hit - baseline) * log_prob, games.speaks)
+    spread = weighted_mean(ACTIONS.entropy(outputs, mask, games.said).sum(-1), games.speaks)
     return -gain - entropy * spread

@@ -22,7 +22,6 @@ from marlx.algos.population.games import (
     ACTIONS,
     games_of,
     layout_of,
-    mean,
     reinforce_loss,
 )
 from marlx.algos.population.losses import (
@@ -41,6 +40,7 @@ from marlx.algos.population.schedule import (
     phase_of,
     speaker_of,
 )
+from marlx.algos.ppo_losses import weighted_mean
 from marlx.learner import Learner
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
@@ -114,7 +114,7 @@ def update(
     speaker, of_s = stepped(speaker, of_s, grad_s, phase.kind != LISTEN)
     listener, of_l = stepped(state.listener, of_l, grad_l, phase.kind != SPEAK)
     games = games_of(state.rollout)
-    hits = mean(games.hit, games.speaks)
+    hits = weighted_mean(games.hit, games.speaks)
     state = state._replace(
         speakers=jax.tree.map(lambda x, y: x.at[phase.newest].set(y), state.speakers, speaker),
         listener=listener,
@@ -145,6 +145,53 @@ def added(parts: Parts, state: PopulationState) -> PopulationState:
 # --- the learner ---
 
 
+def init(parts: Parts, key: Array, example: Transition) -> PopulationState:
+    """Returns the first state, in which all speakers are the same.
+
+    Raises:
+      ValueError: a rollout is no two whole rounds.
+    """
+    config, layout = parts.config, parts.layout
+    length = example.terminated.shape[0]
+    if length < 4 or length % 2:
+        raise ValueError(
+            f"rollout_length is {length}; it must be even, 4 or more: rounds of two steps, the "
+            "first half of them to adapt to, the others to judge by"
+        )
+    of_speaker, of_listener = jax.random.split(key)
+    mouth = jnp.zeros((1, parts.spec.obs_size))
+    message = jnp.zeros((1, layout.heard))
+    candidates = jnp.zeros((1, layout.shown, layout.target))
+    speaker = parts.speaker.init(of_speaker, mouth)
+    listener = parts.listener.init(of_listener, message, candidates)
+    size = 1 + config.population * config.growing
+    return PopulationState(
+        jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), speaker),
+        listener,
+        (parts.optimiser.init(speaker), parts.optimiser.init(listener)),
+        jnp.float32(1 / parts.listener.choices),
+        jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example),
+        jnp.int32(0),
+    )
+
+
+def act(
+    parts: Parts,
+    everyone: bool,
+    policy: Policy,
+    memory: Array,
+    obs: Observation,
+    key: Array,
+    explore: bool,
+) -> tuple[Array, Array, Tree]:
+    """Returns what `Act` does; the newest speaker speaks unless `everyone` and `explore`."""
+    newest = jnp.full_like(memory, policy.phase.newest)
+    who = speaker_of(policy.phase, memory) if explore and everyone else newest
+    logits, mask = outputs_of(parts, policy, who, obs), obs.action_mask
+    drawn = ACTIONS.sample(key, logits, mask) if explore else ACTIONS.mode(logits, mask)
+    return drawn, memory, ()
+
+
 def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
     """Returns the learner of dynamic populations, for signalling games with lessons.
 
@@ -159,7 +206,7 @@ def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
     is trained with all speakers there are, where a few might be drawn.
     """
     layout = layout_of(spec)
-    choices = layout.parts["answer"][1] - layout.parts["answer"][0]
+    choices = dict(spec.state_parts)["answer"]
     clip = optax.clip_by_global_norm(config.max_grad_norm)
     parts = Parts(
         spec,
@@ -170,61 +217,19 @@ def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
         optax.chain(clip, optax.scale_by_adam(eps=1e-5)),
     )
 
-    def init(key: Array, example: Transition) -> PopulationState:
-        length = example.terminated.shape[0]
-        if length < 4 or length % 2:
-            raise ValueError(
-                f"rollout_length is {length}; it must be even, 4 or more: rounds of two steps, the "
-                "first half of them to adapt to, the others to judge by"
-            )
-        of_speaker, of_listener = jax.random.split(key)
-        mouth = jnp.zeros((1, spec.obs_size))
-        message = jnp.zeros((1, layout.heard))
-        candidates = jnp.zeros((1, layout.shown, layout.target))
-        speaker = parts.speaker.init(of_speaker, mouth)
-        listener = parts.listener.init(of_listener, message, candidates)
-        size = 1 + config.population * config.growing
-        return PopulationState(
-            jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), speaker),
-            listener,
-            (parts.optimiser.init(speaker), parts.optimiser.init(listener)),
-            jnp.float32(1 / choices),
-            jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example),
-            jnp.int32(0),
-        )
-
     def policy(state: PopulationState) -> Policy:
         return Policy(state.speakers, state.listener, phase_of(config, state.updates))
 
-    def act(
-        policy: Policy, memory: Array, obs: Observation, key: Array, explore: bool
-    ) -> tuple[Array, Array, Tree]:
-        return act_with(policy, speaker_of(policy.phase, memory), memory, obs, key, explore)
-
-    def act_drawn(
-        policy: Policy, memory: Array, obs: Observation, key: Array, explore: bool
-    ) -> tuple[Array, Array, Tree]:
-        newest = jnp.full_like(memory, policy.phase.newest)
-        return act_with(policy, newest, memory, obs, key, explore)
-
-    def act_with(
-        policy: Policy, who: Array, memory: Array, obs: Observation, key: Array, explore: bool
-    ) -> tuple[Array, Array, Tree]:
-        who = who if explore else jnp.full_like(memory, policy.phase.newest)
-        logits, mask = outputs_of(parts, policy, who, obs), obs.action_mask
-        drawn = ACTIONS.sample(key, logits, mask) if explore else ACTIONS.mode(logits, mask)
-        return drawn, memory, ()
-
     return Learner(
-        init=init,
+        init=functools.partial(init, parts),
         memory=lambda num_envs: jnp.arange(num_envs, dtype=jnp.int32),
         policy=policy,
-        act=act,
+        act=functools.partial(act, parts, True),
         observe=lambda state, t: state._replace(rollout=t),
         update=functools.partial(update, parts),
         config=config,
         judged="drawn",
-        act_drawn=act_drawn,
+        act_drawn=functools.partial(act, parts, False),
     )
 
 

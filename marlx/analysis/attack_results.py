@@ -1,4 +1,4 @@
-"""What an attack on a run found: `attack.json`, as text, as a picture, and in a report."""
+"""Results of an attack on a run: `attack.json`, as text, as a picture, and in a report."""
 
 from __future__ import annotations
 

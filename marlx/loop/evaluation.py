@@ -94,7 +94,7 @@ def evaluate_modes(
 
 
 class Played(NamedTuple):
-    """What each of E whole episodes came to."""
+    """Returns and outcomes of E whole episodes."""
 
     returns: Array  # f32 [E], of the team
     agent_returns: Tree  # f32 [E, N], of each agent; () where `EnvSpec.rewards_differ` is False

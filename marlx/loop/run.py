@@ -203,7 +203,7 @@ class Run:
 
     @property
     def begins_with(self) -> dict[str, Any] | None:
-        """What `read_warm_start` has returned; None where it was not called, or is not needed."""
+        """The result of `read_warm_start`; None where it was not called, or is not needed."""
         return None if self._warm_start is None else self._warm_start.facts
 
     def compile(self) -> None:

@@ -31,7 +31,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 class WarmStart(NamedTuple):
-    """What a run begins with.
+    """Parameters of another run that a run begins with.
 
     Attributes:
       arrays: by name in the learner's state, of one seed.

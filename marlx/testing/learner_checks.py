@@ -228,7 +228,7 @@ def _check_shapes(case: _Case) -> None:
 
 
 def _check_inspect(case: _Case) -> None:
-    """What `inspect` shows begins with the axis [B], and known names have their shapes."""
+    """Checks that arrays of `inspect` begin with the axis [B]; known names have known shapes."""
     learner, spec = case.learner, case.spec
     if learner.inspect is None:
         return

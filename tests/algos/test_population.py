@@ -79,7 +79,8 @@ def test_without_inner_steps_it_is_a_listener_of_many_speakers_bit_for_bit():
     loss = table_loss((MESSAGE, ANSWER))
 
     def many(table):
-        each = jnp.stack([loss(table, ((WHO == n) & ~HALF).astype(jnp.float32)) for n in range(3)])
+        later = (WHO == jnp.arange(3)[:, None, None]) & ~HALF
+        each = jax.vmap(loss, (None, 0))(table, later.astype(jnp.float32))
         return jnp.where(jnp.arange(3) < 2, each, 0).sum() / jnp.int32(2)
 
     def met(table):
@@ -211,8 +212,9 @@ def test_without_lessons_and_speakers_it_is_a_plain_listener_of_a_fixed_speaker(
     before = states[0].listener
     change, _ = plain.update(jax.grad(loss)(before), plain.init(before))
     wanted = optax.apply_updates(before, change)
+    # a thousandth of a step: where a gradient is 0 but for rounding, Adam makes that of it
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), states[1].listener, wanted
+        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), states[1].listener, wanted
     )
 
 
