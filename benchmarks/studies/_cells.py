@@ -65,6 +65,19 @@ def asked_steps(found: Result) -> int:
     return int(found.records[0]["settings"]["total_steps"])
 
 
+def seconds(found: Result) -> float:
+    """Returns the wall time of a training of all its seeds, with compiling and evaluations."""
+    return float(np.mean([sum(run["seconds"].values()) for run in found.runs]))
+
+
+def machine(found: Result) -> str:
+    """Returns what trained: `2 cores` or the name of an accelerator."""
+    device = found.runs[-1]["device"]
+    if device["platform"] == "cpu":
+        return f"{device['count']} cores"
+    return str(device["kind"]).removeprefix("NVIDIA ").split()[0]
+
+
 def number(value: float, decimals: int | None = None) -> str:
     """Returns a number with three digits or so: `0.972`, `9.13`, `-18.5`, `210`."""
     return text.rounded(value, decimals)
@@ -199,6 +212,9 @@ def measured(comparison: str, arm: str, name: str) -> Any:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
+    """Returns a Markdown table, or words that say that there are no rows."""
+    rows = list(rows)
+    if not rows:
+        return "No results are stored yet."
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

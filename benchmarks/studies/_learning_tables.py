@@ -10,13 +10,13 @@ import numpy as np
 
 Q_LEARNERS = ("iql", "vdn", "qmix", "qplex", "joint_q")
 CENTRAL = ("ow_qmix", "cw_qmix", "qtran")
-POLICIES = ("ippo", "mappo", "happo", "coma", "mat", "sable", "teamreg", "coachreg")
+PARALLEL = ("pqn_vdn", "pqn_qmix")
+POLICIES = ("ippo", "mappo", "happo", "haa2c", "coma", "mat", "sable", "teamreg", "coachreg")
 """Learners that are judged by drawn actions; their tables have both kinds of return."""
-ALGORITHMS = (*Q_LEARNERS, *CENTRAL, "ippo", "mappo", "happo", "coma", "mat", "teamreg")
+ALGORITHMS = (*Q_LEARNERS, *CENTRAL, *PARALLEL, *POLICIES)
 """Algorithms whose pages have a table."""
-EVERYONE = (*Q_LEARNERS, *CENTRAL, "pqn_vdn", "pqn_qmix", *POLICIES)
-"""Learners of the table with one row for each."""
 GAMES = ("two_step", "qtran", "climbing", "penalty-0", "penalty-25", "penalty-100")
+EIGHT = "Foraging-8x8-2p-2f-coop-v3"
 SMALL = (
     *(f"matrix/{game}" for game in GAMES),
     "Foraging-8x8-2p-2f-coop-v3",
@@ -33,6 +33,7 @@ LARGE = (
     "Foraging-15x15-4p-5f-v3",
     "Foraging-15x15-3p-5f-v3",
 )
+CONTINUOUS = "mpe/simple_spread_v3-continuous"
 GRADIENT_TASKS = (
     "Foraging-8x8-2p-2f-coop-v3",
     "Foraging-2s-8x8-2p-2f-coop-v3",
@@ -48,7 +49,12 @@ OPPONENTS = {
     "partners/mpe/simple_tag_v3": "predators learn",
     "partners/mpe/simple_adversary_v3": "good agents learn",
 }
-WORDS = {"mpe/simple_spread_v3": " (mean over agents)"}
+NAMES = {CONTINUOUS: "mpe/simple_spread_v3"}
+"""Environments of tasks that are one with settings."""
+WORDS = {
+    "mpe/simple_spread_v3": " (mean over agents)",
+    CONTINUOUS: ", continuous actions (mean over agents)",
+}
 NOTES = {
     ("Foraging-8x8-2p-2f-coop-v3", "qmix"): " (a)",
     ("Foraging-8x8-2p-2f-coop-v3", "qplex"): " (b)",
@@ -126,32 +132,19 @@ def opponents() -> str:
 
 def algorithm(name: str) -> str:
     """Returns the table of all stored results of an algorithm, without opponents."""
-    tasks = dict.fromkeys((*SMALL, *PARTICLES, *LARGE, *GRADIENT_TASKS))
+    tasks = dict.fromkeys((*SMALL, *PARTICLES, CONTINUOUS, *LARGE, *GRADIENT_TASKS))
     draws = name in POLICIES
     rows = []
     for task in tasks:
         one = found(task, name)
         if one is None:
             continue
-        steps = f"{one.records[0]['settings']['total_steps']:,}"
+        steps = f"{cells.asked_steps(one):,}"
         values = [cells.greedy(one), *([cells.drawn(one)] if draws else [])]
-        label = f"`{task}`{WORDS.get(task, '')}"
+        label = f"`{NAMES.get(task, task)}`{WORDS.get(task, '')}"
         rows.append([label, steps, cells.random_return(one), *values, cells.optimum(one)])
     head = ["greedy", "drawn"] if draws else [name]
     return cells.table(["task", "steps", "random", *head, "optimum"], rows)
-
-
-def everyone() -> str:
-    """Returns one row per learner on the board that all were trained on, by steps and return."""
-    task = "Foraging-8x8-2p-2f-coop-v3"
-    both = [(name, one) for name in EVERYONE if (one := found(task, name)) is not None]
-    rows = []
-    for name, one in sorted(both, key=lambda pair: (cells.asked_steps(pair[1]), pair[0])):
-        judged, other = ("drawn", cells.greedy(one)) if name in POLICIES else ("greedy", "")
-        value = cells.of_actions(one, judged)
-        seeds = str(len(one.rows))
-        rows.append([f"`{name}`", f"{cells.asked_steps(one):,}", seeds, judged, value, other])
-    return cells.table(["", "steps", "rows", "actions", "return", "greedy beside it"], rows)
 
 
 def _greedy(task: str, name: str) -> str:
@@ -205,10 +198,10 @@ def off_policy() -> str:
 
 def pqn() -> str:
     """Returns of PQN beside those of the replay-based learners with the same mixers."""
-    task, rows = "Foraging-8x8-2p-2f-coop-v3", []
+    task, rows = EIGHT, []
     for name in ("pqn_vdn", "vdn", "pqn_qmix", "qmix"):
         one = cells.need("learning", task, name)
-        steps = f"{one.records[0]['settings']['total_steps']:,}"
+        steps = f"{cells.asked_steps(one):,}"
         rows.append([f"`{name}`", str(len(one.rows)), steps, cells.greedy(one)])
     return cells.table(["", "seeds", "steps", "greedy return"], rows)
 
@@ -217,7 +210,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "off-policy": off_policy,
     "pqn": pqn,
     "greedy-lock": greedy_lock,
-    "learning-everyone": everyone,
     "learning-small": small,
     "learning-large": large,
     "learning-gradients": gradients,

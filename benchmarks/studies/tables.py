@@ -24,6 +24,7 @@ import _attack_tables
 import _choose_tables
 import _claims
 import _composite_tables
+import _everyone_tables
 import _leaderboard
 import _learning_tables
 import _mansa_tables
@@ -37,6 +38,7 @@ DOCS = ROOT / "docs"
 PAGES = (*sorted(DOCS.glob("*.md")), *sorted(STUDIES.glob("*.md")), ROOT / "README.md")
 TABLES: Mapping[str, Callable[[], str]] = {
     **_learning_tables.TABLES,
+    **_everyone_tables.TABLES,
     **_choose_tables.TABLES,
     **_mansa_tables.TABLES,
     **_composite_tables.TABLES,
