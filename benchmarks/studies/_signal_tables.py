@@ -14,6 +14,8 @@ LISTENERS = {
     "liam": "LIAM",
     "oracle": "told the number of the language",
 }
+GAMES = {"lewis-5": 5, "lewis-10": 10, "objects-3x5": 125}
+"""Objects to speak of, by game of pairs."""
 LESSONS = (
     "lessons only",
     "self-play only",
@@ -27,17 +29,14 @@ LESSONS = (
 def pairs() -> str:
     """Returns the table of pairs that invent a language."""
     rows = []
-    for symbols in (5, 10):
+    for game, objects in GAMES.items():
         for name in ("ippo", "mappo", "iql", "qmix"):
-            found = cells.result("signalling", f"lewis-{symbols}", name)
+            found = cells.result("signalling", game, name)
             if found is not None:
-                solved = sum(row["measured"]["different_messages"] == symbols for row in found.rows)
+                solved = sum(row["measured"]["different_messages"] == objects for row in found.rows)
                 seeds = f"{solved} of {len(found.rows)}"
-                game = f"`signal/lewis-{symbols}`"
-                steps = f"{cells.asked_steps(found):,}"
-                rows.append(
-                    [game, f"`{name}`", steps, cells.drawn(found), cells.greedy(found), seeds]
-                )
+                arm = [f"`signal/{game}`", f"`{name}`", f"{cells.asked_steps(found):,}"]
+                rows.append([*arm, cells.drawn(found), cells.greedy(found), seeds])
     head = ["steps", "drawn", "greedy", "seeds with a message for each target"]
     return cells.table(["game", "pair", *head], rows)
 
