@@ -213,5 +213,6 @@ ALGORITHMS = (
         AMIConfig,
         ami,
         parts=(("ppo", "mappo"),),
+        example="partners/matrix/climbing",
     ),
 )

@@ -249,6 +249,7 @@ ALGORITHMS = (
         "a listener meta-learns with many speakers",
         PopulationConfig,
         dynamic_population,
+        example="signal/lewis-5",
     ),
 )
 """The dynamic population, as `marlx train` finds it."""

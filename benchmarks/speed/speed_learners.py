@@ -34,9 +34,9 @@ class Case(NamedTuple):
 
 def cases() -> dict[str, Case]:
     """Returns the cases by name: every algorithm of marlx."""
-    found = {name: Case(name) for name in registry.algorithms()}
-    found |= {name: Case(name, PARTNERS) for name in ("ami", "clam", "liam")}
-    return found | {"dynamic_population": Case("dynamic_population", "signal/objects-3x5")}
+    records = map(registry.algorithm, registry.algorithms())
+    found = {one.name: Case(one.name, one.example or FORAGING) for one in records}
+    return found | {name: Case(name, PARTNERS) for name in ("ami", "clam", "liam")}
 
 
 def measure(name: str, steps: int, blocks: int) -> dict[str, Any]:
