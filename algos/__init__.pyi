@@ -3000,8 +3000,8 @@ def ami(
     *,
     influence: float = 0.1,
     influence_of: Literal["marginal", "taken"] = "marginal",
-    targets: Literal["oracle", "drawn", "random", "shuffled"] = "oracle",
-    distance: Literal["l1", "l2", "max"] = "l1",
+    targets: Literal["oracle", "drawn", "random", "shuffled", "none"] = "oracle",
+    distance: Literal["l1", "l2", "max", "log"] = "l1",
     model: NextActionConfig | Mapping[str, Any] = ...,
     ppo: PPOConfig | Mapping[str, Any] = ...,
 ) -> Learner:
@@ -3019,10 +3019,12 @@ def ami(
         `drawn`: as in the authors' code, an oracle that learns from its own proposals.
         `random`: control, any legal action.
         `shuffled`: control, what the oracle proposed for other steps of the rollout.
+        `none`: control, anything but what they do where own actions are uniformly random.
       distance: Distance of what is expected from what is proposed:
         `l1`: the sum of differences of probabilities.
         `l2`: Euclidean.
         `max`: the largest difference.
+        `log`: minus the log-probability of what is proposed.
       model: Training of the model of what the others do next.
       ppo: Settings of the policy, and of the oracle but for its network.
     """

@@ -102,6 +102,8 @@ class Algorithm(NamedTuple):
         preset of the first part.
       prepare: `(env) -> env`, a wrapper that the learner needs around every environment, such as
         `marlx.subgoals.with_subgoals`. Policies act in the wrapped environment.
+      example: id of an environment in which it learns with its preset, if it needs one that has
+        something: partners whose actions it is told, a language that is taught. Empty: any will do.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Algorithm(NamedTuple):
     preset: str = ""
     parts: tuple[tuple[str, str], ...] = ()
     prepare: Callable[[Environment[Any, Any]], Environment[Any, Any]] | None = None
+    example: str = ""
 
     def __call__(self, spec: EnvSpec | Environment[Any, Any] | str, **settings: Any) -> Learner:
         """Returns the learner for `spec`, with `settings` of `config` by keyword.

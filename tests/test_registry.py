@@ -10,7 +10,6 @@ from marlx import registry
 from marlx._modules import modules_of
 from marlx.config import experiment
 from marlx.learner import Learner
-from marlx.subgoals import with_subgoals
 from marlx.testing import Constant
 
 FORAGING = "Foraging-8x8-2p-2f-coop-v3"
@@ -19,12 +18,8 @@ FORAGING = "Foraging-8x8-2p-2f-coop-v3"
 @pytest.mark.parametrize("name", registry.algorithms())
 def test_every_algorithm_is_an_attribute_that_can_be_called(name):
     """Also at the second access, when its module has been imported."""
-    env, params = registry.make("Foraging-5x5-2p-1f-coop-v3")
-    spec = with_subgoals(env).spec(params)
-    if name in ("ami", "liam"):
-        spec = registry.make_env("partners/matrix/climbing", privileged=True).spec()
-    if name == "dynamic_population":
-        spec = registry.make_env("signal/lewis-5", lessons=2).spec()
+    env_id = registry.algorithm(name).example or "Foraging-5x5-2p-1f-coop-v3"
+    spec = experiment(name, env_id).prepared().spec()
     for _ in range(2):
         assert isinstance(getattr(marlx.algos, name)(spec), Learner)
 

@@ -267,5 +267,6 @@ ALGORITHMS = (
         clam,
         preset="clam",
         parts=(("ppo", "ippo"),),
+        example="partners/matrix/climbing",
     ),
 )

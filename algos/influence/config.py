@@ -9,8 +9,8 @@ from marlx.algos.ppo_config import PPOConfig
 from marlx.settings import check_settings, nearest_names, setting
 
 InfluenceOf = Literal["marginal", "taken"]
-Targets = Literal["oracle", "drawn", "random", "shuffled"]
-Distance = Literal["l1", "l2", "max"]
+Targets = Literal["oracle", "drawn", "random", "shuffled", "none"]
+Distance = Literal["l1", "l2", "max", "log"]
 
 
 @nearest_names
@@ -49,12 +49,14 @@ class AMIConfig:
     `oracle`: proposed by an oracle, which learns from what the others did and what followed.
     `drawn`: as in the authors' code, an oracle that learns from its own proposals.
     `random`: control, any legal action.
-    `shuffled`: control, what the oracle proposed for other steps of the rollout."""
+    `shuffled`: control, what the oracle proposed for other steps of the rollout.
+    `none`: control, anything but what they do where own actions are uniformly random."""
     distance: Distance = "l1"
     """Distance of what is expected from what is proposed:
     `l1`: the sum of differences of probabilities.
     `l2`: Euclidean.
-    `max`: the largest difference."""
+    `max`: the largest difference.
+    `log`: minus the log-probability of what is proposed."""
     model: NextActionConfig = dataclasses.field(default_factory=NextActionConfig)
     """Training of the model of what the others do next."""
     ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)

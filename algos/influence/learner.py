@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from marlx.algos.influence import model as next_actions_of
 from marlx.algos.influence import oracle as proposing
 from marlx.algos.influence.config import AMIConfig
-from marlx.algos.influence.equations import adversary_reward, distances, expected_actions
+from marlx.algos.influence.equations import adversary_reward, penalties
 from marlx.algos.influence.joint import (
     joint_inputs,
     legal,
@@ -50,7 +50,7 @@ class AMIState(NamedTuple):
 
     ppo: PPOState
     model: ModelState
-    oracle: Tree  # PPOState; () where targets are random
+    oracle: Tree  # PPOState; () where targets are random, or there are none
     rewards: Moments  # of the team reward of a step
 
 
@@ -150,9 +150,8 @@ def update(parts: Parts, state: AMIState, key: Array) -> tuple[AMIState, dict[st
     params, before = state.model.params, state.model.memory
     _, memories = next_actions_of.unroll(parts.model, params, before, inputs, t.done)
     logits = next_actions_of.after_each_action(parts.model, params, memories, inputs)
-    expected = expected_actions(own_probability(parts, state, t), logits)
-    target = proposed.target[:, :, None]  # for each of the N adversaries
-    penalty = distances(expected, target, config.distance).sum(-1)
+    own = own_probability(parts, state, t)
+    penalty = penalties(config, own, logits, proposed.target, t.obs.action_mask)
     rewards = extend(state.rewards, spec.team_reward(t.reward, t.obs.active))
     reward = adversary_reward(t.reward, penalty, config.influence, rewards.deviation)
 
@@ -193,7 +192,7 @@ def ami(spec: EnvSpec, config: AMIConfig | None = None, **settings: Any) -> Lear
         return ppo._replace(config=config)
     require_partners(spec)
     oracle = None
-    if config.targets != "random":
+    if config.targets not in ("random", "none"):
         oracle = proposing.oracle_learner(spec, config.ppo, inputs_size(spec))
     recurrent = ppo.memory(1).shape[-1] > 0
     model = next_actions_of.model_parts(spec, config.model, recurrent=recurrent)
@@ -214,5 +213,6 @@ ALGORITHMS = (
         AMIConfig,
         ami,
         parts=(("ppo", "mappo"),),
+        example="partners/matrix/climbing",
     ),
 )

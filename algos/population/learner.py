@@ -42,6 +42,7 @@ from marlx.algos.population.schedule import (
 )
 from marlx.algos.ppo_losses import weighted_mean
 from marlx.learner import Learner
+from marlx.learning.part_rates import with_part_rates
 from marlx.registry import Algorithm
 from marlx.types import Array, EnvSpec, Observation, Transition, Tree
 
@@ -104,15 +105,15 @@ def update(
     speaker = jax.tree.map(lambda x: x[phase.newest], state.speakers)
     (grad_s, grad_l), metrics = gradients(parts, state, phase, speaker)
 
-    def stepped(params: Tree, optimiser: Tree, gradient: Tree, learns: Array) -> tuple[Tree, Tree]:
-        change, after = parts.optimiser.update(gradient, optimiser, params)
+    def stepped(who: int, params: Tree, gradient: Tree, learns: Array) -> tuple[Tree, Tree]:
+        before = state.optimisers[who]
+        change, after = parts.optimisers[who].update(gradient, before, params)
         moved = jax.tree.map(lambda p, s: p - c.lr * s, params, change)
         keep = functools.partial(jnp.where, learns)
-        return jax.tree.map(keep, moved, params), jax.tree.map(keep, after, optimiser)
+        return jax.tree.map(keep, moved, params), jax.tree.map(keep, after, before)
 
-    of_s, of_l = state.optimisers
-    speaker, of_s = stepped(speaker, of_s, grad_s, phase.kind != LISTEN)
-    listener, of_l = stepped(state.listener, of_l, grad_l, phase.kind != SPEAK)
+    speaker, of_s = stepped(0, speaker, grad_s, phase.kind != LISTEN)
+    listener, of_l = stepped(1, state.listener, grad_l, phase.kind != SPEAK)
     games = games_of(state.rollout)
     hits = weighted_mean(games.hit, games.speaks)
     state = state._replace(
@@ -138,7 +139,8 @@ def added(parts: Parts, state: PopulationState) -> PopulationState:
         lambda x, y: x.at[phase.newest].set(begins(y, x[phase.newest])), state.speakers, last
     )
     of_s, of_l = state.optimisers
-    of_s = jax.tree.map(begins, parts.optimiser.init(last), of_s)
+    *_, rates = of_s
+    of_s = jax.tree.map(begins, (*parts.optimisers[0].init(last)[:-1], rates), of_s)
     return state._replace(speakers=speakers, optimisers=(of_s, of_l))
 
 
@@ -168,7 +170,7 @@ def init(parts: Parts, key: Array, example: Transition) -> PopulationState:
     return PopulationState(
         jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), speaker),
         listener,
-        (parts.optimiser.init(speaker), parts.optimiser.init(listener)),
+        (parts.optimisers[0].init(speaker), parts.optimisers[1].init(listener)),
         jnp.float32(1 / parts.listener.choices),
         jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example),
         jnp.int32(0),
@@ -208,13 +210,14 @@ def population_learner(spec: EnvSpec, config: PopulationConfig) -> Learner:
     layout = layout_of(spec)
     choices = dict(spec.state_parts)["answer"]
     clip = optax.clip_by_global_norm(config.max_grad_norm)
+    adam = optax.chain(clip, optax.scale_by_adam(eps=1e-5))
     parts = Parts(
         spec,
         config,
         layout,
         Speaker(config.hidden, spec.num_actions),
         Listener(config.hidden, choices),
-        optax.chain(clip, optax.scale_by_adam(eps=1e-5)),
+        (with_part_rates(adam, "speakers"), with_part_rates(adam, "listener")),
     )
 
     def policy(state: PopulationState) -> Policy:
@@ -246,6 +249,7 @@ ALGORITHMS = (
         "a listener meta-learns with many speakers",
         PopulationConfig,
         dynamic_population,
+        example="signal/lewis-5",
     ),
 )
 """The dynamic population, as `marlx train` finds it."""

@@ -20,7 +20,7 @@ class Parts(NamedTuple):
     layout: Layout
     speaker: Speaker
     listener: Listener
-    optimiser: optax.GradientTransformation  # without the step size
+    optimisers: tuple[optax.GradientTransformation, ...]  # speaker, listener; no step size
 
 
 def listener_loss(parts: Parts, games: Games, listener: Tree, weight: Array) -> Array:

@@ -2,11 +2,12 @@
 
     python benchmarks/speed/speed_learners.py [--quick] [--only NAME ...]
 
-Each learner trains one seed with the shipped preset on level-based foraging (CLAM and LIAM with
-partners), in a separate process and without a compilation cache. Steps per second are those of
-rollouts and updates. The compilation time is that of a whole run, evaluation included. Peak memory
-is the largest resident size of the process with Python, JAX and the compiler; `compile_peak_mb` is
-its value before the first step, most of it the compiler's. About five minutes on two cores.
+Each learner trains one seed with the shipped preset on level-based foraging (AMI, CLAM and LIAM
+with partners, dynamic populations on a signalling game), in a separate process and without a
+compilation cache. Steps per second are those of rollouts and updates. The compilation time is that
+of a whole run, evaluation included. Peak memory is the largest resident size of the process with
+Python, JAX and the compiler; `compile_peak_mb` is its value before the first step, most of it the
+compiler's. About ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Case(NamedTuple):
 
 def cases() -> dict[str, Case]:
     """Returns the cases by name: every algorithm of marlx."""
-    found = {name: Case(name) for name in registry.algorithms()}
+    records = map(registry.algorithm, registry.algorithms())
+    found = {one.name: Case(one.name, one.example or FORAGING) for one in records}
     return found | {name: Case(name, PARTNERS) for name in ("ami", "clam", "liam")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import _cells as cells
@@ -16,6 +17,8 @@ ARMS = {
     "drawn": "AMI, oracle learns from its own proposals",
     "random": "AMI, random targets",
     "shuffled": "AMI, shuffled targets",
+    "untargeted": "AMI, no targets: any deviation",
+    "log": "AMI, log-probability of the target",
 }
 EXACT = {
     "none": "none: plays by the same rule",
@@ -65,11 +68,10 @@ def attack_exact() -> str:
             row += [value, ""]
         rows.append(row)
     for name, label in ARMS.items():
-        row = [label]
-        for game in GAMES:
-            found = cells.result("attack", game, name)
-            row += [_victims(found), _steps_to(found, game)]
-        rows.append(row)
+        found = {game: cells.result("attack", game, name) for game in GAMES}
+        if any(found.values()):
+            values = [(_victims(one), _steps_to(one, game)) for game, one in found.items()]
+            rows.append([label, *itertools.chain(*values)])
     head = ["attack", "every step", "steps to within 5 %", "last step", "steps to within 0.06"]
     return cells.table(head, rows)
 

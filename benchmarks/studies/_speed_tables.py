@@ -18,8 +18,11 @@ PPO = (
     ("MAPPO, recurrent, windows of 16", "mappo recurrent, windows of 16"),
 )
 LEARNERS = (
-    *("iql", "vdn", "qmix", "qplex", "joint_q", "ippo", "mappo", "ia2c", "maa2c"),
-    *("mansa", "mansa_ppo", "gmah", "gmah_q", "clam", "liam"),
+    *("iql", "vdn", "qmix", "qplex", "ow_qmix", "cw_qmix", "qtran", "joint_q"),
+    *("pqn", "pqn_vdn", "pqn_qmix"),
+    *("ippo", "mappo", "ia2c", "maa2c", "happo", "haa2c", "coma", "mat", "sable"),
+    *("teamreg", "coachreg", "iddpg", "maddpg", "facmac", "isac", "masac", "hasac"),
+    *("mansa", "mansa_ppo", "gmah", "gmah_q", "clam", "liam", "ami", "dynamic_population"),
 )
 QMIX = (
     ("one seed", "one"),
@@ -125,7 +128,7 @@ def learners() -> str:
     """Returns the table of every learner's speed and memory."""
     names = ("steps_per_second", "compile_s", "peak_mb", "compile_peak_mb", "state_mb")
     rows = []
-    for arm in LEARNERS:
+    for arm in (one for one in LEARNERS if cells.result("speed", "speed_learners", one)):
         values = [cells.measured("speed_learners", arm, name) for name in names]
         rows.append([arm, *(f"{value:,}" for value in values)])
     head = ["steps/s", "compile (s)", "peak memory (MB)", "of which before the first step"]

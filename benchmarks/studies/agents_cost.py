@@ -6,7 +6,7 @@
 The task is generated: every agent sees a digit and has to name it. A line has microseconds per
 environment step and agent, of acting and of an update (one pass), and the bytes of temporary arrays
 per environment step and agent that the compiler plans for the update. Where a learner is linear in
-agents they stay the same, or fall.
+agents they stay the same, or fall. The lines are rows of the study `speed`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import _study
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 import marlx
+from marlx.analysis import make_rows, result_rows
 from marlx.environment import Environment, EnvParams, EnvState
 from marlx.learner import example_rollout
 from marlx.loop.rollout import rollout, start
@@ -91,7 +93,7 @@ def seconds(call: Callable[[], Any], repeats: int = 5) -> float:
     return min(times)
 
 
-def measured(name: str, agents: int) -> tuple[float, float, float]:
+def measured(name: str, agents: int) -> dict[str, float]:
     """Returns microseconds of acting and of an update, and bytes, per step and agent."""
     env = Digits(num_agents=agents)
     params = env.default_params
@@ -105,11 +107,36 @@ def measured(name: str, agents: int) -> tuple[float, float, float]:
     state = learner.observe(state, taken)
     update = jax.jit(learner.update).lower(state, jax.random.key(3)).compile()
     share = STEPS * ENVS * agents
-    return (
-        1e6 * seconds(lambda: play(policy, actors, jax.random.key(2))) / share,
-        1e6 * seconds(lambda: update(state, jax.random.key(3))) / share,
-        update.memory_analysis().temp_size_in_bytes / share,
+    acting = seconds(lambda: play(policy, actors, jax.random.key(2)))
+    updating = seconds(lambda: update(state, jax.random.key(3)))
+    return {
+        "act_us": round(1e6 * acting / share, 3),
+        "update_us": round(1e6 * updating / share, 3),
+        "bytes": round(update.memory_analysis().temp_size_in_bytes / share, 1),
+    }
+
+
+def store(name: str, agents: int, found: dict[str, float]) -> None:
+    """Adds a row to the study `speed`; one of the same case and device is replaced."""
+    about = _study.about()
+    settings = {
+        "script": "agents_cost",
+        "learner": name,
+        "agents": agents,
+        "steps": STEPS,
+        "environments": ENVS,
+        "device": result_rows.device_text(about["device"]),
+    }
+    rows, record = make_rows.measured_rows(
+        settings,
+        [found],
+        study="speed",
+        comparison="agents_cost",
+        arm=f"{name}, {agents} agents",
+        about=about,
+        algorithm=name,
     )
+    _study.add(rows, record)
 
 
 def main() -> None:
@@ -120,8 +147,10 @@ def main() -> None:
     print("learner  agents  act us  update us  bytes  (each per step and agent)")
     for name in args.only:
         for agents in args.agents:
-            acting, updating, size = measured(name, agents)
-            print(f"{name:8} {agents:6}  {acting:6.1f}  {updating:9.1f}  {size:5.0f}", flush=True)
+            found = measured(name, agents)
+            act, update, size = found.values()
+            print(f"{name:8} {agents:6}  {act:6.1f}  {update:9.1f}  {size:5.0f}", flush=True)
+            store(name, agents, found)
 
 
 if __name__ == "__main__":

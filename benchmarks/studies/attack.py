@@ -41,6 +41,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "drawn": {"targets": "drawn"},
     "random": {"targets": "random"},
     "shuffled": {"targets": "shuffled"},
+    "untargeted": {"targets": "none"},
+    "log": {"distance": "log"},
 }
 """Settings of `ami`, by arm."""
 TEAMS = {

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import _agents_tables
 import _attack_tables
 import _choose_tables
 import _claims
@@ -44,6 +45,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_composite_tables.TABLES,
     **_signal_tables.TABLES,
     **_attack_tables.TABLES,
+    **_agents_tables.TABLES,
     **_speed_tables.TABLES,
     **_leaderboard.TABLES,
 }

@@ -22,6 +22,7 @@ FILE = "attack.json"
 AXES = {
     "sticky": "actions repeated, probability",
     "dropped": "agents that stand still, share",
+    "erratic": "agents that act at random, share",
     "noise": "noise on observations, deviations",
 }
 """What the strength of each perturbation is."""

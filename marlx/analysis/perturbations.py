@@ -116,8 +116,11 @@ def sticky(team: Team, strength: Array) -> Learner:
     return team.acts(act, memory)
 
 
-def dropped(team: Team, strength: Array) -> Learner:
-    """Returns the team of which a share stands still; which agents is drawn for each episode."""
+def dropped(team: Team, strength: Array, kind: str = "still") -> Learner:
+    """Returns the team of which a share stands `still`, or acts at `random`.
+
+    Which agents is drawn for each episode.
+    """
     spec = team.spec
 
     def memory(num_envs: int) -> Started:
@@ -128,12 +131,15 @@ def dropped(team: Team, strength: Array) -> Learner:
         policy: Tree, memory: Started, obs: Observation, key: Array, explore: bool
     ) -> tuple[Array, Started, Tree]:
         key_act, key_out = jax.random.split(key)
+        other = nothing(spec, obs.action_mask)
+        if kind == "random":
+            other = uniform_action(jax.random.fold_in(key, 2), spec, obs.action_mask)
         action, inner, extras = team.act(policy, memory.inner, obs, key_act, explore)
         numbers = jax.random.uniform(key_out, memory.kept.shape)
         rank = (numbers[:, :, None] > numbers[:, None, :]).sum(-1)
         drawn = rank < jnp.round(strength * spec.num_agents)
         out = jnp.where(memory.fresh[:, None], drawn, memory.kept)
-        action = pick(out, nothing(spec, obs.action_mask), action)
+        action = pick(out, other, action)
         return action, Started(inner, jnp.zeros_like(memory.fresh), out), extras
 
     return team.acts(act, memory)
@@ -178,7 +184,7 @@ def deviations(team: Team, arrays: Tree, key: Array, episodes: int) -> Array:
     return found
 
 
-PERTURBATIONS = ("sticky", "dropped", "noise")
+PERTURBATIONS = ("sticky", "dropped", "erratic", "noise")
 """Names of the perturbations, in their order."""
 
 
@@ -188,7 +194,7 @@ def strengths_of(kind: str, num_agents: int) -> tuple[float, ...]:
     Raises:
       ValueError: there is no such perturbation.
     """
-    if kind == "dropped":
+    if kind in ("dropped", "erratic"):
         return tuple(count / num_agents for count in range(num_agents + 1))
     if kind in ("sticky", "noise"):
         return (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -200,6 +206,7 @@ def perturbed(kind: str, team: Team, strength: Array, deviation: Array) -> Learn
     makers: dict[str, Callable[[], Learner]] = {
         "sticky": functools.partial(sticky, team, strength),
         "dropped": functools.partial(dropped, team, strength),
+        "erratic": functools.partial(dropped, team, strength, "random"),
         "noise": functools.partial(noise, team, strength, deviation),
     }
     return makers[kind]()

@@ -45,10 +45,11 @@ class AttackOptions:
     """Environment steps of each attacker."""
     victims: int | None = setting(None, at_least=1, at_most=MOST_ATTACKERS)
     """Seeds of the run that are attacked, the first ones; all if not given."""
-    perturb: tuple[str, ...] = ("sticky", "dropped", "noise")
+    perturb: tuple[str, ...] = ("sticky", "dropped", "erratic", "noise")
     """Failures of the whole team:
     `sticky`: actions are repeated with a probability.
     `dropped`: some agents stand still for an episode.
+    `erratic`: some agents act at random for an episode.
     `noise`: Gaussian noise on observations, in deviations of each number.
     `none`: no failures."""
     episodes: int = setting(200, at_least=1, at_most=MOST_EPISODES)

@@ -15,6 +15,7 @@ from marlx.algos.influence.equations import (
     adversary_reward,
     distances,
     expected_actions,
+    penalties,
 )
 from marlx.algos.influence.joint import (
     joint_inputs,
@@ -56,7 +57,8 @@ def test_influence_by_hand():
     taken = expected_actions(jnp.array([0.0, 1.0]), logits)
     np.testing.assert_allclose(taken, [[0, 0, 1], [0, 1, 0]])
     target = jnp.array([0, 1])
-    found = {kind: distances(expected, target, kind) for kind in ("l1", "l2", "max")}
+    wanted = jax.nn.one_hot(target, 3)
+    found = {kind: distances(expected, wanted, kind) for kind in ("l1", "l2", "max")}
     np.testing.assert_allclose(found["l1"], [2, 0.5])
     np.testing.assert_allclose(found["l2"], [2**0.5, 0.125**0.5], rtol=1e-6)
     np.testing.assert_allclose(found["max"], [1, 0.25])
@@ -64,6 +66,31 @@ def test_influence_by_hand():
     np.testing.assert_allclose(reward, [0], atol=1e-7)
     uniform = action_nll(jnp.zeros((2, 3)), jnp.array([0, 2]))
     np.testing.assert_allclose(uniform, np.log(3), rtol=1e-6)
+
+
+def test_the_log_distance_is_that_of_the_models_own_probabilities():
+    """After action 0 the other does 0 and 1 with 1/2, after action 1 with 1/4 and 3/4."""
+    logits = jnp.log(jnp.array([[[0.5, 0.5, 1e-30]], [[0.25, 0.75, 1e-30]]]))[None]
+    own, mask = jnp.array([[0.5, 0.5]]), jnp.ones((1, 2), bool)
+    config = dataclasses.replace(SMALL, distance="log")
+    for target, chance in ((0, 0.375), (1, 0.625), (2, 1e-10)):
+        found = penalties(config, own, logits, jnp.array([target]), mask)
+        np.testing.assert_allclose(found, [-np.log(chance)], rtol=1e-5)
+
+
+def test_without_targets_any_change_of_the_others_is_paid():
+    """The other does 0 after the own action 0, else 1; the third own action is not legal."""
+    config = dataclasses.replace(SMALL, targets="none")
+    logits = jnp.array([[[9.0, 0]], [[0, 9]], [[0, 9]]])[None]
+    mask = jnp.array([[True, True, False]])
+    found = [
+        float(penalties(config, jnp.array([own]), logits, jnp.array([0]), mask)[0])
+        for own in ([0.5, 0.5, 0], [1.0, 0, 0], [0, 1.0, 0], [0.75, 0.25, 0])
+    ]
+    np.testing.assert_allclose(found, [0, -1, -1, -0.5], atol=1e-6)
+    both = dataclasses.replace(config, distance="log")
+    still = penalties(both, jnp.array([[0.5, 0.5, 0]]), logits, jnp.array([0]), mask)
+    np.testing.assert_allclose(still, [0], atol=1e-5)
 
 
 def acted(key=0, envs=16, length=30):
@@ -231,16 +258,21 @@ def test_without_influence_it_is_mappo_and_the_model_is_as_good_as_can_be():
 
 
 @pytest.mark.slow
-def test_it_keeps_the_contract_of_a_learner():
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"targets": "shuffled", "influence_of": "taken", "distance": "l2"},
+        {"targets": "none", "distance": "log"},
+    ],
+)
+def test_it_keeps_the_contract_of_a_learner(others):
     """With masks, groups, unequal actions, a GRU, and every other setting."""
     unequal = Unequal()
     env = with_partners(
         unequal, [heuristics(unequal)["random"]], (1, 2), privileged=True, reward="against"
     )
     recurrent = dataclasses.replace(SMALL.ppo, recurrent=True, window=8)
-    config = dataclasses.replace(
-        SMALL, ppo=recurrent, targets="shuffled", influence_of="taken", distance="l2"
-    )
+    config = dataclasses.replace(SMALL, ppo=recurrent, **others)
     check_learner(lambda spec: ami(spec, config), env, others=(), absent=None, eager=False)
 
 

@@ -19,6 +19,7 @@ from marlx.algos.population.networks import Listener
 from marlx.algos.population.schedule import LISTEN, SEED, SPEAK, phase_of, speaker_of
 from marlx.analysis.languages import language_of
 from marlx.envs.signal import Signal, compositional
+from marlx.learning.part_rates import with_factors
 from marlx.loop.rollout import rollout, start
 from marlx.testing import check_learner
 from marlx.types import Transition
@@ -192,6 +193,30 @@ def test_who_learns_when_and_a_new_speaker_is_a_copy_of_the_newest():
     states, _ = trained(alone, 2)
     assert jax.tree.leaves(states[0].speakers)[0].shape[0] == 1
     assert not same(states[1].speakers, states[2].speakers)
+
+
+def test_listener_and_speakers_can_be_frozen_apart():
+    """Phases of one update: listener, speaker 1. With factors of 1 nothing changes."""
+    learner = dynamic_population(GAME.spec(), **TINY)
+    states, rollouts = trained(learner, 2)
+    begun = with_factors(states[0])
+    of_speaker, (*inner, rates) = begun.optimisers
+    fixed = (*inner, rates.map(lambda factors: jax.tree.map(jnp.zeros_like, factors)))
+    frozen = begun._replace(optimisers=(of_speaker, fixed))
+    update = jax.jit(learner.update)
+    for n, t in enumerate(rollouts):
+        begun, frozen = (
+            update(learner.observe(state, t), jax.random.key(n))[0] for state in (begun, frozen)
+        )
+    for part in ("speakers", "listener"):
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, atol=1e-6),
+            getattr(begun, part),
+            getattr(states[2], part),
+        )
+    assert same(frozen.listener, states[0].listener)
+    assert same(frozen.speakers, begun.speakers)
+    assert not same(frozen.listener, begun.listener)
 
 
 def test_without_lessons_and_speakers_it_is_a_plain_listener_of_a_fixed_speaker():

@@ -1,6 +1,7 @@
 """Attacks on teams whose returns are known, and failures whose effect can be computed."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -65,6 +66,13 @@ def test_dropped_agents_do_nothing_for_a_whole_episode():
     assert (none == 3).all() and (all_ == 0).all()
     assert set(half.tolist()) == {1, 2}  # the other agent still acts
     assert half.mean() == pytest.approx(1.5, abs=0.05)
+
+
+def test_erratic_agents_take_any_action():
+    """The first agent's action pays twice what the second's does, each step of its own."""
+    found = curve(team_of(alternating), functools.partial(dropped, kind="random"), 0.0, 0.5, 1.0)
+    np.testing.assert_allclose(found.mean(-1), [3, 3, 3], atol=0.1)
+    np.testing.assert_allclose(found.var(-1), [0, (2 + 0.5) / 2, 2.5], atol=0.15)
 
 
 def test_noise_is_measured_in_deviations_of_what_changes():

@@ -17,7 +17,7 @@ from marlx.loop.evaluation import evaluate, evaluate_modes, modes_of
 from marlx.loop.program import loop
 from marlx.loop.rollout import agent_returns
 from marlx.loop.run import Run
-from marlx.registry import algorithms, make_env
+from marlx.registry import algorithm, algorithms, make_env
 from marlx.runs import checkpoint_files
 from marlx.runs.array_store import Checkpoint
 from marlx.runs.identity import check_settings, schedule_of, settings_of_run
@@ -145,18 +145,13 @@ def test_evaluate_takes_the_actions_that_the_learner_is_judged_by():
     np.testing.assert_array_equal(play("drawn"), play("greedy", True))
 
 
-PLAYED = dict.fromkeys(algorithms(), "Foraging-5x5-2p-1f-coop-v3")
-PLAYED |= dict.fromkeys(("ami", "clam", "liam"), "partners/Foraging-8x8-2p-2f-coop-v3")
-PLAYED["dynamic_population"] = "signal/lewis-5"
-
-
-@pytest.mark.parametrize("name", PLAYED)
+@pytest.mark.parametrize("name", algorithms())
 def test_policy_gradients_are_judged_by_drawn_actions_and_q_learners_greedily(name):
     policies = ("ippo", "mappo", "ia2c", "maa2c", "happo", "haa2c", "coma", "mat", "sable")
     regularised = ("teamreg", "coachreg")
     others = ("mansa_ppo", "gmah", "ami", "clam", "liam", "dynamic_population")
     drawn = name in (*policies, *regularised, *others)
-    *_, learner = experiment(name, PLAYED[name]).build()
+    *_, learner = experiment(name, algorithm(name).example or "Foraging-5x5-2p-1f-coop-v3").build()
     assert learner.judged == ("drawn" if drawn else "greedy")
 
 

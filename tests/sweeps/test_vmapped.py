@@ -110,9 +110,7 @@ def algorithms():
 @pytest.mark.parametrize("algorithm", algorithms())
 def test_every_setting_declared_traced_can_be_an_argument(algorithm):
     """The whole training is traced, with an array in each of them."""
-    env_id = "Foraging-5x5-2p-1f-coop-v3"
-    if algorithm in ("ami", "liam"):
-        env_id = "partners/matrix/climbing"
+    env_id = registry.algorithm(algorithm).example or "Foraging-5x5-2p-1f-coop-v3"
     chosen = experiment(algorithm, env_id, num_envs=8)
     declared = traced_settings(chosen.learner)
     assert len(declared) > 5
