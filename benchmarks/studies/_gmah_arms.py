@@ -66,6 +66,19 @@ def changing(name: str, **env: Any) -> dict[tuple[str, str], Run]:
 
 TRASH, MASKED = "grid/trashgrid-10x10-3p", {"env": {"useful_only": True}}
 TEAM = "Foraging-10x10-3p-3f-coop-v3"
+VAULT = "grid/vault-4p"
+VAULT_FLAT = {
+    "total_steps": 300_000,
+    "learner": {
+        "recurrent": False,
+        "lr": 1e-3,
+        "window": 8,
+        "updates_per_step": 0.0625,
+        "gamma": 0.98,
+        "epsilon_steps": 100_000,
+        "epsilon_end": 0.1,
+    },
+}
 DEEP: dict[str, Any] = {"env": {"kwargs": '{"size": 14}'}, "total_steps": 300_000}
 RUNS: dict[tuple[str, str], Run] = {
     **doorkey(64, 0.8),
@@ -103,6 +116,16 @@ RUNS: dict[tuple[str, str], Run] = {
     ("foraging", "flat"): ("qmix", TEAM, FLAT),
     ("foraging", "flat-ippo"): ("ippo", TEAM, {"total_steps": 1_000_000}),
     ("foraging", "flat-mappo"): ("mappo", TEAM, {"total_steps": 1_000_000}),
+    # independent choosers learn what a plan is worth beside partners who explore
+    ("vault", "mixing"): ("gmah", VAULT, {}),
+    ("vault", "none"): ("gmah", VAULT, UNMIXED),
+    ("vault", "none-quiet"): (
+        "gmah",
+        VAULT,
+        {"learner": {"mixing": False, "high": {"epsilon_end": 0.02}}},
+    ),
+    ("vault", "flat"): ("qmix", VAULT, VAULT_FLAT),
+    ("vault", "flat-iql"): ("iql", VAULT, VAULT_FLAT),
     # no subgoals are declared, and the only reward comes after 14 right steps
     ("deepsea", "learned"): ("gmah_q", "gymnax/DeepSea-bsuite", DEEP),
     ("deepsea", "incurious"): (
