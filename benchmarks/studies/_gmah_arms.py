@@ -67,7 +67,7 @@ def changing(name: str, **env: Any) -> dict[tuple[str, str], Run]:
 TRASH, MASKED = "grid/trashgrid-10x10-3p", {"env": {"useful_only": True}}
 TEAM = "Foraging-10x10-3p-3f-coop-v3"
 VAULT = "grid/vault-4p"
-VAULT_FLAT = {
+VAULT_FLAT: dict[str, Any] = {
     "total_steps": 300_000,
     "learner": {
         "recurrent": False,
@@ -80,6 +80,28 @@ VAULT_FLAT = {
     },
 }
 DEEP: dict[str, Any] = {"env": {"kwargs": '{"size": 14}'}, "total_steps": 300_000}
+LONG = {"half": 8, "horizon": 48, "alarm": -1.0}
+LANES: dict[str, Any] = {"env": LONG, "total_steps": 300_000, "rollout_length": 48}
+"""Two agents in lanes so long that random walks seldom reach a door, and both levers hardly ever."""
+LEARNED: dict[str, Any] = {
+    "subgoals": "learned",
+    "regions": 64,
+    "period": 16,
+    "curiosity": 0.5,
+    "hindsight": 0.8,
+    "external": 1.0,
+    "high": {"window": 16, "recurrent": False, "epsilon_steps": 100_000},
+    "low": {
+        "recurrent": False,
+        "lr": 1e-3,
+        "gamma": 0.97,
+        "lambda_": 0.8,
+        "window": 16,
+        "updates_per_step": 0.125,
+        "epsilon_steps": 100_000,
+    },
+}
+LANES_FLAT = {**VAULT_FLAT["learner"], "gamma": 0.97, "lambda_": 0.8, "updates_per_step": 0.125}
 RUNS: dict[tuple[str, str], Run] = {
     **doorkey(64, 0.8),
     **doorkey(256, 0.8),
@@ -126,6 +148,9 @@ RUNS: dict[tuple[str, str], Run] = {
     ),
     ("vault", "flat"): ("qmix", VAULT, VAULT_FLAT),
     ("vault", "flat-iql"): ("iql", VAULT, VAULT_FLAT),
+    # learned subgoals in a team: the same with longer lanes, and nothing declared is used
+    ("learned-team", "learned"): ("gmah_q", "grid/vault-2p", {**LANES, "learner": LEARNED}),
+    ("learned-team", "flat"): ("qmix", "grid/vault-2p", {**LANES, "learner": LANES_FLAT}),
     # no subgoals are declared, and the only reward comes after 14 right steps
     ("deepsea", "learned"): ("gmah_q", "gymnax/DeepSea-bsuite", DEEP),
     ("deepsea", "incurious"): (
