@@ -82,7 +82,7 @@ VAULT_FLAT: dict[str, Any] = {
 DEEP: dict[str, Any] = {"env": {"kwargs": '{"size": 14}'}, "total_steps": 300_000}
 LONG = {"half": 8, "horizon": 48, "alarm": -1.0}
 LANES: dict[str, Any] = {"env": LONG, "total_steps": 300_000, "rollout_length": 48}
-"""Two agents in lanes so long that random walks seldom reach a door, and both levers hardly ever."""
+"""Two agents in lanes so long that random walks seldom reach a door, and hardly ever two levers."""
 LEARNED: dict[str, Any] = {
     "subgoals": "learned",
     "regions": 64,
