@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from marlx.envs import signal as signal
     from marlx.envs import sketch as sketch
     from marlx.envs import trashgrid as trashgrid
+    from marlx.envs import vault as vault
 else:
     from marlx._modules import lazy
 

@@ -35,6 +35,7 @@ BUILT_IN_FAMILIES = (
     "marlx.envs.mpe:FAMILY",
     "marlx.envs.doorkey:FAMILY",
     "marlx.envs.trashgrid:FAMILY",
+    "marlx.envs.vault:FAMILY",
     "marlx.envs.acquaint:FAMILY",
     "marlx.envs.signal:FAMILY",
     "marlx.envs.partners:FAMILY",

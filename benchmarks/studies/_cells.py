@@ -34,12 +34,30 @@ def study(name: str) -> result_rows.Study:
 
 
 def result(name: str, comparison: str, arm: str) -> Result | None:
-    """Returns the rows of an arm, ordered by seed, or None if there are none."""
+    """Returns the rows of an arm, ordered by seed, or None if there are none.
+
+    An arm may have rows of several configurations, each with seeds of its own. Where seeds were
+    trained again with other settings, the configuration stored last counts.
+    """
     stored = study(name)
     rows = [r for r in stored.rows if (r["comparison"], r["arm"]) == (comparison, arm)]
+    rows = _without_repeated(rows)
     rows.sort(key=lambda row: -1 if row["seed"] is None else row["seed"])
     hashes = dict.fromkeys(row["config_hash"] for row in rows)
     return Result(rows, [stored.settings[digest] for digest in hashes]) if rows else None
+
+
+def _without_repeated(rows: list[result_rows.Row]) -> list[result_rows.Row]:
+    """Returns the rows without configurations whose seeds a later one has too."""
+    by_hash: dict[str, list[result_rows.Row]] = {}
+    for row in rows:
+        by_hash.setdefault(row["config_hash"], []).append(row)
+    kept: list[result_rows.Row] = []
+    for own in reversed(by_hash.values()):
+        later = {row["seed"] for row in kept} - {None}
+        if not later & {row["seed"] for row in own}:
+            kept = [*own, *kept]
+    return kept
 
 
 def need(name: str, comparison: str, arm: str) -> Result:

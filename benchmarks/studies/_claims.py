@@ -58,7 +58,6 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     ),
     "docs/gmah.md": (
         "arXiv 2408.11416",
-        "Low level at least 0.90",
         "With `quantile` 0.95",
         "a reward of 1 - 0.9 t/T; here T = 256 and 1 - 0.5 t/T",
         "(gamma 0.97, no memory)",

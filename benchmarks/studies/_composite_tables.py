@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import _cells as cells
+import _gmah_verdicts
+import _verdicts
 
 DOORKEY = (
     ("two levels, until achieved (c = 32)", "adaptive"),
@@ -26,6 +28,21 @@ GMAH_FORAGING = (
     ("flat QMIX", "flat"),
     ("two levels above Q-learning (`gmah_q`, `refresh achieved`)", "adaptive"),
     ("the same, no mixing", "unmixed"),
+)
+VAULT = (
+    ("two levels, mixed", "mixing"),
+    ("two levels, no mixing", "none"),
+    ("the same, quiet", "none-quiet"),
+    ("flat QMIX", "flat"),
+    ("flat IQL", "flat-iql"),
+)
+CHANGING = (
+    ("until achieved", "adaptive"),
+    ("`options`", "options"),
+    ("`changed`", "changed"),
+    ("fixed period", "fixed"),
+    ("flat PPO", "flat"),
+    ("flat PPO, gamma 0.99", "flat-099"),
 )
 DEEPSEA = (
     ("learned subgoals (`gmah_q`)", "learned"),
@@ -99,6 +116,44 @@ def gmah_foraging() -> str:
         middle = [cells.at(found, at) for at in points]
         rows.append([label, *middle, cells.greedy(found), cells.seeds(found, 2)])
     return cells.table(["", *(f"after {at:,}" for at in points), "at the end", "seeds"], rows)
+
+
+def vault() -> str:
+    """Returns the table of the task that needs mixing."""
+    rows = []
+    for label, arm in VAULT:
+        found = cells.result("gmah", "vault", arm)
+        opened = cells.MISSING
+        if found is not None:
+            opened = f"{sum(row['final'] > 0.85 for row in found.rows)} of {len(found.rows)}"
+        rows.append([label, _final(found), opened])
+    return cells.table(["", "return", "seeds that open the vault"], rows)
+
+
+def learned_team() -> str:
+    """Returns the table of learned subgoals in a team."""
+    rows = []
+    for label, arm in DEEPSEA:
+        found = cells.result("gmah", "learned-team", arm)
+        seeds = cells.MISSING if found is None else str(len(found.rows))
+        rows.append([label, _final(found), seeds])
+    return cells.table(["two agents", "return", "seeds"], rows)
+
+
+def changing() -> str:
+    """Returns the table of DoorKeys that change in mid-episode."""
+    rows = []
+    for label, arm in CHANGING:
+        found = [cells.result("gmah", f"doorkey-{world}", arm) for world in ("moving", "relocking")]
+        seeds = [str(len(one.rows)) for one in found if one is not None]
+        texts = [_final(one) for one in found]
+        rows.append([label, *texts, ", ".join(dict.fromkeys(seeds)) or cells.MISSING])
+    return cells.table(["", "the goal moves", "doors lock again", "seeds"], rows)
+
+
+def _final(found: cells.Result | None) -> str:
+    """Returns the mean final return of an arm and its interval over seeds."""
+    return cells.MISSING if found is None else cells.spread(row["final"] for row in found.rows)
 
 
 def deepsea() -> str:
@@ -202,6 +257,10 @@ def _mean_of(values: Sequence[float]) -> float:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "gmah-claims": lambda: _verdicts.table(_gmah_verdicts.claims()),
+    "gmah-changing": changing,
+    "gmah-vault": vault,
+    "gmah-learned-team": learned_team,
     "gmah-doorkey": doorkey,
     "gmah-behind-the-door": behind_the_door,
     "gmah-trashgrid": trashgrid,

@@ -8,6 +8,8 @@ import _cells as cells
 import numpy as np
 from _prose import Claim, stated
 
+from marlx import registry
+
 
 def get(comparison: str, arm: str) -> cells.Result:
     """Returns the rows of an arm of the study `gmah`."""
@@ -44,43 +46,13 @@ def low(comparison: str) -> Mapping[str, list[float]]:
     return {name: [seed[name] for seed in seeds] for name in seeds[0]}
 
 
-def brief() -> Sequence[Claim]:
-    """Returns the claims of the results in brief."""
-    flat = {task: cells.mean(get(task, "flat")) for task in ("trashgrid", "foraging")}
-    least, most = mixing()
-    learned, alone = (finals("deepsea", arm) for arm in ("learned", "flat"))
-    found = [str(sum(one > 0.5 for one in seeds)) for seeds in (learned, alone)]
+def vault() -> Sequence[Claim]:
+    """Returns the claims of what the vault is worth beside partners who explore."""
+    env, _ = registry.make("grid/vault-4p")
+    worth = [f"{env.worth(share / 2):.2f}" for share in (0.1, 0.02)]
     return [
-        Claim(
-            "| yes | {} against {} |", mean("doorkey-64", "adaptive"), mean("doorkey-64", "flat")
-        ),
-        Claim(
-            "| same end; faster at first | {} and {} |",
-            mean("doorkey-256", "adaptive"),
-            mean("doorkey-256", "flat"),
-        ),
-        Claim(
-            "| yes | {} against {}, flat PPO with the low level's settings only |",
-            mean("doorkey-256-right", "adaptive"),
-            mean("doorkey-256-right", "flat"),
-        ),
-        Claim(
-            "| yes: at its end after {} of 1,000,000 steps | but ends a little lower: "
-            "{} against {} |",
-            reaches("trashgrid", "adaptive", flat["trashgrid"]),
-            mean("trashgrid", "adaptive"),
-            mean("trashgrid", "flat"),
-        ),
-        Claim(
-            "| yes: at its end after {} of 1,000,000 steps | ends at {} (low actions drawn) "
-            "against {} (greedy) |",
-            reaches("foraging", "staged", flat["foraging"]),
-            mean("foraging", "staged"),
-            mean("foraging", "flat"),
-        ),
-        Claim("staged TrashGrid: +{} to +{} on every seed", least, most),
-        Claim("DeepSea: {} of 10 seeds, flat QMIX {} of 10 |", *found),
-        Claim("TrashGrid: `split` {} |", f"{np.mean(low('trashgrid')['split']):.2f}"),
+        Claim("to an independent one the vault is worth {}, the mean over its partners'", worth[0]),
+        Claim("with which the vault is worth {} to an independent one.", worth[1]),
     ]
 
 
@@ -154,4 +126,4 @@ def foraging() -> Sequence[Claim]:
 
 def page() -> list[Claim]:
     """Returns all claims of the page."""
-    return [claim for part in (brief, doorkey, trashgrid, foraging) for claim in part()]
+    return [claim for part in (doorkey, vault, trashgrid, foraging) for claim in part()]

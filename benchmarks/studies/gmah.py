@@ -1,11 +1,12 @@
 """Study `gmah`: achievement of subgoals, and returns of two levels against one.
 
     python benchmarks/studies/gmah.py                     # everything; hours on two cores
-    python benchmarks/studies/gmah.py doorkey-64 --seeds 1 --total-steps 300_000
+    python benchmarks/studies/gmah.py doorkey-64 --seeds 2 --total-steps 300_000
+    python benchmarks/studies/gmah.py trashgrid foraging --only flat-ippo flat-mappo --seeds 10
 
 Rows have the curve and the returns of a seed and, for two levels, the share of assigned subgoals
-that the greedy low level achieves. Seeds are trained one after another. Each is stored when it
-ends, and those that are stored are not trained again. Arguments select the comparisons or arms.
+that the greedy low level achieves. The seeds of an arm train together, in one program. Seeds that
+are stored are not trained again. Arguments select the comparisons or arms.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import _study
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _gmah_arms import RUNS
 
 from marlx import training
 from marlx.algos.subgoals import options
@@ -28,132 +30,29 @@ from marlx.learner import Learner
 from marlx.loop import progress
 from marlx.loop.rollout import rollout, start
 
-FLAT: dict[str, Any] = {}
-FLAT_PPO = {
-    "num_envs": 32,
-    "rollout_length": 64,
-    "learner": {"lr": 1e-3, "entropy": 0.03, "gamma": 0.97},
-}
-ADAPTIVE = {"learner": {"refresh": "achieved"}}
-CHANGED = {"learner": {"refresh": "changed"}}
-OPTIONS = {"learner": {"refresh": "options"}}
-FIXED = {"learner": {"refresh": "fixed", "period": 16}}
-SCRIPTED = {"learner": {"chooser": "scripted"}}
-UNIFORM = {"learner": {"chooser": "uniform"}}
-# the low level by itself, with subgoals chosen at random
-LOW: dict[str, Any] = {
-    "total_steps": 4_000_000,
-    "evals": 8,
-    "learner": {"chooser": "uniform", "low": {"lr_steps": 4_000_000}},
-}
-UNMIXED = {"learner": {"mixing": False}}
-# the low level first, with subgoals chosen at random, then frozen
-STAGED = {"low_steps": 400_000, "low_after": "freeze", "low": {"lr_steps": 400_000}}
 
+def run(key: tuple[str, str], settings: dict[str, Any]) -> None:
+    """Trains the seeds of an arm and stores their rows.
 
-Run = tuple[str, str, dict[str, Any]]
-"""Algorithm, environment, and settings over the preset's."""
-
-
-def doorkey(horizon: int, left: float) -> dict[tuple[str, str], Run]:
-    """Returns the arms on DoorKey with this horizon and probability of a goal left of the wall."""
-    env = {"horizon": horizon, "goal_left_probability": left}
-    name = f"doorkey-{horizon}" if left else f"doorkey-{horizon}-right"
-    return {
-        (name, arm): (algorithm, "grid/doorkey-8x8", {**settings, "env": env})
-        for arm, algorithm, settings in (
-            ("adaptive", "gmah", ADAPTIVE),
-            ("fixed", "gmah", FIXED),
-            ("changed", "gmah", CHANGED),
-            ("flat", "ippo", FLAT_PPO),
-            ("scripted", "gmah", SCRIPTED),
-        )
-    }
-
-
-def changing(name: str, **env: Any) -> dict[tuple[str, str], Run]:
-    """Returns the arms on a DoorKey that changes in mid-episode."""
-    return {
-        (name, arm): (algorithm, "grid/doorkey-8x8", {**settings, "env": {"horizon": 128, **env}})
-        for arm, algorithm, settings in (
-            ("adaptive", "gmah", ADAPTIVE),
-            ("options", "gmah", OPTIONS),
-            ("changed", "gmah", CHANGED),
-            ("fixed", "gmah", FIXED),
-            ("flat", "ippo", FLAT_PPO),
-        )
-    }
-
-
-TRASH, MASKED = "grid/trashgrid-10x10-3p", {"env": {"useful_only": True}}
-TEAM = "Foraging-10x10-3p-3f-coop-v3"
-DEEP: dict[str, Any] = {"env": {"kwargs": '{"size": 14}'}, "total_steps": 300_000}
-RUNS: dict[tuple[str, str], Run] = {
-    **doorkey(64, 0.8),
-    **doorkey(256, 0.8),
-    **doorkey(256, 0.0),  # the goal always behind the door, as in MiniGrid
-    # what was assigned may have become impossible, or needless, before it is achieved
-    **changing("doorkey-moving", goal_moves=16),
-    **changing("doorkey-relocking", relocks=16, goal_left_probability=0.0),
-    ("doorkey", "low"): ("gmah", "grid/doorkey-8x8", {**LOW, "env": {"horizon": 128}}),
-    ("trashgrid", "low"): ("gmah", TRASH, {**UNIFORM, **MASKED}),
-    ("trashgrid", "adaptive"): ("gmah", TRASH, {**ADAPTIVE, **MASKED}),
-    ("trashgrid", "unmixed"): ("gmah", TRASH, {**UNMIXED, **MASKED}),
-    ("trashgrid", "staged"): ("gmah", TRASH, {"learner": STAGED, **MASKED}),
-    ("trashgrid", "staged-unmixed"): (
-        "gmah",
-        TRASH,
-        {"learner": {**STAGED, "mixing": False}, **MASKED},
-    ),
-    ("trashgrid", "flat"): ("qmix", TRASH, MASKED),
-    ("trashgrid", "flat-ippo"): ("ippo", TRASH, {**MASKED, "total_steps": 1_000_000}),
-    ("trashgrid", "flat-mappo"): ("mappo", TRASH, {**MASKED, "total_steps": 1_000_000}),
-    ("trashgrid-penalised", "adaptive"): (
-        "gmah",
-        TRASH,
-        ADAPTIVE,
-    ),  # nothing is masked, useless actions have a cost
-    ("trashgrid-penalised", "flat"): ("qmix", TRASH, FLAT),
-    ("foraging", "staged"): ("gmah", TEAM, {}),
-    ("foraging", "staged-unmixed"): ("gmah", TEAM, UNMIXED),
-    ("foraging", "adaptive"): ("gmah_q", TEAM, ADAPTIVE),
-    ("foraging", "unmixed"): ("gmah_q", TEAM, UNMIXED),
-    ("foraging", "flat"): ("qmix", TEAM, FLAT),
-    ("foraging", "flat-ippo"): ("ippo", TEAM, {"total_steps": 1_000_000}),
-    ("foraging", "flat-mappo"): ("mappo", TEAM, {"total_steps": 1_000_000}),
-    # no subgoals are declared, and the only reward comes after 14 right steps
-    ("deepsea", "learned"): ("gmah_q", "gymnax/DeepSea-bsuite", DEEP),
-    ("deepsea", "incurious"): (
-        "gmah_q",
-        "gymnax/DeepSea-bsuite",
-        {**DEEP, "learner": {"curiosity": 0.0}},
-    ),
-    ("deepsea", "flat"): (
-        "qmix",
-        "gymnax/DeepSea-bsuite",
-        {**DEEP, "learner": {"updates_per_step": 0.125}},
-    ),
-}
-
-
-def run(key: tuple[str, str], settings: dict[str, Any], seed: int) -> None:
-    """Trains one seed of a run and stores its row."""
+    Args:
+      key: the comparison and the arm.
+      settings: over the arm's own; `seed` and `seeds` are among them.
+    """
     algorithm, task, own = RUNS[key]
-    experiment = config_layers.experiment(algorithm, task, **{**own, **settings}, seed=seed)
+    experiment = config_layers.experiment(algorithm, task, **{**own, **settings})
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
-    measured: dict[str, Any] = {}
-    subgoals = {
-        name: [round(float(p.metrics[name][0]), 3) for p in result.history[1:]]
-        for name in result.history[-1].metrics
-        if name.startswith(("goal_", "achieved", "duration")) and "_region_" not in name
-    }
-    if subgoals:
-        measured["subgoals"] = subgoals
+    measured: list[dict[str, Any]] = [{} for _ in range(experiment.train.seeds)]
+    for name in result.history[-1].metrics:
+        if name.startswith(("goal_", "achieved", "duration")) and "_region_" not in name:
+            curves = np.array([p.metrics[name] for p in result.history[1:]], float).round(3)
+            for of_seed, curve in zip(measured, curves.T.tolist(), strict=True):
+                of_seed.setdefault("subgoals", {})[name] = curve
     declared = getattr(experiment.learner, "subgoals", "") == "declared"
     if declared and experiment.learner.refresh == "achieved":
-        rates = assess(experiment, result.policies)
-        measured["achieved"] = {name: rate for name, (rate,) in rates.items()}
+        for name, rates in assess(experiment, result.policies).items():
+            for of_seed, rate in zip(measured, rates, strict=True):
+                of_seed.setdefault("achieved", {})[name] = rate
     rows, record = make_rows.training_rows(
         experiment,
         result,
@@ -161,16 +60,16 @@ def run(key: tuple[str, str], settings: dict[str, Any], seed: int) -> None:
         comparison=key[0],
         arm=key[1],
         about=_study.about(),
-        command=command_of(key, settings, seed),
-        measured=[measured],
+        command=command_of(key, settings),
+        measured=measured,
     )
     _study.add(rows, record)
 
 
-def command_of(key: tuple[str, str], settings: dict[str, Any], seed: int) -> str:
-    """Returns the command line of one seed of a run."""
+def command_of(key: tuple[str, str], settings: dict[str, Any]) -> str:
+    """Returns the command line of an arm."""
     algorithm, task, own = RUNS[key]
-    given = flatten({**own, **settings, "seed": seed})
+    given = flatten({**own, **settings})
     options = [f"--{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in given.items()]
     return " ".join(["marlx train", algorithm, task, *options])
 
@@ -227,28 +126,50 @@ def report(progress: progress.Progress) -> None:
     print(f"  {progress.steps:>9,} steps, {progress.seconds:6.0f} s: {mean:.3f}{words}", flush=True)
 
 
+def missing(digest: str, seeds: range) -> list[range]:
+    """Returns the seeds of a configuration that are not stored, in runs of successive ones."""
+    stored = {row["seed"] for row in _study.read("gmah").rows_of(digest)}
+    left: list[range] = []
+    for seed in seeds:
+        if seed in stored:
+            continue
+        if left and left[-1].stop == seed:
+            left[-1] = range(left[-1].start, seed + 1)
+        else:
+            left.append(range(seed, seed + 1))
+    return left
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="comparisons or arms; everything if none")
+    parser.add_argument("--only", nargs="*", default=[], help="arms, of what is selected")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="the first of them")
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
-    parser.add_argument("--evals", type=int, help="number of greedy evaluations")
+    parser.add_argument("--evals", type=int, help="number of evaluations")
     parser.add_argument("--again", action="store_true", help="train stored seeds too")
     args = parser.parse_args()
+    arms = {arm for _, arm in RUNS}
+    known = {comparison for comparison, _ in RUNS} | arms
+    for word, words in [(w, known) for w in args.names] + [(w, arms) for w in args.only]:
+        if word not in words:
+            parser.error(f"there is no {word!r}; there are {', '.join(sorted(words))}")
     settings: dict[str, Any] = {}
     for option in ("total_steps", "evals"):
         if getattr(args, option) is not None:
             settings[option] = getattr(args, option)
+    seeds = range(args.seed, args.seed + args.seeds)
     for key, (algorithm, task, own) in RUNS.items():
-        if args.names and not set(args.names) & set(key):
+        if (args.names and not set(args.names) & set(key)) or (
+            args.only and key[1] not in args.only
+        ):
             continue
         digest = result_rows.config_hash(
             config_layers.experiment(algorithm, task, **{**own, **settings}).settings()
         )
-        done = {row["seed"] for row in _study.read("gmah").rows_of(digest)}
-        for seed in range(args.seeds):
-            if args.again or seed not in done:
-                run(key, settings, seed)
+        for part in [seeds] if args.again else missing(digest, seeds):
+            run(key, {**settings, "seed": part.start, "seeds": len(part)})
 
 
 if __name__ == "__main__":
