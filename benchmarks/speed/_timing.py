@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from marlx.analysis import make_rows, result_rows
+from marlx.loop.vector import vector_step
 
 if TYPE_CHECKING:
     from marlx.loop.run import Run
@@ -99,7 +100,8 @@ def write(
 ) -> None:
     """Writes the results of one case to the study `speed`.
 
-    Rows of the same settings, device and seeds are replaced.
+    Rows of the same settings, device and seeds are replaced, and rows of the same case and device
+    with other settings are removed: no table shows numbers of an earlier form of a benchmark.
 
     Args:
       script: name of the benchmark, the `comparison` of the rows.
@@ -130,7 +132,24 @@ def write(
         seeds=seeds,
         extra=extra,
     )
-    result_rows.add_rows(Path(given or RESULTS), STUDY, rows, record)
+    folder = Path(given or RESULTS)
+    result_rows.add_rows(folder, STUDY, rows, record)
+    _remove_older(folder, rows[0])
+
+
+def _remove_older(folder: Path, new: Mapping[str, Any]) -> None:
+    """Removes rows of the same script, case and device with other settings than a new row's."""
+    case = ("comparison", "arm", "device")
+    stored = result_rows.read_study(folder, STUDY)
+    rows = [
+        row
+        for row in stored.rows
+        if row["config_hash"] == new["config_hash"] or any(row[key] != new[key] for key in case)
+    ]
+    if len(rows) < len(stored.rows):
+        hashes = {row["config_hash"] for row in rows}
+        kept = {digest: one for digest, one in stored.settings.items() if digest in hashes}
+        result_rows.write_study(folder, STUDY, result_rows.Study(rows, kept))
 
 
 def missing(*peers: str) -> list[str]:
@@ -209,16 +228,18 @@ def environment_speed(
 
     Args:
       programs: by name, `steps -> program` and the steps per second that are expected. A program
-        takes a random key and plays that many steps in every environment.
+        takes a random key and plays that many steps in every environment. The last one is the
+        other package's, where there are several.
       num_envs: environments of each program.
       repeats: timings of each program.
       seconds: duration of one timing, roughly.
 
     Returns:
       For each program its median of steps per second over all environments, under its name, and
-      `NAME_compile_s`. For two programs also `ratio`, the speed of the first over that of the
-      second, and `cpu_ratio`, the processor time of a step of the second over that of the first:
-      the steadier one of the two on a busy machine.
+      `NAME_compile_s`. `ratios` and `cpu_ratios` are by the names of all programs but the last,
+      the peer, where it is not the only one: a program's speed over the peer's, median over
+      repeats, and the processor time of a step of the peer's over the program's, the steadier of
+      the two on a busy machine.
     """
     row: dict[str, Any] = {}
     compiled = {}
@@ -238,8 +259,42 @@ def environment_speed(
             work[name].append((time.process_time() - busy) / total)
             speeds[name].append(total / (time.perf_counter() - start))
     row |= {name: round(statistics.median(each)) for name, each in speeds.items()}
-    if len(programs) == 2:
-        fast, slow = programs
-        row["ratio"] = round(ratio(speeds, fast, slow), 1)
-        row["cpu_ratio"] = round(ratio(work, slow, fast), 1)
+    *ours, peer = programs
+    row["ratios"] = {name: round(ratio(speeds, name, peer), 2) for name in ours}
+    row["cpu_ratios"] = {name: round(ratio(work, peer, name), 2) for name in ours}
     return row
+
+
+VECTOR, VMAP = "vector_step", "vmap(env.step)"
+"""The two calls that step environments side by side."""
+
+
+def stepped(env: Any, params: Any, call: str, key: jax.Array, state: Any, action: Any) -> Any:
+    """Returns the step of environments side by side by one of the two calls."""
+    if call == VECTOR:
+        return vector_step(env, params, key, state, action)
+    keys = jax.random.split(key, len(action))
+    return jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, state, action, params)
+
+
+def calls(row: Mapping[str, Any]) -> list[str]:
+    """Returns those of our calls that `environment_speed` measured."""
+    return [call for call in (VECTOR, VMAP) if call in row]
+
+
+def call_row(row: Mapping[str, Any], call: str, peer: str) -> dict[str, Any]:
+    """Returns what `environment_speed` measured of one of our calls, as it is stored.
+
+    Args:
+      row: with VECTOR and perhaps VMAP among the programs.
+      call: which.
+      peer: name of the other package's program, which may not have run.
+    """
+    found = {"marlx": row[call], "marlx_compile_s": row[f"{call}_compile_s"]}
+    for name in (peer, f"{peer}_compile_s"):
+        if name in row:
+            found[name] = row[name]
+    for name in ("ratio", "cpu_ratio"):
+        if peer in row:
+            found[name] = row[f"{name}s"][call]
+    return found

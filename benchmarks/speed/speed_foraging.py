@@ -2,10 +2,11 @@
 
     python benchmarks/speed/speed_foraging.py
 
-8x8, two agents, two foods, full sight, 50 steps, uniform unmasked random actions, auto-reset. All
-programs of one batch size are compiled first (timed separately), then timed in turns in one
-process; the median is reported. `ratio` compares steps per second, `cpu_ratio` the processor time
-of a step over all cores, which is the steadier of the two where other programs share the machine.
+8x8-2p-2f-coop: two agents, two foods that need both, full sight, 50 steps, uniform unmasked random
+actions, auto-reset. Ours is stepped by `vector_step` and by `jax.vmap(env.step)`. All programs of
+one batch size are compiled first (timed separately), then timed in turns in one process; the median
+is reported. `ratio` compares steps per second, `cpu_ratio` the processor time of a step over all
+cores, which is the steadier of the two where other programs share the machine.
 
 Random teams mostly reach the time limit together. The episodes of a trained team end at different
 times, and then some episode is reset on nearly every step. The rows `1 to 23` measure that: in both
@@ -28,9 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.envs.foraging import Foraging
-from marlx.loop.vector import vector_reset, vector_step
+from marlx.loop.vector import vector_reset
 
 AGENTS, FOODS, SIZE, HORIZON, LONGEST = 2, 2, 8, 50, 23
+COOP = True
+WHAT = "environment steps per second, 8x8-2p-2f-coop, 50 steps, uniform random actions"
 
 
 class Short(Foraging):
@@ -56,9 +59,11 @@ def random_actions(key: jax.Array, steps: int, num_envs: int) -> jax.Array:
     return ((bits.astype(jnp.uint16) * 6) >> 8).astype(jnp.uint8)
 
 
-def ours(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
+def ours(num_envs: int, steps: int, early: bool, call: str) -> Callable[[jax.Array], Any]:
     kind = Short if early else Foraging
-    env = kind(size=(SIZE, SIZE), num_agents=AGENTS, num_food=FOODS, horizon=HORIZON)
+    env = kind(
+        size=(SIZE, SIZE), num_agents=AGENTS, num_food=FOODS, horizon=HORIZON, force_coop=COOP
+    )
     params = env.default_params
 
     def run(key: jax.Array) -> Any:
@@ -70,7 +75,7 @@ def ours(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], Any]:
             state, total, _ = carry
             key, action = given
             action = action.astype(jnp.int32)
-            obs, state, reward, _, _, _ = vector_step(env, params, key, state, action)
+            obs, state, reward, _, _, _ = _timing.stepped(env, params, call, key, state, action)
             return (state, total + reward.sum(-1), obs), None
 
         start = (state, jnp.zeros(num_envs), obs)
@@ -92,7 +97,7 @@ def jumanjis(num_envs: int, steps: int, early: bool) -> Callable[[jax.Array], An
             return state.replace(step_count=_start(key_life)), timestep
 
     generator = RandomGenerator(
-        grid_size=SIZE, fov=SIZE, num_agents=AGENTS, num_food=FOODS, force_coop=False
+        grid_size=SIZE, fov=SIZE, num_agents=AGENTS, num_food=FOODS, force_coop=COOP
     )
     env = LevelBasedForaging(generator=generator, time_limit=HORIZON)
     inner = ShortEpisodes(env) if early else env
@@ -124,7 +129,7 @@ def lbforagings(steps: int) -> float:
     env = ForagingEnv(
         players=AGENTS, min_player_level=1, max_player_level=2, min_food_level=1,
         max_food_level=None, field_size=(SIZE, SIZE), max_num_food=FOODS, sight=SIZE,
-        max_episode_steps=HORIZON, force_coop=False,
+        max_episode_steps=HORIZON, force_coop=COOP,
     )  # fmt: skip
     actions = np.random.default_rng(0).integers(0, 6, (steps, AGENTS)).tolist()
     env.reset(seed=0)
@@ -137,16 +142,34 @@ def lbforagings(steps: int) -> float:
 
 def measure(num_envs: int, early: bool, args: argparse.Namespace) -> dict[str, Any]:
     """Times all packages that are installed with one batch size and one kind of ending."""
-    slower = 4 if num_envs == 1 else 1
-    programs = {"marlx": (lambda steps: ours(num_envs, steps, early), 3e6 / slower)}
+    rate = 3e6 / (4 if num_envs == 1 else 1)
+    calls = (_timing.VECTOR,) if early else (_timing.VECTOR, _timing.VMAP)
+    programs = {
+        call: ((lambda steps, call=call: ours(num_envs, steps, early, call)), rate)
+        for call in calls
+    }
     if "jumanji" not in args.absent:
-        programs["jumanji"] = lambda steps: jumanjis(num_envs, steps, early), 3e5 / slower
-    row = _timing.environment_speed(programs, num_envs, args.repeats, args.seconds)
-    if num_envs == 1 and not early and "lbforaging" not in args.absent:
-        row["lbforaging"] = round(
-            statistics.median(2000 / lbforagings(2000) for _ in range(args.repeats))
-        )
-    return row
+        programs["jumanji"] = lambda steps: jumanjis(num_envs, steps, early), rate / 10
+    return _timing.environment_speed(programs, num_envs, args.repeats, args.seconds)
+
+
+def measure_and_write(num_envs: int, early: bool, args: argparse.Namespace) -> None:
+    """Measures one batch size and one kind of ending, and writes a row for each of our calls."""
+    measured = measure(num_envs, early, args)
+    lasts = "1 to 23" if early else "as played"
+    arm = f"{num_envs} environments, {lasts}"
+    shared = {"what": WHAT, "repeats": args.repeats, "seconds": args.seconds, "coop": COOP}
+    shared |= {"jumanji_auto_reset": "AutoResetWrapper", "num_envs": num_envs, "lasts": lasts}
+    for call in _timing.calls(measured):
+        row = _timing.call_row(measured, call, "jumanji")
+        if call == _timing.VECTOR and arm == "1 environments, as played" and args.python_peer:
+            row["lbforaging"] = round(
+                statistics.median(2000 / lbforagings(2000) for _ in range(args.repeats))
+            )
+        name = arm if call == _timing.VECTOR else f"{arm}, {call}"
+        print(f"{name}: {row}", flush=True)
+        settings = shared | {"call": call}
+        _timing.write("speed_foraging", name, settings, row, ("jumanji", "lbforaging"))
 
 
 def main() -> None:
@@ -158,15 +181,10 @@ def main() -> None:
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     args.absent = _timing.missing("jumanji", "lbforaging")
-    what = "environment steps per second, 8x8-2p-2f, 50 steps, uniform random actions"
-    shared = {"what": what, "repeats": args.repeats, "jumanji_auto_reset": "AutoResetWrapper"}
+    args.python_peer = "lbforaging" not in args.absent
     for early in (False,) if args.no_early else (False, True):
         for num_envs in args.sizes:
-            lasts = "1 to 23" if early else "as played"
-            row = measure(num_envs, early, args)
-            arm, case = f"{num_envs} environments, {lasts}", {"num_envs": num_envs, "lasts": lasts}
-            print(f"{arm}: {row}", flush=True)
-            _timing.write("speed_foraging", arm, shared | case, row, ("jumanji", "lbforaging"))
+            measure_and_write(num_envs, early, args)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,10 @@ from marlx.loop.run import Run
 TASK = "mpe/simple_spread_v3"
 SCRIPT = Path(__file__).with_name("jaxmarl_script.py")
 EVALUATIONS, EPISODES = 20, 512
+FIRST_SECONDS, TURN_SECONDS = 22, 17
+"""Roughly what the first turn adds, which compiles, and what starting both takes in every turn."""
+LONGEST = 900
+"""Seconds after which a process has failed."""
 Q_SIZES: dict[str, Any] = {
     "num_envs": 8,
     "rollout_length": 26,
@@ -71,6 +75,7 @@ class Case(NamedTuple):
       algorithm: ours.
       sizes: our settings.
       steps: of a run.
+      pace: rough steps per second on two quiet cores, theirs and ours, to estimate the time.
       evaluations: whether both evaluate within the run.
     """
 
@@ -78,7 +83,13 @@ class Case(NamedTuple):
     algorithm: str
     sizes: dict[str, Any]
     steps: int
+    pace: tuple[int, int]
     evaluations: bool = False
+
+    def seconds(self, steps: int, turns: int) -> float:
+        """Returns roughly how long the case takes on two quiet cores."""
+        trains = sum(steps / pace for pace in self.pace)
+        return FIRST_SECONDS + turns * (trains + TURN_SECONDS)
 
 
 def _ppo(**learner: Any) -> dict[str, Any]:
@@ -90,21 +101,26 @@ def _q_learning() -> dict[str, Case]:
     for name in ("qmix", "vdn", "iql"):
         learner = Q_SIZES["learner"] | (MIXER if name == "qmix" else {})
         sizes = {**Q_SIZES, "learner": learner}
-        found[name] = Case(name, name, sizes, 200_000)
-        found[f"{name}, with evaluations"] = Case(name, name, sizes, 400_000, evaluations=True)
+        found[name] = Case(name, name, sizes, 200_000, (29_000, 37_000))
+        found[f"{name}, with evaluations"] = Case(
+            name, name, sizes, 400_000, (27_000, 36_000), evaluations=True
+        )
     return found
 
 
 CASES: dict[str, Case] = {
     **_q_learning(),
-    "ippo feed-forward": Case("ippo feed-forward", "ippo", _ppo(hidden=64), 400_000),
+    "ippo feed-forward": Case(
+        "ippo feed-forward", "ippo", _ppo(hidden=64), 400_000, (50_000, 80_000)
+    ),
     "ippo recurrent, shared trunk": Case(
-        "ippo recurrent", "ippo", _ppo(**GRU, minibatches=2, trunk="shared"), 60_000
+        *("ippo recurrent", "ippo", _ppo(**GRU, minibatches=2, trunk="shared"), 60_000),
+        (9_200, 17_000),
     ),
     "ippo recurrent, two networks": Case(
-        "ippo recurrent", "ippo", _ppo(**GRU, minibatches=2), 60_000
+        "ippo recurrent", "ippo", _ppo(**GRU, minibatches=2), 60_000, (9_200, 10_200)
     ),
-    "mappo recurrent": Case("mappo recurrent", "mappo", _ppo(**GRU), 60_000),
+    "mappo recurrent": Case("mappo recurrent", "mappo", _ppo(**GRU), 50_000, (4_450, 16_400)),
 }
 
 
@@ -133,6 +149,10 @@ def measure(case: Case, steps: int) -> dict[str, Any]:
     }
 
 
+class Failed(RuntimeError):
+    """A side of a case that gave no numbers."""
+
+
 def in_turns(
     commands: dict[str, Sequence[str]], turns: int, cache: str
 ) -> dict[str, list[dict[str, Any]]]:
@@ -151,9 +171,20 @@ def in_turns(
     for _ in range(turns):
         for name, command in commands.items():
             began, before = time.perf_counter(), _busy_seconds()
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise SystemExit(f"{name} failed: {done.stderr.strip()[-800:]}")
+            try:
+                done = subprocess.run(
+                    command,
+                    env=environ,
+                    capture_output=True,
+                    text=True,
+                    timeout=LONGEST,
+                    check=True,
+                )
+            except subprocess.TimeoutExpired:
+                raise Failed(f"{name} took more than {LONGEST} s") from None
+            except subprocess.CalledProcessError as error:
+                last = " ".join(error.stderr.split())[-300:]
+                raise Failed(f"{name} failed: {last}") from None
             measured = json.loads(done.stdout.splitlines()[-1])
             if before is not None and (after := _busy_seconds()) is not None:
                 passed = time.perf_counter() - began
@@ -174,11 +205,14 @@ def _busy_seconds() -> float | None:
     return (user + nice + system + irq + soft) / ticks - used.ru_utime - used.ru_stime
 
 
-def compare(name: str, clone: Path, python: str, turns: int, steps: int) -> dict[str, Any]:
-    """Runs a case in turns; returns the medians of both sides, and of the turns' ratios."""
-    case = CASES[name]
-    theirs = [python, str(SCRIPT), str(clone), case.theirs, "--steps", str(steps)]
-    ours = [sys.executable, __file__, "--one", name, "--steps", str(steps)]
+def compare(name: str, case: Case, clone: Path, python: str, turns: int) -> dict[str, Any]:
+    """Runs a case in turns; returns the medians of both sides, and of the turns' ratios.
+
+    Raises:
+      Failed: a process of either side did.
+    """
+    theirs = [python, str(SCRIPT), str(clone), case.theirs, "--steps", str(case.steps)]
+    ours = [sys.executable, __file__, "--one", name, "--steps", str(case.steps)]
     if case.evaluations:
         theirs.append("--tests")
     with tempfile.TemporaryDirectory() as cache:
@@ -203,10 +237,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jaxmarl", type=Path, help="clone of JaxMARL's repository")
     parser.add_argument("--python", default=sys.executable, help="for JaxMARL's scripts")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, help="of each case (default: 3, quick 2)")
     parser.add_argument("--steps", type=int, help="of each run (default: by case)")
     parser.add_argument("--only", nargs="*", default=[], choices=CASES, help="these cases")
-    parser.add_argument("--quick", action="store_true", help="one short turn each, not stored")
+    parser.add_argument("--quick", action="store_true", help="two short turns each, rough")
     parser.add_argument("--one", choices=CASES, help="measure ours in this process, print JSON")
     args = parser.parse_args()
     if args.one:
@@ -214,21 +248,39 @@ def main() -> None:
         return
     if args.jaxmarl is None or not (args.jaxmarl / "baselines").is_dir():
         parser.error("--jaxmarl needs a clone of JaxMARL's repository, with its folder baselines")
-    rows = []
-    for name in args.only or CASES:
-        case = CASES[name]
-        steps = args.steps or (20_000 if args.quick else case.steps)
-        turns = 1 if args.quick else args.turns
-        row = compare(name, args.jaxmarl, args.python, turns, steps)
-        rows.append({"case": name, **row})
-        print(rows[-1], flush=True)
-        settings = {"what": "training, simple_spread_v3", "case": name, "settings": case.sizes}
-        settings |= {"steps": steps, "turns": turns, "evaluations": case.evaluations}
-        _timing.write(
-            "speed_jaxmarl", name, settings, row, ("marlx", "flax", "optax", "jaxmarl"),
-            env=TASK, algorithm=case.algorithm, quick=args.quick,
-        )  # fmt: skip
-    print(_timing.table([{k: v for k, v in row.items() if k != "ratios"} for row in rows]))
+    chosen = {name: CASES[name] for name in args.only or CASES}
+    if args.quick:
+        chosen = {n: one._replace(steps=one.steps // 2) for n, one in chosen.items()}
+    if args.steps:
+        chosen = {n: one._replace(steps=args.steps) for n, one in chosen.items()}
+    turns = args.turns or (2 if args.quick else 3)
+    minutes = sum(one.seconds(one.steps, turns) for one in chosen.values()) / 60
+    print(f"{len(chosen)} cases in {turns} turns: about {minutes:.0f} minutes on two quiet cores")
+    failed = [
+        name
+        for name, case in chosen.items()
+        if not measured_and_written(name, case, turns, args)
+    ]  # fmt: skip
+    if failed:
+        raise SystemExit(f"failed: {'; '.join(failed)}")
+
+
+def measured_and_written(name: str, case: Case, turns: int, args: argparse.Namespace) -> bool:
+    """Runs a case, prints and writes its row; False if that failed, which is printed."""
+    began = time.perf_counter()
+    try:
+        row = compare(name, case, args.jaxmarl, args.python, turns)
+    except Failed as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        return False
+    settings = {"what": "training, simple_spread_v3", "case": name, "settings": case.sizes}
+    settings |= {"steps": case.steps, "turns": turns, "evaluations": case.evaluations}
+    _timing.write(
+        "speed_jaxmarl", name, settings, row, ("marlx", "flax", "optax", "jaxmarl"),
+        env=TASK, algorithm=case.algorithm, quick=args.quick,
+    )  # fmt: skip
+    print(f"{name}, {time.perf_counter() - began:.0f} s: {row}", flush=True)
+    return True
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
     python benchmarks/speed/speed_mpe.py
 
 Simple spread with three agents and simple tag with three against one, 25 steps (26 in JaxMARL,
-which compares its counter before it increments it), auto-reset. Both programs get the same random
-actions, drawn before the loop: drawn inside, the random generator would take a third of a step of
-ours with one environment. All programs of one batch size are compiled first (timed separately),
-then timed in turns in one process; the median is reported. `ratio` compares steps per second,
-`cpu_ratio` the processor time of a step over all cores, which is the steadier of the two where
-other programs share the machine.
+which compares its counter before it increments it), auto-reset. Ours is stepped by `vector_step`
+and by `jax.vmap(env.step)`. All programs get the same random actions, drawn before the loop: drawn
+inside, the random generator would take a third of a step of ours with one environment. All programs
+of one batch size are compiled first (timed separately), then timed in turns in one process; the
+median is reported. `ratio` compares steps per second, `cpu_ratio` the processor time of a step over
+all cores, which is the steadier of the two where other programs share the machine.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from marlx.envs import mpe
-from marlx.loop.vector import vector_reset, vector_step
+from marlx.loop.vector import vector_reset
 
 SCENARIOS = ("simple_spread_v3", "simple_tag_v3")
+WHAT = "environment steps per second, 25 steps (JaxMARL: 26), uniform random actions"
 
 
 def random_actions(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -65,12 +66,12 @@ def scanned(reset: Any, step: Any, num_envs: int, num_agents: int, steps: int) -
     return run
 
 
-def ours(scenario: str, num_envs: int, steps: int) -> Callable[[jax.Array], Any]:
+def ours(scenario: str, num_envs: int, steps: int, call: str) -> Callable[[jax.Array], Any]:
     env = mpe.make(f"mpe/{scenario}")
     params = env.default_params
 
     def step(key: jax.Array, state: Any, action: jax.Array) -> Any:
-        obs, state, reward, _, _, _ = vector_step(env, params, key, state, action)
+        obs, state, reward, _, _, _ = _timing.stepped(env, params, call, key, state, action)
         return obs, state, reward.sum(-1)
 
     reset = lambda key: vector_reset(env, params, key, num_envs)  # noqa: E731
@@ -111,15 +112,31 @@ def mpe2s(scenario: str, steps: int) -> float:
 def measure(scenario: str, num_envs: int, args: argparse.Namespace) -> dict[str, Any]:
     """Times all packages that are installed on one scenario with one batch size."""
     slower = 10 if num_envs == 1 else 1
-    programs = {"marlx": (lambda steps: ours(scenario, num_envs, steps), 4e6 / slower)}
+    programs = {
+        call: ((lambda steps, call=call: ours(scenario, num_envs, steps, call)), 4e6 / slower)
+        for call in (_timing.VECTOR, _timing.VMAP)
+    }
     if "jaxmarl" not in args.absent:
         programs["jaxmarl"] = lambda steps: jaxmarls(scenario, num_envs, steps), 2e5 / slower
-    row = _timing.environment_speed(programs, num_envs, args.repeats, args.seconds)
-    if num_envs == 1 and "mpe2" not in args.absent:
-        row["mpe2"] = round(
-            statistics.median(500 / mpe2s(scenario, 500) for _ in range(args.repeats))
-        )
-    return row
+    return _timing.environment_speed(programs, num_envs, args.repeats, args.seconds)
+
+
+def measure_and_write(scenario: str, num_envs: int, args: argparse.Namespace) -> None:
+    """Measures one scenario with one batch size, and writes a row for each of our calls."""
+    measured = measure(scenario, num_envs, args)
+    arm = f"{scenario}, {num_envs} environments"
+    shared = {"what": WHAT, "repeats": args.repeats, "seconds": args.seconds}
+    shared |= {"scenario": scenario, "num_envs": num_envs}
+    for call in _timing.calls(measured):
+        row = _timing.call_row(measured, call, "jaxmarl")
+        if call == _timing.VECTOR and num_envs == 1 and "mpe2" not in args.absent:
+            row["mpe2"] = round(
+                statistics.median(500 / mpe2s(scenario, 500) for _ in range(args.repeats))
+            )
+        name = arm if call == _timing.VECTOR else f"{arm}, {call}"
+        print(f"{name}: {row}", flush=True)
+        settings, packages = shared | {"call": call}, ("jaxmarl", "mpe2")
+        _timing.write("speed_mpe", name, settings, row, packages, env=f"mpe/{scenario}")
 
 
 def main() -> None:
@@ -130,16 +147,9 @@ def main() -> None:
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     args.absent = _timing.missing("jaxmarl", "mpe2")
-    what = "environment steps per second, 25 steps (JaxMARL: 26), uniform random actions"
-    shared = {"what": what, "repeats": args.repeats}
     for scenario in SCENARIOS:
         for num_envs in args.sizes:
-            row = measure(scenario, num_envs, args)
-            arm = f"{scenario}, {num_envs} environments"
-            print(f"{arm}: {row}", flush=True)
-            case = shared | {"scenario": scenario, "num_envs": num_envs}
-            packages = ("jaxmarl", "mpe2")
-            _timing.write("speed_mpe", arm, case, row, packages, env=f"mpe/{scenario}")
+            measure_and_write(scenario, num_envs, args)
 
 
 if __name__ == "__main__":

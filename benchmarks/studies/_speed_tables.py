@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import _cells as cells
 
-COUNTS = (1, 64, 1024, 4096)
-"""Environments side by side."""
+from marlx.cli import bench_claims
+
+COUNTS = bench_claims.COUNTS
 PPO = (
     ("IPPO, feed-forward", "ippo feed-forward"),
     ("MAPPO, feed-forward", "mappo feed-forward"),
@@ -54,27 +55,41 @@ SCALING = (
 OPPONENTS = (("random", "random"), ("still", "stands still"), ("pretrained", "`pretrained`"))
 
 
+def targets() -> str:
+    """Returns the table of all ratios against other packages with their targets."""
+    stored = cells.study("speed").rows
+    return cells.table(bench_claims.HEAD, bench_claims.lines(stored, stored))
+
+
 def foraging() -> str:
     """Returns the table of foraging's steps per second against jumanji's."""
-    rows = []
-    for count in COUNTS:
-        arms = [f"{count} environments, {ends}" for ends in ("as played", "1 to 23")]
-        rows.append(
-            [f"{count:,}", *(text for arm in arms for text in _pace("speed_foraging", arm))]
-        )
-    return cells.table(
-        ["environments", "as played", "steps/s", "ends after 1 to 23", "steps/s"], rows
-    )
+    cases = ("as played", f"as played{bench_claims.VMAP}", "1 to 23")
+    arms = [f"{{}} environments, {case}" for case in cases]
+    head = ["`vector_step`", "`vmap(env.step)`", "`vector_step`, ends after 1 to 23"]
+    return _environments("speed_foraging", head, arms)
 
 
 def particles() -> str:
     """Returns the table of particles' steps per second against JaxMARL's."""
     tasks = ("simple_spread", "simple_tag")
-    rows = []
-    for count in COUNTS:
-        arms = [f"{task}_v3, {count} environments" for task in tasks]
-        rows.append([f"{count:,}", *(text for arm in arms for text in _pace("speed_mpe", arm))])
-    return cells.table(["environments", tasks[0], "steps/s", tasks[1], "steps/s"], rows)
+    ends = ("", bench_claims.VMAP)
+    arms = [f"{task}_v3, {{}} environments{end}" for task in tasks for end in ends]
+    head = [f"{task}, {call}" for task in tasks for call in ("`vector_step`", "`vmap(env.step)`")]
+    return _environments("speed_mpe", head, arms)
+
+
+def _environments(comparison: str, head: Sequence[str], arms: Sequence[str]) -> str:
+    """Returns a table of steps per second, and of their ratio to another package's.
+
+    Args:
+      comparison: of the rows.
+      head: of the columns.
+      arms: of each column, with `{}` for the number of environments.
+    """
+    rows = [
+        [f"{count:,}", *(_pace(comparison, arm.format(count)) for arm in arms)] for count in COUNTS
+    ]
+    return cells.table(["environments", *head], rows)
 
 
 def ppo() -> str:
@@ -215,9 +230,13 @@ def _time(microseconds: float) -> str:
     return f"{microseconds:,.0f} us" if microseconds >= 100 else f"{microseconds:.1f} us"
 
 
-def _pace(comparison: str, arm: str) -> list[str]:
-    ratio, pace = (cells.measured(comparison, arm, name) for name in ("ratio", "marlx"))
-    return [f"{ratio:.1f} x", _whole(pace)]
+def _pace(comparison: str, arm: str) -> str:
+    """Returns the ratio and the steps per second of a case; a dash where it was not measured."""
+    found = cells.result("speed", comparison, arm)
+    if found is None:
+        return cells.MISSING
+    made = found.rows[-1]["measured"]
+    return f"{made['ratio']:.1f} x, {_whole(made['marlx'])}/s"
 
 
 def _whole(value: Any) -> str:
@@ -225,6 +244,7 @@ def _whole(value: Any) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "speed-targets": targets,
     "speed-foraging": foraging,
     "speed-particles": particles,
     "speed-ppo": ppo,

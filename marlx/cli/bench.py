@@ -7,38 +7,44 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import marlx
 from marlx.cli.options import run_and_options
 from marlx.cli.records import BenchOptions
 from marlx.text import unknown
 
+if TYPE_CHECKING:
+    from marlx.analysis.result_rows import Row
+
 BENCH_USAGE = """\
 usage: marlx bench SUITE [options]
 
 Time marlx on this machine. The results are rows of speed.jsonl in the --out folder.
 
+  marlx bench table          all ratios of the documentation's table; needs --jaxmarl CLONE
   marlx bench environments   steps per second of foraging and particle worlds, against jumanji,
                              lbforaging, JaxMARL and mpe2
+  marlx bench jaxmarl        training in turns with JaxMARL's own scripts; needs --jaxmarl CLONE
   marlx bench replay         adding, sampling and updating, against flashbax
   marlx bench training       every learner; QMIX, IPPO and MAPPO at JaxMARL's sizes; CLAM and PPO
-  marlx bench jaxmarl        training in turns with JaxMARL's own scripts; needs --jaxmarl CLONE
   marlx bench scaling        more environments, agents, seeds, replay, devices and processes
   marlx bench roofline       operations and bytes of the hottest programs, and the machine's peaks
-  marlx bench all            all of these; without --jaxmarl CLONE all but that one
+  marlx bench all            all of these; without --jaxmarl CLONE all but its scripts
 
 options:
-  --quick              fewer sizes and repeats, for rough numbers
+  --quick              shorter and fewer repeats, for rough numbers
   --out FOLDER         folder for the results (default: bench)
   --jaxmarl CLONE      clone of JaxMARL's repository
   --peer-python FILE   Python that has what JaxMARL's scripts import (default: this one)
+  --only CASE...       of JaxMARL's scripts these cases, such as qmix or 'ippo feed-forward'
 
 The packages to compare with are in the extra `peers`. Those not installed are named and left out.
-At the end every ratio stands beside that of the documentation. The exit code is 1 where one is more
-than a tenth below it, or a script failed. Of --quick, ratios are too rough to be judged.
+Every case is stored as soon as it is done, so what an interruption leaves can be run by itself.
+At the end the documentation's table is printed with what was measured now. The exit code is 1 where
+a ratio is below the one that the documentation claims, or a script failed.
 """
 
 
@@ -47,69 +53,68 @@ class Script(NamedTuple):
 
     Attributes:
       name: its file, without `.py`.
+      minutes: roughly, in full and quick, on two quiet cores.
       peers: packages that it compares marlx with.
       quick: arguments of a quick run.
       clone: whether it needs a clone of JaxMARL's repository.
     """
 
     name: str
+    minutes: tuple[float, float]
     peers: tuple[str, ...] = ()
     quick: tuple[str, ...] = ("--quick",)
     clone: bool = False
 
 
+_SHORT = ("--repeats", "3", "--seconds", "0.2")
+ENVIRONMENTS = (
+    Script("speed_foraging", (3, 1.5), ("jumanji", "lbforaging"), (*_SHORT, "--no-early")),
+    Script("speed_mpe", (4, 2), ("jaxmarl", "mpe2"), _SHORT),
+)
+JAXMARL = (Script("speed_jaxmarl", (19, 10), clone=True),)
 SUITES: dict[str, tuple[Script, ...]] = {
-    "environments": (
-        Script(
-            "speed_foraging",
-            ("jumanji", "lbforaging"),
-            ("--sizes", "1", "64", "--repeats", "3", "--seconds", "0.1"),
-        ),
-        Script(
-            "speed_mpe",
-            ("jaxmarl", "mpe2"),
-            ("--sizes", "1", "64", "--repeats", "3", "--seconds", "0.1"),
-        ),
-    ),
-    "replay": (Script("speed_replay", ("flashbax",)),),
+    "table": (*ENVIRONMENTS, *JAXMARL),
+    "environments": ENVIRONMENTS,
+    "jaxmarl": JAXMARL,
+    "replay": (Script("speed_replay", (5, 1), ("flashbax",)),),
     "training": (
-        Script("speed_learners"),
-        Script("speed_qmix"),
-        Script("speed_ppo", quick=("--updates", "2", "--blocks", "2")),
-        Script("speed_clam", quick=("--repeats", "2", "--rollouts", "1")),
+        Script("speed_learners", (9, 5)),
+        Script("speed_qmix", (7, 2)),
+        Script("speed_ppo", (2, 1.5), quick=("--updates", "2", "--blocks", "2")),
+        Script("speed_clam", (2, 1), quick=("--repeats", "2", "--rollouts", "1")),
     ),
-    "jaxmarl": (Script("speed_jaxmarl", clone=True),),
-    "scaling": (Script("speed_scaling"),),
-    "roofline": (Script("roofline"),),
+    "scaling": (Script("speed_scaling", (15, 4)),),
+    "roofline": (Script("roofline", (3, 1)),),
 }
 
 
 def bench_command(argv: Sequence[str]) -> int:
-    """Runs `marlx bench SUITE [options]`; returns 1 if a script failed or a ratio fell behind."""
+    """Runs `marlx bench SUITE [options]`; returns 1 if a script failed or a ratio is behind."""
     if not argv or argv[0] in ("-h", "--help"):
         print(BENCH_USAGE, end="", file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     suite, options = run_and_options(argv, "bench", BenchOptions, "suite", "SUITE")
     if suite not in (*SUITES, "all"):
         raise unknown("suite", suite, (*SUITES, "all"))
-    scripts = [script for name in SUITES if suite in (name, "all") for script in SUITES[name]]
     clone = _clone(options, suite)
-    scripts = [script for script in scripts if clone or not script.clone]
+    chosen = (script for name in SUITES if suite in (name, "all") for script in SUITES[name])
+    scripts = [script for script in dict.fromkeys(chosen) if clone or not script.clone]
     folder = repository_scripts(scripts)
     out = Path(options.out).absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot write to {options.out}: {error.strerror}") from None
+    page, before = _page_rows(), _rows(out)
+    minutes = sum(script.minutes[options.quick] for script in scripts)
+    print(f"{len(scripts)} scripts, about {minutes:.0f} minutes in all on two quiet cores")
     failed = [script.name for script in scripts if _run(script, folder, out, options, clone)]
     written = ", ".join(sorted(path.name for path in out.glob("*.jsonl")))
     print(f"{options.out}: {written or 'nothing was written'}")
-    behind = _judged(out, [script.name for script in scripts])
+    behind = _compared([row for row in _rows(out) if row not in before], page)
     if failed:
         print(f"marlx: failed: {', '.join(failed)}", file=sys.stderr)
-    if behind and not options.quick:
-        print(f"marlx: slower than documented: {'; '.join(behind)}", file=sys.stderr)
-    return 1 if failed or (behind and not options.quick) else 0
+    return 1 if failed or behind else 0
 
 
 def _clone(options: BenchOptions, suite: str) -> list[str]:
@@ -119,8 +124,8 @@ def _clone(options: BenchOptions, suite: str) -> list[str]:
       ValueError: it is needed, or the folder is not one.
     """
     if options.jaxmarl is None:
-        if suite == "jaxmarl":
-            raise ValueError("marlx bench jaxmarl needs --jaxmarl CLONE, JaxMARL's repository")
+        if suite in ("jaxmarl", "table"):
+            raise ValueError(f"marlx bench {suite} needs --jaxmarl CLONE, JaxMARL's repository")
         if suite == "all":
             print("without JaxMARL's scripts: --jaxmarl CLONE names a clone of its repository")
         return []
@@ -130,7 +135,8 @@ def _clone(options: BenchOptions, suite: str) -> list[str]:
             "folder baselines"
         )
     python = ["--python", str(Path(options.peer_python).absolute())] if options.peer_python else []
-    return ["--jaxmarl", str(Path(options.jaxmarl).absolute()), *python]
+    only = ["--only", *options.only] if options.only else []
+    return ["--jaxmarl", str(Path(options.jaxmarl).absolute()), *python, *only]
 
 
 def _run(script: Script, folder: Path, out: Path, options: BenchOptions, clone: list[str]) -> int:
@@ -148,53 +154,41 @@ def _run(script: Script, folder: Path, out: Path, options: BenchOptions, clone: 
     return code
 
 
-def _judged(out: Path, scripts: Sequence[str]) -> list[str]:
-    """Prints the measured ratios beside the documented ones; returns the cases that fell behind."""
+def _rows(folder: Path) -> list[Row]:
+    """Returns the rows of timings in a folder; none where there are no files."""
+    from marlx.analysis import result_rows
+
+    try:
+        return result_rows.read_study(folder, "speed").rows
+    except FileNotFoundError:
+        return []
+
+
+def _page_rows() -> list[Row]:
+    """Returns the rows that the documentation's table is made of."""
     import importlib.resources
 
     from marlx.analysis import result_rows
 
-    reference = importlib.resources.files("marlx.reference")
-    try:
-        here = result_rows.read_study(out, "speed").rows
-        stored = result_rows.read_study(reference, "speed").rows
-    except (OSError, ValueError):
-        return []
-    cases = compared(here, stored, scripts)
-    if cases:
-        print(f"{'case':50}  documented  at least   here")
-    for case in cases:
-        print(f"{case.name:50}  {case.documented:10.2f}  {case.least:8.2f}  {case.here:5.2f}")
-    return [f"{case.name}, {case.here:.2f}" for case in cases if case.here < case.least]
+    return result_rows.read_study(importlib.resources.files("marlx.reference"), "speed").rows
 
 
-class Compared(NamedTuple):
-    """A ratio against another package."""
+def _compared(rows: Sequence[Row], page: Sequence[Row]) -> list[str]:
+    """Prints the documentation's table with rows measured now; returns what fell behind it.
 
-    name: str
-    documented: float
-    here: float
+    Args:
+      rows: of this call alone: those of other days were made by other code.
+      page: that the documentation is made of.
+    """
+    from marlx.cli import bench_claims
 
-    @property
-    def least(self) -> float:
-        """A tenth below the documented one."""
-        return 0.9 * self.documented
-
-
-def compared(
-    here: Sequence[Mapping[str, Any]], stored: Sequence[Mapping[str, Any]], scripts: Sequence[str]
-) -> list[Compared]:
-    """Returns the ratios of rows `here` that `stored` has too, of these scripts."""
-
-    def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        return {
-            f"{row['comparison']}: {row['arm']}": float(row["measured"]["ratio"])
-            for row in rows
-            if row["comparison"] in scripts and row["measured"].get("ratio") is not None
-        }
-
-    documented = ratios(stored)
-    return [Compared(k, documented[k], v) for k, v in ratios(here).items() if k in documented]
+    judged = bench_claims.all_judged(rows, page)
+    if any(one.measured is not None for one in judged):
+        print(bench_claims.text(rows, page))
+    behind = bench_claims.failures(judged)
+    for line in behind:
+        print(f"marlx: slower than documented: {line}", file=sys.stderr)
+    return behind
 
 
 def repository_scripts(scripts: Sequence[Script]) -> Path:

@@ -273,13 +273,15 @@ class BenchOptions:
     """Time marlx on this machine, against other packages where they are installed."""
 
     quick: bool = False
-    """Fewer sizes and repeats, for a rough measurement."""
+    """Shorter and fewer repeats, for a rough measurement."""
     out: str = "bench"
     """Folder for the results, a JSON per script."""
     jaxmarl: str | None = None
     """Clone of JaxMARL's repository, whose scripts are timed in turns with ours."""
     peer_python: str | None = None
     """Python that has what JaxMARL's scripts import; default: this one."""
+    only: tuple[str, ...] = ()
+    """Of JaxMARL's scripts these cases, such as `qmix` or `ippo feed-forward`; default: all."""
 
 
 CLUSTER_OPTIONS = ("coordinator", "num_processes", "process_id")
