@@ -27,7 +27,6 @@ import numpy as np
 
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
-from marlx.loop import multihost
 from marlx.loop.placement import Layout
 from marlx.loop.program import RunState
 from marlx.loop.progress import Progress
@@ -137,7 +136,7 @@ class SharedRun(Run):
             return
         self._workers.extend(start(share) for share in self.shares)
         if self._held is not None:
-            leaves = jax.tree.leaves(multihost.to_host(self._held))
+            leaves = jax.tree.leaves(on_host(self._held))
             parts = [[x[part] for x in leaves] for part in self._slices]
             self._ask("restore", [(part, self._counters) for part in parts])
         self._ask("compile")
@@ -251,6 +250,11 @@ def join(trees: Sequence[Tree]) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *trees)
 
 
+def on_host(tree: Tree) -> Any:
+    """Returns a tree of arrays as NumPy's, keys as their key data."""
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x), tree)
+
+
 # --- processes ---
 
 
@@ -351,13 +355,13 @@ def requests(share: Share) -> dict[str, Callable[..., Any]]:
             "metrics": join([progress.metrics for progress in after]),
             "phases": {k: sum(one.phases[k] for one in after) for k in after[0].phases},
             "not_finite": join([run.not_finite for run in runs]),
-            "policies": join([jax.tree.leaves(multihost.to_host(run.policies())) for run in runs]),
-            "played": join([multihost.to_host(run.played()) for run in runs]),
+            "policies": join([jax.tree.leaves(on_host(run.policies())) for run in runs]),
+            "played": join([on_host(run.played()) for run in runs]),
         }
 
     def snapshot() -> tuple[list[Any], dict[str, Any]]:
         taken = [run.snapshot() for run in runs]
-        states = [jax.tree.leaves(multihost.to_host(state)) for state, _ in taken]
+        states = [jax.tree.leaves(on_host(state)) for state, _ in taken]
         return join(states), taken[0][1]
 
     return {
