@@ -218,20 +218,12 @@ class Run:
         """The result of `read_warm_start`; None where it was not called, or is not needed."""
         return None if self._warm_start is None else self._warm_start.facts
 
-    def compile(self, programs_: Programs | None = None) -> None:
-        """Compiles the programs; `blocks` does it where it was not done before.
-
-        Args:
-          programs_: of a run that differs only in its first seed, and is restored if this one is;
-            they are used, and nothing is compiled.
-        """
+    def compile(self) -> None:
+        """Compiles the programs; `blocks` does it where it was not done before."""
         if self._programs is not None:
             return
         if not self.started:
             self.read_warm_start()
-        if programs_ is not None:
-            self._programs = programs_
-            return
         names = ["block", "evaluate"]
         names += [] if self.started else ["init", "warm_up"]
         names += ["policies"] if multihost.is_multihost() else []
@@ -241,6 +233,16 @@ class Run:
         self._programs = programs.compile_programs(traced, self._values)
         self._traced.clear()
         self.phases["compile"] += time.perf_counter() - began
+
+    def compile_as(self, other: Run) -> None:
+        """Takes the programs of a compiled run, instead of compiling the same.
+
+        Args:
+          other: differs in the first seed only, and is restored if this one is.
+        """
+        if not self.started:
+            self.read_warm_start()
+        self._programs = other.programs
 
     def memory_plan(self) -> MemoryPlan:
         """Returns the memory that the run will need, from its traced programs; compiles nothing."""

@@ -311,6 +311,7 @@ def serve(connection: Connection, share: Share) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             what, arguments = connection.recv()
+            reply: tuple[str | None, Any]
             try:
                 answers = answers or requests(share)
                 reply = None, answers[what](*arguments)
@@ -343,7 +344,7 @@ def requests(share: Share) -> dict[str, Callable[..., Any]]:
     def compile_all() -> None:
         runs[0].compile()
         for run in runs[1:]:
-            run.compile(runs[0].programs)
+            run.compile_as(runs[0])
 
     def following() -> dict[str, Any] | None:
         found = [next(each, None) for each in blocks]
