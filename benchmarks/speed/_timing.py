@@ -177,11 +177,12 @@ def apart(script: str, *args: str) -> dict[str, Any]:
     return found
 
 
-def peak_memory() -> int:
-    """Returns the peak resident bytes of this process, without accelerator memory."""
+def peak_memory(process: int | None = None) -> int:
+    """Returns the peak resident bytes of a process, by default this; no accelerator memory."""
     with contextlib.suppress(OSError, StopIteration):
         # on Linux, getrusage includes the program that started this one
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        status = Path(f"/proc/{process or 'self'}/status")
+        lines = status.read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

@@ -34,7 +34,7 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "docs/benchmarks.md": (
         "narrower than 95%",
         "today's preset 27% are calls",  # 1 / (1 + e): cost and temperature are equal
-        "1.8 times the steps of one",
+        "is 1.8 times one",
         "1,024 x 1,024 matrices",
     ),
     "docs/clam.md": (
@@ -95,6 +95,7 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
         "MAPPO and IPPO: 0.95 |",
         "5% of the actions are random",
         "-13.3 in the table above",  # -40 over three agents
+        "1, 64, 1,024 and 4,096 environments",
     ),
     "docs/scaling.md": ("4,096. With 65,536",),
 }

@@ -137,16 +137,9 @@ def readme() -> list[Claim]:
 
 def benchmarks() -> list[Claim]:
     """Returns the claims of the page on benchmarks."""
-    one, two, four = (
-        cells.measured("speed_qmix", arm, "with_evaluation")
-        for arm in ("one", "four on two devices", "four on one device")
-    )
     machine = cells.need("speed", "roofline", "machine").rows[-1]["measured"]
     names = ("product", "multiply_add", "cache", "memory")
     return [
-        Claim(
-            "| **no**: {} on two devices, {} under `vmap`.", f"{two / one:.2f}", f"{four / one:.2f}"
-        ),
         Claim(
             "(products {} thousand million operations a second, multiply-adds {}, cache {} "
             "thousand million bytes a second, memory {})",

@@ -56,6 +56,7 @@ class Script(NamedTuple):
       minutes: roughly, in full and quick, on two quiet cores.
       peers: packages that it compares marlx with.
       quick: arguments of a quick run.
+      arguments: of every run.
       clone: whether it needs a clone of JaxMARL's repository.
     """
 
@@ -63,6 +64,7 @@ class Script(NamedTuple):
     minutes: tuple[float, float]
     peers: tuple[str, ...] = ()
     quick: tuple[str, ...] = ("--quick",)
+    arguments: tuple[str, ...] = ()
     clone: bool = False
 
 
@@ -71,15 +73,17 @@ ENVIRONMENTS = (
     Script("speed_foraging", (3, 1.5), ("jumanji", "lbforaging"), (*_SHORT, "--no-early")),
     Script("speed_mpe", (4, 2), ("jaxmarl", "mpe2"), _SHORT),
 )
-JAXMARL = (Script("speed_jaxmarl", (19, 10), clone=True),)
+JAXMARL = (Script("speed_jaxmarl", (20, 11), clone=True),)
+SEEDS = (Script("speed_qmix", (5, 2), arguments=("seeds",)),)
 SUITES: dict[str, tuple[Script, ...]] = {
-    "table": (*ENVIRONMENTS, *JAXMARL),
+    "table": (*ENVIRONMENTS, *JAXMARL, *SEEDS),
     "environments": ENVIRONMENTS,
     "jaxmarl": JAXMARL,
     "replay": (Script("speed_replay", (5, 1), ("flashbax",)),),
     "training": (
         Script("speed_learners", (9, 5)),
-        Script("speed_qmix", (7, 2)),
+        *SEEDS,
+        Script("speed_qmix", (5, 1), arguments=("return",)),
         Script("speed_ppo", (2, 1.5), quick=("--updates", "2", "--blocks", "2")),
         Script("speed_clam", (2, 1), quick=("--repeats", "2", "--rollouts", "1")),
     ),
@@ -142,15 +146,17 @@ def _clone(options: BenchOptions, suite: str) -> list[str]:
 def _run(script: Script, folder: Path, out: Path, options: BenchOptions, clone: list[str]) -> int:
     """Runs a script, and returns its exit code."""
     began = time.perf_counter()
-    print(f"== {script.name}{_without(script)}", flush=True)
-    arguments = [*(script.quick if options.quick else ()), *(clone if script.clone else ())]
+    name = " ".join([script.name, *script.arguments])
+    print(f"== {name}{_without(script)}", flush=True)
+    arguments = [*script.arguments, *(script.quick if options.quick else ())]
+    arguments += clone if script.clone else []
     code = subprocess.run(
         [sys.executable, f"{script.name}.py", *arguments],
         cwd=folder,
         env=os.environ | {"MARLX_BENCH_RESULTS": str(out)},
         check=False,
     ).returncode
-    print(f"== {script.name}: {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"== {name}: {time.perf_counter() - began:.0f} s", flush=True)
     return code
 
 

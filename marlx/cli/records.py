@@ -44,6 +44,8 @@ class Output:
     `auto`: one per seed, as many as there are.
     `all`: all of them, or a number; seeds are split over them first.
     `2x4`: two groups of four, where the environments of a seed are split over a group."""
+    workers: int = 1
+    """Processes of this machine that share the seeds, each on CPU cores of its own."""
     distributed: bool = False
     """Train together with other processes, each started by this command on devices of its own."""
     coordinator: str | None = None

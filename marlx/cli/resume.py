@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +54,11 @@ def parse_resume(
     for given, own in zip(names, (was.algorithm, was.environment), strict=False):
         if given != own:
             raise ValueError(f"{run} is a run of {own}, not of {given}")
-    together = any(word.split("=")[0] == "--distributed" for word in argv)
-    kept = _kept_output(run, None if together else was.train.seeds)
-    now, output = parse_train([], [*stored, *kept, *argv])
+    options = {word.split("=")[0] for word in argv}
+    kept = _kept_output(run, None if "--distributed" in options else was.train.seeds)
+    if "--workers" in options and "--devices" not in options:  # they replace the run's devices
+        kept.pop("devices", None)
+    now, output = parse_train([], [*stored, *_words(kept), *argv])
     if now.train.total_steps != was.train.total_steps and now.train.evals == was.train.evals:
         learner = was.build()[2]
         longer = with_total_steps(was.train, learner, now.train.total_steps)
@@ -69,8 +71,8 @@ def parse_resume(
     return now, output, was
 
 
-def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
-    """Yields the output options that the run was started with, as words of a command line.
+def _kept_output(run: Path, seeds: int | None) -> dict[str, Any]:
+    """Returns the output options that the run was started with.
 
     On CPUs `--devices` is among them, since the last bits depend on the number of devices.
 
@@ -84,6 +86,11 @@ def _kept_output(run: Path, seeds: int | None) -> Iterator[str]:
     kept = dict(facts.get("output", {}))
     if facts.get("backend") == "cpu" and "devices" not in kept and seeds is not None:
         kept["devices"] = min(len(facts.get("devices", ())), seeds) or "auto"
+    return kept
+
+
+def _words(kept: Mapping[str, Any]) -> Iterator[str]:
+    """Yields output options as words of a command line."""
     for field in dataclasses.fields(Output):
         if field.name in kept:
             value = kept[field.name]

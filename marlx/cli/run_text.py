@@ -64,7 +64,7 @@ def describe(
 
     from marlx.runs.checkpoint_files import checkpoint_bytes
 
-    train, layout, first = experiment.train, training.placement.layout, jax.local_devices()[0]
+    train, layout, first = experiment.train, training.layout, jax.local_devices()[0]
     seeds = f"{train.seeds} seeds" if train.seeds > 1 else f"seed {train.seed}"
     yield f"{experiment.algorithm} on {experiment.environment}"
     yield (

@@ -34,6 +34,7 @@ from marlx.cli.run_text import describe, kept_line, print_result, stopped_line
 from marlx.cli.shared import complain, in_one_line
 from marlx.cli.stopping import WAITING, Stop, stoppable
 from marlx.cli.tracking import check_loggers, loggers_of
+from marlx.cli.workers import check_workers, made_run
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ options for every ALGO and ENV (and those that --help shows for a pair):
   --wandb MODE         Weights & Biases: off, offline or online (default: off)
   --tensorboard        write TensorBoard's files into the run folder too
   --devices N|all      devices for seeds, and for the environments of each; see docs/scaling.md
+  --workers N          processes that share the seeds, each on CPU cores of its own
   --distributed        train together with other processes, as the cluster says, or as these say:
     --coordinator HOST:PORT --num-processes N --process-id I
   --resume RUN         continue a run that was stopped or killed, or give it more --total-steps
@@ -154,17 +156,16 @@ def _prepared(
     """
     from marlx.loop import multihost
     from marlx.loop.capacity import require_memory
-    from marlx.loop.run import Run
     from marlx.runs.facts import environment_facts
     from marlx.runs.folder import RunFolder, config_text, make_folder
     from marlx.testing.checks import require_types
 
-    use_cpu_devices(cpu_devices(output.devices, experiment.train.seeds, count))
+    check_workers(output, experiment.train.seeds)
+    devices = "1" if output.workers > 1 else output.devices
+    use_cpu_devices(cpu_devices(devices, experiment.train.seeds, count))
     env, params, learner = experiment.build()
     require_types(env, params)
-    check = output.check_finite
-    train, devices = experiment.train, output.devices
-    training = Run(env, params, learner, train, devices=devices, check_finite=check)
+    training = made_run(experiment, output, (env, params, learner))
     begins = training.read_warm_start() if was is None else None
     require_memory(training)
     if output.dry_run:
@@ -241,6 +242,7 @@ def _train(
     """
     from marlx.loggers import Console
     from marlx.loop.finite import NotFinite
+    from marlx.loop.workers import WorkerGone
 
     history = list(reported)
     optimum = training.env.spec(training.params).optimum
@@ -259,10 +261,10 @@ def _train(
             content = full_result(experiment, result, optimum)
             if folder.write_json("result.json", content) and checkpoints is not None:
                 checkpoints.finish()
-    except NotFinite as error:
-        failure = error
-        folder.write_json("failure.json", {"message": str(error), **vars(error)})
+    except (NotFinite, WorkerGone) as error:
+        failure = _failed(job, error)
     finally:
+        training.close()
         console.close(content)
         missing = _draw(job, finished=content is not None)  # loggers upload pictures when closed
         loggers.close(content)
@@ -270,7 +272,7 @@ def _train(
     if checkpoints is not None and checkpoints.failed:
         folder.failed.add("checkpoints")
     if failure is not None:
-        complain(f"{failure}; {kept_line(folder, checkpoints)}")
+        complain(failure)
         return 1
     if result is None:
         complain(stopped_line(folder.path, checkpoints, steps_of(history)))
@@ -310,6 +312,16 @@ def _drive(job: _Job, stop: Stop) -> Result | None:
     return drive(
         job.training, job.history, log=job.loggers.log, save=save, stop=lambda: any_stopped(stop)
     )
+
+
+def _failed(job: _Job, error: Exception) -> str:
+    """Returns the line about a run that an error ended; stores what is known of NaN or infinity."""
+    from marlx.loop.finite import NotFinite
+
+    if isinstance(error, NotFinite):
+        job.folder.write_json("failure.json", {"message": str(error), **vars(error)})
+        return f"{error}; {kept_line(job.folder, job.checkpoints)}"
+    return f"{error}; {stopped_line(job.folder.path, job.checkpoints, steps_of(job.history))}"
 
 
 def _leave(job: _Job) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from marlx.loop import settings as settings
     from marlx.loop import vector as vector
     from marlx.loop import warm_start as warm_start
+    from marlx.loop import workers as workers
 else:
     from marlx._modules import lazy
 

@@ -169,12 +169,9 @@ def _find(run: Run, progress: Progress, infinite: set[str]) -> _Found:
     for name, bad in run.not_finite.items():
         environment[name] = environment.get(name, False) | bad
     if not is_multihost():  # else this process sees only a part of them
-        actors = run.state.actors
-        environment["reward"] = environment["reward"] | _bad(actors.episode_return, seeds)
-        for name, array in (
-            ("observation", actors.obs.local),
-            ("global state", actors.obs.global_state),
-        ):
+        returns, obs = run.played()
+        environment["reward"] = environment["reward"] | _bad(returns, seeds)
+        for name, array in (("observation", obs.local), ("global state", obs.global_state)):
             environment[name] = environment.get(name, False) | _bad(array, seeds)
     for name, value in metrics.items():
         if "loss" in name:

@@ -16,13 +16,13 @@ from marlx.environment import Environment, EnvParams
 from marlx.learner import Judged, Learner
 from marlx.loop import multihost, programs
 from marlx.loop.evaluation import episodes_of_each, modes_of, random_evaluation
-from marlx.loop.placement import Devices, Variants, place
+from marlx.loop.placement import Devices, Layout, Variants, place
 from marlx.loop.program import NOT_FINITE, Loop, RunState, loop, state_shape, state_sizes
 from marlx.loop.programs import Programs
 from marlx.loop.progress import Progress
 from marlx.loop.settings import MIN_FINAL_EPISODES, TrainConfig
 from marlx.loop.warm_start import WarmStart, begun, read_warm_start
-from marlx.types import Array, Tree
+from marlx.types import Array, Observation, Tree
 from marlx.xla.memory import count_operations, nbytes, peak_bytes
 from marlx.xla.options import check_options
 
@@ -129,6 +129,11 @@ class Run:
         return self._state
 
     @property
+    def layout(self) -> Layout:
+        """Groups of devices that seeds are distributed over."""
+        return self.placement.layout
+
+    @property
     def programs(self) -> Programs:
         """The compiled programs."""
         assert self._programs is not None, "the run is not compiled"
@@ -152,6 +157,13 @@ class Run:
             assert self.programs.policies is not None
             self._gathered_policies = self.programs.policies(self.state)
         return jax.tree.map(lambda x: np.asarray(x)[: self._count], self._gathered_policies)
+
+    def played(self) -> tuple[Array, Observation]:
+        """Running returns and current observations of all environments, leading [replicas]."""
+        return self.state.actors.episode_return, self.state.actors.obs
+
+    def close(self) -> None:
+        """Ends the processes that the run has started: none here."""
 
     def snapshot(self) -> tuple[RunState, dict[str, Any]]:
         """Returns the state [replicas] and the counters (as JSON holds them) for `restore`.
@@ -221,6 +233,16 @@ class Run:
         self._programs = programs.compile_programs(traced, self._values)
         self._traced.clear()
         self.phases["compile"] += time.perf_counter() - began
+
+    def compile_as(self, other: Run) -> None:
+        """Takes the programs of a compiled run, instead of compiling the same.
+
+        Args:
+          other: differs in the first seed only, and is restored if this one is.
+        """
+        if not self.started:
+            self.read_warm_start()
+        self._programs = other.programs
 
     def memory_plan(self) -> MemoryPlan:
         """Returns the memory that the run will need, from its traced programs; compiles nothing."""

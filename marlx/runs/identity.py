@@ -96,7 +96,7 @@ def _leaf(value: Any) -> Any:
 
 def facts_of(run: Run) -> dict[str, Any]:
     """Returns versions and devices, on which the last bits of a run depend besides its settings."""
-    facts, layout = environment_facts(), run.placement.layout
+    facts, layout = environment_facts(), run.layout
     return {
         **facts["versions"],
         "backend": facts["backend"],
