@@ -23,13 +23,16 @@ from pathlib import Path
 import _attack_tables
 import _choose_tables
 import _claims
-import _composite_tables
+import _clam_tables
+import _gmah_tables
 import _leaderboard
 import _learning_tables
 import _mansa_tables
+import _mansa_verdicts
 import _prose
 import _signal_tables
 import _speed_tables
+import _verdicts
 
 STUDIES = Path(__file__).parent
 ROOT = STUDIES.parents[1]
@@ -39,7 +42,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_learning_tables.TABLES,
     **_choose_tables.TABLES,
     **_mansa_tables.TABLES,
-    **_composite_tables.TABLES,
+    "mansa-claims": lambda: _verdicts.table(_mansa_verdicts.claims()),
+    **_gmah_tables.TABLES,
+    **_clam_tables.TABLES,
     **_signal_tables.TABLES,
     **_attack_tables.TABLES,
     **_speed_tables.TABLES,
