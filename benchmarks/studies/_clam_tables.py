@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import _cells as cells
+import _clam_verdicts
+import _verdicts
 
 MODELS = (
     ("`oracle`", "oracle"),
@@ -16,6 +18,20 @@ MODELS = (
     ("`none`", "none"),
     ("`shuffled`", "shuffled"),
 )
+MEMORIES = (
+    *MODELS[:1],
+    ("no model, a GRU whose window is the episode", "recurrent-horizon"),
+    *MODELS[1:-1],
+)
+ACQUAINT = ("kept-10", "sparse-50", "delay-4", "delay-8", "delay-16", "delay-32")
+BOUNDS = (
+    ("bound: who knows the partner", "knows"),
+    ("bound: who remembers all", "remembers_all"),
+    ("bound: who remembers a window", "window"),
+    ("bound: who forgets after each round", "reset"),
+    ("bound: who sees the present", "present_only"),
+)
+"""Label and name of what a memory is worth at most, computed."""
 CLAM_TASKS = (
     ("`simple_spread_v3`, nearest, assigned, stay, random", "spread"),
     ("`liam_speaker_listener`, eight codes", "speakers"),
@@ -43,19 +59,54 @@ def clam_games() -> str:
     return cells.table(["", *head, "rock-paper-scissors, three habits", "mean of training"], rows)
 
 
-def clam_coordination() -> str:
-    """Returns the table of agent models with the present preset, by drawn actions."""
+def clam_present(game: str) -> str:
+    """Returns the table of agent models in a game with the present preset, by drawn actions."""
     rows = []
     for label, arm in MODELS:
-        found = cells.need("clam", "coordination, ten seeds", arm)
+        found = cells.result("clam", f"{game}, ten seeds", arm)
+        if found is None:
+            continue
         greedy = cells.spread(row["measured"]["greedy_return"] for row in found.rows)
         when = [row["measured"]["steps_to_90"] for row in found.rows]
         reached = sorted(x for x in when if x is not None)
         steps = f"{reached[0]:,} to {reached[-1]:,}" if reached else cells.MISSING
         seeds = f"{len(reached)} of {len(when)}"
         rows.append([label, cells.drawn(found, 2), greedy, _curve_mean(found), seeds, steps])
+    if not rows:
+        return "Not measured."
     head = ["drawn", "greedy", "mean of training", "seeds at 90% of the oracle", "after steps"]
     return cells.table(["", *head], rows)
+
+
+def clam_acquaint() -> str:
+    """Returns the table of the games of getting to know a partner, with their computed bounds."""
+    games = [
+        game
+        for game in ACQUAINT
+        if any(cells.result("clam", f"acquaint/{game}", arm) for _, arm in MEMORIES)
+    ]
+    if not games:
+        return "Not measured."
+    limits = {game: _bounds(game) for game in games}
+    rows = [
+        [label, *(f"{limits[game][name]:.2f}" for game in games), cells.MISSING]
+        for label, name in BOUNDS
+    ]
+    for label, arm in MEMORIES:
+        found = [cells.result("clam", f"acquaint/{game}", arm) for game in games]
+        seeds = dict.fromkeys(str(len(one.rows)) for one in found if one is not None)
+        if seeds:
+            rows.append([label, *(cells.drawn(one, 2) for one in found), ", ".join(seeds)])
+    return cells.table(["", *(f"`{game}`" for game in games), "seeds"], rows)
+
+
+def _bounds(game: str) -> dict[str, float]:
+    """Returns the computed bounds that are stored with the runs of a game."""
+    for _, arm in MEMORIES:
+        found = cells.result("clam", f"acquaint/{game}", arm)
+        if found is not None:
+            return dict(found.runs[-1]["extra"]["bounds"])
+    raise ValueError(f"acquaint/{game} has no rows")
 
 
 def clam_tasks() -> str:
@@ -124,7 +175,10 @@ def _mean_of(values: Sequence[float]) -> float:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "clam-games": clam_games,
-    "clam-coordination": clam_coordination,
+    "clam-claims": lambda: _verdicts.table(_clam_verdicts.claims()),
+    "clam-coordination": lambda: clam_present("coordination"),
+    "clam-rps": lambda: clam_present("rps"),
+    "clam-acquaint": clam_acquaint,
     "clam-tasks": clam_tasks,
     "clam-game-encoder": clam_game_encoder,
     "clam-tag-encoders": clam_tag_encoders,

@@ -64,8 +64,11 @@ PAIRS = [
 ]
 
 
-def run(algorithm: str, task: str, settings: dict[str, int]) -> None:
-    """Trains a pair and stores its rows."""
+def run(algorithm: str, task: str, settings: dict[str, int], label: str) -> None:
+    """Trains a pair and stores its rows.
+
+    With a label they are beside the reference results: `marlx reproduce` does not know them.
+    """
     given = OPPONENTS.get(task, {})
     experiment = config_layers.experiment(algorithm, task, **settings, env=given)
     env, params, learner = experiment.build()
@@ -76,11 +79,11 @@ def run(algorithm: str, task: str, settings: dict[str, int]) -> None:
         experiment,
         result,
         study="learning",
-        comparison=task,
+        comparison=f"{task}, {label}" if label else task,
         arm=algorithm,
         about=_study.about(),
         command=" ".join(["marlx train", algorithm, task, *options]),
-        result_id=result_id(algorithm, task),
+        result_id=None if label else result_id(algorithm, task),
     )
     _study.add(rows, record)
 
@@ -95,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
+    parser.add_argument("--label", default="", help="of results beside the references, e.g. long")
     parser.add_argument("--only", nargs="*", default=[], help="parts of algorithm or task names")
     args = parser.parse_args()
     settings = {"seeds": args.seeds}
@@ -102,7 +106,7 @@ def main() -> None:
         settings["total_steps"] = args.total_steps
     for algorithm, task in PAIRS:
         if all(part in (algorithm, task, task.split("/")[0]) for part in args.only):
-            run(algorithm, task, settings)
+            run(algorithm, task, settings, args.label)
 
 
 if __name__ == "__main__":

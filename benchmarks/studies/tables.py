@@ -30,6 +30,7 @@ import _learning_tables
 import _mansa_tables
 import _mansa_verdicts
 import _prose
+import _qplex_verdicts
 import _signal_tables
 import _speed_tables
 import _verdicts
@@ -42,6 +43,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_learning_tables.TABLES,
     **_choose_tables.TABLES,
     **_mansa_tables.TABLES,
+    "qplex-claims": lambda: _verdicts.table(_qplex_verdicts.claims()),
+    "qplex-long": _qplex_verdicts.curve,
     "mansa-claims": lambda: _verdicts.table(_mansa_verdicts.claims()),
     **_gmah_tables.TABLES,
     **_clam_tables.TABLES,
