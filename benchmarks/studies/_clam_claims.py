@@ -61,26 +61,11 @@ def unseen(task: str) -> list[float]:
     ]
 
 
-def brief() -> Sequence[Claim]:
-    """Returns the claims of the results in brief."""
-    gains = [
-        100 * (cells.mean(get(game, "clam")) / cells.mean(get(game, "none")) - 1)
-        for game in (GAME, "rps")
-    ]
+def training() -> Sequence[Claim]:
+    """Returns the claims of how much the encoder of the older runs was trained."""
     momentum = get(GAME, "clam").records[0]["settings"]["learner"]["contrast"]["momentum"]
     elsewhere = [updates(task) for task in ("speakers", "spread")]
     return [
-        Claim("{}% and {}% above no model, five seeds", *(f"{gain:.0f}" for gain in gains)),
-        Claim(
-            "return after {} to {} steps; GRU: {} to {} |",
-            *ends(reaching("clam"), 1000),
-            *ends(reaching("recurrent"), 1000),
-        ),
-        Claim(
-            "| a little | {} against {} without training |",
-            cells.number(cells.mean(get(GAME, "clam")), 2),
-            cells.number(cells.mean(get(GAME, "random")), 2),
-        ),
         Claim(
             "{} gradient steps in the two games, {} to {} elsewhere. LIAM has {} in the same "
             "games, PPO {}.",
@@ -183,4 +168,4 @@ def encoders() -> Sequence[Claim]:
 
 def page() -> list[Claim]:
     """Returns all claims of the page."""
-    return [claim for part in (brief, games, elsewhere, encoders) for claim in part()]
+    return [claim for part in (training, games, elsewhere, encoders) for claim in part()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import _cells as cells
 import numpy as np
-from _mansa_tables import AGAINST_RANDOM, BUDGETS, FORAGING, PENALTY
+from _mansa_tables import AGAINST_RANDOM, FORAGING, PENALTY
 from _prose import Claim, stated
 
 SMAX = "jaxmarl/smax/3m, IPPO and MAPPO"
@@ -57,51 +57,6 @@ def decisions() -> tuple[list[float], int]:
         by_cost.setdefault(row["arm"], []).extend(same)
     agreement = [float(np.mean(same)) for same in by_cost.values()]
     return agreement, sum(not one for same in by_cost.values() for one in same)
-
-
-def brief() -> Sequence[Claim]:
-    """Returns the claims of the results in brief."""
-    agreement, _ = decisions()
-    errors = [
-        cells.standard_errors(get(comparison, arm), get(other or comparison, control))
-        for comparison, arm, other, control, _ in AGAINST_RANDOM
-    ]
-    five, joint = get(f"{PENALTY}, budget of 5", "mansa-budget"), BUDGETS[1][1][4]
-    reference = get(f"{PENALTY}, budget of 5", joint)
-    return [
-        Claim(
-            "six costs: agreement {} to {} |",
-            f"{min(agreement):.2f}",
-            f"{max(agreement):.2f}",
-        ),
-        Claim(
-            "| `matrix/stages`: {}, IQL and QMIX {} |",
-            text("matrix/stages", "mansa"),
-            text("matrix/stages", "qmix"),
-        ),
-        Claim(
-            "`il_trains_on g0`: {} against {} |",
-            text("matrix/stages", "mansa-g0"),
-            text("matrix/stages", "random-g0"),
-        ),
-        Claim(
-            "on foraging: undecided | {} comparisons: {} above +2 standard errors, {} below -2 |",
-            str(len(errors)),
-            str(sum(one > 2 for one in errors)),
-            str(sum(one < -2 for one in errors)),
-        ),
-        Claim("| at least {}% with at least {}% fewer calls,", *preset()),
-        Claim(
-            "budget of five: {} against {}, {}% fewer calls |",
-            cells.number(cells.mean(five)),
-            cells.number(cells.mean(reference)),
-            saved(five, reference),
-        ),
-        Claim(
-            "not reached | {} after 2.5 million steps |",
-            text("Foraging-8x8-2p-2f-coop-pen-v3, budget of 10", "mansa-budget10"),
-        ),
-    ]
 
 
 def preset() -> tuple[str, str]:
@@ -319,5 +274,5 @@ def limits() -> Sequence[Claim]:
 
 def page() -> list[Claim]:
     """Returns all claims of the page."""
-    parts = (brief, timing, games, on_foraging, sharpness, penalty, policy_gradients, limits)
+    parts = (timing, games, on_foraging, sharpness, penalty, policy_gradients, limits)
     return [claim for part in parts for claim in part()]

@@ -21,9 +21,17 @@ STAGES = (
 CHAIN = (
     ("MANSA, explored longer", "mansa-explored"),
     ("its control: random", "random-explored"),
+    ("MANSA, one exploratory choice in five", "mansa-explored-02"),
+    ("its control: random", "random-explored-02"),
     ("MANSA", "mansa"),
     ("its control: random", "random"),
     ("its control: first", "first"),
+    ("MANSA, cost 0.1", "mansa-cost-01"),
+    ("its control: random", "random-cost-01"),
+    ("MANSA, cost 2", "mansa-cost-2"),
+    ("its control: random", "random-cost-2"),
+    ("always called", "mansa-always"),
+    ("disagreement", "disagreement"),
     ("joint-action Q (calls always)", "joint_q"),
     ("IQL (never calls)", "iql"),
 )
@@ -131,21 +139,53 @@ def stages() -> str:
     return cells.table(["", "greedy return", "centralised steps"], rows)
 
 
-def chain() -> str:
-    """Returns the table of the chain of 51 stages, one of which needs coordination."""
+def chain(task: str) -> str:
+    """Returns the table of a chain of stages, one of which needs coordination."""
     rows = []
     for label, arm in CHAIN:
-        found = cells.need("mansa", "matrix/chain-50", arm)
-        final = [row["final"] for row in found.rows]
-        solved = f"{sum(x == 211 for x in final)} of {len(final)}"
-        calls = ["-", "-"]
+        found = cells.result("mansa", task, arm)
+        if found is None:
+            continue
+        final, best = [row["final"] for row in found.rows], found.records[0]["optimum"]
+        solved = f"{sum(x >= best - 1e-3 for x in final)} of {len(final)}"
+        calls = [cells.MISSING] * 4
         if found.rows[0]["calls"]:
             share = cells.total_calls(found) / found.rows[0]["steps"][-1]
             last = np.mean([row["measured"]["call_rate"][-1] for row in found.rows])
-            calls = [f"{100 * x:.1f}%" for x in (share, last)]
+            greedy = np.mean([row["measured"]["greedy_call_rate"] for row in found.rows])
+            alone = [row["measured"].get("independent_return") for row in found.rows]
+            mean = cells.MISSING if None in alone else f"{np.mean(alone):.1f}"
+            calls = [*(f"{100 * x:.1f}%" for x in (share, last, greedy)), mean]
         rows.append([label, cells.greedy(found, 1), solved, *calls])
-    head = ["", "return, of 211", "seeds at 211", "calls in training", "in its last tenth"]
+    if not rows:
+        return "Not measured."
+    head = ["", "return", "seeds at the optimum", "calls in training", "in its last tenth"]
+    return cells.table([*head, "greedy", "independent part alone"], rows)
+
+
+def headroom() -> str:
+    """Returns the table of what an oracle gains over random calls, at most 5% of the steps."""
+    rows = []
+    for task, learners in dict.fromkeys(
+        (row["comparison"], row["arm"]) for row in cells.study("headroom").rows
+    ):
+        found = [row["measured"] for row in cells.need("headroom", task, learners).rows]
+        means = [float(np.mean([one[name] for one in found])) for name in ("alone", "always")]
+        gains = [few_calls(one, 0.05) for one in found]
+        texts = [*(f"{x:.3f}" for x in means), f"{np.mean(gains):+.3f}"]
+        seeds = ", ".join(f"{x:+.3f}" for x in gains)
+        name = task.removeprefix("Foraging-").removesuffix("-v3")
+        rows.append([f"`{name}`", learners, *texts, seeds])
+    if not rows:
+        return "Not measured."
+    head = ["task", "learners", "never called", "always", "oracle minus random", "by seed"]
     return cells.table(head, rows)
+
+
+def few_calls(measured: Mapping[str, list[float]], most: float) -> float:
+    """Returns the gain of the best oracle that calls in at most a share `most` of the steps."""
+    pairs = zip(measured["rate"], measured["headroom"], strict=True)
+    return max(gain for rate, gain in pairs if rate <= most)
 
 
 def foraging() -> str:
@@ -216,7 +256,9 @@ def _starred(found: cells.Result | None) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "mansa-stages": stages,
-    "mansa-chain": chain,
+    "mansa-chain": lambda: chain("matrix/chain-50"),
+    "mansa-chain-100": lambda: chain("matrix/chain-100"),
+    "mansa-headroom": headroom,
     "mansa-foraging": foraging,
     "mansa-sharp": sharp,
     "mansa-against-random": against_random,

@@ -33,8 +33,13 @@ class Verdict(NamedTuple):
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
-    """Returns the table of claims that a page begins with."""
-    return cells.table(["claim", "verdict", "evidence", "seeds"], [list(one) for one in verdicts])
+    """Returns the table of claims that a page begins with; a last row names what has no rows."""
+    every = list(verdicts)
+    rows = [list(one) for one in every if one.verdict != MISSING]
+    missing = [one.claim for one in every if one.verdict == MISSING]
+    if missing:
+        rows.append(["; ".join(missing), MISSING, cells.MISSING, cells.MISSING])
+    return cells.table(["claim", "verdict", "evidence", "seeds"], rows)
 
 
 def above(

@@ -108,7 +108,9 @@ def experiment_of(
     return config_layers.experiment("clam", task.env, learner=learner, **settings)
 
 
-def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window: int) -> None:
+def run(
+    task: Task, model: str, settings: dict[str, Any], episodes: int, window: int, label: str
+) -> None:
     """Trains a model, evaluates it with seen and with unseen partners, and stores its rows."""
     experiment = experiment_of(task, model, settings, window)
     env, params, learner = experiment.build()
@@ -150,7 +152,7 @@ def run(task: Task, model: str, settings: dict[str, Any], episodes: int, window:
         experiment,
         result,
         study="clam",
-        comparison=task.name,
+        comparison=f"{task.name}, {label}" if label else task.name,
         arm=model,
         about=_study.about(),
         measured=measured,
@@ -220,6 +222,7 @@ def main() -> None:
     every = (*MODELS, "recurrent-horizon")
     parser.add_argument("--models", nargs="*", default=MODELS, choices=every)
     parser.add_argument("--window", type=int, default=25, help="steps that a GRU is trained on")
+    parser.add_argument("--label", default="", help="end of the comparison's name, e.g. ten seeds")
     parser.add_argument("--evals", type=int, help="evaluations, if not the preset's")
     args = parser.parse_args()
     settings = {"seeds": args.seeds}
@@ -229,7 +232,7 @@ def main() -> None:
         settings["evals"] = args.evals
     for task in map(task_of, args.tasks):
         for model in args.models:
-            run(task, model, settings, args.episodes, args.window)
+            run(task, model, settings, args.episodes, args.window, args.label)
     mark_controls()
     mark_speed()
 

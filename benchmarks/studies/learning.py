@@ -94,8 +94,11 @@ PAIRS = [
 ]
 
 
-def run(algorithm: str, task: str, settings: dict[str, Any]) -> None:
-    """Trains a pair and stores its rows."""
+def run(algorithm: str, task: str, settings: dict[str, Any], label: str) -> None:
+    """Trains a pair and stores its rows.
+
+    With a label they are beside the reference results: `marlx reproduce` does not know them.
+    """
     env_id, given, ending = VARIANTS.get(task, Variant(task, {}))
     settings = given | settings | {"learner": OWN.get((algorithm, task), {})}
     experiment = config_layers.experiment(algorithm, env_id, **settings)
@@ -105,11 +108,11 @@ def run(algorithm: str, task: str, settings: dict[str, Any]) -> None:
         experiment,
         result,
         study="learning",
-        comparison=task,
+        comparison=f"{task}, {label}" if label else task,
         arm=algorithm,
         about=_study.about(),
         command=" ".join(["marlx train", algorithm, env_id, *options(settings)]),
-        result_id=reproduction.reference_id(algorithm, task) + ending,
+        result_id=None if label else reproduction.reference_id(algorithm, task) + ending,
     )
     _study.add(rows, record)
 
@@ -128,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
+    parser.add_argument("--label", default="", help="of results beside the references, e.g. long")
     parser.add_argument("--only", nargs="*", default=[], help="parts of algorithm or task names")
     args = parser.parse_args()
     settings: dict[str, Any] = {"seeds": args.seeds}
@@ -135,7 +139,7 @@ def main() -> None:
         settings["total_steps"] = args.total_steps
     for algorithm, task in PAIRS:
         if all(part in (algorithm, task, task.split("/")[0]) for part in args.only):
-            run(algorithm, task, settings)
+            run(algorithm, task, settings, args.label)
 
 
 if __name__ == "__main__":

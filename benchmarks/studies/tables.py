@@ -24,14 +24,18 @@ import _agents_tables
 import _attack_tables
 import _choose_tables
 import _claims
-import _composite_tables
+import _clam_tables
 import _everyone_tables
+import _gmah_tables
 import _leaderboard
 import _learning_tables
 import _mansa_tables
+import _mansa_verdicts
 import _prose
+import _qplex_verdicts
 import _signal_tables
 import _speed_tables
+import _verdicts
 
 STUDIES = Path(__file__).parent
 ROOT = STUDIES.parents[1]
@@ -42,7 +46,11 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **_everyone_tables.TABLES,
     **_choose_tables.TABLES,
     **_mansa_tables.TABLES,
-    **_composite_tables.TABLES,
+    "qplex-claims": lambda: _verdicts.table(_qplex_verdicts.claims()),
+    "qplex-long": _qplex_verdicts.curve,
+    "mansa-claims": lambda: _verdicts.table(_mansa_verdicts.claims()),
+    **_gmah_tables.TABLES,
+    **_clam_tables.TABLES,
     **_signal_tables.TABLES,
     **_attack_tables.TABLES,
     **_agents_tables.TABLES,

@@ -40,8 +40,8 @@ def test_a_changed_number_is_put_right(tables):
         ("docs/mansa.md", "0.955\n[0.923, 0.983]", "0.955\n[0.923, 0.993]"),
         (
             "docs/mansa.md",
-            "at least 71% fewer calls, **but more",
-            "at least 81% fewer calls, **but more",
+            "at least 71% fewer calls, **but its",
+            "at least 81% fewer calls, **but its",
         ),
     ],
 )
