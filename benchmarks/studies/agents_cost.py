@@ -99,8 +99,9 @@ def measured(name: str, agents: int) -> dict[str, float]:
     params = env.default_params
     spec = env.spec(params)
     learner = marlx.algorithm(name)(spec, epochs=1, minibatches=1, agent_id=False)
-    state = learner.init(jax.random.key(0), example_rollout(spec, learner, STEPS, ENVS))
-    actors = start(env, params, learner, jax.random.key(1), ENVS)
+    example = example_rollout(spec, learner, STEPS, ENVS)
+    state = jax.jit(lambda key: learner.init(key, example))(jax.random.key(0))
+    actors = jax.jit(lambda key: start(env, params, learner, key, ENVS))(jax.random.key(1))
     policy = learner.policy(state)
     play = jax.jit(functools.partial(rollout, env, params, learner, length=STEPS))
     _, taken, _ = play(policy, actors, jax.random.key(2))

@@ -32,7 +32,10 @@ from marlx.envs.partners import heuristics, majority_chances, with_partners
 from marlx.learner import example_rollout
 from marlx.loop.program import loop
 from marlx.loop.rollout import rollout, start
+from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig
+from marlx.runs.checkpoints import Checkpoints
+from marlx.runs.identity import stored_form
 from marlx.testing import Unequal, check_learner
 from marlx.types import EnvSpec, Observation, Transition
 
@@ -255,6 +258,27 @@ def test_without_influence_it_is_mappo_and_the_model_is_as_good_as_can_be():
     known = np.asarray(next_actions(others_actions(SPEC, t), t.done)[1])
     assert best[known].mean() < 0.9
     assert metrics["model_accuracy"] > best[known].mean() - 0.02
+
+
+@pytest.mark.slow
+def test_stopped_half_way_and_resumed_it_ends_with_the_same_bits(tmp_path):
+    """All parts learn, with memories: policy, model, oracle, and the deviation of the reward."""
+    recurrent = dataclasses.replace(SMALL.ppo, recurrent=True, window=4)
+    learner = ami(SPEC, SMALL, ppo=recurrent)
+    config = TrainConfig(total_steps=4 * 32, num_envs=4, rollout_length=8, evals=4, eval_episodes=2)
+    alone, resumed = (Run(ENV, PARAMS, learner, config) for _ in range(2))
+    blocks, store = alone.blocks(), Checkpoints(tmp_path, seconds=0)
+    history = [next(blocks) for _ in range(2)]
+    assert store.save(alone, history)
+    rest = [progress.steps for progress in blocks]
+    store.restore(resumed, store.newest())
+    assert [progress.steps for progress in resumed.blocks()] == rest and rest
+
+    def bits(run):
+        leaves = jax.tree.leaves(jax.tree.map(stored_form, run.snapshot()[0]))
+        return [(x.dtype, x.shape, np.asarray(x).tobytes()) for x in leaves]
+
+    assert bits(alone) == bits(resumed) and len(bits(alone)) > 50
 
 
 @pytest.mark.slow

@@ -29,7 +29,6 @@ GMAH = (
     SMALL.replace("learner.hidden", "learner.low.hidden")
     + " --learner.high.window 8 --learner.high.hidden 8 --learner.high.warmup 200"
 )
-AMI = SMALL.replace("learner.hidden", "learner.ppo.hidden") + " --learner.model.hidden 8"
 CLAM = SMALL.replace("--learner.hidden 8", "--learner.contrast.batch 8")
 
 # A learner joins with a line: name, environment, options that make it small.
@@ -39,7 +38,6 @@ LEARNERS = [
     ("mansa", "matrix/chain-2", f"{MANSA} --total-steps 4000 --learner.budget 2"),
     ("gmah", "grid/doorkey-5x5", f"{GMAH} --total-steps 4000 --learner.period 8"),
     ("clam", "partners/mpe/simple_tag_v3", f"{CLAM} --total-steps 4000"),
-    ("ami", "partners/matrix/consensus", f"{AMI} --total-steps 4000 --env.pool majority"),
 ]
 # The first, with its replay and two seeds, stands for all; `make test-slow` tries all.
 PARAMS = [pytest.param(one, marks=[pytest.mark.slow] * (i > 0)) for i, one in enumerate(LEARNERS)]
