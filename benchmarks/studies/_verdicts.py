@@ -33,13 +33,12 @@ class Verdict(NamedTuple):
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
-    """Returns the table of claims that a page begins with; a last row names what has no rows."""
+    """Returns the table of claims that a page begins with, and a line of those without rows."""
     every = list(verdicts)
     rows = [list(one) for one in every if one.verdict != MISSING]
+    made = cells.table(["claim", "verdict", "evidence", "seeds"], rows)
     missing = [one.claim for one in every if one.verdict == MISSING]
-    if missing:
-        rows.append(["; ".join(missing), MISSING, cells.MISSING, cells.MISSING])
-    return cells.table(["claim", "verdict", "evidence", "seeds"], rows)
+    return f"{made}\n\nNot measured. {'. '.join(missing)}." if missing else made
 
 
 def above(
@@ -69,11 +68,11 @@ def above(
     read = value or _final_of(one, other)
     first, second = (np.array([read(row) for row in found.rows], float) for found in (one, other))
     low, high = difference_interval(first, second)
-    verdict = UNDECIDED
+    verdict, gap = UNDECIDED, f"{first.mean() - second.mean():+.3g}"
     if min(len(first), len(second)) > 1:
         verdict = REACHED if low > least else REFUTED if high <= least else UNDECIDED
+        gap += f" [{low:.3g}, {high:.3g}]"
     means = [cells.number(float(x.mean())) for x in (first, second)]
-    gap = f"{first.mean() - second.mean():+.3g} [{low:.3g}, {high:.3g}]"
     counts = dict.fromkeys([str(len(first)), str(len(second))])
     evidence = f"{means[0]} against {means[1]}: {gap}{note}"
     return Verdict(claim, verdict, evidence, " and ".join(counts))
