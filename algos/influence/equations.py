@@ -44,7 +44,9 @@ def distances(expected: Array, wanted: Array, kind: Distance) -> Array:
         `expected` to `wanted`, for a target minus its log-probability (0 to 23).
     """
     if kind == "log":
-        return optax.losses.kl_divergence(jnp.log(jnp.maximum(expected, LEAST)), wanted)
+        logs = jnp.log(jnp.maximum(expected, LEAST))
+        divergence: Array = optax.losses.kl_divergence(logs, wanted)
+        return divergence
     gap = jnp.abs(expected - wanted)
     if kind == "l1":
         return gap.sum(-1)
