@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 
-from marlx.envs.vault.world import EAST, STAY, WEST, Vault, VaultState
+from marlx.envs.vault.state import EAST, STAY, WEST, VaultState
+from marlx.envs.vault.world import Vault
 from marlx.registry import Family
 
 __all__ = ["EAST", "FAMILY", "PATTERN", "STAY", "USAGE", "WEST", "Vault", "VaultState", "make"]

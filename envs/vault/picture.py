@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from marlx.envs import raster
-from marlx.envs.vault.world import VaultState
+from marlx.envs.vault.state import VaultState
 
 CELL, EDGE, FOOT = 40, 14, 28
 """Pixels of a cell, of the border, and below the lanes for the text."""

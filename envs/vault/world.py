@@ -5,27 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marlx.environment import Environment, EnvParams, EnvState
+from marlx.environment import Environment, EnvParams
 from marlx.envs.checks import at_least, between, check_probability, integers
+from marlx.envs.vault.state import EAST, SUBGOALS, WEST, VaultState
 from marlx.types import Array, EnvSpec, Observation, Subgoals
-
-STAY, WEST, EAST = range(3)
-"""Actions."""
-SUBGOALS = ("wait", "small room", "vault", "west lever", "east lever")
-
-
-@flax.struct.dataclass
-class VaultState(EnvState):
-    """State of one episode."""
-
-    cell: Array  # int32 [N], in the agent's lane, counted from its west end
-    inside: Array  # bool [], the vault is open
-    sign: Array  # int32 [N], the right lever of each agent: 0 west, 1 east
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,6 @@ def test_subgoals():
 def test_it_is_an_environment():
     env, params = marlx.make("grid/vault-2p")
     check_env(env, params)
-    check_env(marlx.with_subgoals(env), params)
 
 
 def test_pictures_show_what_pays():
