@@ -42,7 +42,7 @@ class Ended:
                 both.shutdown(socket.SHUT_RDWR)
 
     def join(self):
-        self.thread.join()
+        self.thread.join(120)
 
 
 @pytest.fixture(autouse=True)
