@@ -59,7 +59,18 @@ OPPONENTS = (("random", "random"), ("still", "stands still"), ("pretrained", "`p
 def targets() -> str:
     """Returns the table of all ratios against other packages with their targets."""
     stored = cells.study("speed").rows
-    return cells.table(bench_claims.HEAD, bench_claims.lines(stored, stored))
+    lines = [
+        [*line, _dates(claim)]
+        for claim, line in zip(bench_claims.CLAIMS, bench_claims.lines(stored, stored), strict=True)
+    ]
+    return cells.table([*bench_claims.HEAD, "on"], lines)
+
+
+def _dates(claim: bench_claims.Claim) -> str:
+    """Returns the days on which the cases of a claim were measured."""
+    found = [cells.result("speed", claim.comparison, case.arm) for case in claim.cases]
+    days = sorted({one.rows[-1]["date"] for one in found if one is not None})
+    return ", ".join(days)
 
 
 def foraging() -> str:
@@ -157,7 +168,7 @@ def qmix() -> str:
     for label, arm in QMIX:
         found = cells.result("speed", "speed_qmix", arm)
         if found is None:
-            rows.append([label, *[cells.MISSING] * 4])
+            rows.append([label, *[cells.MISSING] * 5])
             continue
         made = found.rows[-1]["measured"]
         times = made.get("times_one_seed")
@@ -166,9 +177,10 @@ def qmix() -> str:
                 *(label, _whole(made["steps_per_second"])),
                 "" if times is None else f"{times:.2f}",
                 *(f"{made['compile_s']} s", f"{made['peak_mb'] / 1000:.1f} GB"),
+                found.rows[-1]["date"],
             ]
         )
-    return cells.table(["", "steps/s", "times one seed", "compile", "peak memory"], rows)
+    return cells.table(["", "steps/s", "times one seed", "compile", "peak memory", "on"], rows)
 
 
 def time_to_return() -> str:

@@ -112,13 +112,18 @@ def bench_command(argv: Sequence[str]) -> int:
     page, before = _page_rows(), _rows(out)
     minutes = sum(script.minutes[options.quick] for script in scripts)
     print(f"{len(scripts)} scripts, about {minutes:.0f} minutes in all on two quiet cores")
-    failed = [script.name for script in scripts if _run(script, folder, out, options, clone)]
+    failed, interrupted = list[str](), False
+    try:
+        for script in scripts:
+            failed += [script.name] if _run(script, folder, out, options, clone) else []
+    except KeyboardInterrupt:  # what was done until then is stored, and shown
+        interrupted = True
     written = ", ".join(sorted(path.name for path in out.glob("*.jsonl")))
     print(f"{options.out}: {written or 'nothing was written'}")
     behind = _compared([row for row in _rows(out) if row not in before], page)
     if failed:
         print(f"marlx: failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed or behind else 0
+    return 130 if interrupted else int(bool(failed or behind))
 
 
 def _clone(options: BenchOptions, suite: str) -> list[str]:

