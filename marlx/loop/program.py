@@ -112,17 +112,7 @@ def loop(
         run: RunState, rollouts: int | Array = length.block_rollouts, /
     ) -> tuple[RunState, dict[str, Array]]:
         key, key_block = jax.random.split(run.key)
-        step = jax.jit(iteration, inline=True)  # traced once: for the shapes, and in the loop
-
-        def body(i: Array, carry: tuple[RunState, _Sums]) -> tuple[RunState, _Sums]:
-            run, sums = carry
-            run, new = step(run, jax.random.fold_in(key_block, i))
-            return run, jax.tree.map(jnp.add, sums, new)
-
-        run = run._replace(key=key)
-        shapes = jax.eval_shape(step, run, key_block)[1]
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        run, sums = jax.lax.fori_loop(0, rollouts, body, (run, zeros))
+        run, sums = _repeated(iteration, run._replace(key=key), key_block, rollouts)
         totals = {} if learner.totals is None else learner.totals(run.learner)
         return run, _block_metrics(sums, totals) | sums.counts
 
@@ -171,6 +161,34 @@ def _sums(metrics: dict[str, Array], ended: Finished, counts: dict[str, Array]) 
     finite = {name: jnp.where(known[name], x, 0).sum() for name, x in metrics.items()}
     numbers = {name: there.sum(dtype=jnp.int32) for name, there in known.items()}
     return _Sums(finite, numbers, ended, counts)
+
+
+def _repeated(
+    iteration: Callable[[RunState, Array], tuple[RunState, _Sums]],
+    run: RunState,
+    key: Array,
+    rollouts: int | Array,
+) -> tuple[RunState, _Sums]:
+    """Returns the run after so many iterations, and the sums of what they give.
+
+    Args:
+      iteration: `(run, key) -> run, summands`.
+      run: before the first one.
+      key: consumed; the i-th iteration gets `fold_in(key, i)`.
+      rollouts: iterations. Where the number is an argument of the program, the program is the same
+        for any.
+    """
+    step = jax.jit(iteration, inline=True)  # traced once: for the shapes, and in the loop
+
+    def body(i: Array, carry: tuple[RunState, _Sums]) -> tuple[RunState, _Sums]:
+        run, sums = carry
+        run, new = step(run, jax.random.fold_in(key, i))
+        return run, jax.tree.map(jnp.add, sums, new)
+
+    shapes = jax.eval_shape(step, run, key)[1]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    end: tuple[RunState, _Sums] = jax.lax.fori_loop(0, rollouts, body, (run, zeros))
+    return end
 
 
 def _block_metrics(sums: _Sums, totals: dict[str, Array]) -> dict[str, Array]:
