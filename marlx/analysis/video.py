@@ -50,8 +50,10 @@ def record_episode(
     inspect = learner.inspect if _mark(env, params) is not None else None
 
     @jax.jit
-    def step(key: Array, state: Tree, memory: Tree) -> tuple[Tree, Tree, Tree, Array, Array, Tree]:
-        key_act, key_step = jax.random.split(key)
+    def step(
+        policy: Tree, keys: Array, time: Array, state: Tree, memory: Tree
+    ) -> tuple[Tree, Tree, Tree, Array, Array, Tree]:
+        key_act, key_step = jax.random.split(keys[time])
         obs = env.observe(state, params)
         batch = jax.tree.map(lambda x: x[None], obs)
         action, after, extras = act(policy, memory, batch, key_act, True)
@@ -63,9 +65,10 @@ def record_episode(
     key, key_reset = jax.random.split(key)
     episode = Episode([jax.jit(env.reset_env)(key_reset, params)], [], [], [])
     memory = learner.memory(1)
-    for key_step in jax.random.split(key, spec.horizon):
-        now = episode.states[-1]
-        state, memory, extras, reward, terminated, subgoal = step(key_step, now, memory)
+    keys = jax.random.split(key, spec.horizon)
+    for time in np.arange(spec.horizon, dtype=np.int32):
+        now = policy, keys, time, episode.states[-1], memory
+        state, memory, extras, reward, terminated, subgoal = step(*now)
         caption = ""
         if learner.describe is not None:
             caption = learner.describe(*jax.tree.map(lambda x: x[0], (memory, extras)))

@@ -296,10 +296,10 @@ def _drive(job: _Job, stop: Stop) -> Result | None:
 
     stop.patient = multihost.is_multihost()  # several processes stop together, after a block
     job.console.start()
+    job.training.compile()
     random_returns = job.training.random_returns()
     check_returns(job.training, random_returns, job.history)
     job.console.random_return = float(random_returns.mean())
-    job.training.compile()
     stop.patient = True
     if job.history:  # of a resumed run: its last evaluation, until there is a new one
         job.console.log(job.history[-1]._replace(total_steps=job.training.total_steps))

@@ -225,6 +225,6 @@ def random_learner(spec: EnvSpec) -> Learner:
 def random_evaluation(
     env: Environment[Any, Any], params: EnvParams, episodes: int
 ) -> Callable[[Array], Array]:
-    """Returns a compiled `(key) -> f32 [episodes]`, returns of the uniform policy."""
+    """Returns a jitted `(key) -> f32 [episodes]`, returns of the uniform policy."""
     learner = random_learner(env.spec(params))
     return jax.jit(lambda key: evaluate(env, params, learner, (), key, episodes))

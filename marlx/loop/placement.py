@@ -170,20 +170,40 @@ class Placement:
         """`tree`, arrays `[num_replicas, ...]` on the host, on the devices."""
         return multihost.device_put(tree, self.sharding)
 
-    def map_replicas(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
-        """`function` of one replica as a function of arrays `[num_replicas, ...]`."""
-        mapped = (_unbatched if self.num_replicas == self.layout.groups else jax.vmap)(function)
+    def map_replicas(self, function: Callable[..., Tree], shared: int = 0) -> Callable[..., Tree]:
+        """`function` of one replica as a function of arrays `[num_replicas, ...]`.
+
+        Args:
+          function: of one replica.
+          shared: so many of its last arguments are the same for all replicas, without that axis.
+        """
+        over = _unbatched if self.num_replicas == self.layout.groups else jax.vmap
+
+        def mapped(*args: Tree) -> Tree:
+            own, rest = args[: len(args) - shared], args[len(args) - shared :]
+            return over(lambda *own: function(*own, *rest))(*own)
+
         if self.mesh is None:
             return mapped
-        spec = PartitionSpec(SEEDS)
-        return jax.shard_map(
-            mapped,
-            mesh=self.mesh,
-            in_specs=spec,
-            out_specs=spec,
-            axis_names={SEEDS},
-            check_vma=False,
-        )
+        mesh, spec = self.mesh, PartitionSpec(SEEDS)
+
+        def sharded(*args: Tree) -> Tree:
+            own = (spec,) * (len(args) - shared)
+            return jax.shard_map(
+                mapped,
+                mesh=mesh,
+                in_specs=(*own, *(PartitionSpec(),) * shared),
+                out_specs=spec,
+                axis_names={SEEDS},
+                check_vma=False,
+            )(*args)
+
+        return sharded
+
+    @property
+    def replicated(self) -> Sharding:
+        """The sharding of arrays that every device holds in full, without an axis of replicas."""
+        return self.sharding if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
 
     def state_sharding(self, state_shape: Callable[[int], Tree], num_envs: int) -> Tree:
         """Returns the shardings of a state: one for all arrays, or a tree of them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +31,21 @@ NOT_FINITE = ("reward", "observation", "global state")
 """Arrays of the environment in which NaN and infinity are counted, over every step of a block."""
 
 
+class Block(Protocol):
+    """`block(run, rollouts) -> run, metrics`, the training between two evaluations."""
+
+    def __call__(
+        self, run: RunState, rollouts: int | Array = ..., /
+    ) -> tuple[RunState, dict[str, Array]]:
+        """Trains for so many rollouts, by default `Loop.block_rollouts`."""
+
+
 class Loop(NamedTuple):
     """The functions of the training loop, each for one seed, and how often they are called."""
 
     init: Callable[[Array], RunState]
     warm_up: Callable[[RunState], RunState]
-    block: Callable[[RunState], tuple[RunState, dict[str, Array]]]
+    block: Block
     evaluate: Callable[[RunState, Array], dict[str, Array]]
     policies: Callable[[RunState], Tree]
     warm_up_rollouts: int
@@ -93,18 +102,19 @@ def loop(
         )
         return run
 
-    def iteration(run: RunState, key: Array) -> tuple[RunState, tuple[Any, ...]]:
+    def iteration(run: RunState, key: Array) -> tuple[RunState, _Sums]:
         key_collect, key_update = jax.random.split(key)
         run, ended, counts = collect(run, key_collect)
         state, metrics = learner.update(run.learner, key_update)
-        return run._replace(learner=state), (ended, metrics, counts)
+        return run._replace(learner=state), _sums(metrics, ended, counts)
 
-    def block(run: RunState) -> tuple[RunState, dict[str, Array]]:
+    def block(
+        run: RunState, rollouts: int | Array = length.block_rollouts, /
+    ) -> tuple[RunState, dict[str, Array]]:
         key, key_block = jax.random.split(run.key)
-        keys = jax.random.split(key_block, length.block_rollouts)
-        run, (ended, metrics, counts) = jax.lax.scan(iteration, run._replace(key=key), keys)
+        run, sums = _repeated(iteration, run._replace(key=key), key_block, rollouts)
         totals = {} if learner.totals is None else learner.totals(run.learner)
-        return run, _block_metrics(metrics, totals, ended) | jax.tree.map(jnp.sum, counts)
+        return run, _block_metrics(sums, totals) | sums.counts
 
     modes = modes_of(learner.judged, c.eval)
 
@@ -136,20 +146,63 @@ def _count_not_finite(transitions: Transition) -> dict[str, Array]:
     return {name: count(x) for name, x in zip(NOT_FINITE, arrays, strict=True)}
 
 
-def _block_metrics(
-    metrics: dict[str, Array], totals: dict[str, Array], ended: Finished
-) -> dict[str, Array]:
-    """Returns the metrics of a block from those of its rollouts, leading axis [rollouts]."""
-    ended = jax.tree.map(lambda x: x.sum(0), ended)
+class _Sums(NamedTuple):
+    """Sums over the rollouts of a block."""
+
+    metrics: dict[str, Array]  # f32 [] each, of the learner's metrics that are not nan
+    numbers: dict[str, Array]  # int32 [], how many those are
+    ended: Finished
+    counts: dict[str, Array]  # of `_count_not_finite`
+
+
+def _sums(metrics: dict[str, Array], ended: Finished, counts: dict[str, Array]) -> _Sums:
+    """Returns the summands of one rollout."""
+    known = {name: ~jnp.isnan(x) for name, x in metrics.items()}
+    finite = {name: jnp.where(known[name], x, 0).sum() for name, x in metrics.items()}
+    numbers = {name: there.sum(dtype=jnp.int32) for name, there in known.items()}
+    return _Sums(finite, numbers, ended, counts)
+
+
+def _repeated(
+    iteration: Callable[[RunState, Array], tuple[RunState, _Sums]],
+    run: RunState,
+    key: Array,
+    rollouts: int | Array,
+) -> tuple[RunState, _Sums]:
+    """Returns the run after so many iterations, and the sums of what they give.
+
+    Args:
+      iteration: `(run, key) -> run, summands`.
+      run: before the first one.
+      key: consumed; the i-th iteration gets `fold_in(key, i)`.
+      rollouts: iterations. Where the number is an argument of the program, the program is the same
+        for any.
+    """
+    step = jax.jit(iteration, inline=True)  # traced once: for the shapes, and in the loop
+
+    def body(i: Array, carry: tuple[RunState, _Sums]) -> tuple[RunState, _Sums]:
+        run, sums = carry
+        run, new = step(run, jax.random.fold_in(key, i))
+        return run, jax.tree.map(jnp.add, sums, new)
+
+    shapes = jax.eval_shape(step, run, key)[1]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    end: tuple[RunState, _Sums] = jax.lax.fori_loop(0, rollouts, body, (run, zeros))
+    return end
+
+
+def _block_metrics(sums: _Sums, totals: dict[str, Array]) -> dict[str, Array]:
+    """Returns the metrics of a block; those of the learner are means of what is not nan."""
+    ended = sums.ended
     each = () if isinstance(ended.agent_return, tuple) else jnp.unstack(ended.agent_return)
-    sums = {f"train_agent_{i}_return": total for i, total in enumerate(each)}
-    sums |= {f"train_{name}": total for name, total in ended.outcomes.items()}
+    returns = {f"train_agent_{i}_return": total for i, total in enumerate(each)}
+    returns |= {f"train_{name}": total for name, total in ended.outcomes.items()}
     return {
-        **jax.tree.map(jnp.nanmean, metrics),
+        **jax.tree.map(jnp.divide, sums.metrics, sums.numbers),
         **totals,
         "train_return": ended.total_return / ended.episodes,
         "episode_length": ended.total_length / ended.episodes,
-        **{name: total / ended.episodes for name, total in sums.items()},
+        **{name: total / ended.episodes for name, total in returns.items()},
     }
 
 

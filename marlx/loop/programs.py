@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from marlx.loop.placement import Placement
 from marlx.loop.program import Loop, RunState
@@ -43,8 +44,9 @@ class Programs(NamedTuple):
     """The compiled functions of a run; see `marlx.loop.program.Loop` for what they compute.
 
     Attributes:
-      block: `(state) -> state, metrics`, donates its argument.
+      block: `(state, rollouts) -> state, metrics`, donates its first argument; `rollouts` int32 [].
       evaluate: `(state, keys) -> metrics`, each f32 [replicas, episodes].
+      random: `(key) -> f32 [episodes]`, returns of the uniform policy.
       init: `(keys) -> state`; None in a restored run, which does not call it.
       warm_up: `(state) -> state`, donates its argument; None in a restored run.
       policies: `(state) -> policies` that every process can read; None where there is one process,
@@ -53,6 +55,7 @@ class Programs(NamedTuple):
 
     block: Program
     evaluate: Program
+    random: Callable[[Array], Array]
     init: Program | None = None
     warm_up: Program | None = None
     policies: Program | None = None
@@ -66,6 +69,7 @@ class _Function(NamedTuple):
     out_shardings: Any
     args: tuple[Tree, ...]  # arrays or shapes [replicas, ...]
     donate: bool = False
+    shared: int = 0  # the last so many of args are without the axis of replicas
 
 
 def trace_programs(
@@ -100,20 +104,20 @@ def compile_programs(traced: Mapping[str, Any], values: Values) -> Programs:
     run once.
 
     Args:
-      traced: from `trace_programs`; `block` and `evaluate` are among them.
+      traced: from `trace_programs`, and `random`; the block, which takes longest, comes first.
       values: see `Values`; on the devices already.
     """
-    # lowered one after the other: it is Python, and holds its lock
-    lowered = {name: one.lower() for name, one in traced.items()}
 
-    def compile_one(name: str) -> Program:
-        program = lowered[name]
+    def compile_one(name: str, lowered: Any) -> Any:
         if name == "block":
-            return Program(program.compile(), values)
-        return Program(compile_fast(program, level=int(name == "evaluate")), values)
+            return Program(lowered.compile(), values)
+        compiled = compile_fast(lowered, level=int(name in ("evaluate", "random")))
+        return compiled if name == "random" else Program(compiled, values)
 
-    with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
-        return Programs(**dict(zip(lowered, pool.map(compile_one, lowered), strict=True)))
+    # lowered one after the other: it is Python, and holds its lock; compiling does not
+    with concurrent.futures.ThreadPoolExecutor(len(traced)) as pool:
+        compiling = {n: pool.submit(compile_one, n, one.lower()) for n, one in traced.items()}
+        return Programs(**{name: one.result() for name, one in compiling.items()})
 
 
 def _functions(
@@ -131,8 +135,8 @@ def _functions(
     def warm_up(values: Values, state: RunState) -> Tree:
         return make_loop(values).warm_up(state)
 
-    def block(values: Values, state: RunState) -> Tree:
-        return make_loop(values).block(state)
+    def block(values: Values, state: RunState, rollouts: Array) -> Tree:
+        return make_loop(values).block(state, rollouts)
 
     def evaluate(values: Values, state: RunState, key: Array) -> Tree:
         return make_loop(values).evaluate(state, key)
@@ -141,8 +145,10 @@ def _functions(
         return make_loop(values).policies(state)
 
     of_keys, of_state, visible = placement.sharding, state_sharding, placement.host_visible
+    # the length is an argument, so that a cache of programs knows those of runs of any length
+    before, length = (of_state, placement.replicated), jax.ShapeDtypeStruct((), jnp.int32)
     return {
-        "block": _Function(block, (of_state,), (of_state, visible), (state,), donate=True),
+        "block": _Function(block, before, (of_state, visible), (state, length), True, shared=1),
         "evaluate": _Function(evaluate, (of_state, of_keys), visible, (state, keys)),
         "init": _Function(init, (of_keys,), of_state, (keys,)),
         "warm_up": _Function(warm_up, (of_state,), of_state, (state,), donate=True),
@@ -152,7 +158,7 @@ def _functions(
 
 def _trace(f: _Function, placement: Placement, values: Values) -> Any:
     jitted = jax.jit(
-        placement.map_replicas(f.function),
+        placement.map_replicas(f.function, f.shared),
         in_shardings=(placement.sharding, *f.in_shardings),
         out_shardings=f.out_shardings,
         donate_argnums=(1,) if f.donate else (),

@@ -99,7 +99,7 @@ class Run:
         """Of the last block: bool [seeds], whether an array of the environment (`NOT_FINITE`) had
         NaN or infinity at any step; empty without `check_finite`, and before the first block."""
         episodes = max(MIN_FINAL_EPISODES, config.eval_episodes)
-        self._evaluate_random = random_evaluation(env, params, episodes)
+        self._evaluate_random: Any = random_evaluation(env, params, episodes)
         self._random_returns: dict[int, np.ndarray[Any, Any]] = {}
 
     @property
@@ -230,6 +230,7 @@ class Run:
         self._trace(*names)
         began = time.perf_counter()
         traced = {name: self._traced[name] for name in names}
+        traced["random"] = self._evaluate_random.trace(jax.eval_shape(jax.random.key, 0))
         self._programs = programs.compile_programs(traced, self._values)
         self._traced.clear()
         self.phases["compile"] += time.perf_counter() - began
@@ -290,8 +291,9 @@ class Run:
             self.phases["rollout"] += seconds
             self._rollout_seconds = seconds / self.loop.warm_up_rollouts
             yield self._progress({})
+        rollouts = np.int32(self.loop.block_rollouts)
         while self._blocks < self.loop.blocks:
-            (self._state, metrics), seconds = _timed(self.programs.block, self._state)
+            (self._state, metrics), seconds = _timed(self.programs.block, self._state, rollouts)
             self._blocks += 1
             # a block is one program: its rollouts are taken to last as long as in the warm-up
             rolling = min(seconds, self._rollout_seconds * self.loop.block_rollouts)
@@ -311,11 +313,16 @@ class Run:
         return {name: np.concatenate([one[name] for one in rounds], -1) for name in rounds[0]}
 
     def random_returns(self, variant: int = 0) -> np.ndarray[Any, Any]:
-        """f64 [episodes], returns of the uniform policy on at least 100 episodes."""
+        """f64 [episodes], returns of the uniform policy on at least 100 episodes.
+
+        Its program is compiled with the others; before that, a call compiles one of its own.
+        """
         if variant not in self._random_returns:
             first_seed = int(self._variants.first_seeds[variant])
             key = jax.random.fold_in(jax.random.key(first_seed), 2**31 - 1)
-            self._random_returns[variant] = np.asarray(self._evaluate_random(key), float)
+            programs = self._programs
+            evaluate = self._evaluate_random if programs is None else programs.random
+            self._random_returns[variant] = np.asarray(evaluate(key), float)
         return self._random_returns[variant]
 
     def _progress(self, metrics: dict[str, Array]) -> Progress:

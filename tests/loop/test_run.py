@@ -14,6 +14,8 @@ from marlx.algos.q_config import QConfig
 from marlx.analysis.video import episode_frames, record_episode
 from marlx.loop import programs
 from marlx.loop.evaluation import random_learner
+from marlx.loop.program import loop
+from marlx.loop.run import Run
 from marlx.loop.settings import TrainConfig
 from marlx.testing import Recall
 from marlx.training import train
@@ -67,6 +69,41 @@ def test_the_clock_and_the_shapes(three):
     assert all(p.metrics["return"].shape == (3,) for p in three.history)
     assert set(three.phases) == {"compile", "rollout", "update", "evaluation"}
     assert 1 < three.history[-1].metrics["episode_length"].mean() < 4.5
+
+
+def test_runs_of_any_length_and_seed_have_the_same_programs():
+    """So that a cache of compiled programs knows them."""
+
+    def programs_of(**settings):
+        run = Run(ENV, ENV.default_params, LEARNER, TrainConfig(**{**SETTINGS, **settings}))
+        run._trace("block", "evaluate", "init", "warm_up")
+        texts = {name: traced.lower().as_text() for name, traced in run._traced.items()}
+        return run.loop.block_rollouts, texts
+
+    short, long = programs_of(), programs_of(total_steps=1_500, evals=2, seed=7)
+    assert short[0] < long[0] and short[1] == long[1]
+
+
+def test_metrics_of_a_block_are_means_over_those_of_its_rollouts_that_have_them():
+    def update(state, key):
+        odd = jnp.where(state % 2 == 1, state, jnp.nan)
+        return state + 1, {"all": state, "odd": odd, "none": jnp.nan * state}
+
+    learner = random_learner(ENV.spec())._replace(
+        init=lambda key, example: jnp.float32(0),
+        policy=lambda state: (),
+        observe=lambda state, rollout: state,
+        update=update,
+    )
+    functions = loop(ENV, ENV.default_params, learner, TrainConfig(**SETTINGS))
+    run = functions.init(jax.random.key(0))
+    after, metrics = jax.jit(functions.block)(run, 6)  # a number that the program does not know
+    assert (metrics["all"], metrics["odd"]) == (2.5, 3.0) and np.isnan(metrics["none"])
+    known, same = jax.jit(lambda run: functions.block(run, 6))(run)
+    assert int(jax.random.key_data(after.key)[0]) == int(jax.random.key_data(known.key)[0])
+    for one, other in zip(leaves(after.actors), leaves(known.actors), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert metrics["train_return"] == same["train_return"]
 
 
 @pytest.mark.parametrize(
