@@ -72,8 +72,11 @@ def as_fast(comparison: str) -> Verdict:
             return Verdict(claim, MISSING)
         every = [row["measured"]["steps_to_90"] for row in one.rows]
         steps.append(float(np.median([np.inf if x is None else x for x in every])))
+    if np.isinf(steps[0]) and np.isinf(steps[1]):
+        seeds = len(cells.known(found[0]).rows)
+        return decided(claim, None, "fewer than half of either's seeds come there", seeds)
     texts = [f"{round(x, -3):,.0f}" if np.isfinite(x) else "more" for x in steps]
-    true = None if np.isinf(steps[1]) else steps[0] <= steps[1]
+    true = steps[0] <= steps[1]
     evidence = f"median after {texts[0]} steps against {texts[1]}"
     return decided(claim, true, evidence, len(cells.known(found[0]).rows))
 

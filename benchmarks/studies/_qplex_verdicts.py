@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _cells as cells
 import numpy as np
-from _verdicts import MISSING, Verdict, above, decided
+from _verdicts import MISSING, Verdict, decided
 
 TASK = "Foraging-8x8-2p-2f-coop-v3"
 LONG = f"{TASK}, long"
@@ -36,8 +36,7 @@ def claims() -> list[Verdict]:
         solved = sum(row["final"] >= best - 1e-3 for row in game.rows)
         seeds = len(game.rows)
         found[1] = decided(solves, solved == seeds, f"{solved} of {seeds} seeds", seeds)
-    vdn = cells.result("learning", TASK, "vdn")
-    return [*found, above(f"Above VDN, `{TASK}`", cells.result("learning", TASK, "qplex"), vdn)]
+    return found
 
 
 def curve() -> str:
