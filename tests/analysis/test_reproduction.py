@@ -169,7 +169,7 @@ def fake_scripts(monkeypatch, tmp_path: Path, **texts: str) -> None:
     folder.mkdir(parents=True)
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text)
-    scripts = tuple(bench.Script(name, ("no_such_peer",)) for name in texts)
+    scripts = tuple(bench.Script(name, (1, 1), ("no_such_peer",)) for name in texts)
     monkeypatch.setattr(bench, "SUITES", {"training": scripts})
     monkeypatch.setattr(bench.marlx, "__file__", str(tmp_path / "marlx" / "__init__.py"))
     monkeypatch.chdir(tmp_path)
