@@ -228,4 +228,4 @@ def _verdict(cases: Sequence[Judged]) -> str:
     reached = sum(one.verdict == "reached" for one in aimed)
     if reached == len(aimed):
         return "reached" if aimed else ""
-    return f"not reached: {reached} of {len(aimed)}" if reached else "not reached"
+    return f"{reached} of {len(aimed)} reached" if reached else "not reached"
