@@ -49,7 +49,7 @@ LEARNED = (
     ("Hindsight helps on foraging", "foraging", "hindsight", "adaptive"),
 )
 NOTES = {("foraging", "staged", "flat"): " (low actions drawn, QMIX greedy)"}
-"""What else differs between two arms."""
+"""Note on two arms that differ in more than the one thing."""
 
 
 def arm(comparison: str, name: str) -> cells.Result | None:

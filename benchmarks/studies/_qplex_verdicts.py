@@ -1,4 +1,4 @@
-"""What QPLEX's page begins with: whether it keeps what it has learned."""
+"""Claims of QPLEX's page: whether it keeps what it has learned, and solves the 8/-12 game."""
 
 from __future__ import annotations
 

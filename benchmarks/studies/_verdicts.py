@@ -33,12 +33,20 @@ class Verdict(NamedTuple):
 
 
 def table(verdicts: Iterable[Verdict]) -> str:
-    """Returns the table of claims that a page begins with, and a line of those without rows."""
+    """Returns the table of claims that a page begins with, and a list of those without rows.
+
+    Claims that differ after a colon only, as in their task, are one item of that list.
+    """
     every = list(verdicts)
     rows = [list(one) for one in every if one.verdict != MISSING]
     made = cells.table(["claim", "verdict", "evidence", "seeds"], rows)
-    missing = [one.claim for one in every if one.verdict == MISSING]
-    return f"{made}\n\nNot measured. {'. '.join(missing)}." if missing else made
+    missing: dict[str, list[str]] = {}
+    for one in every:
+        if one.verdict == MISSING:
+            what, _, where = one.claim.partition(": ")
+            missing.setdefault(what, []).extend([where] if where else [])
+    items = [f"- {what}{': ' if of else ''}{'; '.join(of)}" for what, of in missing.items()]
+    return "\n".join([made, "", "Not measured:", "", *items]) if items else made
 
 
 def above(

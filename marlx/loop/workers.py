@@ -43,7 +43,7 @@ class WorkerGone(RuntimeError):
 
 
 class Share(NamedTuple):
-    """What a worker trains; it is pickled.
+    """Seeds and settings of one worker; pickled.
 
     Attributes:
       make: returns environment, parameters and learner.

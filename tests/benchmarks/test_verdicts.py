@@ -69,8 +69,10 @@ def test_what_has_no_rows_is_not_measured(verdicts):
     some = result(verdicts, [1.0, 2.0])
     missing = verdicts.above("B", some, None)
     assert missing.verdict == verdicts.MISSING
-    text = verdicts.table([missing, verdicts.decided("A", True, "all", 3), missing])
-    assert text.splitlines()[2:] == ["| A | **reached** | all | 3 |", "", "Not measured. B. B."]
+    games = [verdicts.Verdict(f"C: {game}", verdicts.MISSING) for game in ("x", "y")]
+    text = verdicts.table([missing, verdicts.decided("A", True, "all", 3), *games])
+    shown = ["| A | **reached** | all | 3 |", "", "Not measured:", "", "- B", "- C: x; y"]
+    assert text.splitlines()[2:] == shown
 
 
 def test_arms_that_were_judged_differently_are_compared_by_greedy_actions(verdicts):
