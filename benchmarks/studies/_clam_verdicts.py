@@ -14,7 +14,7 @@ RIVALS = (
     ("random encoder", "random"),
     ("no model", "none"),
 )
-"""Arms that CLAM has to be above: a policy with a memory, a model with as many updates, and less."""
+"""Arms to beat: a policy with a memory, a model with as many updates, and less."""
 GAMES = (
     "acquaint/kept-10",
     "acquaint/sparse-50",

@@ -6,6 +6,8 @@ import _cells as cells
 import numpy as np
 from _verdicts import MISSING, Verdict, above, decided
 
+from marlx.analysis.result_rows import Row
+
 FLAT = (
     ("Above flat PPO on DoorKey, T = 64", "doorkey-64", "adaptive", "flat"),
     ("Above flat PPO on DoorKey, T = 256", "doorkey-256", "adaptive", "flat"),
@@ -48,8 +50,12 @@ LEARNED = (
     ("Hindsight helps learned subgoals on DeepSea", "deepsea", "learned", "no-hindsight"),
     ("Hindsight helps on foraging", "foraging", "hindsight", "adaptive"),
 )
-NOTES = {("foraging", "staged", "flat"): " (low actions drawn, QMIX greedy)"}
-"""Note on two arms that differ in more than the one thing."""
+NOTES = {
+    ("foraging", "staged", "flat"): " (low actions drawn, QMIX greedy)",
+    ("foraging", "staged", "flat-ippo"): " (low actions and IPPO's drawn)",
+    ("foraging", "staged", "flat-mappo"): " (low actions and MAPPO's drawn)",
+}
+"""Pairs of arms whose final returns are compared as they are judged, and how that is."""
 
 
 def arm(comparison: str, name: str) -> cells.Result | None:
@@ -60,7 +66,12 @@ def arm(comparison: str, name: str) -> cells.Result | None:
 def compared(claim: str, comparison: str, one: str, other: str) -> Verdict:
     """Returns the verdict on "the first arm of a comparison is above the second"."""
     note = NOTES.get((comparison, one, other), "")
-    return above(claim, arm(comparison, one), arm(comparison, other), note=note)
+    value = _final if note else None
+    return above(claim, arm(comparison, one), arm(comparison, other), value=value, note=note)
+
+
+def _final(row: Row) -> float:
+    return float(row["final"])
 
 
 def sooner(claim: str, comparison: str, one: str, other: str) -> Verdict:
