@@ -9,7 +9,7 @@ from marlx.algos.ppo_config import PPOConfig
 from marlx.settings import check_settings, nearest_names, require, setting
 
 ModelKind = Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"]
-TokenKind = Literal["own", "change", "code"]
+TokenKind = Literal["own", "observation", "change", "code"]
 
 
 @nearest_names
@@ -110,6 +110,8 @@ class CLAMConfig:
     token: TokenKind = "own"
     """Input of the encoder at each step:
     `own`: the agent's observation and action.
+    `observation`: its observation alone; the better choice where that shows what partners do, since
+    an agent's own actions last as long as its belief, and the encoder pairs episodes by them.
     `change`: the change of that since the step before.
     `code`: its observation and the others' actions, as in the authors' repository."""
     inputs: tuple[int, ...] = ()

@@ -55,9 +55,9 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
 
     Args:
       spec: the environment's.
-      kind: `own`: observation and last action. `change`: the observation is replaced by its change
-        since the step before, 0 at first. `code`: the agent's last action is replaced by the
-        partners', which the global state must have.
+      kind: `own`: observation and last action. `observation`: that alone. `change`: the observation
+        is replaced by its change since the step before, 0 at first. `code`: the agent's last action
+        is replaced by the partners', which the global state must have.
       inputs: components of the observation to read; none given: all.
 
     Raises:
@@ -73,7 +73,7 @@ def tokenizer(spec: EnvSpec, kind: TokenKind, inputs: tuple[int, ...] = ()) -> T
     change = kind == "change"
     partner = spec.state_part("partner_action") if kind == "code" else slice(0, 0)
     partner_width = partner.stop - partner.start
-    own_width = 0 if kind == "code" else actions
+    own_width = 0 if kind in ("code", "observation") else actions
     obs_type = jnp.dtype("int16" if spec.storage != "float32" and change else spec.storage)
     partner_type = jnp.dtype("float32" if spec.continuous else "int8")
     action_type = jnp.dtype("int8" if actions <= 127 else "int32")

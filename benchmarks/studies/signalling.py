@@ -70,14 +70,16 @@ def listeners() -> list[Arm]:
     private = {**game, "privileged": True}
     memory = {"recurrent": True, "window": 2 * ROUNDS}
     told = {"model": "oracle", "embedding": 120}
+    # the right answer is in the observation, so the encoder needs no actions of its own
+    read = {"token": "observation", "contrast": {"lr": 1e-3, "momentum": 0.99}}
     attention = {"network": "transformer", "attention_steps": 2 * ROUNDS, "window": 2 * ROUNDS}
     arms = {
         "no memory": ("ippo", {"env": game, "learner": CHOICES}),
         "GRU": ("ippo", {"env": game, "learner": {**CHOICES, **memory}}),
         "transformer": ("ippo", {"env": game, "learner": {**CHOICES, **attention, "hidden": 64}}),
         **{
-            model: ("clam", {"env": private, "learner": {"model": model, "ppo": CHOICES}})
-            for model in ("clam", "liam")
+            model: ("clam", {"env": private, "learner": {**read, "model": model, "ppo": CHOICES}})
+            for model in ("clam", "liam", "random")
         },
         "oracle": ("clam", {"env": private, "learner": {**told, "ppo": CHOICES}}),
     }

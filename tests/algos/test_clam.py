@@ -338,6 +338,7 @@ def test_tokens_hold_what_their_kind_says(acted):
     others = obs[1].global_state[0, SPEC.state_part("partner_action")]
     expected = {
         "own": [[*seen[0], *own[0]], [*seen[1], *own[1]]],
+        "observation": [[*seen[0]], [*seen[1]]],
         "change": [[0.0] * 4 + [*own[0]], [*(seen[1] - seen[0]), *own[1]]],
         "code": [[*seen[0], 0.0, 0.0, 0.0], [*seen[1], *others]],
     }
