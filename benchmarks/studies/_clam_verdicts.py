@@ -27,22 +27,30 @@ GAMES = (
 )
 """Comparisons with the present preset."""
 DELAYS = GAMES[2:6]
+LISTENER = "a listener among 120 languages"
+"""A task of the study `signalling`."""
+IN_LISTENER = {"recurrent": "GRU", "none": "no memory"}
+"""Names there of arms here, where they differ."""
+OWN_ACTIONS = "acquaint/kept-10, own actions too"
+"""The comparison whose encoders read what the agent itself did."""
 
 
 def arm(comparison: str, name: str) -> cells.Result | None:
-    """Returns the rows of an arm of the study `clam`, None if it was not trained."""
+    """Returns the rows of an arm on a task, None if it was not trained."""
+    if comparison == LISTENER:
+        return cells.result("signalling", "listeners", IN_LISTENER.get(name, name))
     return cells.result("clam", comparison, name)
 
 
 def rivals(comparison: str) -> Verdict:
-    """Returns the verdict on "CLAM is above all its rivals in this game"."""
+    """Returns the verdict on "CLAM is above all its rivals on this task"."""
     own = arm(comparison, "clam")
     parts = [above(name, own, arm(comparison, rival)) for name, rival in RIVALS]
     return all_of(f"Above a GRU, LIAM, a random encoder and no model: `{comparison}`", parts)
 
 
 def anywhere(games: Sequence[Verdict], least: int) -> Verdict:
-    """Returns the verdict on "CLAM is above all its rivals in so many games"."""
+    """Returns the verdict on "CLAM is above all its rivals on so many tasks"."""
     claim = "Above a GRU, LIAM, a random encoder and no model on two tasks"
     known = [one for one in games if one.verdict != MISSING]
     if not known:
@@ -84,13 +92,17 @@ def as_fast(comparison: str) -> Verdict:
 def elsewhere() -> Sequence[Verdict]:
     """Returns the claims of other tasks, and of what the encoder's training adds."""
     ten = "coordination, ten seeds"
-    listener = [cells.result("signalling", "listeners", name) for name in ("clam", "liam", "GRU")]
+    kept = GAMES[0]
     return [
+        above(
+            "Without its own actions CLAM's encoder is better: `acquaint/kept-10`",
+            arm(kept, "clam"),
+            arm(OWN_ACTIONS, "clam"),
+        ),
+        above("Training the encoder helps, kept-10", arm(kept, "clam"), arm(kept, "random")),
         above("Above no model, coordination", arm(ten, "clam"), arm(ten, "none")),
         above("Above no model, rock-paper-scissors", arm("rps", "clam"), arm("rps", "none")),
         above("Training the encoder helps, coordination", arm(ten, "clam"), arm(ten, "random")),
-        above("Above LIAM, a listener among 120 languages", listener[0], listener[1]),
-        above("Above a GRU, the same listener", listener[0], listener[2]),
         above("Above no model, spread", arm("spread", "clam"), arm("spread", "none")),
         above("Above no model, speakers", arm("speakers", "clam"), arm("speakers", "none")),
         above("An oracle gains, foraging", arm("foraging", "oracle"), arm("foraging", "none")),
@@ -100,7 +112,7 @@ def elsewhere() -> Sequence[Verdict]:
 
 def claims() -> list[Verdict]:
     """Returns all claims of the page."""
-    games = [rivals(game) for game in GAMES]
+    games = [rivals(game) for game in (*GAMES, LISTENER)]
     return [
         anywhere(games, 2),
         *games,

@@ -12,6 +12,7 @@ LISTENERS = {
     "transformer": "IPPO, transformer",
     "clam": "CLAM",
     "liam": "LIAM",
+    "random": "CLAM, an encoder that is never trained",
     "oracle": "told the number of the language",
 }
 GAMES = {"lewis-5": 5, "lewis-10": 10, "objects-3x5": 125}
