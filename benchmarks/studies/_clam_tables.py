@@ -23,7 +23,15 @@ MEMORIES = (
     ("no model, a GRU whose window is the episode", "recurrent-horizon"),
     *MODELS[1:-1],
 )
-ACQUAINT = ("kept-10", "kept-10, own actions too", "sparse-50", "delay-4", "delay-8", "delay-16", "delay-32")
+ACQUAINT = (
+    "kept-10",
+    "kept-10, own actions too",
+    "sparse-50",
+    "delay-4",
+    "delay-8",
+    "delay-16",
+    "delay-32",
+)
 BOUNDS = (
     ("bound: who knows the partner", "knows"),
     ("bound: who remembers all", "remembers_all"),

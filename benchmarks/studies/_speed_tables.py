@@ -42,6 +42,8 @@ ROOFLINE = (
     ("MAPPO on foraging, an update (3,200 steps, 4 epochs)", "MAPPO update, foraging"),
     ("IPPO on spread, an update (800 steps, 4 epochs)", "IPPO update, spread"),
 )
+PARTS = ("products", "writes into arrays", "reads by index", "copies", "element-wise")
+"""Parts of the time in kernels."""
 SCALING = (
     ("environments", (1, 64, 4096, 65536), ""),
     ("agents", (2, 8, 16, 32, 64), ""),
@@ -212,6 +214,24 @@ def roofline() -> str:
     return cells.table(head, rows)
 
 
+def kernels() -> str:
+    """Returns the table of where the time of calls below their target goes."""
+    rows = []
+    for row in cells.study("speed").rows:
+        if row["comparison"] != "kernels":
+            continue
+        made = row["measured"]
+        first = made["longest"][0]
+        name = f"`{first['kernel']}`, {first['each_us']:.3g} us, {first['bytes'] / 1e3:,.3g} kB"
+        parts = [f"{made['parts'].get(part, 0.0):.0%}" for part in PARTS]
+        pace = [_time(made["step_us"]), f"{made['kernels_per_step']:,.3g}"]
+        rows.append([row["arm"], *pace, f"{made['in_kernels']:.0%}", *parts, name])
+    if not rows:
+        return "Not measured."
+    head = ["program", "a step takes", "kernels in it", "time in kernels", *PARTS]
+    return cells.table([*head, "the longest, each"], rows)
+
+
 def scaling() -> str:
     """Returns the table of training's speed by environments, agents, seeds, replay, devices."""
     rows = []
@@ -277,6 +297,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "speed-qmix": qmix,
     "speed-time-to-return": time_to_return,
     "speed-roofline": roofline,
+    "speed-kernels": kernels,
     "speed-scaling": scaling,
     "opponents": opponents,
 }

@@ -88,7 +88,7 @@ SUITES: dict[str, tuple[Script, ...]] = {
         Script("speed_clam", (2, 1), quick=("--repeats", "2", "--rollouts", "1")),
     ),
     "scaling": (Script("speed_scaling", (15, 4)),),
-    "roofline": (Script("roofline", (3, 1)),),
+    "roofline": (Script("roofline", (3, 1)), Script("kernels", (4, 2))),
 }
 
 
