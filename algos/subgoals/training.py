@@ -61,8 +61,13 @@ def level_views(
 def learn_sources(
     parts: Parts, states: SourceTrees, t: Transition
 ) -> tuple[SourceTrees, dict[str, Array]]:
-    """Returns the sources after learning from a rollout's observations, and their metrics."""
-    subgoals, subgoal_metrics = parts.subgoals.learn(states.subgoals, t.obs.local)
+    """Returns the sources after learning from a rollout's observations, and their metrics.
+
+    The source of subgoals also learns from those after each step: the one that ends an episode is
+    before no step, and what pays is often there.
+    """
+    visited = jnp.concatenate([t.obs.local, t.next_obs.local])
+    subgoals, subgoal_metrics = parts.subgoals.learn(states.subgoals, visited)
     novelty, novelty_metrics = parts.changes.learn(states.novelty, t.obs.local)
     return SourceTrees(subgoals, novelty), subgoal_metrics | novelty_metrics
 

@@ -1,9 +1,12 @@
 """Learned subgoals and the sign that the world has changed, on data with known answers."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marlx.algos.subgoals.acting import Parts, SourceTrees
 from marlx.algos.subgoals.goals import rare_goal
 from marlx.algos.subgoals.novelty import change_detector
 from marlx.algos.subgoals.regions import (
@@ -14,6 +17,8 @@ from marlx.algos.subgoals.regions import (
     learned_regions,
     replace_forgotten,
 )
+from marlx.algos.subgoals.sources import constant_source
+from marlx.algos.subgoals.training import learn_sources
 from marlx.types import EnvSpec, Observation
 
 SPEC = EnvSpec("points", num_agents=2, num_actions=2, obs_size=4, state_size=1, horizon=9, scale=2)
@@ -58,6 +63,23 @@ def test_regions_part_what_is_seen_and_nobody_is_sent_where_they_are():
     obs = observation(seen([0, 1, 2, 3], jax.random.key(9))[0])
     layout = source.bind(source.policy(state))
     np.testing.assert_array_equal(layout.choices(obs), ~np.asarray(layout.achieved(obs)))
+
+
+def test_what_is_only_seen_at_the_end_of_episodes_has_a_region():
+    source = learned_regions(SPEC, number=4)
+    parts = Parts(SPEC, None, None, source, constant_source(None), None, 0.0)
+    state = SourceTrees(source.init(jax.random.key(0)), ())
+    step = jax.jit(
+        lambda state, before, after: learn_sources(
+            parts, state, SimpleNamespace(obs=observation(before), next_obs=observation(after))
+        )[0]
+    )
+    for i in range(60):
+        before, after = (seen(corners, jax.random.key(i))[0] for corners in ([0, 1, 2], [1, 2, 3]))
+        state = step(state, before, after)
+    place, which = places(source, state.subgoals, [0, 1, 2, 3])
+    ends = set(place[which == 3])
+    assert len(ends) == 1 and not ends & set(place[which != 3])
 
 
 def test_what_is_seen_once_keeps_a_region_until_it_is_long_forgotten():
