@@ -48,6 +48,8 @@ PARTS = (
     ("copies", ("copy", "transpose", "concatenate", "slice", "pad")),
 )
 """Parts of the time, each with words of kernels' names; other kernels are element-wise."""
+SPLIT = "splitting keys"
+"""The part of `jax.random.split`, which `vmap(env.step)` needs of its caller."""
 
 
 class Traced(NamedTuple):
@@ -155,7 +157,7 @@ def measure(program: Traced) -> dict[str, Any]:
     longest = sorted(times, key=lambda name: -sum(times[name]))[:SHOWN]
     parts: dict[str, float] = defaultdict(float)
     for name, each in times.items():
-        parts[part_of(name, known[name].kind)] += sum(each) / every
+        parts[part_of(name, known[name])] += sum(each) / every
     per_step = 1e-3 / program.steps  # from ns
     return {
         "step_us": round(1e6 * seconds / program.steps, 2),
@@ -181,9 +183,11 @@ def measure(program: Traced) -> dict[str, Any]:
     }
 
 
-def part_of(name: str, kind: str) -> str:
+def part_of(name: str, kernel: Kernel) -> str:
     """Returns the kind of work of a kernel; the name of a fusion has those of its operations."""
-    both = f"{kind} {name}".replace("_", "-")
+    if "_threefry_split" in kernel.source:
+        return SPLIT
+    both = f"{kernel.kind} {name}".replace("_", "-")
     return next((part for part, words in PARTS if any(w in both for w in words)), "element-wise")
 
 

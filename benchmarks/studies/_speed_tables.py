@@ -42,7 +42,10 @@ ROOFLINE = (
     ("MAPPO on foraging, an update (3,200 steps, 4 epochs)", "MAPPO update, foraging"),
     ("IPPO on spread, an update (800 steps, 4 epochs)", "IPPO update, spread"),
 )
-PARTS = ("products", "writes into arrays", "reads by index", "copies", "element-wise")
+PARTS = (
+    *("products", "writes into arrays", "reads by index", "copies", "element-wise"),
+    "splitting keys",
+)
 """Parts of the time in kernels."""
 SCALING = (
     ("environments", (1, 64, 4096, 65536), ""),

@@ -47,8 +47,10 @@ def test_parts_are_by_the_operations_that_names_tell(script):
         "add_tanh_fusion": "element-wise",
     }
     for name, part in names.items():
-        assert script.part_of(name, "fusion") == part
-    assert script.part_of("sort.1", "gather") == "reads by index"
+        assert script.part_of(name, script.Kernel("fusion", 8, "jit(f)/tanh")) == part
+    assert script.part_of("sort.1", script.Kernel("gather", 8, "")) == "reads by index"
+    split = script.Kernel("fusion", 8, "jit(run)/jit(_threefry_split)/add")
+    assert script.part_of("add_fusion", split) == "splitting keys"
 
 
 def test_time_with_kernels_counts_overlaps_once(script):
