@@ -25,13 +25,18 @@ PUBLIC = (
     "marlx/settings.py", "marlx/subgoals.py", "marlx/statistics.py", "marlx/training.py",
     "marlx/data", "marlx/learning", "marlx/nets", "marlx/testing",
 )  # fmt: skip
-"""Modules and packages whose public names are all documented: what learners are built from."""
+"""Modules and packages whose public names are all documented: what learners are built from.
+
+Modules whose names begin with `_` are left out.
+"""
 
 
 def public_names() -> Iterator[str]:
     """Yield the dotted names of public functions and classes in `PUBLIC`."""
     for entry in PUBLIC:
         for path in sorted((ROOT / entry).rglob("*.py")) or [ROOT / entry]:
+            if path.stem.startswith("_") and path.stem != "__init__":
+                continue
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for node in ast.parse(path.read_text("utf-8")).body:
                 is_definition = isinstance(node, ast.FunctionDef | ast.ClassDef)

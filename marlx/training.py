@@ -53,31 +53,28 @@ def train(
       report: called on the host after every evaluation; a function, or loggers (`marlx.loggers`),
         which are closed at the end and whose errors do not stop the training.
       checkpoints: a folder to keep checkpoints in, at most one a minute; none if None.
-      resume: continue from the newest checkpoint there, if there is one. If `total_steps` is not
-        what it had, evaluations stay as far apart as they were.
-      devices: `auto`, one device for each seed as far as they go; a number of devices or `all`,
-        seeds first; or groups and the devices of each, as in `2x4`. The devices of a group share
-        the environments of its seeds. Of several processes (`jax.distributed`) all make the same
-        call; `report` is called and `checkpoints` are written in the first.
-      check_finite: look for NaN and infinity in the rewards and observations of every step, not
-        only at the end of a block. The program is another one, so the last bits of the training
-        are, too.
+      resume: continue from the newest checkpoint there, if any. With other `total_steps` than it
+        had, evaluations stay as far apart as they were.
+      devices: `auto`, one for each seed as far as they go; a number or `all`, seeds first; or
+        groups and the devices of each, as in `2x4`, which share the environments of the group's
+        seeds. Of several processes (`jax.distributed`) all make the same call; the first calls
+        `report` and writes `checkpoints`.
+      check_finite: look for NaN and infinity in rewards and observations at every step, not only at
+        the end of a block. The program is another, and so are the last bits of the training.
       **settings: fields of `TrainConfig`, over those of `config`.
 
     Returns:
       A `Result`.
 
     Raises:
-      ValueError: settings that cannot work, or that are not those of the checkpoint; or an
-        environment whose shapes, dtypes or horizon are not as its spec says, in the words of
-        `marlx.testing.check_env`; or a `warm_start` whose arrays are not those of the learner.
-        Nothing has been compiled then.
+      ValueError: before anything is compiled: settings that cannot work, or are not those of the
+        checkpoint; an environment whose shapes, dtypes or horizon are not as its spec says, in the
+        words of `marlx.testing.check_env`; a `warm_start` of other arrays than the learner's.
       NotFinite: a `FloatingPointError` (`marlx.loop.finite`): NaN or infinity in rewards,
         observations, losses or the policy, found after the block that has them. The message names
         the array, who made it and the seeds. Checkpoints are those before it.
     """
     from marlx.loggers.base import together
-    from marlx.runs.result import summary
 
     config = _configured(config or TrainConfig(), settings)
     env = _environment(env, learner)
@@ -92,11 +89,25 @@ def train(
         run.read_warm_start()
     require_memory(run)
     logger = together(report if multihost.is_first() else None)
+    return _driven(run, history, save, logger, config, env.spec(params).optimum)
+
+
+def _driven(
+    run: Run,
+    history: list[Progress],
+    save: Save | None,
+    logger: Logger,
+    config: TrainConfig,
+    optimum: float | None,
+) -> Result:
+    """Returns the result of the rest of a run, and closes the logger with a summary of it."""
+    from marlx.runs.result import summary
+
     final = None
     try:
         result = drive(run, history, log=logger.log, save=save)
         assert result is not None, "nothing stops it"
-        final = summary(config, result, env.spec(params).optimum)
+        final = summary(config, result, optimum)
     finally:
         logger.close(final)
     return result

@@ -30,6 +30,9 @@ def hooks():
 
 def test_every_public_name_is_documented(hooks):
     assert not hooks.undocumented()
+    names = {*hooks.public_names()}
+    assert "marlx.testing.checks.check_env" in names
+    assert not [name for name in names if "._" in name], "modules that are not public"
 
 
 def test_a_name_that_no_page_has_is_found(hooks, monkeypatch):

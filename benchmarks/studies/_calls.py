@@ -58,6 +58,38 @@ def executed_returns(
     return [float(x) for x in jax.jit(jax.vmap(mean))(policies, keys_of(policies, 8))]
 
 
+def numbers_of_switch(
+    experiment: Any, env: Any, params: Any, learner: Any, result: Any
+) -> list[dict[str, Any]]:
+    """Returns for each seed the numbers of its calls, and its return without them.
+
+    Args:
+      experiment: whose settings are those of a MANSA.
+      env: the environment.
+      params: its parameters.
+      learner: a MANSA.
+      result: of its training.
+    """
+    samples = result.history[-1].metrics["centralised_samples_total"]
+    horizon = env.spec(params).horizon
+    rates = call_rates(env, params, learner, result.policies, 2 * horizon)
+    alone = executed_returns(
+        experiment, env, params, result.policies, "independent", experiment.train.eval_episodes
+    )
+    measured: list[dict[str, Any]] = []
+    for i, independent in enumerate(alone):
+        numbers: dict[str, Any] = {
+            "centralised_samples": float(samples[i]),
+            "greedy_call_rate": round(float(rates[i].mean()), 4),
+            "independent_return": round(independent, 4),
+        }
+        if experiment.environment.startswith("matrix/"):
+            by_stage = [round(x, 3) for x in rates[i, :horizon].tolist()]
+            numbers["greedy_call_rate_by_stage"] = by_stage
+        measured.append(numbers)
+    return measured
+
+
 def keys_of(policies: Any, number: int) -> Any:
     """Returns a key for each seed of `policies`."""
     return jax.random.split(jax.random.key(number), len(jax.tree.leaves(policies)[0]))

@@ -76,28 +76,12 @@ def run(
     experiment = config_layers.experiment(algorithm, task, **settings)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=report)
-    seeds = range(len(result.returns))
-    measured: list[dict[str, Any]] = [{} for _ in seeds]
-    for name in PER_SEED:
-        curve = [p.metrics.get(name) for p in result.history]
-        if any(at is not None for at in curve):
-            for i in seeds:
-                measured[i][name] = [None if x is None else round(float(x[i]), 4) for x in curve]
+    seeds = len(result.returns)
+    measured = curves_of_calls(result)
     if hasattr(result.policies, "switch"):
-        samples = result.history[-1].metrics["centralised_samples_total"]
-        horizon = env.spec(params).horizon
-        rates = _calls.call_rates(env, params, learner, result.policies, 2 * horizon)
-        alone = _calls.executed_returns(
-            experiment, env, params, result.policies, "independent", experiment.train.eval_episodes
-        )
-        for i in seeds:
-            measured[i]["centralised_samples"] = float(samples[i])
-            measured[i]["greedy_call_rate"] = round(float(rates[i].mean()), 4)
-            measured[i]["independent_return"] = round(alone[i], 4)
-            if task.startswith("matrix/"):
-                by_stage = [round(x, 3) for x in rates[i, :horizon].tolist()]
-                measured[i]["greedy_call_rate_by_stage"] = by_stage
-    error = result.returns.mean(-1).std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else None
+        of_switch = _calls.numbers_of_switch(experiment, env, params, learner, result)
+        measured = [curves | numbers for curves, numbers in zip(measured, of_switch, strict=True)]
+    error = result.returns.mean(-1).std(ddof=1) / seeds**0.5 if seeds > 1 else None
     rows, record = make_rows.training_rows(
         experiment,
         result,
@@ -116,6 +100,18 @@ def run(
         columns = _controls.relation(both, digest, control_of)
         rows = [row | columns for row in rows]
     _study.add(rows, record)
+
+
+def curves_of_calls(result: progress.Result) -> list[dict[str, Any]]:
+    """Returns for each seed the curves of `PER_SEED` that the run has; None where there is none."""
+    seeds = range(len(result.returns))
+    measured: list[dict[str, Any]] = [{} for _ in seeds]
+    for name in PER_SEED:
+        curve = [p.metrics.get(name) for p in result.history]
+        if any(at is not None for at in curve):
+            for i in seeds:
+                measured[i][name] = [None if x is None else round(float(x[i]), 4) for x in curve]
+    return measured
 
 
 def report(progress: progress.Progress) -> None:

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from marlx.analysis import comparison as comparison
     from marlx.analysis import cross_play as cross_play
     from marlx.analysis import doctor as doctor
+    from marlx.analysis import doctor_findings as doctor_findings
+    from marlx.analysis import doctor_learning as doctor_learning
+    from marlx.analysis import doctor_numbers as doctor_numbers
+    from marlx.analysis import doctor_outcome as doctor_outcome
+    from marlx.analysis import doctor_settings as doctor_settings
     from marlx.analysis import embeddings as embeddings
     from marlx.analysis import html as html
     from marlx.analysis import languages as languages

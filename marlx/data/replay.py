@@ -221,13 +221,8 @@ def prioritised(
         return _sample(state.ring, leaf // B, leaf % B, weight, length)
 
     def update_priorities(state: ReplayState, indices: Array, priority: Array) -> ReplayState:
-        W, B, _ = state.ring.shape
-        first, count = complete_rows(state.ring, length)
         value = priority.astype(jnp.float32) ** exponent
-        tree, largest = _priorities(state)
-        largest = jnp.maximum(largest, value.max())
-        value = jnp.where((indices // B - first) % W < count, value, 0.0)
-        return state._replace(priorities=Priorities(set_leaves(tree, indices, value), largest))
+        return _with_priorities(state, indices, value, length)
 
     return Replay(init, add, sample, update_priorities)
 
@@ -236,6 +231,16 @@ def _priorities(state: ReplayState) -> Priorities:
     if state.priorities is None:
         raise ValueError("the state is of a uniform replay; it has no priorities")
     return state.priorities
+
+
+def _with_priorities(state: ReplayState, indices: Array, value: Array, length: int) -> ReplayState:
+    """Returns the state with the leaves of windows `indices` set, those of incomplete ones to 0."""
+    W, B, _ = state.ring.shape
+    first, count = complete_rows(state.ring, length)
+    tree, largest = _priorities(state)
+    largest = jnp.maximum(largest, value.max())
+    value = jnp.where((indices // B - first) % W < count, value, 0.0)
+    return state._replace(priorities=Priorities(set_leaves(tree, indices, value), largest))
 
 
 def renewed_priorities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams
-from marlx.learner import Learner, example_rollout
+from marlx.learner import Judged, Learner, example_rollout
 from marlx.learning.part_rates import with_factors
 from marlx.loop.evaluation import evaluate_modes, modes_of
 from marlx.loop.rollout import Actors, Finished, rollout, start
@@ -53,6 +54,18 @@ class Loop(NamedTuple):
     blocks: int
 
 
+class _Parts(NamedTuple):
+    """The environment, the learner and the settings of the functions of a loop."""
+
+    env: Environment[Any, Any]
+    params: EnvParams
+    learner: Learner
+    config: TrainConfig
+    warm_up_rollouts: int
+    modes: tuple[Judged, ...]  # of evaluations
+    check_finite: bool
+
+
 def loop(
     env: Environment[Any, Any],
     params: EnvParams,
@@ -74,58 +87,89 @@ def loop(
     Raises:
       ValueError: there are no steps left after the warm-up.
     """
-    c = config
     length = schedule(learner, config)
-
-    def collect(run: RunState, key: Array) -> tuple[RunState, Finished, dict[str, Array]]:
-        policy = learner.policy(run.learner)
-        actors, transitions, ended = rollout(
-            env, params, learner, policy, run.actors, key, c.rollout_length
-        )
-        state = learner.observe(run.learner, transitions)
-        counts = _count_not_finite(transitions) if check_finite else {}
-        return run._replace(learner=state, actors=actors), ended, counts
-
-    def init(key: Array) -> RunState:
-        key, key_learner, key_actors = jax.random.split(key, 3)
-        actors = start(env, params, learner, key_actors, c.num_envs)
-        example = example_rollout(env.spec(params), learner, c.rollout_length, c.num_envs)
-        state = learner.init(key_learner, example)
-        state = state if c.warm_start_rate == 1 else with_factors(state)
-        return RunState(state, actors, key)
-
-    def warm_up(run: RunState) -> RunState:
-        key, key_collect = jax.random.split(run.key)
-        keys = jax.random.split(key_collect, length.warm_up_rollouts)
-        run, _ = jax.lax.scan(
-            lambda run, key: (collect(run, key)[0], None), run._replace(key=key), keys
-        )
-        return run
-
-    def iteration(run: RunState, key: Array) -> tuple[RunState, _Sums]:
-        key_collect, key_update = jax.random.split(key)
-        run, ended, counts = collect(run, key_collect)
-        state, metrics = learner.update(run.learner, key_update)
-        return run._replace(learner=state), _sums(metrics, ended, counts)
+    modes = modes_of(learner.judged, config.eval)
+    parts = _Parts(env, params, learner, config, length.warm_up_rollouts, modes, check_finite)
 
     def block(
         run: RunState, rollouts: int | Array = length.block_rollouts, /
     ) -> tuple[RunState, dict[str, Array]]:
-        key, key_block = jax.random.split(run.key)
-        run, sums = _repeated(iteration, run._replace(key=key), key_block, rollouts)
-        totals = {} if learner.totals is None else learner.totals(run.learner)
-        return run, _block_metrics(sums, totals) | sums.counts
-
-    modes = modes_of(learner.judged, c.eval)
-
-    def evaluate_run(run: RunState, key: Array) -> dict[str, Array]:
-        policy = learner.policy(run.learner)
-        return evaluate_modes(env, params, learner, policy, key, c.eval_episodes, modes)
+        return _block(parts, run, rollouts)
 
     def policies(run: RunState) -> Tree:
         return learner.policy(run.learner)
 
-    return Loop(init, warm_up, block, evaluate_run, policies, *length)
+    return Loop(
+        functools.partial(_init, parts),
+        functools.partial(_warm_up, parts),
+        block,
+        functools.partial(_evaluate, parts),
+        policies,
+        *length,
+    )
+
+
+def _init(parts: _Parts, key: Array) -> RunState:
+    """Returns the state of a seed before its first step."""
+    env, params, learner, c = parts.env, parts.params, parts.learner, parts.config
+    key, key_learner, key_actors = jax.random.split(key, 3)
+    actors = start(env, params, learner, key_actors, c.num_envs)
+    example = example_rollout(env.spec(params), learner, c.rollout_length, c.num_envs)
+    state = learner.init(key_learner, example)
+    state = state if c.warm_start_rate == 1 else with_factors(state)
+    return RunState(state, actors, key)
+
+
+def _collect(
+    parts: _Parts, run: RunState, key: Array
+) -> tuple[RunState, Finished, dict[str, Array]]:
+    """Returns the run with a rollout stored, the episodes that ended in it, and counts of NaN."""
+    learner = parts.learner
+    policy = learner.policy(run.learner)
+    actors, transitions, ended = rollout(
+        parts.env, parts.params, learner, policy, run.actors, key, parts.config.rollout_length
+    )
+    state = learner.observe(run.learner, transitions)
+    counts = _count_not_finite(transitions) if parts.check_finite else {}
+    return run._replace(learner=state, actors=actors), ended, counts
+
+
+def _warm_up(parts: _Parts, run: RunState) -> RunState:
+    """Returns the run after the rollouts before the first update."""
+    key, key_collect = jax.random.split(run.key)
+    keys = jax.random.split(key_collect, parts.warm_up_rollouts)
+    run, _ = jax.lax.scan(
+        lambda run, key: (_collect(parts, run, key)[0], None), run._replace(key=key), keys
+    )
+    return run
+
+
+def _iteration(parts: _Parts, run: RunState, key: Array) -> tuple[RunState, _Sums]:
+    """Returns the run after one rollout and the updates after it, and the summands of both."""
+    key_collect, key_update = jax.random.split(key)
+    run, ended, counts = _collect(parts, run, key_collect)
+    state, metrics = parts.learner.update(run.learner, key_update)
+    return run._replace(learner=state), _sums(metrics, ended, counts)
+
+
+def _block(
+    parts: _Parts, run: RunState, rollouts: int | Array
+) -> tuple[RunState, dict[str, Array]]:
+    """Returns the run after so many rollouts, and the metrics of the block."""
+    learner = parts.learner
+    key, key_block = jax.random.split(run.key)
+    iteration = functools.partial(_iteration, parts)
+    run, sums = _repeated(iteration, run._replace(key=key), key_block, rollouts)
+    totals = {} if learner.totals is None else learner.totals(run.learner)
+    return run, _block_metrics(sums, totals) | sums.counts
+
+
+def _evaluate(parts: _Parts, run: RunState, key: Array) -> dict[str, Array]:
+    """Returns the metrics of fresh episodes; see `evaluate_modes`."""
+    env, params, learner = parts.env, parts.params, parts.learner
+    policy = learner.policy(run.learner)
+    episodes = parts.config.eval_episodes
+    return evaluate_modes(env, params, learner, policy, key, episodes, parts.modes)
 
 
 def _count_not_finite(transitions: Transition) -> dict[str, Array]:
