@@ -144,6 +144,21 @@ def adam(config: ContrastConfig) -> optax.GradientTransformation:
     return with_part_rates(optax.adam(config.lr, eps=1e-5))
 
 
+def kept_share(momentum: float, updates: Array) -> Array:
+    """Returns the share of the acting encoder that stays at a gradient update, f32 [].
+
+    It is `n / (n + 1)` after n updates, up to `momentum`: the acting encoder is the mean of all
+    trained ones until that many are as many as the momentum averages over. So its start, which
+    nothing was learned in, counts for nothing after the first update.
+
+    Args:
+      momentum: the largest share.
+      updates: int32 [], n, gradient updates made before.
+    """
+    made = updates.astype(jnp.float32)
+    return jnp.minimum(momentum, made / (made + 1.0))
+
+
 def encoder_step(
     parts: Parts, training: Training, views: Views
 ) -> tuple[Training, dict[str, Array]]:
@@ -152,7 +167,8 @@ def encoder_step(
     (_, nt), gradient = jax.value_and_grad(loss, has_aux=True)(t.params, views)
     change, optimiser = adam(parts.config).update(gradient, t.optimiser, t.params)
     params = optax.apply_updates(t.params, change)
-    target = optax.incremental_update(params.encoder, t.target, 1.0 - parts.config.momentum)
+    keep = kept_share(parts.config.momentum, t.optimiser[0].count)
+    target = optax.incremental_update(params.encoder, t.target, 1.0 - keep)
     metrics = {"contrastive_loss": nt, "contrastive_grad_norm": optax.tree.norm(gradient)}
     return Training(params, target, optimiser), metrics
 

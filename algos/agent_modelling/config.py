@@ -57,8 +57,8 @@ class ContrastConfig:
     prefix: float = setting(0.5, at_least=0, at_most=1, traced=True)
     """Probability that the second view is a prefix of any length instead, as in acting."""
     momentum: float = setting(0.95, at_least=0, at_most=1, traced=True)
-    """Momentum of the encoder that acts: its share that stays at each gradient update. What was
-    there at the start is forgotten after `3 / (1 - momentum)` updates."""
+    """Momentum of the encoder that acts: its share that stays at each gradient update. The first
+    updates keep less, so that it is the mean of the trained ones, without its own start."""
     projection: int = setting(64, at_least=1, at_most=16_384)
     """Width of the space in which views are compared."""
 

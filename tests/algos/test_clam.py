@@ -15,6 +15,7 @@ from marlx.algos.agent_modelling.clam_encoder import (
     contrastive_loss,
     encoder_parts,
     encoder_step,
+    kept_share,
     views_of,
 )
 from marlx.algos.agent_modelling.config import CLAMConfig, ContrastConfig, EncoderConfig, LiamConfig
@@ -309,7 +310,8 @@ def test_the_acting_encoder_forgets_its_start_within_a_tenth_of_a_run(name, task
     made = config_layers.experiment(name, task)
     c, train = made.learner, made.train
     rollouts = train.total_steps / (train.num_envs * train.rollout_length)
-    assert c.contrast.momentum ** (c.contrast.updates * rollouts / 10) < 0.05
+    kept = kept_share(c.contrast.momentum, np.arange(int(c.contrast.updates * rollouts / 10)))
+    assert np.prod(kept) < 0.05
     assert c.contrast.updates == c.liam.updates and c.contrast.updates * rollouts >= 600
 
 
@@ -464,17 +466,25 @@ def test_the_contrastive_loss_by_hand():
 def test_a_step_lowers_the_loss_and_the_target_follows():
     views, parts = some_views(jax.random.key(2)), PARTS._replace(labels=None)
     before = first_training()
-    after, metrics = jax.jit(lambda training: encoder_step(parts, training, views))(before)
+    step = jax.jit(lambda training: encoder_step(parts, training, views))
+    after, metrics = step(before)
     assert metrics["contrastive_loss"] == pytest.approx(
         float(contrastive_loss(parts, before.params, views)[0]), rel=1e-5
     )
     loss = contrastive_loss(parts, after.params, views)[0]
     assert loss < contrastive_loss(parts, before.params, views)[0]
-    jax.tree.map(  # from 0, a twentieth of the way
-        lambda target, new: np.testing.assert_allclose(target, 0.05 * new, atol=1e-7),
-        after.target,
-        after.params.encoder,
-    )
+    jax.tree.map(np.testing.assert_array_equal, after.target, after.params.encoder)
+    third = step(step(after)[0])[0]
+    assert not jax.tree.all(jax.tree.map(jnp.array_equal, third.target, third.params.encoder))
+
+
+def test_the_acting_encoder_is_a_mean_until_the_momentum_holds():
+    kept = [float(kept_share(0.75, jnp.int32(n))) for n in range(6)]
+    np.testing.assert_allclose(kept, [0, 1 / 2, 2 / 3, 0.75, 0.75, 0.75], rtol=1e-6)
+    average = 99.0  # whatever it was
+    for seen, keep in zip([3.0, 5.0, 10.0], kept, strict=False):
+        average = keep * average + (1 - keep) * seen
+    assert average == pytest.approx(6.0)
 
 
 def tells_partners_apart(**contrast):
