@@ -38,8 +38,6 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
         "1,024 x 1,024 matrices",
     ),
     "docs/clam.md": (
-        "a momentum of 0.95",
-        "momentum 0.95, standardised",
         "truly in 48% | the last",
         "truly in 48% | every step",
         "with 30% of them blanked",
