@@ -2876,7 +2876,7 @@ def clam(
     model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "clam",
     embedding: int = 20,
     standardise: bool = True,
-    token: Literal["own", "change", "code"] = "own",
+    token: Literal["own", "observation", "change", "code"] = "own",
     inputs: tuple[int, ...] = (),
     encoder: EncoderConfig | Mapping[str, Any] = ...,
     contrast: ContrastConfig | Mapping[str, Any] = ...,
@@ -2902,6 +2902,10 @@ def clam(
         of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
+        `observation`: its observation alone; the better choice where that shows what partners
+          do, since
+        an agent's own actions last as long as its belief, and the encoder pairs episodes by
+          them.
         `change`: the change of that since the step before.
         `code`: its observation and the others' actions, as in the authors' repository.
       inputs: Components of the observation that the encoder reads; none given: all.
@@ -2920,7 +2924,7 @@ def liam(
     model: Literal["clam", "labels", "liam", "none", "oracle", "random", "shuffled"] = "liam",
     embedding: int = 20,
     standardise: bool = True,
-    token: Literal["own", "change", "code"] = "own",
+    token: Literal["own", "observation", "change", "code"] = "own",
     inputs: tuple[int, ...] = (),
     encoder: EncoderConfig | Mapping[str, Any] = ...,
     contrast: ContrastConfig | Mapping[str, Any] = ...,
@@ -2940,6 +2944,10 @@ def liam(
         of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
+        `observation`: its observation alone; the better choice where that shows what partners
+          do, since
+        an agent's own actions last as long as its belief, and the encoder pairs episodes by
+          them.
         `change`: the change of that since the step before.
         `code`: its observation and the others' actions, as in the authors' repository.
       inputs: Components of the observation that the encoder reads; none given: all.
