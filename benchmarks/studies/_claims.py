@@ -33,7 +33,6 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "docs/algorithms.md": ("4,096 joint",),
     "docs/benchmarks.md": (
         "narrower than 95%",
-        "today's preset 27% are calls",  # 1 / (1 + e): cost and temperature are equal
         "is 1.8 times one",
         "1,024 x 1,024 matrices",
     ),

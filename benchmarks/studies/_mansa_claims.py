@@ -137,9 +137,11 @@ def on_foraging() -> Sequence[Claim]:
         Claim("call rate {}, the preset's is {}.", *(f"{rate:.4f}" for rate in rates)),
         Claim("- MANSA has at least {}% of QMIX's return with at least {}% fewer calls", *preset()),
         stated(
-            "**but its centralised learner makes more gradient updates than QMIX alone, and the "
-            "whole trains about half as fast**",
-            true=more and 0.4 < steps_per_second("mansa") / steps_per_second("qmix") < 0.6,
+            "**but its centralised learner makes more gradient updates than QMIX alone**", true=more
+        ),
+        Claim(
+            "The whole trains at {} of QMIX's speed.",
+            f"{steps_per_second('mansa') / steps_per_second('qmix'):.1f}",
         ),
         Claim(
             "on 8x8 {} million steps in the centralised gradients, QMIX {} million",
