@@ -26,7 +26,7 @@ GAMES = (
     "rps, ten seeds",
 )
 """Comparisons with the present preset."""
-DELAYS = GAMES[2:6]
+ACQUAINT, DELAYS = GAMES[:6], GAMES[2:6]
 LISTENER = "a listener among 120 languages"
 """A task of the study `signalling`."""
 IN_LISTENER = {"recurrent": "GRU", "none": "no memory"}
@@ -47,6 +47,12 @@ def rivals(comparison: str) -> Verdict:
     own = arm(comparison, "clam")
     parts = [above(name, own, arm(comparison, rival)) for name, rival in RIVALS]
     return all_of(f"Above a GRU, LIAM, a random encoder and no model: `{comparison}`", parts)
+
+
+def memory_beaten(comparison: str) -> Verdict:
+    """Returns the verdict on "CLAM is above a policy with a memory of its own on this task"."""
+    found = [arm(comparison, name) for name in ("clam", "recurrent")]
+    return above(f"Above a GRU: `{comparison}`", *found)
 
 
 def anywhere(games: Sequence[Verdict], least: int) -> Verdict:
@@ -114,6 +120,7 @@ def claims() -> list[Verdict]:
     """Returns all claims of the page."""
     games = [rivals(game) for game in (*GAMES, LISTENER)]
     return [
+        *(memory_beaten(game) for game in ACQUAINT),
         anywhere(games, 2),
         *games,
         *(as_fast(game) for game in GAMES),
