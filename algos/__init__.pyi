@@ -2902,10 +2902,7 @@ def clam(
         of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
-        `observation`: its observation alone; the better choice where that shows what partners
-          do, since
-        an agent's own actions last as long as its belief, and the encoder pairs episodes by
-          them.
+        `observation`: its observation alone; for observations that show what partners do.
         `change`: the change of that since the step before.
         `code`: its observation and the others' actions, as in the authors' repository.
       inputs: Components of the observation that the encoder reads; none given: all.
@@ -2944,10 +2941,7 @@ def liam(
         of `oracle` and `none`).
       token: Input of the encoder at each step:
         `own`: the agent's observation and action.
-        `observation`: its observation alone; the better choice where that shows what partners
-          do, since
-        an agent's own actions last as long as its belief, and the encoder pairs episodes by
-          them.
+        `observation`: its observation alone; for observations that show what partners do.
         `change`: the change of that since the step before.
         `code`: its observation and the others' actions, as in the authors' repository.
       inputs: Components of the observation that the encoder reads; none given: all.

@@ -63,8 +63,8 @@ def learn_sources(
 ) -> tuple[SourceTrees, dict[str, Array]]:
     """Returns the sources after learning from a rollout's observations, and their metrics.
 
-    The source of subgoals also learns from those after each step: the one that ends an episode is
-    before no step, and what pays is often there.
+    Subgoals are also learned from the observation after each step: the last one of an episode comes
+    before no step, and rewards are often paid there.
     """
     visited = jnp.concatenate([t.obs.local, t.next_obs.local])
     subgoals, subgoal_metrics = parts.subgoals.learn(states.subgoals, visited)

@@ -2,7 +2,7 @@
 
     python benchmarks/speed/kernels.py [--quick] [--only NAME ...]
 
-It shows what is left to gain where a ratio of the speed table is below its target. A program runs
+It shows what is left to gain where a ratio of the speed table misses its target. A program runs
 under JAX's profiler. Times are of the kernels as they ran; `in_kernels` is the share of the time in
 which at least one of them ran, and the rest went to starting them. A kernel's bytes are those of
 its operands and results in the compiled program, read or written once each, so an operation on a
@@ -230,7 +230,7 @@ def environment(program: Callable[[jax.Array], Any], steps: int) -> Traced:
 
 
 def programs(quick: bool) -> dict[str, Callable[[], Traced]]:
-    """Returns the programs by name: those whose ratio is below its target."""
+    """Returns the programs by name: those that are near or below their target."""
     blocks = 2_000 if quick else 8_000
     found: dict[str, Callable[[], Traced]] = {
         name: functools.partial(training, name, blocks)

@@ -101,9 +101,14 @@ def elsewhere() -> Sequence[Verdict]:
     kept = GAMES[0]
     return [
         above(
-            "Without its own actions CLAM's encoder is better: `acquaint/kept-10`",
+            "CLAM's present preset above the one before: `acquaint/kept-10`",
             arm(kept, "clam"),
             arm(OWN_ACTIONS, "clam"),
+        ),
+        above(
+            "LIAM without its own actions above LIAM with them: `acquaint/kept-10`",
+            arm(kept, "liam"),
+            arm(OWN_ACTIONS, "liam"),
         ),
         above("Training the encoder helps, kept-10", arm(kept, "clam"), arm(kept, "random")),
         above("Above no model, coordination", arm(ten, "clam"), arm(ten, "none")),
