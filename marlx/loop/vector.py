@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from marlx.environment import Environment, EnvParams, EnvState, Step, require_environment
 from marlx.types import Array, Observation
+from marlx.xla.auto_reset import renewed
 from marlx.xla.materialise import SMALL_BATCH, call_materialised
 from marlx.xla.sharding import DATA, map_shards, num_shards
 
@@ -153,7 +154,11 @@ def _auto_reset(
       first: the number of fresh episodes that other devices draw before these.
     """
     final = jax.vmap(env.observe, in_axes=(0, None))(stepped.state, params)
-    obs, state = _reset_where(env, params, key, stepped.done, first, (final, stepped.state))
+
+    def keys_of(numbers: Array, _: Array) -> Array:
+        return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, first + numbers)
+
+    obs, state = renewed(env, params, stepped.done, (final, stepped.state), keys_of)
     info = {
         **stepped.info,
         "final_observation": final,
@@ -161,50 +166,3 @@ def _auto_reset(
         "truncated": stepped.truncated,
     }
     return obs, state, stepped.reward, stepped.terminated, stepped.truncated, info
-
-
-def _reset_where(
-    env: Environment[S, P],
-    params: P,
-    key: Array,
-    done: Array,
-    first: Array | int,
-    current: tuple[Observation, S],
-) -> tuple[Observation, S]:
-    """Returns `current` with a fresh episode wherever `done` bool [B]; see `_auto_reset`.
-
-    A reset costs more than a step, and episodes of a trained team end at different times, so some
-    episode ends on nearly every step. Fresh episodes are therefore drawn in chunks of B/8, as many
-    chunks as the ended episodes need: usually none or one. Only states go through that loop;
-    observations are computed once, after it.
-    """
-    num_envs = done.shape[0]
-    chunk = max(1, num_envs // 8)
-
-    def renew(key: Array, current: tuple[Observation, S]) -> tuple[Observation, S]:
-        index = jnp.cumsum(done) - 1  # of an environment's episode among those that ended
-        total = index[-1] + 1
-
-        def fill(carry: tuple[Array, S]) -> tuple[Array, S]:
-            filled, state = carry
-            numbers = 1 + first + filled + jnp.arange(chunk)
-            keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
-            fresh = jax.vmap(env.reset_env, in_axes=(0, None))(keys, params)
-            take = done & (index >= filled) & (index < filled + chunk)
-            source = jnp.clip(index - filled, 0, chunk - 1)
-            return filled + chunk, jax.tree.map(
-                lambda new, old: _take_where(take, source, new, old), fresh, state
-            )
-
-        start = (jnp.int32(0), current[1])
-        state = jax.lax.while_loop(lambda carry: carry[0] < total, fill, start)[1]
-        return jax.vmap(env.observe, in_axes=(0, None))(state, params), state
-
-    obs, state = jax.lax.cond(done.any(), renew, lambda _, current: current, key, current)
-    return obs, state
-
-
-def _take_where(take: Array, source: Array, new: Array, old: Array) -> Array:
-    """Rows `new[source]` where `take` bool [B], else those of `old`."""
-    new = new.at[source].get(mode="promise_in_bounds")
-    return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new, old)

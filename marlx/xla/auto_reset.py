@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -127,38 +128,64 @@ def _step_rows(env: Episodes, params: Any, inputs: Inputs) -> Tree:
     ended, reward, terminated, info = stepped
     truncated = ended.time >= params.max_steps_in_episode
     final = jax.vmap(env.observe, (0, None))(ended, params)
-    obs, state = _renewed(env, params, inputs.key, terminated | truncated, (final, ended))
+
+    def keys_of(_: Array, rows: Array) -> Array:
+        own = inputs.key[jnp.minimum(rows, len(inputs.key) - 1)]
+        return jax.vmap(jax.random.split)(own)[:, 1]
+
+    obs, state = renewed(env, params, terminated | truncated, (final, ended), keys_of)
     info = {**info, "final_observation": final, "terminated": terminated, "truncated": truncated}
     return obs, state, reward, terminated, truncated, info
 
 
-def _renewed(env: Episodes, params: Any, keys: Array, done: Array, current: Tree) -> Tree:
-    """`current` [B, ...], observation and state, with a fresh episode where `done` bool [B]."""
+def renewed(
+    env: Episodes,
+    params: Any,
+    done: Array,
+    current: Tree,
+    keys_of: Callable[[Array, Array], Array],
+) -> Tree:
+    """Returns observations and states [B, ...] with a fresh episode wherever one ended.
+
+    A reset costs more than a step, and episodes of a trained team end at different times, so some
+    episode ends on nearly every step. Fresh episodes are therefore drawn in chunks of B/8, as many
+    chunks as the ended episodes need: usually none or one. Only states go through that loop;
+    observations are computed once, after it.
+
+    Args:
+      env: the environment.
+      params: its parameters.
+      done: bool [B], the episode ended.
+      current: observations and states [B, ...] before that.
+      keys_of: `(numbers, rows) -> keys`, each [B/8], of some of the fresh episodes: their numbers,
+        counted from 1 in the order of the batch, and the environments that they are for. Behind the
+        last one the row is B, and the key is not used.
+    """
     size = done.shape[0]
     chunk = max(1, size // 8)
 
-    def renew(keys: Array, current: Tree) -> Tree:
+    def renew(current: Tree) -> Tree:
         number = jnp.cumsum(done)  # of an ended episode, from 1
 
         def fill(carry: tuple[Array, Tree]) -> tuple[Array, Tree]:
             filled, state = carry
-            rows = jnp.searchsorted(number, filled + 1 + jnp.arange(chunk))  # B: none is left
-            pairs = jax.vmap(jax.random.split)(keys[jnp.minimum(rows, size - 1)])
-            fresh = jax.vmap(env.reset_env, (0, None))(pairs[:, 1], params)
+            numbers = filled + 1 + jnp.arange(chunk)
+            keys = keys_of(numbers, jnp.searchsorted(number, numbers))
+            fresh = jax.vmap(env.reset_env, (0, None))(keys, params)
             take = done & (number > filled) & (number <= filled + chunk)
             source = jnp.clip(number - 1 - filled, 0, chunk - 1)
             return filled + chunk, jax.tree.map(
-                lambda x, y: take_rows(take, source, x, y), fresh, state
+                lambda new, old: _take_rows(take, source, new, old), fresh, state
             )
 
         start = (jnp.int32(0), current[1])
         state = jax.lax.while_loop(lambda carry: carry[0] < number[-1], fill, start)[1]
         return jax.vmap(env.observe, (0, None))(state, params), state
 
-    return jax.lax.cond(done.any(), renew, lambda _, current: current, keys, current)
+    return jax.lax.cond(done.any(), renew, lambda current: current, current)
 
 
-def take_rows(take: Array, source: Array, new: Array, old: Array) -> Array:
+def _take_rows(take: Array, source: Array, new: Array, old: Array) -> Array:
     """Returns rows `new[source]` where `take` bool [B], else those of `old` [B, ...]."""
     new = new.at[source].get(mode="promise_in_bounds")
     return jnp.where(take.reshape(-1, *[1] * (old.ndim - 1)), new, old)
