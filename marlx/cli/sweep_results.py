@@ -16,13 +16,14 @@ from marlx.text import short_text
 
 if TYPE_CHECKING:
     from marlx.sweeps.parameters import Sweep
-    from marlx.sweeps.study import Row, Study
+    from marlx.sweeps.study import Study
+    from marlx.sweeps.trials import Row
 
 
 def show(sweep: Sweep, study: Study, folder: Path) -> None:
     """Print the table, and write table and pictures into the folder."""
     from marlx.sweeps.plots import importance_bars, parallel_coordinates
-    from marlx.sweeps.study import table
+    from marlx.sweeps.trials import table
 
     rows, names = study.rows(), [one.name for one in sweep.searched]
     records = table(rows, names)

@@ -10,7 +10,7 @@ import numpy as np
 
 from marlx.analysis.plots import plain_label
 from marlx.sweeps.parameters import Parameter
-from marlx.sweeps.study import Row
+from marlx.sweeps.trials import Row
 
 
 def parallel_coordinates(

@@ -7,29 +7,25 @@ the queue by the others, also while they train.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import functools
 import json
-import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from marlx.sweeps import trials
+from marlx.sweeps.heartbeat import Heartbeat
 from marlx.sweeps.parameters import Sweep
-from marlx.sweeps.search import from_optuna, make_sampler, optuna_module, suggest, to_optuna
-from marlx.sweeps.storage import Storage, machine, process_runs
+from marlx.sweeps.search import make_sampler, optuna_module, suggest, to_optuna
+from marlx.sweeps.storage import Storage
+from marlx.sweeps.trials import Row
 
 if TYPE_CHECKING:
     import optuna
 
-BEAT_SECONDS = 30.0
-"""Time between two heartbeats."""
-STALE_SECONDS = 180.0
-"""Age of the last heartbeat from which a process counts as dead."""
 PATIENCE_SECONDS = 120.0
 """Longest time that a result waits for a database that cannot be reached."""
 _OUTSIDE = ("surplus", "again")  # attributes of trials that do not count as trials of the sweep
@@ -40,16 +36,6 @@ T = TypeVar("T")
 
 class Unreachable(ConnectionError):
     """The database of a sweep does not answer any more."""
-
-
-class Row(NamedTuple):
-    """A trial as it is shown to people."""
-
-    trial: int
-    state: str  # finished, stopped early, failed, running, waiting
-    value: float | None
-    values: dict[str, Any]  # of the searched parameters
-    about: dict[str, Any]  # folder, reason, evaluations, seconds
 
 
 class Study:
@@ -78,9 +64,6 @@ class Study:
         seed: int = 0,
     ) -> None:
         self._sweep, self._optuna, self._name = sweep, optuna_module(), name
-        self._worker = f"{machine()}:{os.getpid()}:{time.time():.6f}"
-        self._stop, self._thread = threading.Event(), threading.Thread(target=self._live)
-        self._thread.daemon = True
         points = sweep.grid() if sweep.method == "grid" else []
         self.limit = min(trials or len(points), len(points)) if points else trials or 0
         self._storage = Storage(storage)
@@ -88,11 +71,11 @@ class Study:
         with self._turn():
             self.study = self._opened(name, evaluations, seed)
             self._fill(points[: self.limit])
+        self._heartbeat = Heartbeat(self.study, self._storage)
 
     def open(self) -> int:
         """Start the heartbeat, requeue the trials of dead processes, and return their number."""
-        self._beat()
-        self._thread.start()
+        self._heartbeat.start()
         return self.requeue()
 
     def requeue(self) -> int:
@@ -102,17 +85,17 @@ class Study:
             if not self._trials("RUNNING"):
                 return 0
             with self._turn():
-                died = [trial for trial in self._trials("RUNNING") if not self._lives(trial)]
-                return sum(map(self._again, died))
+                running = self._trials("RUNNING")
+                return sum(self._again(one) for one in running if not self._heartbeat.lives(one))
 
         return self._patiently(requeue)
 
     def close(self) -> int:
         """Requeue the trials that this process has not finished, and return their number."""
-        self._stop.set()
+        self._heartbeat.stop()
         with self._turn():
-            own = [t for t in self._trials("RUNNING") if t.user_attrs.get("worker") == self._worker]
-            return sum(map(self._again, own))
+            running, own = self._trials("RUNNING"), self._heartbeat.worker
+            return sum(self._again(one) for one in running if one.user_attrs.get("worker") == own)
 
     def disconnect(self) -> None:
         """Close the connections of this thread; they are opened again when they are needed."""
@@ -145,11 +128,7 @@ class Study:
 
     def values(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> dict[str, Any]:
         """Returns the values of the searched parameters in a trial, by dotted name."""
-        return {
-            one.name: from_optuna(one, trial.params[one.name])
-            for one in self._sweep.searched
-            if one.name in trial.params
-        }
+        return trials.values(self._sweep, trial.params)
 
     def report(
         self, trial: optuna.Trial, value: float, step: int
@@ -199,53 +178,11 @@ class Study:
 
     def rows(self) -> list[Row]:
         """Returns all trials, finished ones first, sorted by value."""
-        names = {
-            "COMPLETE": "finished",
-            "PRUNED": "stopped early",
-            "FAIL": "failed",
-            "RUNNING": "running",
-            "WAITING": "waiting",
-        }
-        found = []
-        for trial in self._counted():
-            about = {
-                key: value
-                for key, value in trial.user_attrs.items()
-                if key in ("folder", "reason", "seconds", "together")
-            }
-            values = self.values(trial)
-            if not values:  # still in the queue
-                fixed = trial.system_attrs.get("fixed_params", {})
-                values = {
-                    one.name: from_optuna(one, fixed[one.name])
-                    for one in self._sweep.searched
-                    if one.name in fixed
-                }
-            value = trial.value if trial.state.name in ("COMPLETE", "PRUNED") else None
-            about["evaluations"] = len(trial.intermediate_values)
-            found.append(Row(trial.number, names[trial.state.name], value, values, about))
-        sign = -1 if self._sweep.metric.goal == "maximize" else 1
-        order = list(names.values())
-        return sorted(
-            found,
-            key=lambda row: (order.index(row.state), sign * (row.value or 0.0), row.trial),
-        )
+        return trials.rows(self._sweep, self._counted())
 
     def importances(self) -> dict[str, float]:
-        """Returns the importance of each searched parameter, summing to 1; empty if unknown.
-
-        It is unknown with fewer than four finished trials, or if all values are equal.
-
-        Source: Watanabe et al. 2023 (PED-ANOVA), as implemented by Optuna.
-        """
-        done = [row for row in self.rows() if row.state == "finished"]
-        if len(done) < 4 or len({row.value for row in done}) < 2:
-            return {}
-        evaluator = self._optuna.importance.PedAnovaImportanceEvaluator
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = self._optuna.importance.get_param_importances(self.study, evaluator=evaluator())
-        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+        """Returns `marlx.sweeps.trials.importances` of the trials so far."""
+        return trials.importances(self.study, self.rows())
 
     def _opened(self, name: str, evaluations: int, seed: int) -> Any:
         optuna, sweep = self._optuna, self._sweep
@@ -332,7 +269,7 @@ class Study:
                 if not self._left():
                     return None
                 trial: optuna.Trial = self.study.ask()
-                trial.set_user_attr("worker", self._worker)
+                trial.set_user_attr("worker", self._heartbeat.worker)
                 if not self._surplus(trial):
                     return trial
                 trial.set_user_attr("surplus", True)  # without a lock, another was faster
@@ -398,49 +335,6 @@ class Study:
             return False
         return True
 
-    def _live(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            try:
-                self._beat()
-            except Exception:  # a storage that cannot be reached now may be the next time
-                continue
-
-    def _beat(self) -> None:
-        self.study.set_user_attr(f"worker {self._worker}", self._storage.now())
-
-    def _lives(self, trial: optuna.trial.FrozenTrial) -> bool:
-        worker = trial.user_attrs.get("worker")
-        if worker == self._worker:
-            return True
-        if worker is None:  # its process was killed in its turn, or there are no turns
-            began = trial.datetime_start or datetime.datetime.min
-            age = (datetime.datetime.now() - began).total_seconds()
-            return not self._storage.locks and age < STALE_SECONDS
-        there, process, _ = str(worker).rsplit(":", 2)
-        if there == machine() and not process_runs(int(process)):
-            return False
-        beat = self.study.user_attrs.get(f"worker {worker}", 0.0)
-        return bool(self._storage.now() - beat < STALE_SECONDS)
-
 
 def _key(trial: optuna.trial.FrozenTrial) -> Any:
     return trial.user_attrs.get("queued")
-
-
-def table(rows: list[Row], names: list[str]) -> list[dict[str, Any]]:
-    """Returns the rows as flat records, with a column per parameter."""
-    return [
-        {
-            "trial": row.trial,
-            "state": row.state,
-            "value": row.value,
-            **{name: row.values.get(name) for name in names},
-            **_about(row.about),
-        }
-        for row in rows
-    ]
-
-
-def _about(about: Mapping[str, Any]) -> dict[str, Any]:
-    keys = ("evaluations", "seconds", "together", "folder", "reason")
-    return {key: about.get(key) for key in keys}

@@ -12,7 +12,7 @@ import yaml
 
 from marlx import cli
 from marlx.sweeps import file as sweep_file
-from marlx.sweeps import storage, study, worker
+from marlx.sweeps import heartbeat, storage, study, worker
 from marlx.sweeps.storage import Storage, sqlite
 from marlx.sweeps.study import Study
 
@@ -106,7 +106,7 @@ def test_a_trial_that_was_given_away_is_reported_by_its_new_owner_alone(tmp_path
     silent.open()
     (trial,) = silent.take(1)
     assert heir.open() == 0 and heir.unfinished() == 1
-    monkeypatch.setattr(study, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(heartbeat, "STALE_SECONDS", -1.0)
     assert heir.requeue() == 1
     (again,) = heir.take(1)
     assert silent.report(trial, 1.0, 1) == "lost" and heir.report(again, 2.0, 1) == "goes on"
@@ -133,7 +133,7 @@ def test_a_process_waits_for_the_others_unless_it_is_told_not_to(tmp_path, monke
     worker.work_through(work, train, wait=False)
     assert trained == [1] and mine.unfinished() == 1
     # on another machine: of a process there only its heartbeat is known
-    monkeypatch.setattr(study, "machine", lambda: "elsewhere")
+    monkeypatch.setattr(heartbeat, "machine", lambda: "elsewhere")
     ages = iter([0.0, 100.0, 200.0])
     began = storage.time.time()
     monkeypatch.setattr(mine._storage, "now", lambda: began + next(ages))
@@ -148,7 +148,7 @@ def test_a_process_killed_while_it_queues_a_trial_again_loses_nothing(tmp_path, 
     sweep = grid(2)
     dead = Study(sweep, "x", sqlite(tmp_path))
     assert len(dead.take(1)) == 1
-    monkeypatch.setattr(study, "process_runs", lambda number: False)
+    monkeypatch.setattr(heartbeat, "process_runs", lambda number: False)
     killed = Study(sweep, "x", sqlite(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(killed.study, "tell", lambda *_, **__: 1 / 0)
