@@ -122,6 +122,11 @@ def short_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: `1 run`, `2 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def duration(seconds: float) -> str:
     """Returns a duration as `0:07`, `12:30` or `1:02:03`."""
     whole = round(seconds)

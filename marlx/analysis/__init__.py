@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from marlx.analysis import protocol_tables as protocol_tables
     from marlx.analysis import reading as reading
     from marlx.analysis import report as report
+    from marlx.analysis import report_runs as report_runs
     from marlx.analysis import reproduction as reproduction
     from marlx.analysis import result_rows as result_rows
     from marlx.analysis import run_data as run_data

@@ -12,7 +12,7 @@ import numpy as np
 from marlx.analysis.plots import figure, plain_label, style, write_figure
 from marlx.files import NUMBER, TEXT, WHOLE, Kind, Record, read_json
 from marlx.statistics import bootstrap_interval
-from marlx.text import printable
+from marlx.text import counted, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,13 +117,13 @@ def summary(content: dict[str, Any]) -> str:
     victims, agents = len(content["victims"]), " and ".join(map(str, content["agents"]))
     s = "s" * (len(content["agents"]) > 1)
     text = (
-        f"agent{s} {agents} attacked; {victims} seed{'s' * (victims > 1)} of the team, "
+        f"agent{s} {agents} attacked; {counted(victims, 'seed')} of the team, "
         f"{printable(content['judged'])} actions"
     )
     if any(one["trained"] for one in content["attacks"]):
         count = content["attackers"]
         steps = f"{content['total_steps']:,}"
-        text += f"; {count} attacker{'s' * (count > 1)} of each kind against each, {steps} steps"
+        text += f"; {counted(count, 'attacker')} of each kind against each, {steps} steps"
     return f"{text}; {content['episodes']:,} episodes each"
 
 

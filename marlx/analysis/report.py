@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from marlx.analysis import attack_results, plots, scores
+from marlx.analysis import attack_results, plots, report_runs, scores
 from marlx.analysis.comparison import (
     Bounds,
     Comparison,
@@ -15,31 +14,15 @@ from marlx.analysis.comparison import (
     judged_by,
     only_finished,
     return_label,
-    setting_text,
     task_bounds,
 )
-from marlx.analysis.html import (
-    Cell,
-    details,
-    document,
-    figure,
-    image,
-    paragraph,
-    section,
-    table,
-)
+from marlx.analysis.html import Cell, document, figure, paragraph, section, table
 from marlx.analysis.plots import Panel
-from marlx.analysis.run_data import RunData
+from marlx.analysis.report_runs import NOTHING
 from marlx.analysis.scores import Estimate
-from marlx.config.tree import unflatten
-from marlx.config.yaml_text import dump
 from marlx.statistics import aggregate_iqm, aggregate_mean, optimality_gap
-from marlx.text import duration, printable, short
+from marlx.text import counted, printable, short
 
-LARGEST_FILM = 4_000_000
-"""Largest `episode.gif` to embed, in bytes."""
-NOTHING = "\u2013"
-"""Text of a cell without a value."""
 BAND = "Bands and intervals: 95%, stratified bootstrap over seeds."
 
 
@@ -60,10 +43,10 @@ def report(comparison: Comparison, given: Mapping[str, tuple[float, float]] | No
         *_over_tasks(comparison, bounds),
         _efficiency(comparison, bounds),
         *_attacks(comparison),
-        *_films(comparison),
-        *_differences(comparison),
-        _runs(comparison),
-        *_facts(comparison),
+        *report_runs.films(comparison),
+        *report_runs.differences(comparison),
+        report_runs.runs(comparison),
+        *report_runs.facts(comparison),
         _definitions(bounds),
     ]
     return document(*_titles(comparison), parts)
@@ -76,7 +59,7 @@ def _titles(comparison: Comparison) -> tuple[str, str]:
     where = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
     seeds = sum(len(sample.final) for sample in comparison.samples.values())
     unfinished = sum(not run.finished for run in comparison.runs)
-    subtitle = f"{_count(len(comparison.runs), 'run')}, {_count(seeds, 'seed')}"
+    subtitle = f"{counted(len(comparison.runs), 'run')}, {counted(seeds, 'seed')}"
     return f"{compared} on {where}", subtitle + (f", {unfinished} unfinished" if unfinished else "")
 
 
@@ -140,7 +123,7 @@ def _over_tasks(comparison: Comparison, bounds: Mapping[str, Bounds]) -> Iterato
         text = "No aggregates: there is no task that every method was run on."
         yield section("Over all tasks", paragraph(text))
         return
-    over = f"over {_count(len(tasks), 'task')}"
+    over = f"over {counted(len(tasks), 'task')}"
     if len(tasks) < len(comparison.tasks):
         over += f" of {len(comparison.tasks)} (those that every method was run on)"
     dots = plots.intervals(scores.aggregates(comparison, bounds, tasks), labels)
@@ -234,93 +217,6 @@ def _attacks(comparison: Comparison) -> Iterator[str]:
             yield section(title, *parts, figure(drawn, caption))
 
 
-def _films(comparison: Comparison) -> Iterator[str]:
-    """An animated episode for each method and task."""
-    shown = []
-    for sample in comparison.samples.values():
-        files = [run.path / "episode.gif" for run in sample.runs if run.path]
-        path = next((file for file in files if file.is_file()), None)
-        if path is None:
-            continue
-        text = f"{sample.method} on {sample.task}"
-        if path.stat().st_size > LARGEST_FILM:
-            shown.append(paragraph(f"{text}: episode.gif is too large to embed", "quiet"))
-            continue
-        shown.append(figure(image(path, f"An episode: {text}"), text))
-    if shown:
-        films = '<div class="films">' + "\n".join(shown) + "</div>"
-        yield section("Episodes", films, paragraph("Episodes of the best seed of a run.", "quiet"))
-
-
-def _differences(comparison: Comparison) -> Iterator[str]:
-    """Table of the settings in which runs differ, a row per run."""
-    runs = [run for run in comparison.runs if run.settings]
-    if len(runs) < 2:
-        return
-    if not comparison.differing:
-        text = "All runs have the same settings, except algorithm, environment and seeds."
-        yield section("Differing settings", paragraph(text))
-        return
-    rows = [
-        [
-            run.name,
-            run.algorithm,
-            run.environment,
-            *(
-                setting_text(run.settings[key]) if key in run.settings else NOTHING
-                for key in comparison.differing
-            ),
-        ]
-        for run in runs
-    ]
-    header = ["run", "algorithm", "environment", *comparison.differing]
-    yield section("Differing settings", table(header, rows))
-
-
-def _runs(comparison: Comparison) -> str:
-    """Table of all runs: state, seeds, steps and times, and below it their settings."""
-    rows: list[list[Cell | str]] = []
-    for run in comparison.runs:
-        phases: dict[str, Any] = run.result.get("seconds") or {}
-        total = sum(phases.values()) if phases else _seconds(run)
-        parts = ", ".join(f"{name} {duration(value)}" for name, value in phases.items())
-        speed = ""
-        if run.finished and _seconds(run):
-            speed = f"{run.steps[-1] * len(run.seeds) / _seconds(run):,.0f}"
-        rows.append(
-            [
-                run.name,
-                Cell("finished") if run.finished else Cell("unfinished", "stopped or running"),
-                ", ".join(run.seeds) if len(run.seeds) <= 6 else _seed_range(run),
-                Cell(short(run.steps[-1]), number=True),
-                Cell(duration(total) if total else NOTHING, number=True),
-                Cell(speed or NOTHING, number=True),
-                Cell(parts or NOTHING, long=True),
-            ]
-        )
-    header = ["run", "state", "seeds", "steps", "time", "steps/s over seeds", "by phase"]
-    texts = [
-        details(f"{run.name}: all settings", dump(unflatten(run.settings)))
-        for run in comparison.runs
-        if run.settings
-    ]
-    return section("Runs", table(header, rows), *texts)
-
-
-def _facts(comparison: Comparison) -> Iterator[str]:
-    """Table of versions and devices; runs with the same ones share a row."""
-    groups: dict[str, list[RunData]] = {}
-    for run in comparison.runs:
-        if run.facts:
-            groups.setdefault(_fact_line(run.facts), []).append(run)
-    if groups:
-        rows = [
-            ["all runs" if len(runs) == len(comparison.runs) else _names(runs), facts]
-            for facts, runs in groups.items()
-        ]
-        yield section("Versions and devices", table(["", "versions and devices"], rows))
-
-
 def _definitions(bounds: Mapping[str, Bounds]) -> str:
     """Definitions of the statistics, and the table of bounds."""
     rows: list[list[Cell | str]] = [
@@ -375,39 +271,3 @@ def _estimate_cell(value: Estimate) -> Cell:
 def _digits(value: float) -> str:
     """A number with three decimals, or one if it is 100 or more."""
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _seed_range(run: RunData) -> str:
-    """`0 to 9 (10)`."""
-    return f"{run.seeds[0]} to {run.seeds[-1]} ({len(run.seeds)})"
-
-
-def _seconds(run: RunData) -> float:
-    """Training time in seconds, without compilation; 0 if unknown."""
-    seconds = run.metrics.get("seconds")
-    return 0.0 if seconds is None else float(seconds[-1].max())
-
-
-def _names(runs: list[RunData]) -> str:
-    """Names of up to three runs, and the number of the others."""
-    names = [run.name for run in runs]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _fact_line(facts: Mapping[str, Any]) -> str:
-    """Versions and devices in one line."""
-    versions = facts.get("versions")
-    parts = [f"Python {facts.get('python', '?')}", str(facts.get("system", ""))]
-    if isinstance(versions, Mapping):
-        parts += [f"{name} {version}" for name, version in versions.items()]
-    devices = facts.get("devices")
-    if isinstance(devices, list) and devices:
-        parts.append(f"{len(devices)} x {devices[0]}")
-    if facts.get("cpu_cores"):
-        parts.append(_count(facts["cpu_cores"], "core"))
-    return ", ".join(filter(None, parts))

@@ -26,6 +26,7 @@ from marlx.cli.tracking import check_loggers
 from marlx.cli.words import is_option
 from marlx.files import LARGEST_YAML, read_bytes
 from marlx.runs.files import read_json, replace_file
+from marlx.text import counted
 
 FILE = "grid.json"
 """In the folder: algorithms, environments and options, from which it is resumed."""
@@ -196,7 +197,7 @@ def _run(grid: Grid) -> int:
     """Trains the pairs that are not finished, and writes report and curves; the exit code."""
     pairs = grid.pairs()
     counts = (len(grid.algorithms), "algorithm"), (len(grid.environments), "environment")
-    print(" x ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts))
+    print(" x ".join(counted(count, noun) for count, noun in counts))
     print(f"  folder: {grid.folder}", flush=True)
     codes: dict[Path, int] = {}
     for number, (path, (algorithm, env_id)) in enumerate(pairs.items(), 1):

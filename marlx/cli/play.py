@@ -14,7 +14,7 @@ from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import env_options, parse_play, positionals, run_and_options, with_settings
 from marlx.cli.records import EvalOptions, ExportOptions, PlayOptions, RenderOptions
 from marlx.cli.shared import like_path, print_returns
-from marlx.text import bytes_text, nearest, printable, shortened
+from marlx.text import bytes_text, counted, nearest, printable, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,7 +209,7 @@ def _write_page(out: Path, subject: Subject, options: RenderOptions | PlayOption
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror or error}") from None
-    count = f"{options.episodes} episode{'s' * (options.episodes != 1)}"
+    count = counted(options.episodes, "episode")
     seeds = "" if len(subject.policies) == 1 else f" of each of {len(subject.policies)} seeds"
     print(f"{printable(out)}: {count}{seeds}, {bytes_text(len(text))}; open it in a browser")
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from marlx.cli.options import runs_and_options
 from marlx.cli.protocol_run import CARD, folder_card
 from marlx.cli.shared import complain
-from marlx.text import printable
+from marlx.text import counted, printable
 
 if TYPE_CHECKING:
     from marlx.analysis.protocol_cards import Card
@@ -68,7 +68,7 @@ def submit_command(argv: Sequence[str]) -> int:
     for rows, record in made:
         file = protocol_rows.add(protocol, out, rows, record)
     count = sum(len(rows) for rows, _ in made)
-    print(f"{file}: {count} row{'s' * (count != 1)} under card {protocol.name}, {protocol.hash}")
+    print(f"{file}: {counted(count, 'row')} under card {protocol.name}, {protocol.hash}")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.options import runs_and_options
 from marlx.cli.records import PlotOptions, ReportOptions
-from marlx.text import printable, short
+from marlx.text import counted, printable, short
 
 if TYPE_CHECKING:
     from marlx.analysis.comparison import Comparison
@@ -178,7 +178,7 @@ def _bounds(path: str | None) -> dict[str, tuple[float, float]]:
 def _summary(comparison: Comparison) -> str:
     unfinished = sum(not run.finished for run in comparison.runs)
     text = ", ".join(
-        f"{len(items)} {noun}{'s' * (len(items) != 1)}"
+        counted(len(items), noun)
         for noun, items in (
             ("run", comparison.runs),
             ("method", comparison.methods),

@@ -12,6 +12,7 @@ from marlx.cli.cache import use_compilation_cache
 from marlx.cli.options import parse_train, positionals, run_and_options
 from marlx.cli.records import ReproduceOptions
 from marlx.loop.cpu_devices import cpu_devices, use_cpu_devices
+from marlx.text import counted
 
 if TYPE_CHECKING:
     from marlx.analysis.reproduction import Agreement, Reference
@@ -138,7 +139,7 @@ def _outcome(agreement: Agreement, took: float, stored_seconds: float | None) ->
             time_text += " in all"
         seeds = agreement.seeds[i]
         lines.append(
-            f"  {name:<7} {mean:.4g} [{low:.4g}, {high:.4g}]  {seeds} seed{'s' * (seeds > 1)}, "
+            f"  {name:<7} {mean:.4g} [{low:.4g}, {high:.4g}]  {counted(seeds, 'seed')}, "
             f"{agreement.steps[i]:,} steps, {time_text}"
         )
     verdict = "the intervals overlap" if agreement.agree else "the intervals do not overlap"

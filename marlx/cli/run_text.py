@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from marlx.cli.resume import steps_of
 from marlx.cli.shared import print_returns, quoted
-from marlx.text import bytes_text, printable
+from marlx.text import bytes_text, counted, printable
 
 if TYPE_CHECKING:
     from marlx.config.layers import Experiment
@@ -93,7 +93,7 @@ def _warm_start_text(begins: Mapping[str, Any], rate: float) -> str:
     """Returns what a run begins with, in words."""
     learns, count = {0.0: ", which stay as they are", 1.0: ""}, len(begins["arrays"])
     return (
-        f"begins with {count} array{'s' * (count > 1)} of {begins['run']} "
+        f"begins with {counted(count, 'array')} of {begins['run']} "
         f"({printable(begins['algorithm'])} on {printable(begins['environment'])}, seed "
         f"{begins['seed']}, {begins['steps']:,} steps)"
         + learns.get(rate, f", with {rate} of the step size")

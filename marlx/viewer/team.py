@@ -13,7 +13,7 @@ import jax
 from marlx.environment import Environment, EnvParams
 from marlx.learner import Learner
 from marlx.runs.policies import Policy, load_policy, policy_seeds
-from marlx.text import printable, short
+from marlx.text import counted, printable, short
 from marlx.types import Tree
 from marlx.viewer import data
 from marlx.viewer.page import WATCHING, page
@@ -59,7 +59,7 @@ def run_subject(path: str | Path, policy_seed: int | None = None) -> Subject:
     policies = [load_policy(path, seed) for seed in seeds]
     first = policies[0]
     how = "drawn" if explores(first.learner) else "greedy"
-    count = f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
+    count = counted(len(seeds), "seed")
     return Subject(
         env=first.env,
         params=first.params,
