@@ -187,7 +187,8 @@ def with_controls(
             algorithm, task, **{**settings, "learner": learner}
         ).settings()
         digest = result_rows.config_hash(mine)
-        own = as_many_calls(control, digest, settings, learner.get("lasts", 1)) | learner
+        calls = as_many_calls(control, digest, settings, learner.get("lasts", 1))
+        own = calls | learner | {"switching": calls["switching"]}
         arm = f"{prefix}{control}{end}"
         run(arm, comparison, algorithm, task, {**settings, "learner": own}, digest)
 
