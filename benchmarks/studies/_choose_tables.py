@@ -57,9 +57,9 @@ CHOICES = (
     ),
     Choice(
         "the same, and mistakes together cost much",
-        "[`joint_q`](joint-q.md), if acting may be centralised",
+        "[`joint_q`](joint-q.md) or [`mat`](mat.md), if acting may be centralised",
         "matrix/climbing",
-        names("joint_q", "qplex", "ow_qmix", "qtran", "qmix"),
+        names("joint_q", "mat", "qplex", "ow_qmix", "qtran", "qmix"),
     ),
     Choice(
         "larger boards, more agents, many steps",
