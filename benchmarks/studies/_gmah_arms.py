@@ -87,6 +87,7 @@ LEARNED: dict[str, Any] = {
     "subgoals": "learned",
     "regions": 64,
     "period": 16,
+    "refresh": "achieved",
     "curiosity": 0.5,
     "hindsight": 0.8,
     "external": 1.0,
@@ -150,6 +151,11 @@ RUNS: dict[tuple[str, str], Run] = {
     ("vault", "flat-iql"): ("iql", VAULT, VAULT_FLAT),
     # learned subgoals in a team: the same with longer lanes, and nothing declared is used
     ("learned-team", "learned"): ("gmah_q", "grid/vault-2p", {**LANES, "learner": LEARNED}),
+    ("learned-team", "near"): (
+        "gmah_q",
+        "grid/vault-2p",
+        {**LANES, "learner": {**LEARNED, "near": True}},
+    ),
     ("learned-team", "flat"): ("qmix", "grid/vault-2p", {**LANES, "learner": LANES_FLAT}),
     # no subgoals are declared, and the only reward comes after 14 right steps
     ("deepsea", "learned"): ("gmah_q", "gymnax/DeepSea-bsuite", DEEP),
@@ -157,6 +163,11 @@ RUNS: dict[tuple[str, str], Run] = {
         "gmah_q",
         "gymnax/DeepSea-bsuite",
         {**DEEP, "learner": {"curiosity": 0.0}},
+    ),
+    ("deepsea", "near"): (
+        "gmah_q",
+        "gymnax/DeepSea-bsuite",
+        {**DEEP, "learner": {"near": True}},
     ),
     ("deepsea", "no-hindsight"): (
         "gmah_q",
