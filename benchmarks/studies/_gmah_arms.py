@@ -135,7 +135,11 @@ RUNS: dict[tuple[str, str], Run] = {
     ("foraging", "staged-unmixed"): ("gmah", TEAM, UNMIXED),
     ("foraging", "adaptive"): ("gmah_q", TEAM, ADAPTIVE),
     ("foraging", "unmixed"): ("gmah_q", TEAM, UNMIXED),
-    ("foraging", "hindsight"): ("gmah_q", TEAM, {"learner": {"hindsight": 0.5}}),
+    ("foraging", "hindsight"): (
+        "gmah_q",
+        TEAM,
+        {"learner": {"refresh": "achieved", "hindsight": 0.5}},
+    ),
     ("foraging", "flat"): ("qmix", TEAM, FLAT),
     ("foraging", "flat-ippo"): ("ippo", TEAM, {"total_steps": 1_000_000}),
     ("foraging", "flat-mappo"): ("mappo", TEAM, {"total_steps": 1_000_000}),

@@ -111,9 +111,11 @@ def learned_team() -> str:
     rows = []
     for label, arm in DEEPSEA:
         found = cells.result("gmah", "learned-team", arm)
-        seeds = cells.MISSING if found is None else str(len(found.rows))
-        rows.append([label, _final(found), seeds])
-    return cells.table(["two agents", "return", "seeds"], rows)
+        opened = cells.MISSING
+        if found is not None:
+            opened = f"{sum(row['final'] > 0.85 for row in found.rows)} of {len(found.rows)}"
+        rows.append([label, _final(found), opened])
+    return cells.table(["two agents", "return", "seeds that open the vault"], rows)
 
 
 def changing() -> str:
@@ -136,7 +138,9 @@ def deepsea() -> str:
     """Returns the table of learned subgoals."""
     rows = []
     for label, arm in DEEPSEA:
-        found = cells.need("gmah", "deepsea", arm)
+        found = cells.result("gmah", "deepsea", arm)
+        if found is None:
+            continue
         count = sum(row["final"] > 0.5 for row in found.rows)
         rows.append([label, cells.greedy(found), f"{count} of {len(found.rows)}"])
     return cells.table(["", "greedy return", "seeds that found the corner"], rows)

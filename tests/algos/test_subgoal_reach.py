@@ -69,7 +69,9 @@ def test_agents_that_walk_round_a_ring_choose_what_lies_ahead(period):
     np.testing.assert_array_equal(others.sum(-1), [3, 3, 3, 3])  # none is near: all others
 
 
-def test_near_is_for_learned_subgoals():
-    with pytest.raises(ValueError, match="near is on and subgoals 'declared'"):
+def test_settings_that_learned_subgoals_make_useless_are_refused():
+    with pytest.raises(ValueError, match=r"near is on and subgoals 'declared'"):
         GMAHConfig(near=True)
+    with pytest.raises(ValueError, match=r"'options' and subgoals 'learned'.* 'achieved'"):
+        GMAHConfig(refresh="options", subgoals="learned")
     assert GMAHConfig(near=True, subgoals="learned").near
