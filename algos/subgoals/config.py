@@ -71,8 +71,9 @@ class HierarchicalConfig:
             )
         if self.refresh == "options" and self.subgoals == "learned":
             raise ValueError(
-                "refresh is 'options' and subgoals 'learned': what an agent can choose changes with "
-                "every region that it enters, so it would pursue none; set refresh to 'achieved'"
+                "refresh is 'options' and subgoals 'learned': what an agent can choose changes "
+                "with every region that it enters, so it would pursue none; set refresh to "
+                "'achieved'"
             )
         if self.near and self.subgoals != "learned":
             raise ValueError(
