@@ -91,7 +91,13 @@ LEARNED: dict[str, Any] = {
     "curiosity": 0.5,
     "hindsight": 0.8,
     "external": 1.0,
-    "high": {"window": 16, "recurrent": False, "epsilon_steps": 100_000},
+    "high": {
+        "window": 16,
+        "recurrent": False,
+        "epsilon_steps": 100_000,
+        "layer_norm": True,
+        "mixer_norm": True,
+    },
     "low": {
         "recurrent": False,
         "lr": 1e-3,
