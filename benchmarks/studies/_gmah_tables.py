@@ -46,6 +46,7 @@ CHANGING = (
 )
 DEEPSEA = (
     ("learned subgoals (`gmah_q`)", "learned"),
+    ("the same, only regions near the agent (`near`)", "near"),
     ("flat QMIX, with as many updates", "flat"),
 )
 

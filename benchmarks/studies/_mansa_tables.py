@@ -68,6 +68,11 @@ BUDGETS = (
     ),
 )
 """Comparison; arms of MANSA, its two controls, IQL and joint-action Q; footnotes of the first."""
+DISAGREEMENT = {
+    "Foraging-8x8-2p-2f-coop-v3": ("QMIX (calls always)", "qmix-800k"),
+    PENALTY: ("joint-action Q (calls always)", "joint_q"),
+}
+"""Tasks, and the centralised learner alone."""
 _ON = "Foraging-{}-v3".format
 AGAINST_RANDOM = (
     (_ON("8x8-2p-2f-coop"), "mansa-800k", "", "random-800k", "the preset"),
@@ -182,6 +187,26 @@ def headroom() -> str:
     return cells.table(head, rows)
 
 
+def disagreement() -> str:
+    """Returns the table of calls by disagreement on foraging, with as many at random beside it."""
+    rows = []
+    for task, always in DISAGREEMENT.items():
+        name = task.removeprefix("Foraging-").removesuffix("-v3")
+        arms = (("disagreement", "mansa-disagree"), ("random", "random-disagree"))
+        for label, arm in (*arms, ("IQL (never calls)", "iql"), always):
+            found = cells.result("mansa", task, arm)
+            if found is None or cells.result("mansa", task, "mansa-disagree") is None:
+                continue
+            calls = [cells.MISSING] * 2
+            if found.rows[0]["calls"]:
+                share = cells.total_calls(found) / found.rows[0]["steps"][-1]
+                greedy = np.mean([row["measured"]["greedy_call_rate"] for row in found.rows])
+                calls = [f"{100 * x:.1f}%" for x in (share, greedy)]
+            rows.append([f"`{name}`", label, cells.greedy(found), *calls, str(len(found.rows))])
+    head = ["task", "", "greedy return", "calls in training", "calls after it", "seeds"]
+    return cells.table(head, rows) if rows else "Not measured."
+
+
 def few_calls(measured: Mapping[str, list[float]], most: float) -> float:
     """Returns the gain of the best oracle that calls in at most a share `most` of the steps."""
     pairs = zip(measured["rate"], measured["headroom"], strict=True)
@@ -259,6 +284,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "mansa-chain": lambda: chain("matrix/chain-50"),
     "mansa-chain-100": lambda: chain("matrix/chain-100"),
     "mansa-headroom": headroom,
+    "mansa-disagreement": disagreement,
     "mansa-foraging": foraging,
     "mansa-sharp": sharp,
     "mansa-against-random": against_random,
