@@ -166,6 +166,11 @@ RUNS: dict[tuple[str, str], Run] = {
         "grid/vault-2p",
         {**LANES, "learner": {**LEARNED, "near": True}},
     ),
+    ("learned-team", "unmixed"): (
+        "gmah_q",
+        "grid/vault-2p",
+        {**LANES, "learner": {**LEARNED, "near": True, "mixing": False}},
+    ),
     ("learned-team", "flat"): ("qmix", "grid/vault-2p", {**LANES, "learner": LANES_FLAT}),
     # no subgoals are declared, and the only reward comes after 14 right steps
     ("deepsea", "learned"): ("gmah_q", "gymnax/DeepSea-bsuite", DEEP),

@@ -49,6 +49,7 @@ LEARNED = (
     ("Learned subgoals above flat QMIX in a team", "learned-team", "learned", "flat"),
     ("The same, of regions near the agent (`near`)", "learned-team", "near", "flat"),
     ("`near` helps learned subgoals in a team", "learned-team", "near", "learned"),
+    ("Mixing helps learned subgoals in a team", "learned-team", "near", "unmixed"),
     ("Hindsight helps learned subgoals on DeepSea", "deepsea", "learned", "no-hindsight"),
     ("Hindsight helps on foraging", "foraging", "hindsight", "adaptive"),
 )
