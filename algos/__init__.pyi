@@ -2740,7 +2740,6 @@ def gmah(
     quantile: float = 0.95,
     subgoals: Literal["declared", "learned"] = "declared",
     regions: int = 8,
-    near: bool = False,
     curiosity: float = 0.5,
     chooser: Literal["learned", "scripted", "uniform"] = "learned",
     mixing: bool = True,
@@ -2769,9 +2768,6 @@ def gmah(
         `declared`: the environment's.
         `learned`: regions of observations, around landmarks chosen from those seen.
       regions: Number of learned subgoals.
-      near: With learned subgoals: agents choose only regions that were entered of late within
-        `period`
-        steps of the region that they are in.
       curiosity: With learned subgoals: share of training environments in which agents go where
         they have
         been least; the high level learns from that too.
@@ -2811,7 +2807,6 @@ def gmah_q(
     quantile: float = 0.95,
     subgoals: Literal["declared", "learned"] = "declared",
     regions: int = 8,
-    near: bool = False,
     curiosity: float = 0.5,
     chooser: Literal["learned", "scripted", "uniform"] = "learned",
     mixing: bool = True,
@@ -2841,9 +2836,6 @@ def gmah_q(
         `declared`: the environment's.
         `learned`: regions of observations, around landmarks chosen from those seen.
       regions: Number of learned subgoals.
-      near: With learned subgoals: agents choose only regions that were entered of late within
-        `period`
-        steps of the region that they are in.
       curiosity: With learned subgoals: share of training environments in which agents go where
         they have
         been least; the high level learns from that too.

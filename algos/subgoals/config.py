@@ -32,9 +32,6 @@ class HierarchicalConfig:
     `learned`: regions of observations, around landmarks chosen from those seen."""
     regions: int = setting(8, at_least=2, at_most=10_000)
     """Number of learned subgoals."""
-    near: bool = False
-    """With learned subgoals: agents choose only regions that were entered of late within `period`
-    steps of the region that they are in."""
     curiosity: float = setting(0.5, at_least=0, at_most=1)
     """With learned subgoals: share of training environments in which agents go where they have
     been least; the high level learns from that too."""
@@ -74,10 +71,6 @@ class HierarchicalConfig:
                 "refresh is 'options' and subgoals 'learned': what an agent can choose changes "
                 "with every region that it enters, so it would pursue none; set refresh to "
                 "'achieved'"
-            )
-        if self.near and self.subgoals != "learned":
-            raise ValueError(
-                f"near is on and subgoals {self.subgoals!r}; only learned subgoals have regions"
             )
         if self.unmixed_steps and not self.mixing:
             raise ValueError(

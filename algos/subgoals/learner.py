@@ -31,7 +31,6 @@ from marlx.algos.subgoals.acting import (
 )
 from marlx.algos.subgoals.config import GMAHConfig, GMAHQConfig, HierarchicalConfig
 from marlx.algos.subgoals.novelty import change_detector, no_detector
-from marlx.algos.subgoals.reach import near_regions
 from marlx.algos.subgoals.regions import learned_regions
 from marlx.algos.subgoals.sources import Layout, declared_subgoals
 from marlx.algos.subgoals.training import acting_policy, init, observe, update
@@ -68,12 +67,11 @@ def hierarchical(
     1999 for options. Differs from: GMAH's code, where the high level is PPO, trained on every step
     as if a subgoal lasted for one; see docs/gmah.md.
     """
-    if config.subgoals == "declared":
-        subgoals = declared_subgoals(spec)
-    else:
-        subgoals = learned_regions(spec, number=config.regions)
-        if config.near:
-            subgoals = near_regions(subgoals, config.regions, config.period)
+    subgoals = (
+        declared_subgoals(spec)
+        if config.subgoals == "declared"
+        else learned_regions(spec, number=config.regions)
+    )
     params = jax.eval_shape(lambda key: subgoals.policy(subgoals.init(key)), jax.random.key(0))
     layout: Layout = subgoals.bind(params)
     changes = (

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from marlx.types import Array, EnvSpec, Observation, Transition, Tree
+from marlx.types import Array, EnvSpec, Observation, Tree
 
 
 class Layout(Protocol):
@@ -59,8 +59,6 @@ class Source(NamedTuple):
       learn: `(state, local f32 [..., O]) -> state, metrics`, learn from a rollout's observations.
       changed: `(before, after) -> bool [G]`, of two states, the subgoals that mean something else
         in the second. None: none ever does.
-      follow: `(state, t) -> state, metrics`, learn from the order of a rollout's steps, after
-        `learn`; `t` is a `Transition` [T, B, ...]. None: there is nothing to learn from it.
     """
 
     init: Callable[[Array], Tree]
@@ -68,7 +66,6 @@ class Source(NamedTuple):
     bind: Callable[[Tree], Any]
     learn: Callable[[Tree, Array], tuple[Tree, dict[str, Array]]]
     changed: Callable[[Tree, Tree], Array] | None = None
-    follow: Callable[[Tree, Transition], tuple[Tree, dict[str, Array]]] | None = None
 
 
 def constant_source(bound: Any) -> Source:

@@ -68,9 +68,6 @@ def learn_sources(
     """
     visited = jnp.concatenate([t.obs.local, t.next_obs.local])
     subgoals, subgoal_metrics = parts.subgoals.learn(states.subgoals, visited)
-    if parts.subgoals.follow is not None:
-        subgoals, more = parts.subgoals.follow(subgoals, t)
-        subgoal_metrics = subgoal_metrics | more
     novelty, novelty_metrics = parts.changes.learn(states.novelty, t.obs.local)
     return SourceTrees(subgoals, novelty), subgoal_metrics | novelty_metrics
 

@@ -161,15 +161,10 @@ RUNS: dict[tuple[str, str], Run] = {
     ("vault", "flat-iql"): ("iql", VAULT, VAULT_FLAT),
     # learned subgoals in a team: the same with longer lanes, and nothing declared is used
     ("learned-team", "learned"): ("gmah_q", "grid/vault-2p", {**LANES, "learner": LEARNED}),
-    ("learned-team", "near"): (
-        "gmah_q",
-        "grid/vault-2p",
-        {**LANES, "learner": {**LEARNED, "near": True}},
-    ),
     ("learned-team", "unmixed"): (
         "gmah_q",
         "grid/vault-2p",
-        {**LANES, "learner": {**LEARNED, "near": True, "mixing": False}},
+        {**LANES, "learner": {**LEARNED, "mixing": False}},
     ),
     ("learned-team", "flat"): ("qmix", "grid/vault-2p", {**LANES, "learner": LANES_FLAT}),
     # no subgoals are declared, and the only reward comes after 14 right steps
@@ -178,11 +173,6 @@ RUNS: dict[tuple[str, str], Run] = {
         "gmah_q",
         "gymnax/DeepSea-bsuite",
         {**DEEP, "learner": {"curiosity": 0.0}},
-    ),
-    ("deepsea", "near"): (
-        "gmah_q",
-        "gymnax/DeepSea-bsuite",
-        {**DEEP, "learner": {"near": True}},
     ),
     ("deepsea", "no-hindsight"): (
         "gmah_q",

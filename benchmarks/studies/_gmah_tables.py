@@ -46,7 +46,6 @@ CHANGING = (
 )
 DEEPSEA = (
     ("learned subgoals (`gmah_q`)", "learned"),
-    ("the same, only regions near the agent (`near`)", "near"),
     ("the same, no mixing", "unmixed"),
     ("flat QMIX, with as many updates", "flat"),
 )

@@ -47,9 +47,8 @@ REFRESH = (
 LEARNED = (
     ("Learned subgoals above flat QMIX on DeepSea", "deepsea", "learned", "flat"),
     ("Learned subgoals above flat QMIX in a team", "learned-team", "learned", "flat"),
-    ("The same, of regions near the agent (`near`)", "learned-team", "near", "flat"),
-    ("`near` helps learned subgoals in a team", "learned-team", "near", "learned"),
-    ("Mixing helps learned subgoals in a team", "learned-team", "near", "unmixed"),
+    ("Learned subgoals, unmixed, above flat QMIX in a team", "learned-team", "unmixed", "flat"),
+    ("Mixing helps learned subgoals in a team", "learned-team", "learned", "unmixed"),
     ("Hindsight helps learned subgoals on DeepSea", "deepsea", "learned", "no-hindsight"),
     ("Hindsight helps on foraging", "foraging", "hindsight", "adaptive"),
 )

@@ -357,6 +357,10 @@ def test_credit_that_says_nothing_new_changes_nothing(name):
         ({"chooser": "best"}, "chooser is 'best'; it must be 'learned' or 'scripted' or 'uniform'"),
         ({"low_after": "freeze"}, "a low level that never learned cannot act"),
         ({"mixing": False, "unmixed_steps": 5}, "unmixed_steps is 5 and mixing off"),
+        (
+            {"refresh": "options", "subgoals": "learned"},
+            "what an agent can choose changes with every region .* set refresh to 'achieved'",
+        ),
         ({"period": 9}, "high.window is 8 with a burn_in of 0, and period 9"),
     ],
 )
