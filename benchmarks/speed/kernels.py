@@ -35,6 +35,14 @@ CONTROL = ("while", "call", "conditional")
 """Operations that only run others."""
 BLOCKS = 3
 """Blocks of a training; one is measured."""
+TRAININGS = (
+    "qmix",
+    "vdn",
+    "ippo feed-forward",
+    "ippo recurrent, shared trunk",
+    "ippo recurrent, two networks",
+)
+"""Cases of `speed_jaxmarl`."""
 SHOWN = 8
 """Kernels of a program that are stored, those that take longest."""
 SHAPE = re.compile(r"\b(pred|[a-z]+\d+)\[([\d,]*)\]")
@@ -233,8 +241,7 @@ def programs(quick: bool) -> dict[str, Callable[[], Traced]]:
     """Returns the programs by name: those that are near or below their target."""
     blocks = 2_000 if quick else 8_000
     found: dict[str, Callable[[], Traced]] = {
-        name: functools.partial(training, name, blocks)
-        for name in ("qmix", "vdn", "ippo feed-forward", "ippo recurrent, two networks")
+        name: functools.partial(training, name, blocks) for name in TRAININGS
     }
     few, many = (200, 20) if quick else (1_000, 100)
     for call in (_timing.VECTOR, _timing.VMAP):
