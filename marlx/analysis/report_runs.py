@@ -19,7 +19,7 @@ NOTHING = "\u2013"
 
 
 def films(comparison: Comparison) -> Iterator[str]:
-    """An animated episode for each method and task."""
+    """Yields a section with an animated episode for each method and task, if there are any."""
     shown = []
     for sample in comparison.samples.values():
         files = [run.path / "episode.gif" for run in sample.runs if run.path]
@@ -37,7 +37,7 @@ def films(comparison: Comparison) -> Iterator[str]:
 
 
 def differences(comparison: Comparison) -> Iterator[str]:
-    """Table of the settings in which runs differ, a row per run."""
+    """Yields a section with the settings in which runs differ, a row per run, if there are two."""
     runs = [run for run in comparison.runs if run.settings]
     if len(runs) < 2:
         return
@@ -62,7 +62,7 @@ def differences(comparison: Comparison) -> Iterator[str]:
 
 
 def runs(comparison: Comparison) -> str:
-    """Table of all runs: state, seeds, steps and times, and below it their settings."""
+    """Returns a section with all runs: state, seeds, steps and times, and below it settings."""
     rows: list[list[Cell | str]] = []
     for run in comparison.runs:
         phases: dict[str, Any] = run.result.get("seconds") or {}
@@ -92,7 +92,7 @@ def runs(comparison: Comparison) -> str:
 
 
 def facts(comparison: Comparison) -> Iterator[str]:
-    """Table of versions and devices; runs with the same ones share a row."""
+    """Yields a section with versions and devices, if known; equal ones share a row."""
     groups: dict[str, list[RunData]] = {}
     for run in comparison.runs:
         if run.facts:
