@@ -83,6 +83,7 @@ DEEP: dict[str, Any] = {"env": {"kwargs": '{"size": 14}'}, "total_steps": 300_00
 LONG = {"half": 8, "horizon": 48, "alarm": -1.0}
 LANES: dict[str, Any] = {"env": LONG, "total_steps": 300_000, "rollout_length": 48}
 """Two agents in lanes so long that random walks seldom reach a door, and hardly ever two levers."""
+UNNORMALISED: dict[str, Any] = {"window": 16, "recurrent": False, "epsilon_steps": 100_000}
 LEARNED: dict[str, Any] = {
     "subgoals": "learned",
     "regions": 64,
@@ -91,13 +92,7 @@ LEARNED: dict[str, Any] = {
     "curiosity": 0.5,
     "hindsight": 0.8,
     "external": 1.0,
-    "high": {
-        "window": 16,
-        "recurrent": False,
-        "epsilon_steps": 100_000,
-        "layer_norm": True,
-        "mixer_norm": True,
-    },
+    "high": {**UNNORMALISED, "layer_norm": True, "mixer_norm": True},
     "low": {
         "recurrent": False,
         "lr": 1e-3,
@@ -161,6 +156,11 @@ RUNS: dict[tuple[str, str], Run] = {
     ("vault", "flat-iql"): ("iql", VAULT, VAULT_FLAT),
     # learned subgoals in a team: the same with longer lanes, and nothing declared is used
     ("learned-team", "learned"): ("gmah_q", "grid/vault-2p", {**LANES, "learner": LEARNED}),
+    ("learned-team", "plain"): (
+        "gmah_q",
+        "grid/vault-2p",
+        {**LANES, "learner": {**LEARNED, "high": UNNORMALISED}},
+    ),
     ("learned-team", "unmixed"): (
         "gmah_q",
         "grid/vault-2p",

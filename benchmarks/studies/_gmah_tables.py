@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import _cells as cells
 import _gmah_verdicts
@@ -46,7 +46,12 @@ CHANGING = (
 )
 DEEPSEA = (
     ("learned subgoals (`gmah_q`)", "learned"),
+    ("flat QMIX, with as many updates", "flat"),
+)
+TEAM = (
+    ("learned subgoals (`gmah_q`)", "learned"),
     ("the same, no mixing", "unmixed"),
+    ("the same as the first, networks above not normalised", "plain"),
     ("flat QMIX, with as many updates", "flat"),
 )
 
@@ -95,28 +100,16 @@ def gmah_foraging() -> str:
     return cells.table(["", *(f"after {at:,}" for at in points), "at the end", "seeds"], rows)
 
 
-def vault() -> str:
-    """Returns the table of the task that needs mixing."""
+def opened(comparison: str, arms: Sequence[tuple[str, str]]) -> str:
+    """Returns the table of arms in a vault: return, and seeds that open it."""
     rows = []
-    for label, arm in VAULT:
-        found = cells.result("gmah", "vault", arm)
-        opened = cells.MISSING
+    for label, arm in arms:
+        found = cells.result("gmah", comparison, arm)
+        count = cells.MISSING
         if found is not None:
-            opened = f"{sum(row['final'] > 0.85 for row in found.rows)} of {len(found.rows)}"
-        rows.append([label, _final(found), opened])
+            count = f"{sum(row['final'] > 0.85 for row in found.rows)} of {len(found.rows)}"
+        rows.append([label, _final(found), count])
     return cells.table(["", "return", "seeds that open the vault"], rows)
-
-
-def learned_team() -> str:
-    """Returns the table of learned subgoals in a team."""
-    rows = []
-    for label, arm in DEEPSEA:
-        found = cells.result("gmah", "learned-team", arm)
-        opened = cells.MISSING
-        if found is not None:
-            opened = f"{sum(row['final'] > 0.85 for row in found.rows)} of {len(found.rows)}"
-        rows.append([label, _final(found), opened])
-    return cells.table(["two agents", "return", "seeds that open the vault"], rows)
 
 
 def changing() -> str:
@@ -139,9 +132,7 @@ def deepsea() -> str:
     """Returns the table of learned subgoals."""
     rows = []
     for label, arm in DEEPSEA:
-        found = cells.result("gmah", "deepsea", arm)
-        if found is None:
-            continue
+        found = cells.need("gmah", "deepsea", arm)
         count = sum(row["final"] > 0.5 for row in found.rows)
         rows.append([label, cells.greedy(found), f"{count} of {len(found.rows)}"])
     return cells.table(["", "greedy return", "seeds that found the corner"], rows)
@@ -150,8 +141,8 @@ def deepsea() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "gmah-claims": lambda: _verdicts.table(_gmah_verdicts.claims()),
     "gmah-changing": changing,
-    "gmah-vault": vault,
-    "gmah-learned-team": learned_team,
+    "gmah-vault": lambda: opened("vault", VAULT),
+    "gmah-learned-team": lambda: opened("learned-team", TEAM),
     "gmah-doorkey": doorkey,
     "gmah-behind-the-door": behind_the_door,
     "gmah-trashgrid": trashgrid,

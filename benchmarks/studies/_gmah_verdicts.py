@@ -48,6 +48,12 @@ LEARNED = (
     ("Learned subgoals above flat QMIX on DeepSea", "deepsea", "learned", "flat"),
     ("Learned subgoals above flat QMIX in a team", "learned-team", "learned", "flat"),
     ("Learned subgoals, unmixed, above flat QMIX in a team", "learned-team", "unmixed", "flat"),
+    (
+        "Normalised networks above help learned subgoals in a team",
+        "learned-team",
+        "learned",
+        "plain",
+    ),
     ("Mixing helps learned subgoals in a team", "learned-team", "learned", "unmixed"),
     ("Hindsight helps learned subgoals on DeepSea", "deepsea", "learned", "no-hindsight"),
     ("Hindsight helps on foraging", "foraging", "hindsight", "adaptive"),

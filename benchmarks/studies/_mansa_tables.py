@@ -157,7 +157,7 @@ def chain(task: str) -> str:
         if found.rows[0]["calls"]:
             share = cells.total_calls(found) / found.rows[0]["steps"][-1]
             last = np.mean([row["measured"]["call_rate"][-1] for row in found.rows])
-            greedy = np.mean([row["measured"]["greedy_call_rate"] for row in found.rows])
+            greedy = calls_at_the_end(found)
             alone = [row["measured"].get("independent_return") for row in found.rows]
             mean = cells.MISSING if None in alone else f"{np.mean(alone):.1f}"
             calls = [*(f"{100 * x:.1f}%" for x in (share, last, greedy)), mean]
@@ -191,20 +191,26 @@ def disagreement() -> str:
     """Returns the table of calls by disagreement on foraging, with as many at random beside it."""
     rows = []
     for task, always in DISAGREEMENT.items():
+        if cells.result("mansa", task, "mansa-disagree") is None:
+            continue
         name = task.removeprefix("Foraging-").removesuffix("-v3")
         arms = (("disagreement", "mansa-disagree"), ("random", "random-disagree"))
         for label, arm in (*arms, ("IQL (never calls)", "iql"), always):
             found = cells.result("mansa", task, arm)
-            if found is None or cells.result("mansa", task, "mansa-disagree") is None:
+            if found is None:
                 continue
             calls = [cells.MISSING] * 2
             if found.rows[0]["calls"]:
                 share = cells.total_calls(found) / found.rows[0]["steps"][-1]
-                greedy = np.mean([row["measured"]["greedy_call_rate"] for row in found.rows])
-                calls = [f"{100 * x:.1f}%" for x in (share, greedy)]
+                calls = [f"{100 * x:.1f}%" for x in (share, calls_at_the_end(found))]
             rows.append([f"`{name}`", label, cells.greedy(found), *calls, str(len(found.rows))])
     head = ["task", "", "greedy return", "calls in training", "calls after it", "seeds"]
     return cells.table(head, rows) if rows else "Not measured."
+
+
+def calls_at_the_end(found: cells.Result) -> float:
+    """Returns the share of steps that are calls in greedy episodes after training."""
+    return float(np.mean([row["measured"]["greedy_call_rate"] for row in found.rows]))
 
 
 def few_calls(measured: Mapping[str, list[float]], most: float) -> float:

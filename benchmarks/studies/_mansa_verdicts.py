@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import _cells as cells
 import _mansa_claims as page
 import numpy as np
-from _mansa_tables import AGAINST_RANDOM, BUDGETS, PENALTY, few_calls
+from _mansa_tables import AGAINST_RANDOM, BUDGETS, PENALTY, calls_at_the_end, few_calls
 from _verdicts import MISSING, Verdict, above, all_of, decided
 
 CHAINS = ("matrix/chain-50", "matrix/chain-100")
@@ -28,11 +28,6 @@ SWITCHES = (
 def arm(comparison: str, name: str) -> cells.Result | None:
     """Returns the rows of an arm of the study `mansa`, None if it was not trained."""
     return cells.result("mansa", comparison, name)
-
-
-def calls_at_the_end(found: cells.Result) -> float:
-    """Returns the share of steps that are calls in greedy episodes after training."""
-    return float(np.mean([row["measured"]["greedy_call_rate"] for row in found.rows]))
 
 
 def chain(task: str) -> list[Verdict]:
