@@ -112,12 +112,12 @@ def test_pages_without_rows_say_so_and_rows_fill_them(rows):
 
     rows("gmah", "vault", "mixing", [1.0, 1.0])
     rows("gmah", "vault", "none", [0.7, 0.7])
-    assert "| two levels, no mixing | 0.700 | 0 of 2 |" in _gmah_tables.vault()
+    assert "| two levels, no mixing | 0.700 | 0 of 2 |" in _gmah_tables.TABLES["gmah-vault"]()
     (mixing,) = (one for one in _gmah_verdicts.claims() if "`grid/vault-4p`" in one.claim)
     assert mixing.verdict == "**reached**"
     # trained again with other settings: the later rows count
     rows("gmah", "vault", "none", [1.0, 1.0, 1.0], digest="b")
-    assert "| two levels, no mixing | 1 | 3 of 3 |" in _gmah_tables.vault()
+    assert "| two levels, no mixing | 1 | 3 of 3 |" in _gmah_tables.TABLES["gmah-vault"]()
 
     rates = {"rate": [0.01, 0.05, 0.4], "headroom": [0.01, 0.03, 0.9], "alone": 0.5, "always": 0.9}
     rows("headroom", "Foraging-x-v3", "iql and qmix", [None, None], measured=rates)
