@@ -53,6 +53,7 @@ def iql(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
 ) -> Learner:
     """Returns a learner of iql: independent Q-learning.
@@ -120,6 +121,9 @@ def iql(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -161,6 +165,7 @@ def vdn(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
 ) -> Learner:
     """Returns a learner of vdn: value decomposition: sum of utilities.
@@ -228,6 +233,9 @@ def vdn(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -269,6 +277,7 @@ def qmix(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
 ) -> Learner:
     """Returns a learner of qmix: monotonic mixing of utilities.
@@ -336,6 +345,9 @@ def qmix(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -377,6 +389,7 @@ def qplex(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
 ) -> Learner:
     """Returns a learner of qplex: duplex duelling mixer, all of IGM.
@@ -444,6 +457,9 @@ def qplex(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -485,6 +501,7 @@ def joint_q(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
 ) -> Learner:
     """Returns a learner of joint_q: one Q over joint actions (centralised bound).
@@ -552,6 +569,9 @@ def joint_q(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -593,6 +613,7 @@ def ow_qmix(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
     central_hidden: int = 64,
     alpha: float = 0.1,
@@ -662,6 +683,9 @@ def ow_qmix(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
       central_hidden: Width of the unrestricted value's network.
@@ -705,6 +729,7 @@ def cw_qmix(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
     central_hidden: int = 64,
     alpha: float = 0.1,
@@ -774,6 +799,9 @@ def cw_qmix(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
       central_hidden: Width of the unrestricted value's network.
@@ -817,6 +845,7 @@ def qtran(
     mixer_embed: int = 32,
     mixer_norm: bool = False,
     mixer_exponent: float = 5.0,
+    mixer_gradient: bool = False,
     mixing_delay: int = 0,
     central_hidden: int = 64,
     opt_weight: float = 1.0,
@@ -887,6 +916,9 @@ def qtran(
       mixer_exponent: Bound of QPLEX's weights: each is a sum of four terms of at most e to this
         power
         (see `marlx.nets.mixers.duplex`).
+      mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
+        authors' code stops
+        it; on foraging teams then forgot.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
       central_hidden: Width of the networks of the joint value and of the state's.

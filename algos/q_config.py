@@ -101,6 +101,9 @@ class QConfig:
     mixer_exponent: float = setting(5.0, above=-10, at_most=100, traced=True)
     """Bound of QPLEX's weights: each is a sum of four terms of at most e to this power
     (see `marlx.nets.mixers.duplex`)."""
+    mixer_gradient: bool = False
+    """Whether QPLEX's weighted advantages pass gradient to the utilities. The authors' code stops
+    it; on foraging teams then forgot."""
     mixing_delay: int = setting(0, at_least=0)
     """Environment steps in which agents learn independently, before their utilities are mixed."""
 

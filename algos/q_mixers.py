@@ -26,7 +26,11 @@ def mixer_of(algorithm: str, spec: EnvSpec, config: QConfig) -> Mixer:
         )
     if algorithm == "qplex":
         return mixers.duplex(
-            spec, hidden=c.mixer_hidden, normalise=c.mixer_norm, exponent=c.mixer_exponent
+            spec,
+            hidden=c.mixer_hidden,
+            normalise=c.mixer_norm,
+            exponent=c.mixer_exponent,
+            gradient=c.mixer_gradient,
         )
     if algorithm == "joint_q":
         if c.mixing_delay:

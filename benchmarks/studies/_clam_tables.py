@@ -46,6 +46,7 @@ CLAM_TASKS = (
     ("`simple_tag_v3`, three predators", "tag"),
     ("`liam_predator_prey`, three predators", "liam"),
     ("`Foraging-8x8-2p-2f-v3`, h1, h2, random", "foraging"),
+    ("`Foraging-8x8-2p-2f-coop-v3`, six trained partners", "foraging-pool, ten seeds"),
 )
 
 ENCODERS = (
@@ -119,18 +120,18 @@ def _bounds(game: str) -> dict[str, float]:
 
 def clam_tasks() -> str:
     """Returns the table of agent models on other tasks."""
-    arms = ("oracle", "none", "clam", "random", "liam", "labels")
+    arms = ("oracle", "none", "recurrent", "clam", "random", "liam", "labels")
     rows = []
     for label, comparison in CLAM_TASKS:
         found = [cells.result("clam", comparison, arm) for arm in arms]
         first = cells.known(found[0])
-        count, steps = len(first.rows), round(cells.asked_steps(first) / 1e6)
+        count, steps = len(first.rows), round(cells.asked_steps(first) / 1e6, 1)
         means = [
             cells.MISSING if x is None else cells.number(_mean_of([r["final"] for r in x.rows]))
             for x in found
         ]
-        rows.append([label, f"{count}, {steps}M", *means])
-    head = ["oracle", "none", "clam", "random encoder", "liam", "labels"]
+        rows.append([label, f"{count}, {steps:g}M", *means])
+    head = ["oracle", "none", "a GRU", "clam", "random encoder", "liam", "labels"]
     return cells.table(["task", "seeds, steps", *head], rows)
 
 

@@ -98,6 +98,7 @@ def as_fast(comparison: str) -> Verdict:
 def elsewhere() -> Sequence[Verdict]:
     """Returns the claims of other tasks, and of what the encoder's training adds."""
     ten = "coordination, ten seeds"
+    pool = "foraging-pool, ten seeds"
     kept = GAMES[0]
     return [
         above(
@@ -117,6 +118,9 @@ def elsewhere() -> Sequence[Verdict]:
         above("Above no model, spread", arm("spread", "clam"), arm("spread", "none")),
         above("Above no model, speakers", arm("speakers", "clam"), arm("speakers", "none")),
         above("An oracle gains, foraging", arm("foraging", "oracle"), arm("foraging", "none")),
+        above("An oracle gains, trained partners", arm(pool, "oracle"), arm(pool, "none")),
+        above("Above no model, trained partners", arm(pool, "clam"), arm(pool, "none")),
+        above("Above a GRU, trained partners", arm(pool, "clam"), arm(pool, "recurrent")),
         above("An oracle gains, tag", arm("tag", "oracle"), arm("tag", "none")),
     ]  # fmt: skip
 

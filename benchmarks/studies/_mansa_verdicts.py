@@ -18,7 +18,7 @@ ENOUGH = 0.95
 EIGHT = "Foraging-8x8-2p-2f-coop-v3"
 SWITCHES = (
     ("return units, greedy, gamma 0.9, penalty", f"{PENALTY}, greedy", "g09", (PENALTY, "joint_q")),
-    ("calls of four steps, penalty", f"{PENALTY}, greedy", "lasts4", (PENALTY, "joint_q")),
+    ("calls of four steps, penalty", PENALTY, "lasts4", (PENALTY, "joint_q")),
     ("disagreement, penalty", PENALTY, "disagree", (PENALTY, "joint_q")),
     ("disagreement, 8x8", EIGHT, "disagree", (EIGHT, "qmix-800k")),
 )

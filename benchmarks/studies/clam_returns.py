@@ -51,12 +51,16 @@ def habits(count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 class Task(NamedTuple):
-    """A task with the partners that are seen in training, and those that are not."""
+    """A task with the partners that are seen in training, and those that are not.
+
+    Names of partners are heuristics, or folders of `marlx pool train`.
+    """
 
     name: str
     env: str
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
+    given: dict[str, Any] = {}  # noqa: RUF012 - never changed; further settings of the environment
 
 
 TASKS = (
@@ -80,6 +84,8 @@ TASKS = (
     Task("foraging", "partners/Foraging-8x8-2p-2f-v3", ("h1", "h2", "random"), ("h3", "h4")),
     Task("foraging-20x20", "partners/Foraging-20x20-2p-4f-v3", ("h1", "h2", "random"),
          ("h3", "h4")),
+    Task("foraging-pool", "partners/Foraging-8x8-2p-2f-coop-v3",
+         ("pools/foraging/train",), ("pools/foraging/held_out",), {"every_seed": True}),
 )  # fmt: skip
 
 
@@ -100,7 +106,7 @@ def experiment_of(
         learner = {"model": "none", "ppo": {"recurrent": True, "window": long}}
     settings = dict(settings)
     if task.seen:
-        settings["env"] = {"pool": task.seen, "privileged": True}
+        settings["env"] = {"pool": task.seen, "privileged": True, **task.given}
     else:
         settings.setdefault("rollout_length", math.lcm(horizon, long))
         if task.env.startswith("acquaint/kept"):

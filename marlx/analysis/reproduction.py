@@ -101,8 +101,8 @@ def reference_id(algorithm: str, environment: str) -> str:
 
 
 def reference_ids() -> list[str]:
-    """Returns the id of every stored result, sorted."""
-    return sorted(str(record["id"]) for record in _stored().settings.values())
+    """Returns the id of every reference result, sorted."""
+    return sorted(record["id"] for record in _stored().settings.values())
 
 
 def references() -> dict[str, Reference]:
@@ -129,7 +129,10 @@ def reference(name: str) -> Reference:
 
 
 def _stored() -> Study:
-    return read_study(_folder(), STUDY)
+    """Returns the study's reference results: those with an id, without those beside them."""
+    whole = read_study(_folder(), STUDY)
+    settings = {digest: one for digest, one in whole.settings.items() if one["id"] is not None}
+    return Study([row for row in whole.rows if row["config_hash"] in settings], settings)
 
 
 def _folder() -> Traversable:

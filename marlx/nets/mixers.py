@@ -264,6 +264,7 @@ def duplex(
     heads: int = 4,
     normalise: bool = False,
     exponent: float = 5.0,
+    gradient: bool = False,
 ) -> Mixer:
     """Returns QPLEX's mixer: duplex duelling, all value functions that satisfy IGM.
 
@@ -276,9 +277,10 @@ def duplex(
       heads: number of terms summed into each lambda.
       normalise: see `monotonic`.
       exponent: upper bound of the logarithm of each term, approached smoothly (`bounded_exp`).
+      gradient: whether gradient flows from the lambda-weighted part into the utilities. Without it
+        they learn through `sum_i w_i Q_i + b_i` alone, which is not the gradient of the loss.
 
-    Source: Wang et al. 2021, eqs. 9 to 12. As in the authors' code, no gradient flows from the
-    lambda-weighted part into the utilities: they learn through `sum_i w_i Q_i + b_i`.
+    Source: Wang et al. 2021, eqs. 9 to 12. The authors' code stops that gradient, as the default.
     Differs from: the paper, whose lambda is a sum of products of absolute values and sigmoids; here
     the factor that reads the actions is an exponential below a bound. In the 8/-12 matrix game
     lambda at the bad cells has to grow faster than their advantage vanishes, and sigmoids alone are
@@ -294,7 +296,9 @@ def duplex(
         w, b, importance = net.apply(params, u.global_state, action)  # type: ignore[misc]
         q = chosen_utilities(u.q, action)
         best = jnp.where(u.action_mask, u.q, -jnp.inf).max(-1)
-        advantage = jax.lax.stop_gradient(w * (q - best))
+        advantage = w * (q - best)
+        if not gradient:
+            advantage = jax.lax.stop_gradient(advantage)
         # sum_i V_i + A_i = sum_i w_i Q_i + b_i, and lambda_i A_i = A_i + (lambda_i - 1) A_i
         total: Array = (w * q + b).sum() + ((importance - 1.0) * advantage).sum()
         return total

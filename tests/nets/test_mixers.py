@@ -129,6 +129,28 @@ def test_a_normalised_mixer_is_bounded_however_far_out_a_state_is(name):
     assert slope(bounded, 1e4) == pytest.approx(slope(bounded, 1e3), rel=0.05)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_duplex_passes_the_gradient_of_its_value_where_asked(full):
+    """With `gradient` the utilities get the true gradient, else that of `sum_i w_i Q_i + b_i`."""
+    mixer = mixers.duplex(SPEC, gradient=full)
+    u = draw(4)._replace(action_mask=jnp.ones((3, 4), bool))
+    params = mixer.init(jax.random.key(0))
+    action = (mixer.greedy(params, u) + 1) % 4  # advantages below 0, for lambda to weigh
+
+    def total(chosen):
+        q = u.q.at[jnp.arange(3), action].set(chosen)
+        return mixer.value(params, u._replace(q=q), action)
+
+    chosen = u.q[jnp.arange(3), action]
+    found = jax.grad(total)(chosen)
+    step = 1e-2
+    measured = [
+        (total(chosen.at[i].add(step)) - total(chosen.at[i].add(-step))) / (2 * step)
+        for i in range(3)
+    ]
+    assert bool(jnp.allclose(found, jnp.stack(measured), rtol=0.02)) == full
+
+
 def test_duplex_reaches_what_no_monotonic_mixer_can():
     """The lambda-weighted advantages depend on the joint action, at unchanged utilities."""
     mixer, u = MIXERS["duplex"], draw(3)._replace(action_mask=jnp.ones((3, 4), bool))
