@@ -57,8 +57,7 @@ WORDS = {
 }
 NOTES = {
     ("Foraging-8x8-2p-2f-coop-v3", "qmix"): " (a)",
-    ("Foraging-8x8-2p-2f-coop-v3", "qplex"): " (b)",
-    ("Foraging-2s-8x8-2p-2f-coop-v3", "qmix"): " (c)",
+    ("Foraging-2s-8x8-2p-2f-coop-v3", "qmix"): " (b)",
 }
 """Footnotes of the page, by task and algorithm."""
 

@@ -38,7 +38,8 @@ def claims() -> list[Verdict]:
         seeds = len(game.rows)
         found[1] = decided(solves, solved == seeds, f"{solved} of {seeds} seeds", seeds)
     whole, stopped = (cells.result("learning", name, "qplex") for name in (LONG, STOPPED))
-    found.append(above("The whole gradient above the authors' in long trainings", whole, stopped))
+    words = "Foraging's preset above the one before, whose gradient was stopped"
+    found.append(above(words, whole, stopped))
     return found
 
 
@@ -46,7 +47,9 @@ def curve() -> str:
     """Returns the table of long trainings: the mean return on the way, and who forgot."""
     rows = []
     for label, comparison in (("whole", LONG), ("stopped", STOPPED)):
-        found = cells.need("learning", comparison, "qplex")
+        found = cells.result("learning", comparison, "qplex")
+        if found is None:
+            return "Not measured."
         best = np.mean([max(row["curve"]) for row in found.rows])
         texts = [cells.at(found, at) for at in POINTS]
         fell = f"{fallen(found)} of {len(found.rows)}"
