@@ -49,10 +49,12 @@ def curve() -> str:
     for label, comparison in (("whole", LONG), ("stopped", STOPPED)):
         found = cells.result("learning", comparison, "qplex")
         if found is None:
-            return "Not measured."
+            continue
         best = np.mean([max(row["curve"]) for row in found.rows])
         texts = [cells.at(found, at) for at in POINTS]
         fell = f"{fallen(found)} of {len(found.rows)}"
         rows.append([label, *texts, cells.greedy(found), f"{best:.3f}", fell])
+    if not rows:
+        return "Not measured."
     head = ["gradient", *(f"after {at:,}" for at in POINTS), "at the end"]
     return cells.table([*head, "best evaluation of each seed", "seeds that fell by 0.1"], rows)
