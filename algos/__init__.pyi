@@ -123,7 +123,7 @@ def iql(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -235,7 +235,7 @@ def vdn(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -347,7 +347,7 @@ def qmix(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -459,7 +459,7 @@ def qplex(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -571,7 +571,7 @@ def joint_q(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
     """
@@ -685,7 +685,7 @@ def ow_qmix(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
       central_hidden: Width of the unrestricted value's network.
@@ -801,7 +801,7 @@ def cw_qmix(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
       central_hidden: Width of the unrestricted value's network.
@@ -918,7 +918,7 @@ def qtran(
         (see `marlx.nets.mixers.duplex`).
       mixer_gradient: Whether QPLEX's weighted advantages pass gradient to the utilities. The
         authors' code stops
-        it; on foraging teams then forgot.
+        it; with that, half of ten teams forgot foraging.
       mixing_delay: Environment steps in which agents learn independently, before their
         utilities are mixed.
       central_hidden: Width of the networks of the joint value and of the state's.

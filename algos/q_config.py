@@ -103,7 +103,7 @@ class QConfig:
     (see `marlx.nets.mixers.duplex`)."""
     mixer_gradient: bool = False
     """Whether QPLEX's weighted advantages pass gradient to the utilities. The authors' code stops
-    it; on foraging teams then forgot."""
+    it; with that, half of ten teams forgot foraging."""
     mixing_delay: int = setting(0, at_least=0)
     """Environment steps in which agents learn independently, before their utilities are mixed."""
 

@@ -60,7 +60,7 @@ class Task(NamedTuple):
     env: str
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
-    given: dict[str, Any] = {}  # noqa: RUF012 - never changed; further settings of the environment
+    every_seed: bool = False  # of the runs in a folder, instead of the best one
 
 
 TASKS = (
@@ -85,7 +85,7 @@ TASKS = (
     Task("foraging-20x20", "partners/Foraging-20x20-2p-4f-v3", ("h1", "h2", "random"),
          ("h3", "h4")),
     Task("foraging-pool", "partners/Foraging-8x8-2p-2f-coop-v3",
-         ("pools/foraging/train",), ("pools/foraging/held_out",), {"every_seed": True}),
+         ("pools/foraging/train",), ("pools/foraging/held_out",), True),
 )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def experiment_of(
         learner = {"model": "none", "ppo": {"recurrent": True, "window": long}}
     settings = dict(settings)
     if task.seen:
-        settings["env"] = {"pool": task.seen, "privileged": True, **task.given}
+        settings["env"] = {"pool": task.seen, "privileged": True, "every_seed": task.every_seed}
     else:
         settings.setdefault("rollout_length", math.lcm(horizon, long))
         if task.env.startswith("acquaint/kept"):

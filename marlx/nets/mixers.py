@@ -284,7 +284,7 @@ def duplex(
     Differs from: the paper, whose lambda is a sum of products of absolute values and sigmoids; here
     the factor that reads the actions is an exponential below a bound. In the 8/-12 matrix game
     lambda at the bad cells has to grow faster than their advantage vanishes, and sigmoids alone are
-    too slow for that. On foraging, lambda above 1 goes with forgetting (docs/qplex.md).
+    too slow for that.
     """
     net = _DuplexNet(hidden, heads, spec.num_actions, normalise, exponent)
 
