@@ -86,6 +86,8 @@ TASKS = (
          ("h3", "h4")),
     Task("foraging-pool", "partners/Foraging-8x8-2p-2f-coop-v3",
          ("pools/foraging/train",), ("pools/foraging/held_out",), True),
+    Task("tag-pool", "partners/mpe/simple_tag_v3",
+         ("pools/tag/train",), ("pools/tag/held_out",), True),
 )  # fmt: skip
 
 

@@ -127,8 +127,8 @@ def with_settings(env: Any, argv: Sequence[str]) -> Any:
 
 def env_options(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     """Splits words into the ID of `--env ID`, those of `--env.NAME X`, and the others."""
-    other, chosen, rest = None, list[str](), list[str]()
-    words = list(argv)
+    chosen, words = options_under(("env",), argv)
+    other, rest = None, list[str]()
     while words:
         word = words.pop(0)
         if word == "--env" or word.startswith("--env="):
@@ -137,11 +137,21 @@ def env_options(argv: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
                 raise ValueError("--env needs the id of an environment")
             other = inline or words.pop(0)
             continue
-        into = chosen if word.startswith("--env.") else rest
+        rest.append(word)
+    return other, chosen, rest
+
+
+def options_under(parts: Sequence[str], argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits words into the options `--PART.NAME X` of some parts, and the others."""
+    chosen, rest = list[str](), list[str]()
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        into = chosen if word.startswith(tuple(f"--{part}." for part in parts)) else rest
         into.append(word)
         while words and not is_option(words[0]):
             into.append(words.pop(0))
-    return other, chosen, rest
+    return chosen, rest
 
 
 def positionals(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marlx.cli.cache import use_compilation_cache
-from marlx.cli.options import run_and_options, runs_and_options
+from marlx.cli.options import options_under, run_and_options, runs_and_options
 from marlx.cli.records import MOST_EPISODES
 from marlx.cli.shared import like_path
 from marlx.cli.train import train_command
@@ -117,7 +117,10 @@ def crossplay_command(argv: Sequence[str]) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PoolOptions:
-    """A pool of partners: several algorithms and seeds, some of them held out."""
+    """A pool of partners: several algorithms and seeds, some of them held out.
+
+    `--learner.NAME X` and `--env.NAME X` are options of every `marlx train`.
+    """
 
     out: str | None = None
     """Folder, new or empty, for the runs: `train` and `held_out` in it are pools."""
@@ -135,7 +138,8 @@ def pool_command(argv: Sequence[str]) -> int:
     """`marlx pool train ENV --out POOL [options]`."""
     if list(argv[:1]) != ["train"]:
         raise ValueError("marlx pool takes train, ENV and --out before its other options")
-    names, options = runs_and_options(argv[1:], "pool train", PoolOptions, "ENV", "ENV")
+    given, words = options_under(("learner", "env"), argv[1:])
+    names, options = runs_and_options(words, "pool train", PoolOptions, "ENV", "ENV")
     if len(names) != 1 or options.out is None:
         raise ValueError("marlx pool train takes one ENV, and --out for the pool's folder")
     env_id = names[0].removeprefix("partners/")
@@ -154,7 +158,7 @@ def pool_command(argv: Sequence[str]) -> int:
             words = [algorithm, env_id, "--seeds", str(count), "--seed", str(first)]
             if options.total_steps is not None:
                 words += ["--total-steps", str(options.total_steps)]
-            jobs.append([*words, "--out", str(folder / part / algorithm)])
+            jobs.append([*words, "--out", str(folder / part / algorithm), *given])
     prepared = [train_command(words) for words in jobs]  # mistakes show before anything is trained
     for done in prepared:
         code = done if isinstance(done, int) else done()

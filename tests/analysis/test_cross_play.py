@@ -10,7 +10,7 @@ import marlx
 from marlx import config, registry
 from marlx.analysis.cross_play import cross_play, heat_map
 from marlx.cli import run
-from marlx.runs.policies import Policy
+from marlx.runs.policies import Policy, load_policy
 
 
 def fixed(env, params, action):
@@ -58,10 +58,28 @@ def test_a_pool_is_trained_split_and_played_with(tiny_algorithm, tmp_path, monke
     capsys.readouterr()
 
 
+def test_every_run_of_a_pool_gets_the_settings_of_learner_and_environment(
+    tiny_algorithm, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["--env.horizon", "7", "--algorithms", "tiny", "--learner.lr", "0.25", "--seeds", "1"]
+    words += ["--total-steps", "2560", "--out", "pool"]
+    assert run(["pool", "train", "matrix/climbing", *words]) == 0
+    for part in ("train", "held_out"):
+        stored = load_policy(f"pool/{part}/tiny")
+        assert stored.experiment.settings()["learner"]["lr"] == 0.25, part
+        assert stored.spec.horizon == 7, part
+    capsys.readouterr()
+
+
 BAD = [
     (["pool"], "marlx pool takes train, ENV and --out"),
     (["pool", "train", "matrix/climbing"], "takes one ENV, and --out for the pool's folder"),
     (["pool", "train", "matrix/climbing", "--out", "p", "--seeds", "0"], "--seeds is 0"),
+    (
+        ["pool", "train", "matrix/climbing", "--out", "p", "--learner.lrr", "1"],
+        "unknown option '--learner.lrr'; did you mean --learner.lr",
+    ),
     (["crossplay"], "marlx crossplay takes one run folder or more before its options"),
     (["crossplay", "nowhere"], "nowhere holds no policy"),
     (["crossplay", "nowhere", "--episodes", "0"], "--episodes is 0; it must be at least 1"),
