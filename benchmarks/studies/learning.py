@@ -19,6 +19,7 @@ from marlx.loop.cpu_devices import use_cpu_devices
 use_cpu_devices(os.cpu_count() or 1)  # seeds are sharded over devices
 
 import _study
+import yaml
 
 from marlx import training
 from marlx.analysis import make_rows, reproduction
@@ -100,7 +101,8 @@ def run(algorithm: str, task: str, settings: dict[str, Any], label: str) -> None
     With a label they are beside the reference results: `marlx reproduce` does not know them.
     """
     env_id, given, ending = VARIANTS.get(task, Variant(task, {}))
-    settings = given | settings | {"learner": OWN.get((algorithm, task), {})}
+    learner = OWN.get((algorithm, task), {}) | settings.get("learner", {})
+    settings = given | settings | {"learner": learner}
     experiment = config_layers.experiment(algorithm, env_id, **settings)
     env, params, learner = experiment.build()
     result = training.train(env, learner, params, config=experiment.train, report=_study.report)
@@ -133,8 +135,13 @@ def main() -> None:
     parser.add_argument("--total-steps", type=int, help="other than the preset's")
     parser.add_argument("--label", default="", help="of results beside the references, e.g. long")
     parser.add_argument("--only", nargs="*", default=[], help="parts of algorithm or task names")
+    parser.add_argument(
+        "--learner", type=yaml.safe_load, default={}, help="settings as YAML, with a label"
+    )
     args = parser.parse_args()
-    settings: dict[str, Any] = {"seeds": args.seeds}
+    if args.learner and not args.label:
+        parser.error("--learner is not for reference results: give a --label")
+    settings: dict[str, Any] = {"seeds": args.seeds, "learner": args.learner}
     if args.total_steps is not None:
         settings["total_steps"] = args.total_steps
     for algorithm, task in PAIRS:
