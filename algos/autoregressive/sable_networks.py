@@ -48,20 +48,25 @@ class Retainer(TeamModule):
           count: f32 [...], steps since the episode began.
           retain: of each block.
         """
-        x, after = self.observed(x) + self._place(count), []
+        x, after = self.observed(x), []
         for block, how in zip(self.encoder, retain, strict=True):
-            x, matrix = block(x, there, how)
+            x, matrix = block(x, self._place(count), there, how)
             after.append(matrix)
         return x, self.value(x)[..., 0], tuple(after)
 
     def decode(
-        self, tokens: Array, seen: Array, there: Array, retain: tuple[tuple[Retain, Retain], ...]
+        self,
+        tokens: Array,
+        seen: Array,
+        there: Array,
+        count: Array,
+        retain: tuple[tuple[Retain, Retain], ...],
     ) -> tuple[Array, tuple[Array, ...]]:
         """Returns outputs f32 [..., N, O], and matrices of each block, two of each."""
         x = self.acted(tokens)
         after: list[Array] = []
         for block, how in zip(self.decoder, retain, strict=True):
-            x, matrices = block(x, seen, there, how)
+            x, matrices = block(x, seen, self._place(count), there, how)
             after.extend(matrices)
         return self.policy(x), tuple(after)
 
@@ -74,8 +79,9 @@ class Retainer(TeamModule):
         size = self.hidden // self.heads
         zero = jnp.zeros((self.heads, size, size))
         there, retain = jnp.ones(x.shape[:-1], bool), retention.in_turn(zero)
-        seen, _, _ = self.encode(x, there, jnp.zeros(x.shape[:-2]), (retain,) * self.blocks)
-        return self.decode(tokens, seen, there, ((retain, retain),) * self.blocks)[0]
+        count = jnp.zeros(x.shape[:-2])
+        seen, _, _ = self.encode(x, there, count, (retain,) * self.blocks)
+        return self.decode(tokens, seen, there, count, ((retain, retain),) * self.blocks)[0]
 
 
 def counts(start: Array, done: Array) -> Array:
@@ -165,43 +171,49 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
         return seen, values, layout.written(count + 1.0, after, there.shape[:-1])
 
     def begin(memory: Array) -> Tree:
-        return tuple(kept[:, None, None] * m for m in layout.read_decoder(memory))
+        count, _ = layout.read_encoder(memory)
+        return count, tuple(kept[:, None, None] * m for m in layout.read_decoder(memory))
 
     def decode(
         params: Tree, carry: Tree, seen: Array, token: Array, there: Array, agent: Array
     ) -> tuple[Array, Tree]:
         del agent
-        how = _pairs([retention.in_turn(m) for m in carry])
-        return apply(params, token, seen, there, how, method=Retainer.decode)  # type: ignore[no-any-return]
+        count, matrices = carry
+        how = _pairs([retention.in_turn(m) for m in matrices])
+        outputs, after = apply(params, token, seen, there, count, how, method=Retainer.decode)
+        return outputs, (count, after)
+
+    def end(encoder: Array, carry: Tree) -> Array:
+        return layout.joined(encoder, carry[1])
 
     def over_steps(
         params: Tree, memory: Array, obs: Observation, done: Array
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array, Array, Array]:
         count, matrices = layout.read_encoder(memory)
         how = tuple(retention.together_over_steps(m, layout.ends(done), kept) for m in matrices)
         count = counts(count, layout.ends(done))
         seen, values, after = apply(
             params, read(obs), present(obs), count, how, method=Retainer.encode
         )
-        return seen, values, layout.written(count + 1.0, after, done.shape)
+        return seen, values, layout.written(count + 1.0, after, done.shape), count
 
     def values(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
-        return over_steps(params, memory, obs, done)[1:]
+        return over_steps(params, memory, obs, done)[1:3]
 
     def unroll(
         params: Tree, memory: Array, obs: Observation, done: Array, tokens: Array
     ) -> tuple[Array, Array]:
-        seen, values, _ = over_steps(params, memory, obs, done)
+        seen, values, _, count = over_steps(params, memory, obs, done)
         matrices = layout.read_decoder(memory)
-        how = [retention.in_turn_over_steps(m, layout.ends(done), kept) for m in matrices]
-        outputs, _ = apply(params, tokens, seen, present(obs), _pairs(how), method=Retainer.decode)
+        how = _pairs([retention.in_turn_over_steps(m, layout.ends(done), kept) for m in matrices])
+        outputs, _ = apply(params, tokens, seen, present(obs), count, how, method=Retainer.decode)
         return outputs, values
 
     return TeamModel(
         init,
         functools.partial(layout.zeros, layout.total),
         functools.partial(layout.zeros, layout.encoder),
-        encode, begin, decode, layout.joined, values, unroll,
+        encode, begin, decode, end, values, unroll,
     )  # fmt: skip
 
 

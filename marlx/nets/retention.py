@@ -143,11 +143,16 @@ def in_turn_over_steps(start: Array, done: Array, decay: Array) -> Retain:
 class Retention(nn.Module):
     """Multi-head retention: heads normalised each by itself, then a gate.
 
+    Weights begin with a deviation of 1 / width. So the result is near 0 at first, and a residual
+    around it passes its input on. With weights of LeCun's size what is retained, which is noise at
+    first, is as large as the input.
+
     Attributes:
       width: of the result, and of all heads together.
       heads: number of heads; `width` must be a multiple.
 
-    Source: Sun et al. 2023, eq. 8. Differs from: its group normalisation also takes off the mean.
+    Source: Sun et al. 2023, eq. 8; the initial weights are those of Mahjoub et al. 2024. Differs
+    from: its group normalisation also takes off the mean.
     """
 
     width: int
@@ -155,22 +160,25 @@ class Retention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, source: Array, present: Array, retain: Retain
+        self, x: Array, source: Array, place: Array, present: Array, retain: Retain
     ) -> tuple[Array, Array]:
         """Returns f32 [..., N, width] and the matrices after the step.
 
         Args:
           x: f32 [..., N, F], what asks.
           source: f32 [..., N, F], what is retained.
+          place: f32 [..., 1, F], added to both: what tells the steps of an episode apart.
           present: bool [..., N], agents that add to the matrices.
           retain: how.
         """
+        x, source = x + place, source + place
 
         def heads(x: Array) -> Array:
             return x.reshape(*x.shape[:-1], self.heads, -1)
 
         def linear(x: Array, name: str) -> Array:
-            result: Array = nn.Dense(self.width, use_bias=False, name=name)(x)
+            small = nn.initializers.normal(1 / self.width)
+            result: Array = nn.Dense(self.width, use_bias=False, kernel_init=small, name=name)(x)
             return result
 
         key = heads(linear(source, "key")) / np.sqrt(self.width // self.heads)
@@ -181,14 +189,18 @@ class Retention(nn.Module):
 
 
 class _Gated(nn.Module):
-    """A gated linear unit with a residual and a normalisation, as after every retention."""
+    """A gated linear unit with a residual and a normalisation, as after every retention.
+
+    It begins as its residual alone: the weights of its last layer are 0.
+    """
 
     width: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         inner = nn.silu(nn.Dense(self.width)(x)) * nn.Dense(self.width)(x)
-        result: Array = nn.RMSNorm()(x + nn.Dense(self.width)(inner))
+        last = nn.Dense(self.width, kernel_init=nn.initializers.zeros)
+        result: Array = nn.RMSNorm()(x + last(inner))
         return result
 
 
@@ -199,9 +211,11 @@ class RetentionEncoderBlock(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: Array, present: Array, retain: Retain) -> tuple[Array, Array]:
-        """Returns f32 [..., N, width] and matrices f32 [..., H, K, V]."""
-        inner, matrix = Retention(self.width, self.heads)(x, x, present, retain)
+    def __call__(
+        self, x: Array, place: Array, present: Array, retain: Retain
+    ) -> tuple[Array, Array]:
+        """Returns f32 [..., N, width] and matrices f32 [..., H, K, V]; see `Retention`."""
+        inner, matrix = Retention(self.width, self.heads)(x, x, place, present, retain)
         return _Gated(self.width)(nn.RMSNorm()(x + inner)), matrix
 
 
@@ -213,17 +227,18 @@ class RetentionDecoderBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, seen: Array, present: Array, retain: tuple[Retain, Retain]
+        self, x: Array, seen: Array, place: Array, present: Array, retain: tuple[Retain, Retain]
     ) -> tuple[Array, tuple[Array, Array]]:
         """Returns f32 [..., N, width] and the matrices of both retentions.
 
         Args:
           x: f32 [..., N, width], of the actions before each agent's.
           seen: f32 [..., N, width], of its observations, which are the second one's queries.
+          place: f32 [..., 1, width].
           present: bool [..., N].
           retain: of the two retentions.
         """
-        inner, own = Retention(self.width, self.heads)(x, x, present, retain[0])
+        inner, own = Retention(self.width, self.heads)(x, x, place, present, retain[0])
         x = nn.RMSNorm()(x + inner)
-        inner, cross = Retention(self.width, self.heads)(seen, x, present, retain[1])
+        inner, cross = Retention(self.width, self.heads)(seen, x, place, present, retain[1])
         return _Gated(self.width)(nn.RMSNorm()(seen + inner)), (own, cross)

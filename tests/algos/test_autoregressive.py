@@ -107,7 +107,7 @@ def test_an_agent_knows_the_actions_before_it_and_no_others(played):
         raw = step.extras.raw.at[..., agent].add(1) % step.obs.action_mask.shape[-1]
         change = jnp.abs(recomputed(nets, state, step, raw)[0] - outputs[:1]).max((0, 1, 3))
         assert (change[: agent + 1] == 0).all()
-        assert (change[agent + 1 :] > 1e-4).all()
+        assert (change[agent + 1 :] > 0).all()
 
 
 @pytest.mark.parametrize("name", ["mat", pytest.param("sable", marks=pytest.mark.slow)])
