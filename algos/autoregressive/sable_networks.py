@@ -186,28 +186,31 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
     def end(encoder: Array, carry: Tree) -> Array:
         return layout.joined(encoder, carry[1])
 
-    def over_steps(
-        params: Tree, memory: Array, obs: Observation, done: Array
-    ) -> tuple[Array, Array, Array, Array]:
+    def encoded(
+        params: Tree, memory: Array, obs: Observation, done: Array, retain: Callable[..., Retain]
+    ) -> tuple[Array, Array, tuple[Array, ...], Array]:
+        """Returns representations, values, matrices of the encoder, and step counts [T, b]."""
         count, matrices = layout.read_encoder(memory)
-        how = tuple(retention.together_over_steps(m, layout.ends(done), kept) for m in matrices)
+        how = tuple(retain(m, layout.ends(done), kept) for m in matrices)
         count = counts(count, layout.ends(done))
-        seen, values, after = apply(
-            params, read(obs), present(obs), count, how, method=Retainer.encode
-        )
-        return seen, values, layout.written(count + 1.0, after, done.shape), count
+        found = apply(params, read(obs), present(obs), count, how, method=Retainer.encode)
+        return *found, count
 
     def values(params: Tree, memory: Array, obs: Observation, done: Array) -> tuple[Array, Array]:
-        return over_steps(params, memory, obs, done)[1:3]
+        _, found, after, count = encoded(params, memory, obs, done, retention.together_over_steps)
+        return found, layout.written(count + 1.0, after, done.shape)
 
     def unroll(
         params: Tree, memory: Array, obs: Observation, done: Array, tokens: Array
     ) -> tuple[Array, Array]:
-        seen, values, _, count = over_steps(params, memory, obs, done)
-        matrices = layout.read_decoder(memory)
-        how = _pairs([retention.in_turn_over_steps(m, layout.ends(done), kept) for m in matrices])
-        outputs, _ = apply(params, tokens, seen, present(obs), count, how, method=Retainer.decode)
-        return outputs, values
+        together = functools.partial(retention.over_steps, turns=False)
+        seen, found, _, count = encoded(params, memory, obs, done, together)
+        ends = layout.ends(done)
+        how = [retention.over_steps(m, ends, kept, True) for m in layout.read_decoder(memory)]
+        outputs, _ = apply(
+            params, tokens, seen, present(obs), count, _pairs(how), method=Retainer.decode
+        )
+        return outputs, found
 
     return TeamModel(
         init,

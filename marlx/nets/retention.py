@@ -3,7 +3,8 @@
 In a step, agents add the products of their keys and values to the matrix S, and read it with their
 queries. So a step takes time and memory that grow with the number of agents and not with its
 square, and the past takes as much memory after a thousand steps as after one. Whole rollouts are
-computed in parallel but for the decaying sum over steps (`after_steps`); acting computes the same
+computed in parallel but for the decaying sum over steps (`after_steps`) or, in small teams, over
+pieces of a few steps whose rows are compared pair by pair (`over_steps`); acting computes the same
 numbers step by step and agent by agent.
 
 Source: Sun et al. 2023 (retention), eq. 6 and 7; Mahjoub et al. 2024 (Sable), section 4.
@@ -25,6 +26,9 @@ Retain = Callable[[Array, Array, Array], tuple[Array, Array]]
 the matrices after them f32 [..., H, K, V]."""
 CHUNK = 32
 """Agents whose products are compared pair by pair; beyond it a sum is carried on."""
+SMALL, ROWS = 4, 32
+"""Teams of at most `SMALL` agents are compared pair by pair over steps too, about `ROWS` rows of
+agents and steps at a time; larger ones are faster with a matrix for each step."""
 
 
 def decays(heads: int, scale: float = 1.0) -> Array:
@@ -138,6 +142,72 @@ def in_turn_over_steps(start: Array, done: Array, decay: Array) -> Retain:
         return causal(query, key, value) + read(query, left), after
 
     return retain
+
+
+def over_steps(start: Array, done: Array, decay: Array, turns: bool) -> Retain:
+    """Returns the retention of T steps, in the faster of two ways for the size of the team.
+
+    Both give the same numbers, but for rounding. The matrices that it returns must not be read: of
+    a small team they are only those after all steps.
+
+    Args:
+      start: f32 [b, H, K, V].
+      done: bool [T, b].
+      decay: f32 [H].
+      turns: each agent reads those up to itself, as in `in_turn_over_steps`; else all.
+    """
+    by_steps = (in_turn_over_steps if turns else together_over_steps)(start, done, decay)
+
+    def retain(query: Array, key: Array, value: Array) -> tuple[Array, Array]:
+        agents = query.shape[-3]
+        if agents > SMALL:
+            return by_steps(query, key, value)
+        return _in_pieces(query, key, value, start, done, decay, turns)
+
+    return retain
+
+
+def _in_pieces(
+    query: Array, key: Array, value: Array, start: Array, done: Array, decay: Array, turns: bool
+) -> tuple[Array, Array]:
+    """Returns what `over_steps` does, by pairs of rows within pieces of several steps.
+
+    A row is an agent in a step. Of each earlier piece a query reads the matrix that it left.
+    """
+    length, agents = query.shape[0], query.shape[-3]
+    pieces = -(-length // max(1, ROWS // agents))
+    steps = -(-length // pieces)
+    gap = pieces * steps - length
+
+    def cut(x: Array) -> Array:  # to [pieces, b, H, steps * agents, K]
+        x = jnp.pad(x, [(0, gap), *[(0, 0)] * (x.ndim - 1)])
+        x = x.reshape(pieces, steps, *x.shape[1:]).transpose(0, 2, 4, 1, 3, 5)
+        return x.reshape(*x.shape[:3], -1, x.shape[-1])
+
+    step, agent = (x.ravel() for x in np.indices((steps, agents)))
+    since = step[:, None] - step
+    readable = (since > 0) | ((since == 0) & ((agent[:, None] >= agent) | (not turns)))
+    factor = decay[:, None, None]
+    weights = jnp.where(readable, factor ** np.maximum(since, 0), 0.0)
+
+    def piece(matrix: Array, at: tuple[Array, ...]) -> tuple[Array, Array]:
+        query, key, value, done = at
+        ended = jnp.cumsum(done, 0, dtype=jnp.int32)
+        episode = jnp.repeat((ended - done).T, agents, -1)  # [b, rows]
+        last = ended[-1][:, None]
+        same = (episode[:, :, None] == episode[:, None])[:, None]
+        scores = jnp.einsum("bhik,bhjk->bhij", query, key) * jnp.where(same, weights, 0.0)
+        before = jnp.where((episode == 0)[:, None], decay[:, None] ** (step + 1), 0.0)
+        result = jnp.einsum("bhij,bhjv->bhiv", scores, value)
+        result += before[..., None] * jnp.einsum("bhik,bhkv->bhiv", query, matrix)
+        left = jnp.where((episode == last)[:, None], decay[:, None] ** (steps - 1 - step), 0.0)
+        kept = jnp.where((last == 0)[..., None, None], factor**steps * matrix, 0.0)
+        return kept + jnp.einsum("bhjk,bhjv->bhkv", left[..., None] * key, value), result
+
+    ends = jnp.pad(done, [(0, gap), (0, 0)]).reshape(pieces, steps, -1)
+    after, result = jax.lax.scan(piece, start, (cut(query), cut(key), cut(value), ends))
+    result = result.reshape(*result.shape[:3], steps, agents, -1).transpose(0, 3, 1, 4, 2, 5)
+    return result.reshape(-1, *result.shape[2:])[:length], after
 
 
 class Retention(nn.Module):

@@ -55,6 +55,21 @@ def test_a_rollout_at_once_is_the_sum_by_hand(in_turn):
     np.testing.assert_allclose(again[1], after[2], atol=1e-5)
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("agents", [1, 3])
+def test_pieces_of_a_rollout_are_the_sum_by_hand(agents, in_turn, monkeypatch):
+    """Pieces of three steps, or of nearly ten: episodes end within, at and between their ends."""
+    query, key, value = rows(agents)
+    start = jax.random.normal(jax.random.key(5), (2, HEADS, KEY, VALUE))
+    done = jnp.zeros((7, 2), bool).at[2, 0].set(True).at[jnp.array([4, 5]), 1].set(True)
+    given = [np.asarray(x) for x in (query, key, value, start, done)]
+    for number in (9, 30):
+        monkeypatch.setattr(retention, "ROWS", number)
+        retain = retention.over_steps(start, done, jnp.asarray(DECAY), in_turn)
+        found, _ = jax.jit(retain)(query, key, value)
+        np.testing.assert_allclose(found, by_hand(*given, in_turn), atol=1e-5)
+
+
 def test_chunks_of_agents_are_all_pairs():
     agents = 2 * retention.CHUNK + 5
     query, key, value = rows(agents, steps=(1,))
