@@ -47,6 +47,7 @@ CLAM_TASKS = (
     ("`liam_predator_prey`, three predators", "liam"),
     ("`Foraging-8x8-2p-2f-v3`, h1, h2, random", "foraging"),
     ("`Foraging-8x8-2p-2f-coop-v3`, six trained partners", "foraging-pool, ten seeds"),
+    ("`simple_tag_v3`, the prey against six trained teams", "tag-pool, ten seeds"),
 )
 
 ENCODERS = (

@@ -27,6 +27,8 @@ GAMES = (
 )
 """Comparisons with the present preset."""
 ACQUAINT, DELAYS = GAMES[:6], GAMES[2:6]
+PREDATORS = "tag-pool, ten seeds"
+"""Tag against predators trained by several algorithms."""
 LISTENER = "a listener among 120 languages"
 """A task of the study `signalling`."""
 IN_LISTENER = {"recurrent": "GRU", "none": "no memory"}
@@ -121,13 +123,16 @@ def elsewhere() -> Sequence[Verdict]:
         above("An oracle gains, trained partners", arm(pool, "oracle"), arm(pool, "none")),
         above("Above no model, trained partners", arm(pool, "clam"), arm(pool, "none")),
         above("Above a GRU, trained partners", arm(pool, "clam"), arm(pool, "recurrent")),
+        above("An oracle gains, trained predators", arm(PREDATORS, "oracle"), arm(PREDATORS, "none")),
+        above("Above no model, trained predators", arm(PREDATORS, "clam"), arm(PREDATORS, "none")),
+        above("Above a GRU, trained predators", arm(PREDATORS, "clam"), arm(PREDATORS, "recurrent")),
         above("An oracle gains, tag", arm("tag", "oracle"), arm("tag", "none")),
     ]  # fmt: skip
 
 
 def claims() -> list[Verdict]:
     """Returns all claims of the page."""
-    games = [rivals(game) for game in (*GAMES, LISTENER)]
+    games = [rivals(game) for game in (*GAMES, LISTENER, PREDATORS)]
     return [
         *(memory_beaten(game) for game in ACQUAINT),
         anywhere(games, 2),
