@@ -83,6 +83,22 @@ def test_heads_forget_between_a_32nd_and_a_512th_of_the_past():
     np.testing.assert_allclose(retention.decays(1, 0.5), [31 / 64], rtol=1e-6)
 
 
+def test_blocks_begin_by_passing_their_input_on():
+    """What was retained, and the step's number, hardly change a result before training."""
+    x, seen, place = jax.random.normal(jax.random.key(1), (3, 2, 64))
+    there = jnp.ones(2, bool)
+    past = 3.0 * jax.random.normal(jax.random.key(2), (4, 16, 16))
+    together, turn = retention.together(past, retention.decays(4)), retention.in_turn(past)
+    encoder, decoder = (
+        kind(64, 4) for kind in (retention.RetentionEncoderBlock, retention.RetentionDecoderBlock)
+    )
+    found = encoder.init_with_output(jax.random.key(0), x, place[:1], there, together)[0][0]
+    np.testing.assert_allclose(found, x / np.sqrt((x**2).mean(-1, keepdims=True)), atol=0.15)
+    given = x, seen, place[:1], there, (turn, turn)
+    found = decoder.init_with_output(jax.random.key(0), *given)[0][0]
+    np.testing.assert_allclose(found, seen / np.sqrt((seen**2).mean(-1, keepdims=True)), atol=0.15)
+
+
 def test_attention_is_a_softmax_over_what_may_be_read():
     query, key, value = (x[0] for x in rows(agents=3, steps=(1,)))
     mask = jnp.array([[True, False, True], [False, True, False], [False] * 3])
