@@ -100,7 +100,7 @@ def as_fast(comparison: str) -> Verdict:
 def elsewhere() -> Sequence[Verdict]:
     """Returns the claims of other tasks, and of what the encoder's training adds."""
     ten = "coordination, ten seeds"
-    pool = "foraging-pool, ten seeds"
+    pool, tag = "foraging-pool, ten seeds", PREDATORS
     kept = GAMES[0]
     return [
         above(
@@ -123,9 +123,9 @@ def elsewhere() -> Sequence[Verdict]:
         above("An oracle gains, trained partners", arm(pool, "oracle"), arm(pool, "none")),
         above("Above no model, trained partners", arm(pool, "clam"), arm(pool, "none")),
         above("Above a GRU, trained partners", arm(pool, "clam"), arm(pool, "recurrent")),
-        above("An oracle gains, trained predators", arm(PREDATORS, "oracle"), arm(PREDATORS, "none")),
-        above("Above no model, trained predators", arm(PREDATORS, "clam"), arm(PREDATORS, "none")),
-        above("Above a GRU, trained predators", arm(PREDATORS, "clam"), arm(PREDATORS, "recurrent")),
+        above("An oracle gains, trained predators", arm(tag, "oracle"), arm(tag, "none")),
+        above("Above no model, trained predators", arm(tag, "clam"), arm(tag, "none")),
+        above("Above a GRU, trained predators", arm(tag, "clam"), arm(tag, "recurrent")),
         above("An oracle gains, tag", arm("tag", "oracle"), arm("tag", "none")),
     ]  # fmt: skip
 
