@@ -186,6 +186,27 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
     def end(encoder: Array, carry: Tree) -> Array:
         return layout.joined(encoder, carry[1])
 
+    values, unroll = _over_rollouts(apply, layout, read, kept)
+    return TeamModel(
+        init,
+        functools.partial(layout.zeros, layout.total),
+        functools.partial(layout.zeros, layout.encoder),
+        encode, begin, decode, end, values, unroll,
+    )  # fmt: skip
+
+
+def _over_rollouts(
+    apply: Callable[..., Any], layout: Memory, read: Callable[[Observation], Array], kept: Array
+) -> tuple[Callable[..., tuple[Array, Array]], Callable[..., tuple[Array, Array]]]:
+    """Returns `TeamModel.values` and `TeamModel.unroll`.
+
+    Args:
+      apply: of the module `Retainer`.
+      layout: of the memory.
+      read: observations to the encoder's inputs.
+      kept: f32 [H], what is left of each head's past after a step.
+    """
+
     def encoded(
         params: Tree, memory: Array, obs: Observation, done: Array, retain: Callable[..., Retain]
     ) -> tuple[Array, Array, tuple[Array, ...], Array]:
@@ -212,12 +233,7 @@ def retainer(spec: EnvSpec, config: SableConfig) -> TeamModel:
         )
         return outputs, found
 
-    return TeamModel(
-        init,
-        functools.partial(layout.zeros, layout.total),
-        functools.partial(layout.zeros, layout.encoder),
-        encode, begin, decode, end, values, unroll,
-    )  # fmt: skip
+    return values, unroll
 
 
 def _pairs(how: list[Retain]) -> tuple[tuple[Retain, Retain], ...]:

@@ -119,7 +119,7 @@ def crossplay_command(argv: Sequence[str]) -> int:
 class PoolOptions:
     """A pool of partners: several algorithms and seeds, some of them held out.
 
-    `--learner.NAME X` and `--env.NAME X` are options of every `marlx train`.
+    `--learner.NAME X` and `--env.NAME X` are settings of every run of the pool.
     """
 
     out: str | None = None
